@@ -1,0 +1,31 @@
+"""Errors a user can act on.
+
+Every message is one line and ends with what to do next. The command line prints it and exits with
+``exit_code``; anything that is not a ``KnownError`` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class KnownError(Exception):
+    """A foreseeable failure, told in one line that names the way out."""
+
+    exit_code = 1
+
+
+class UsageError(KnownError):
+    """The input is wrong: nothing was started, nothing was written."""
+
+    exit_code = 2
+
+
+class PrerequisiteError(KnownError):
+    """A library, device or file that is needed is not there."""
+
+
+class ModelError(KnownError):
+    """A model cannot be found, fetched, loaded or fitted into memory."""
+
+
+class InjectionError(KnownError):
+    """What was injected is not what was planned. Results without a matching proof are never returned."""

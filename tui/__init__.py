@@ -1,0 +1,1 @@
+"""Looking at the store and driving runs, in a terminal. The only folder that imports textual."""
