@@ -1,0 +1,33 @@
+"""Content hashes: the same data has the same name on every machine.
+
+The canonical form is part of the contract: JSON with sorted keys, no spaces, UTF-8, floats as Python's shortest
+``repr``, no NaN. The hash carries its algorithm as a tag, so that it can be changed one day without confusion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Canonical JSON of plain data and dataclasses.
+
+    Raises:
+        ValueError: NaN or infinity.
+        TypeError: something that is not plain data.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def tagged_hash(value: Any) -> str:
+    """``b2:`` and 32 hex digits of BLAKE2b over the canonical JSON."""
+    return "b2:" + hashlib.blake2b(canonical_json(value).encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} has no canonical form")

@@ -1,0 +1,127 @@
+"""What a trial is: fully resolved data, planned before anything runs.
+
+A ``TrialSpec`` holds nothing that still has to be looked up: layers are indices, windows are token positions, concepts
+are hashes of vector recipes, the dialogue is the hash of a rendered prompt. Its key is the hash of all that, so a changed
+setting is a different trial and resuming is planned keys minus finished keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
+from mlxintro.identity import canonical_json, tagged_hash
+
+Unit = Literal["raw", "norm", "resid"]
+"""Of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual norm at
+that layer (mean norm over the baseline words at the vector's read token)."""
+
+Transform = Literal["none", "negate", "random"]
+"""What is done to a concept vector before it is scaled; ``random`` draws a direction of the same norm."""
+
+Condition = Literal["injected", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInjection:
+    concept: str
+    vector: str
+    """Hash of the vector's recipe."""
+    layer: int
+    strength: float
+    unit: Unit
+    start: int
+    stop: int | None
+    transform: Transform = "none"
+    site: Site = "resid_post"
+    operation: Operation = "add"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """A dialogue as it was rendered, shared by many trials and stored once."""
+
+    messages: tuple[Message, ...]
+    prefill: str
+    text: str
+    tokens: tuple[int, ...]
+    pieces: tuple[str, ...]
+    """Each token as text, so that a store can be read without the model."""
+
+    @classmethod
+    def of(cls, messages: tuple[Message, ...], prefill: str, rendered: Rendered, pieces: list[str]) -> PromptRecord:
+        return cls(messages, prefill, rendered.text, rendered.tokens, tuple(pieces))
+
+    @property
+    def key(self) -> str:
+        return tagged_hash([self.messages, self.prefill, self.tokens])
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    experiment: str
+    preset: str
+    model: str
+    """``model_key`` of the loaded model."""
+    prompt: str
+    """Key of a ``PromptRecord``."""
+    condition: Condition
+    concept: str | None
+    """The concept this trial is about; ``None`` for a control, which belongs to no concept."""
+    trial: int
+    """Number within its cell. Equal numbers share a seed across cells and with the control, so rows are paired."""
+    seed: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    injections: tuple[PlannedInjection, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return tagged_hash(self)
+
+    def to_json(self) -> str:
+        return canonical_json(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrialSpec:
+        injections = tuple(PlannedInjection(**injection) for injection in data["injections"])
+        return cls(**{**data, "stop": tuple(data["stop"]), "injections": injections})
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """One injection's strength in every unit, so that results can be compared across models and papers."""
+
+    raw: float
+    """Multiple of the raw concept vector."""
+    norm: float
+    """Norm of the vector that was added."""
+    resid: float
+    """That norm as a fraction of the layer's residual norm."""
+    vector_norm: float
+    resid_norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running one trial gave."""
+
+    key: str
+    response: str
+    finish: str
+    tokens: int
+    """Generated tokens."""
+    proofs: tuple[Proof, ...] = ()
+    doses: tuple[Dose, ...] = ()
+    measurements: dict[str, Any] = field(default_factory=dict)
+    """What an experiment measures beside text, as plain data."""
+    error: str | None = None
+    """Set instead of a response when the trial failed."""
+
+
+def model_key(info: ModelInfo) -> str:
+    """Names the function that maps tokens to text: weights, precision, implementation and template."""
+    return f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"
