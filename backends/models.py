@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from backends import embedded
 from backends.errors import ModelError, UsageError
 
 Framework = Literal["mlx", "torch"]
@@ -57,6 +58,11 @@ def resolve(model: str, backend: Framework, *, dtype: str | None = None, fetch: 
         UsageError: there is no such name.
         ModelError: the model cannot be found, fetched or loaded by this backend.
     """
+    if model == embedded.NAME:
+        form: embedded.Form = "mlx-4bit" if backend == "mlx" and dtype != "float32" else "float32"
+        folder = embedded.materialise(form)
+        release = embedded.version()
+        return read_folder(folder, name=model, repository=f"{embedded.PACKAGE}=={release}", revision=release)
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise UsageError(f"no model called {model!r}: give a folder with config.json, tokenizer and weights")
