@@ -184,6 +184,8 @@ class Tokenizer(Protocol):
 
     end_tokens: frozenset[int]
     """Ids that end a reply."""
+    stop_strings: tuple[str, ...]
+    """Texts that end a reply of a model without a chat template, which would go on and play both sides."""
 
     def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
         """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.

@@ -1,8 +1,8 @@
 """What a trial is: fully resolved data, planned before anything runs.
 
 A ``TrialSpec`` holds nothing that still has to be looked up: layers are indices, windows are token positions, concepts
-are hashes of vector recipes, the dialogue is the hash of a rendered prompt. Its key is the hash of all that, so a changed
-setting is a different trial and resuming is planned keys minus finished keys.
+are hashes of vector recipes, the dialogue is the hash of a rendered prompt. Its key is the hash of all that, so a
+changed setting is a different trial and resuming is planned keys minus finished keys.
 """
 
 from __future__ import annotations

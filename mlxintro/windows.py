@@ -5,9 +5,9 @@
 ``generation``   generated tokens only; the first one is still predicted by an unsteered token
 ``question``     from the separator before the trial question through the reply (Lindsey 2025, "injected thoughts")
 
-Tokenisers disagree about separators: some merge a full stop with the blank line after it, some keep two newline tokens.
-The rule here is by characters: the window starts with the token that holds the first character of the white space before
-the question, or, where there is none, the last character before it.
+Tokenisers disagree about separators: some merge a full stop with the blank line after it, some keep two newline
+tokens. The rule here is by characters: the window starts with the token that holds the first character of the white
+space before the question, or, where there is none, the last character before it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""Entry point. Commands are imported when they are called, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from backends.errors import KnownError
+
+COMMANDS = {
+    "demo": ("demo", "Run a small real study on the embedded model and read its replies."),
+    "check": ("check", "Check that a model loads, speaks, and can be injected into."),
+    "models": ("models", "List and fetch models."),
+    "extract": ("vectors", "Extract concept vectors and show their norms by layer."),
+    "steer": ("vectors", "Reply with and without a vector, and test that it steers."),
+    "run": ("run", "Run an experiment, or resume one."),
+    "runs": ("runs", "List, show, export, import and delete runs; pause or cancel one."),
+    "grade": ("grade", "Grade the replies of a run."),
+    "stats": ("stats", "Rates of a run with their intervals."),
+}
+"""Command -> module in ``mlxintro.cli`` and its one-line help, which must not cost an import."""
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"mlxintro.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else " See `mlxintro --help`."
+            raise click.UsageError(f"no command called {args[0]!r}.{hint}", context)
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--db", metavar="PATH", help="Store to use. Default: $MLXINTRO_HOME, else the platform's data folder.")
+@click.version_option(package_name="mlxintro", prog_name="mlxintro")
+@click.pass_context
+def cli(context: click.Context, db: str | None) -> None:
+    """Do open language models notice what is injected into their thoughts?
+
+    mlxintro extracts a concept's direction from a model's residual stream, injects it while the model answers, and
+    asks whether the model notices. Start with `mlxintro demo`.
+    """
+    context.obj = db
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Bugs keep their traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except KnownError as error:
+        click.echo(f"mlxintro: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"mlxintro: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("mlxintro: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away (`| head`). Python would complain once more when it flushes stdout at exit.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,95 @@
+"""A study: every setting of a run, validated, and resolved so that nothing is left to defaults.
+
+A ``Study`` comes from flags (and, later, files); ``resolve`` fills what it leaves open from its preset. The resolved
+study is stored with the run, and planning it again gives the same trials.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from backends.errors import UsageError
+from mlxintro.presets import Preset
+from mlxintro.trials import Transform, Unit
+from mlxintro.windows import WindowName
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+Strength = Annotated[float, AfterValidator(_finite)]
+
+
+class Study(BaseModel):
+    """Settings as the user gave them; ``None`` means "as the preset says"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str = "injected-thoughts"
+    preset: str = "lindsey"
+    model: str
+    backend: str = "auto"
+    device: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+    concepts: tuple[str, ...] = ("set:blueprint",)
+    any_word: bool = False
+    """Accept words that are not in the concept library."""
+    layers: tuple[int | float, ...] | None = None
+    """Indices, or depth fractions between 0 and 1."""
+    strengths: tuple[Strength, ...] | None = None
+    unit: Unit | None = None
+    transform: Transform = "none"
+    trials: int | None = Field(default=None, ge=1)
+    """Per concept, layer and strength."""
+    controls: int | None = Field(default=None, ge=0)
+    """Uninjected trials in the one shared pool; by default as many as one cell of the grid has."""
+    window: WindowName | None = None
+    temperature: float | None = Field(default=None, ge=0, le=10)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Study:
+        for name in ("concepts", "layers", "strengths"):
+            if getattr(self, name) == ():
+                raise ValueError(f"{name} is empty, so there is nothing to run")
+        return self
+
+    def resolve(self, preset: Preset) -> Study:
+        """Fill what is open from the preset.
+
+        Raises:
+            UsageError: repeats that would be copies of each other.
+        """
+        defaults = preset.defaults.model_dump()
+        study = self.model_copy(
+            update={name: value for name, value in defaults.items() if getattr(self, name, None) is None}
+        )
+        if study.temperature == 0 and (study.trials or 1) > 1:
+            raise UsageError(
+                "at temperature 0 every repeat of a trial gives the same text: use --trials 1, or --temperature 1"
+            )
+        return study
+
+
+def make_study(**settings: Any) -> Study:
+    """Validate settings.
+
+    Raises:
+        UsageError: one line that names the first wrong setting.
+    """
+    try:
+        return Study(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        what = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{where}: {what}" if where else what) from None
