@@ -1,0 +1,371 @@
+"""A simulated subject with known answers, behind the same contract as a real model.
+
+Its residual stream is ordinary numbers: every position spells the latest word read, in 80 dimensions of +-1 times a
+scale that grows with depth, and carries noise that depends on the context in the others. Vectors are extracted from it
+by the usual recipe, injections are added to it, proofs are measured on it, and what the subject says follows from the
+change it finds there: an injected concept is named because it can be read back, a random or negated one cannot be.
+
+What it refuses to be is evidence. Its hit and false-alarm rates are parameters (``detector?hit=0.4&fa=0.02``), so that
+protocols, graders and statistics can be tested against the truth, and every command tried without a model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from backends import engine, lanes
+from backends.base import (
+    Backend,
+    Completion,
+    Float32,
+    Injection,
+    MemoryUse,
+    ModelInfo,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Sampling,
+    Site,
+)
+from backends.errors import UsageError
+from backends.fake_subject import Dice, Outcome, Reading, Subject, outcomes
+from backends.fake_text import CODE, END, TEMPLATE, FakeTokenizer, Reader, State, mix, spell, turns, unspell
+from backends.sampling import choose
+
+CONTEXT = 8192
+GROWTH = 1.25
+"""Ratio of the stream's scale from one layer to the next."""
+CERTAIN = 200.0
+"""Logit of the token a reply goes on with; all others are 0, so it is followed at any sensible temperature."""
+
+
+def load(
+    model: str = "detector",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    batch_size: int | None = None,
+) -> FakeBackend:
+    """A simulated subject, e.g. ``detector``, ``null`` or ``detector?hit=0.4&fa=0.05&delay=0.01``.
+
+    Raises:
+        UsageError: for a subject, a parameter or a device it does not have.
+    """
+    if device not in (None, "cpu") or dtype not in (None, "float32") or quantize not in (None, "none"):
+        raise UsageError("the fake backend is float32 on the cpu: leave out --device, --dtype and --quantize")
+    return FakeBackend(model, batch_size=batch_size or 16)
+
+
+class FakeBackend(Backend):
+    """See the module. Same inputs give the same outputs on every machine."""
+
+    tokenizer: FakeTokenizer
+
+    def __init__(self, model: str, *, batch_size: int = 16) -> None:
+        self.subject = Subject.parse(model)
+        self.tokenizer = FakeTokenizer()
+        self.info = ModelInfo(
+            model=model,
+            revision=self.subject.revision,
+            backend="fake",
+            device="cpu",
+            dtype="float32",
+            quantization="none",
+            architecture="fake",
+            layers=int(self.subject.layers),
+            width=int(self.subject.width),
+            vocabulary=len(self.tokenizer),
+            context=CONTEXT,
+            weight_bytes=0,
+            chat_template=True,
+            template_hash=f"{mix(hash_text(TEMPLATE)):016x}",
+        )
+        self._batch_size = batch_size
+        self._read: OrderedDict[tuple[int, ...], Float32] = OrderedDict()
+        self._unembedding: Float32 | None = None
+        self._peak = 0
+
+    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+        """Every whole word's row of the unembedding spells that word, so an injected word is visible in the lens."""
+        if self._unembedding is None:
+            table = noise(np.arange(self.info.vocabulary, dtype=np.uint64), self.info.width)
+            for token, word in self.tokenizer.words():
+                table[token, :CODE] = spell(word)
+            self._unembedding = table
+        scale = np.sqrt(np.mean(np.square(residuals, dtype=np.float64), axis=-1, keepdims=True)) + 1e-6
+        logits = (residuals / scale) @ self._unembedding.T.astype(np.float64) / np.sqrt(self.info.width)
+        top = logits.max(axis=-1, keepdims=True)
+        logprobs = logits - top - np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
+        return np.asarray(logprobs if tokens is None else logprobs[..., list(tokens)], np.float32)
+
+    def memory(self) -> MemoryUse:
+        used = psutil.Process().memory_info().rss
+        self._peak = max(self._peak, used)
+        return MemoryUse(used=used, free=psutil.virtual_memory().available, peak=self._peak)
+
+    def close(self) -> None:
+        self._read.clear()
+        self._unembedding = None
+
+    def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        return engine.run(
+            requests, lambda prompts: FakeDecoder(self, prompts), self.tokenizer, self._batch_size, on_token
+        )
+
+    def _capture(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        for index, prompt in enumerate(prompts):
+            stream = Stream(self.clean(prompt.tokens), prompt.injections)
+            picked = {site: stream.sites[site][np.ix_(layers, positions[index])] for site in sites}
+            yield index, picked, lanes.proofs(prompt, stream.tallies)
+
+    def _score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        for index, (prompt, options) in enumerate(zip(prompts, continuations, strict=True)):
+            reading = self.read(prompt)
+            ways = self.ways(prompt, reading, Dice("score"))
+            for number, option in enumerate(options):
+                stream = Stream(self.clean((*prompt.tokens, *option[:-1])), prompt.injections)
+                yield index, number, self._logprobs(option, ways, reading), lanes.proofs(prompt, stream.tallies)
+
+    def clean(self, tokens: tuple[int, ...]) -> Float32:
+        """The stream's updates without any injection, float32 (layers, 2, positions, width); see ``Stream``."""
+        if tokens in self._read:
+            self._read.move_to_end(tokens)
+            return self._read[tokens]
+        reader = Reader(self.tokenizer)
+        updates = self.updates([reader.feed(token) for token in tokens])
+        self._read[tokens] = updates
+        while len(self._read) > 4:
+            self._read.popitem(last=False)
+        return updates
+
+    def updates(self, states: Sequence[State]) -> Float32:
+        """What attention and MLP of every layer add at positions with these states."""
+        width, layers = self.info.width, self.info.layers
+        seeds = np.array([state.hash for state in states], np.uint64)
+        targets = np.empty((layers + 1, len(states), width), np.float32)
+        targets[0] = 0
+        spelled = np.stack([spell(s.word) + s.weight * (spell(s.thought) if s.thought else 0) for s in states])
+        for layer in range(layers):
+            targets[layer + 1] = 0.8 * noise(seeds, width) + 0.6 * noise(seeds ^ np.uint64(mix(layer)), width)
+            targets[layer + 1, :, :CODE] = spelled
+            targets[layer + 1] *= GROWTH**layer
+        steps = np.diff(targets, axis=0)
+        return np.stack([0.4 * steps, 0.6 * steps], axis=1).astype(np.float32)
+
+    def read(self, prompt: Prompt) -> Reading:
+        """What the injections of a prompt amount to, from the change of the stream itself.
+
+        One position beyond the prompt is read too, so that a window that begins with the reply is noticed.
+        """
+        if not prompt.injections:
+            return Reading()
+        tokens = (*prompt.tokens, END)
+        updates = self.clean(tokens)
+        base, changed = Stream(updates, ()).residual, Stream(updates, prompt.injections).residual
+        size = np.linalg.norm(changed - base, axis=-1) / np.linalg.norm(base, axis=-1)
+        at = np.flatnonzero(size[-1] > 0)
+        if len(at) == 0:
+            return Reading()
+        # A replaced activation is read as it stands; anything added is read as the difference it makes.
+        patched = any(injection.operation == "replace" for injection in prompt.injections)
+        final = (changed[-1, at] if patched else changed[-1, at] - base[-1, at]).mean(axis=0)
+        layers = {injection.layer for injection in prompt.injections if np.any(injection.vector)}
+        return Reading(
+            word=unspell(final[:CODE]),
+            strength=max(float(size[layer, at].mean()) for layer in layers),
+            depth=sum(layers) / len(layers) / self.info.layers,
+            positions=tuple(int(i) for i in at if i < len(prompt.tokens)),
+        )
+
+    def ways(self, prompt: Prompt, reading: Reading, dice: Dice) -> list[Outcome]:
+        return outcomes(self.subject, turns(prompt.tokens, self.tokenizer), reading, dice)
+
+    def script(self, prompt: Prompt, reading: Reading, seed: int) -> tuple[int, ...]:
+        """The reply, decided by the row's own seed, what it was asked and what it was injected with."""
+        what = (reading.word, f"{reading.strength:.3g}", f"{reading.depth:.3f}")
+        dice = Dice(seed, hash_text(self.tokenizer.decode(prompt.tokens)), what)
+        drawn, total = dice.uniform(), 0.0
+        ways = self.ways(prompt, reading, dice)
+        for way in ways:
+            total += way.probability
+            if drawn < total:
+                break
+        return (*self.tokenizer.encode(dice.choice(way.replies)).tokens, END)
+
+    def _logprobs(self, option: Sequence[int], ways: Sequence[Outcome], reading: Reading) -> Float32:
+        """A mixture: the openings of the possible replies, pieces of the injected word, and anything at all."""
+        openings: list[tuple[tuple[int, ...], float]] = []
+        for way in ways:
+            rest = 1.0
+            for i, text in enumerate(way.openings):
+                share = rest if i == len(way.openings) - 1 else 0.7 * rest
+                rest -= share
+                openings.append(((*self.tokenizer.encode(text).tokens, END), way.probability * share))
+        forms = [reading.word, reading.word.capitalize()] if reading.word else []
+        words = [self.tokenizer.encode(space + form).tokens for form in forms for space in ("", " ")]
+        pull = 0.3 * min(1.0, reading.strength / self.subject.weak) if words else 0.0
+        result = []
+        for k, token in enumerate(option):
+            before = tuple(option[:k])
+            alive = [(script[k], w) for script, w in openings if len(script) > k and script[:k] == before and w > 0]
+            nexts = {word[0] for word in words}
+            nexts |= {w[j] for w in words for j in range(1, len(w)) if k >= j and before[k - j :] == w[:j]}
+            total = sum(weight for _, weight in alive)
+            spoken = sum(weight for t, weight in alive if t == token) / total if alive else 0.0
+            said = 1 / len(nexts) if token in nexts else 0.0
+            free = 0.02 if alive else 1 - pull
+            p = (1 - pull - free) * spoken + pull * said + free / self.info.vocabulary
+            result.append(np.log(p))
+        return np.array(result, np.float32)
+
+
+class Stream:
+    """One pass of a prompt: the residual stream with the injections applied, layer by layer.
+
+    ``x`` starts at zero; layer ``L`` adds its attention's update, then its MLP's. What is injected stays in ``x``.
+    """
+
+    def __init__(self, updates: Float32, injections: Sequence[Injection], first: int = 0) -> None:
+        layers, _, count, width = updates.shape
+        self._first = first
+        self.tallies: dict[int, lanes.Tally] = {}
+        self.sites: dict[Site, Float32] = {
+            "attn_out": updates[:, 0].copy(),
+            "mlp_out": updates[:, 1].copy(),
+            "resid_post": np.empty((layers, count, width), np.float32),
+        }
+        x = np.zeros((count, width), np.float32)
+        for layer in range(layers):
+            mine = [(i, injection) for i, injection in enumerate(injections) if injection.layer == layer]
+            for site in ("attn_out", "mlp_out"):
+                x = x + self._inject(self.sites[site][layer], mine, site)
+            x = self._inject(x, mine, "resid_post")
+            self.sites["resid_post"][layer] = x
+
+    @property
+    def residual(self) -> Float32:
+        return self.sites["resid_post"]
+
+    def _inject(self, values: Float32, injections: Sequence[tuple[int, Injection]], site: Site) -> Float32:
+        """Apply the injections at one site in place, and measure what each did."""
+        for owner, injection in injections:
+            end = self._first + len(values)
+            start, stop = max(injection.start, self._first), min(end if injection.stop is None else injection.stop, end)
+            if injection.site != site or stop <= start:
+                continue
+            part = values[start - self._first : stop - self._first]
+            before = part.copy()
+            if injection.operation == "add":
+                part += injection.vector
+            elif injection.operation == "replace":
+                part[:] = injection.vector
+            else:
+                unit = (injection.vector / np.linalg.norm(injection.vector.astype(np.float64))).astype(np.float32)
+                part -= np.outer(part @ unit, unit)
+            change = np.linalg.norm(part - before, axis=1)
+            relative = change / np.linalg.norm(before, axis=1)
+            tally = lanes.Tally(stop - start, start, stop - 1, float(change.sum()), float(relative.sum()))
+            self.tallies[owner] = tally
+        return values
+
+
+class FakeDecoder:
+    """One batch in flight. Implements ``backends.engine.Decoder``."""
+
+    def __init__(self, backend: FakeBackend, prompts: Sequence[Prompt]) -> None:
+        self._backend = backend
+        self._rows = [_Row(backend, prompt) for prompt in prompts]
+
+    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
+        if self._backend.subject.delay:
+            time.sleep(self._backend.subject.delay)
+        chosen = []
+        for row, sampling, draw in zip(self._rows, samplings, draws, strict=True):
+            logits = row.logits(sampling.seed)
+            chosen.append(choose(logits, sampling.temperature, sampling.top_p, float(draw)))
+        return chosen
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return lanes.proofs(self._rows[row].prompt, self._rows[row].tallies)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self._rows = [self._rows[at] for at in rows]
+
+    def step(self, tokens: Sequence[int]) -> None:
+        for row, token in zip(self._rows, tokens, strict=True):
+            row.feed(token)
+
+
+class _Row:
+    def __init__(self, backend: FakeBackend, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self._backend = backend
+        self._reader = Reader(backend.tokenizer)
+        for token in prompt.tokens:
+            self._reader.feed(token)
+        self._position = len(prompt.tokens)
+        self.tallies = Stream(backend.clean(prompt.tokens), prompt.injections).tallies if prompt.injections else {}
+        self._script: tuple[int, ...] | None = None
+
+    def logits(self, seed: int) -> Float32:
+        if self._script is None:
+            self._script = self._backend.script(self.prompt, self._backend.read(self.prompt), seed)
+        logits = np.zeros(self._backend.info.vocabulary, np.float32)
+        said = self._position - len(self.prompt.tokens)
+        logits[self._script[said] if said < len(self._script) else END] = CERTAIN
+        return logits
+
+    def feed(self, token: int) -> None:
+        state = self._reader.feed(token)
+        at = self._position
+        self._position += 1
+        if not any(i.start <= at and (i.stop is None or at < i.stop) for i in self.prompt.injections):
+            return
+        stream = Stream(self._backend.updates([state]), self.prompt.injections, first=at)
+        for owner, new in stream.tallies.items():
+            old = self.tallies.get(owner)
+            if old is None:
+                self.tallies[owner] = new
+                continue
+            self.tallies[owner] = replace(
+                old,
+                positions=old.positions + new.positions,
+                last=new.last,
+                change=old.change + new.change,
+                relative_change=old.relative_change + new.relative_change,
+            )
+
+
+def noise(seeds: NDArray[np.uint64], width: int) -> Float32:
+    """+-1 from 64-bit seeds, shape (seeds, width): SplitMix64 over (seed, dimension)."""
+    with np.errstate(over="ignore"):
+        value = seeds[:, None] + (np.arange(1, width + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))[None]
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        value = (value ^ (value >> np.uint64(31))) & np.uint64(1)
+    return np.asarray(value * 2.0 - 1.0, np.float32)
+
+
+def hash_text(text: str) -> int:
+    """64 bits of a text, the same on every machine."""
+    value = 0
+    for byte in text.encode("utf-8", "replace"):
+        value = mix(value ^ byte)
+    return value
