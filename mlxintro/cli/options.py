@@ -1,0 +1,84 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_options(function: F) -> F:
+    """``-m/--model`` and how to run it."""
+    for option in reversed(
+        (
+            click.option(
+                "-m",
+                "--model",
+                help="Alias, hub id (owner/name), or folder; see `mlxintro models list`. Default: the backend's.",
+            ),
+            click.option(
+                "--backend",
+                type=click.Choice(["auto", "mlx", "torch", "fake"]),
+                default="auto",
+                show_default=True,
+                help="auto: MLX on Apple Silicon, else PyTorch.",
+            ),
+            click.option("--device", help="cuda, mps, cpu (torch); gpu, cpu (mlx). Default: the fastest there is."),
+            click.option(
+                "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="Default: the device's."
+            ),
+            click.option(
+                "--quantize", type=click.Choice(["4bit"]), help="Load in 4 bits (torch on CUDA, bitsandbytes)."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+class Listing(click.ParamType[Any]):
+    """A comma-separated list."""
+
+    def __init__(self, item: Callable[[str], list[Any]], name: str) -> None:
+        self.item = item
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        items: list[Any] = []
+        for part in filter(None, (piece.strip() for piece in value.split(","))):
+            try:
+                items.extend(self.item(part))
+            except ValueError:
+                self.fail(f"{part!r} is not {self.name}", param, context)
+        if not items:
+            self.fail("the list is empty", param, context)
+        return tuple(items)
+
+
+def _layers(text: str) -> list[int | float]:
+    if "-" in text[1:]:
+        span, _, step = text.partition(":")
+        first, last = (int(end) for end in span.split("-"))
+        return list(range(first, last + 1, int(step or 1)))
+    return [float(text) if "." in text else int(text)]
+
+
+WORDS = Listing(lambda text: [text], "a word")
+LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:2) or a depth fraction (0.66)")
+STRENGTHS = Listing(lambda text: [float(text)], "a number")
+
+
+def load_backend(model: str | None, backend: str, device: str | None, dtype: str | None, quantize: str | None) -> Any:
+    """Load a model, telling the user on stderr that it may take a moment."""
+    from backends.registry import default_model, open_backend
+
+    name = model or default_model(backend)
+    if name is None:
+        raise click.UsageError("say which model with -m; `mlxintro models list` shows them")
+    click.echo(f"loading {name} ...", err=True)
+    return open_backend(name, backend, device=device, dtype=dtype, quantize=quantize)
