@@ -1,0 +1,29 @@
+"""Where runs and trials are kept; see ``mlxintro.store.store``."""
+
+from mlxintro.store.records import (
+    Control,
+    Finished,
+    Grade,
+    Imported,
+    Label,
+    Run,
+    RunState,
+    Trial,
+    TrialFilter,
+    VectorRecord,
+)
+from mlxintro.store.store import Store
+
+__all__ = [
+    "Control",
+    "Finished",
+    "Grade",
+    "Imported",
+    "Label",
+    "Run",
+    "RunState",
+    "Store",
+    "Trial",
+    "TrialFilter",
+    "VectorRecord",
+]

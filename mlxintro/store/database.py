@@ -1,0 +1,188 @@
+"""Opening the SQLite file, transactions, and the one place where SQLite's errors become a line for a person."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backends.errors import KnownError, UsageError
+from mlxintro.store.migrations import migrate, outstanding
+
+BUSY_SECONDS = 15.0
+"""How long to wait for another process that is writing. Our transactions take milliseconds."""
+
+_ADVICE = (
+    ("SQLITE_FULL", "the disk is full", "free some space, then resume: everything stored so far is safe"),
+    ("SQLITE_BUSY", "another program holds it locked", "close that program, or try again in a moment"),
+    ("SQLITE_LOCKED", "another program holds it locked", "close that program, or try again in a moment"),
+    ("SQLITE_NOTADB", "it is not a database", "name an mlxintro store with --db"),
+    ("SQLITE_CORRUPT", "the file is damaged", "restore a copy, or rescue it with `sqlite3 FILE .recover`"),
+    ("SQLITE_READONLY", "it cannot be written", "make the file and its folder writable, or choose another with --db"),
+    ("SQLITE_CANTOPEN", "it cannot be opened", "check the path and its permissions, or choose another with --db"),
+    ("SQLITE_PERM", "it cannot be opened", "check the path and its permissions, or choose another with --db"),
+    ("SQLITE_AUTH", "it cannot be opened", "check the path and its permissions, or choose another with --db"),
+    ("SQLITE_IOERR", "the disk reports an error", "check that it has space and is a local disk, not a network share"),
+    ("SQLITE_PROTOCOL", "locking fails on this disk", "keep the store on a local disk, not a network share"),
+)
+
+
+class OlderFormat(KnownError):
+    """A store that is only read and would first have to be brought up to date."""
+
+
+def now() -> str:
+    """UTC, ISO 8601 with microseconds: sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what a user can meet into one line that says what to do; what is a bug stays as it is.
+
+    Raises:
+        KnownError: full disk, lock, damage, permissions.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        for code, what, advice in _ADVICE:
+            if name.startswith(code):
+                raise KnownError(f"{path}: {what}: {advice}") from error
+        raise
+
+
+class Database:
+    """A connection to one store. Cheap to make; use one per thread and per process."""
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        """Open a store, creating it or bringing it up to date unless ``read_only``.
+
+        Raises:
+            UsageError: ``read_only`` and there is no such file.
+            KnownError: it cannot be opened, is damaged, is another program's, or comes from a newer version.
+        """
+        self.path = Path(path).expanduser().absolute()
+        self.read_only = read_only
+        with translated(self.path):
+            self.uri, self._db = _open_to_read(self.path) if read_only else _open_to_write(self.path)
+        self._db.row_factory = sqlite3.Row
+
+    def close(self) -> None:
+        """Closing twice is harmless."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has written: a cheap way to know when to look again."""
+        with translated(self.path):
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is stored or nothing is."""
+        if self.read_only:
+            raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
+        with translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                # A full disk makes SQLite roll back by itself.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with translated(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        with translated(self.path):
+            row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+            return row
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # isolation_level=None: transactions are the explicit ones of ``_write``, none are opened behind our back.
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
+
+
+def _open_to_write(path: Path) -> tuple[str, sqlite3.Connection]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KnownError(f"{path.parent}: {error.strerror}: choose another place with --db") from error
+    uri = f"{path.as_uri()}?mode=rwc"
+    db = _connect(uri)
+    try:
+        db.execute("PRAGMA foreign_keys = ON")
+        _use_wal(db)
+        # In WAL mode this survives the death of the process; a power cut can lose the last moments, never the file.
+        db.execute("PRAGMA synchronous = NORMAL")
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return uri, db
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; the switch does not wait for locks by itself when several processes start."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _open_to_read(path: Path) -> tuple[str, sqlite3.Connection]:
+    if not path.exists():
+        raise UsageError(f"there is no store at {path}: `mlxintro run` makes one, or name another with --db")
+    try:
+        return _try_to_read(f"{path.as_uri()}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if not getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            raise
+        # SQLite wants to create -wal and -shm files beside a WAL database. Where it cannot (a folder without write
+        # permission, a mounted archive), the file alone is read, which is right as long as no log waits beside it.
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size > 0:
+            raise KnownError(
+                f"{path}: changes wait in {log.name} and the folder cannot be written: copy both files elsewhere"
+            ) from None
+        return _try_to_read(f"{path.as_uri()}?mode=ro&immutable=1")
+
+
+def _try_to_read(uri: str) -> tuple[str, sqlite3.Connection]:
+    db = _connect(uri)
+    try:
+        waiting = outstanding(db)
+        if waiting:
+            raise OlderFormat(
+                f"the store has an older format (without {waiting[0].name}): "
+                "copy it to where it can be written and open it there once"
+            )
+    except BaseException:
+        db.close()
+        raise
+    return uri, db

@@ -1,0 +1,213 @@
+"""The schema, as named migrations. A released migration is never edited; a change is a new one at the end.
+
+Each migration and the row that records it are one transaction, so a store is never between two schemas, whatever
+kills the process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backends.errors import KnownError
+
+APPLICATION_ID = 0x6D6C7869
+"""``mlxi``, in the header of the file: tells a store from any other SQLite file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    name: str
+    statements: tuple[str, ...]
+
+
+# Counting a million trials for every listing would be slow and counting in the program can be forgotten, so triggers
+# count where rows change. Trials are only ever deleted together with their run, hence no trigger for that.
+_INITIAL = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    """
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY,
+        done INTEGER NOT NULL DEFAULT 0,
+        errors INTEGER NOT NULL DEFAULT 0,
+        name TEXT NOT NULL UNIQUE,
+        experiment TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'planned'
+            CHECK (state IN ('planned', 'running', 'paused', 'interrupted', 'done', 'cancelled', 'failed')),
+        control TEXT NOT NULL DEFAULT 'run' CHECK (control IN ('run', 'pause', 'cancel')),
+        planned INTEGER NOT NULL,
+        batch_size INTEGER,
+        pid INTEGER,
+        pid_created REAL,
+        host TEXT,
+        heartbeat TEXT,
+        created TEXT NOT NULL,
+        started TEXT,
+        finished TEXT,
+        error TEXT,
+        study TEXT NOT NULL,
+        model TEXT NOT NULL,
+        environment TEXT NOT NULL
+    )
+    """,
+    "CREATE TABLE prompts (key TEXT PRIMARY KEY, record TEXT NOT NULL)",
+    """
+    CREATE TABLE run_prompts (
+        run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        prompt TEXT NOT NULL REFERENCES prompts (key),
+        PRIMARY KEY (run, prompt)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX run_prompts_by_prompt ON run_prompts (prompt)",
+    """
+    CREATE TABLE trials (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('done', 'error')),
+        condition TEXT NOT NULL,
+        concept TEXT,
+        layer INTEGER,
+        strength REAL,
+        unit TEXT,
+        finish TEXT NOT NULL,
+        tokens INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        error TEXT,
+        response TEXT NOT NULL,
+        doses TEXT NOT NULL,
+        proofs TEXT NOT NULL,
+        measurements TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        UNIQUE (run, key)
+    )
+    """,
+    # Holds every column a listing filters by, so that filtering reads the index and fetches only the rows it shows.
+    "CREATE INDEX trials_in_order ON trials (run, ordinal, key, status, condition, concept, layer, strength)",
+    """
+    CREATE TRIGGER trials_count_insert AFTER INSERT ON trials BEGIN
+        UPDATE runs SET done = done + (NEW.status = 'done'), errors = errors + (NEW.status = 'error')
+        WHERE id = NEW.run;
+    END
+    """,
+    """
+    CREATE TRIGGER trials_count_update AFTER UPDATE OF status ON trials WHEN OLD.status <> NEW.status BEGIN
+        UPDATE runs SET
+            done = done + (NEW.status = 'done') - (OLD.status = 'done'),
+            errors = errors + (NEW.status = 'error') - (OLD.status = 'error')
+        WHERE id = NEW.run;
+    END
+    """,
+    """
+    CREATE TABLE grades (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL,
+        key TEXT NOT NULL,
+        grader TEXT NOT NULL,
+        version TEXT NOT NULL,
+        affirms INTEGER,
+        identifies INTEGER,
+        named_before_affirming INTEGER,
+        coherent INTEGER,
+        refuses INTEGER,
+        abstained INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        evidence TEXT,
+        raw TEXT,
+        FOREIGN KEY (run, key) REFERENCES trials (run, key) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX grades_by_trial ON grades (run, key, grader, created)",
+    """
+    CREATE TABLE labels (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL,
+        key TEXT NOT NULL,
+        labeller TEXT NOT NULL,
+        fields TEXT NOT NULL,
+        note TEXT NOT NULL,
+        created TEXT NOT NULL,
+        FOREIGN KEY (run, key) REFERENCES trials (run, key) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX labels_by_trial ON labels (run, key, labeller, created)",
+    """
+    CREATE TABLE vectors (
+        hash TEXT PRIMARY KEY,
+        recipe TEXT NOT NULL,
+        file TEXT NOT NULL,
+        content TEXT NOT NULL,
+        created TEXT NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (Migration("m001_initial", _INITIAL),)
+
+
+def applied(db: sqlite3.Connection) -> list[str]:
+    """Names of the migrations a store has been through, in order; empty for a blank file.
+
+    Raises:
+        KnownError: the file belongs to another program.
+    """
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return []
+    if application != APPLICATION_ID or "migrations" not in tables:
+        raise KnownError("this SQLite file belongs to another program: name an mlxintro store with --db")
+    return [name for (name,) in db.execute("SELECT name FROM migrations ORDER BY number")]
+
+
+def outstanding(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[Migration]:
+    """What still has to be applied.
+
+    Raises:
+        KnownError: the store was written by a newer version, or belongs to another program.
+    """
+    there = applied(db)
+    known = {migration.name for migration in migrations}
+    unknown = [name for name in there if name not in known]
+    if unknown:
+        raise KnownError(
+            f"the store was written by a newer mlxintro (it has {unknown[-1]}): "
+            "update this installation, or name another store with --db"
+        )
+    return [migration for migration in migrations if migration.name not in there]
+
+
+def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring a store up to date. Several processes may do this at once: each migration happens once.
+
+    Args:
+        db: in autocommit mode.
+        migrations: in order.
+
+    Raises:
+        KnownError: the store was written by a newer version, or belongs to another program.
+    """
+    for migration in outstanding(db, migrations):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again under the lock: another process may have come first.
+            if migration.name not in applied(db):
+                db.execute(
+                    "CREATE TABLE IF NOT EXISTS migrations "
+                    "(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, applied TEXT NOT NULL)"
+                )
+                for statement in migration.statements:
+                    db.execute(statement)
+                db.execute(
+                    "INSERT INTO migrations (name, applied) VALUES (?, ?)",
+                    (migration.name, datetime.now(UTC).isoformat(timespec="seconds")),
+                )
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,229 @@
+"""What goes into the store and comes out of it, as plain frozen records."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+if TYPE_CHECKING:
+    from backends.base import Proof
+    from mlxintro.trials import Dose, Outcome, TrialSpec
+
+Control = Literal["run", "pause", "cancel"]
+"""How other processes steer a run."""
+StoredState = Literal["planned", "running", "paused", "interrupted", "done", "cancelled", "failed"]
+RunState = StoredState
+"""As shown: a run stored as ``running`` or ``paused`` whose process is gone is ``interrupted``."""
+Status = Literal["done", "error"]
+
+CONTROLS: tuple[Control, ...] = get_args(Control)
+STATES: tuple[StoredState, ...] = get_args(StoredState)
+GRADE_FIELDS = ("affirms", "identifies", "named_before_affirming", "coherent", "refuses")
+
+
+class Finished(NamedTuple):
+    """One trial that ran, as the runner hands it over."""
+
+    ordinal: int
+    """Place in the plan, from 0."""
+    spec: TrialSpec
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    """Ten characters; sorting ids sorts runs by creation."""
+    name: str
+    experiment: str
+    state: RunState
+    control: Control
+    planned: int
+    done: int
+    errors: int
+    study: dict[str, Any]
+    """The resolved study."""
+    model: dict[str, Any]
+    """Fields of ``ModelInfo``."""
+    environment: dict[str, Any]
+    batch_size: int | None
+    """Trials per batch, fixed when the run first starts: a resumed run must form the same batches."""
+    created: str
+    """Times are UTC in ISO 8601 with microseconds."""
+    started: str | None = None
+    finished: str | None = None
+    heartbeat: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    error: str | None = None
+    """Why the run failed."""
+
+    @property
+    def remaining(self) -> int:
+        """Planned trials without a result; failed ones are among them, because resuming tries them again."""
+        return max(0, self.planned - self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFilter:
+    """Which trials of a run; ``None`` means any."""
+
+    condition: str | None = None
+    concept: str | None = None
+    layer: int | None = None
+    strength: float | None = None
+    status: Status | None = None
+    text: str | None = None
+    """Occurs in the reply, whatever the case (of ASCII letters)."""
+    grader: str | None = None
+    """Whose verdict the four fields below speak of; any grader's when ``None``."""
+    affirms: bool | None = None
+    identifies: bool | None = None
+    coherent: bool | None = None
+    refuses: bool | None = None
+    labelled: bool | None = None
+    """Whether a person has labelled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A finished or failed trial. Nested data is parsed when it is asked for, so that a page of trials stays cheap."""
+
+    run: str
+    key: str
+    ordinal: int
+    status: Status
+    condition: str
+    concept: str | None
+    layer: int | None
+    """Of the first injection, like strength and unit."""
+    strength: float | None
+    unit: str | None
+    response: str
+    finish: str
+    tokens: int
+    error: str | None
+    created: str
+    spec_json: str
+    proofs_json: str
+    doses_json: str
+    measurements_json: str
+
+    @property
+    def spec(self) -> TrialSpec:
+        from mlxintro.trials import TrialSpec
+
+        return TrialSpec.from_dict(json.loads(self.spec_json))
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        from backends.base import Proof
+
+        return tuple(
+            Proof(**{**item, "change": _number(item["change"]), "relative_change": _number(item["relative_change"])})
+            for item in json.loads(self.proofs_json)
+        )
+
+    @property
+    def doses(self) -> tuple[Dose, ...]:
+        from mlxintro.trials import Dose
+
+        return tuple(Dose(**{k: _number(v) for k, v in item.items()}) for item in json.loads(self.doses_json))
+
+    @property
+    def measurements(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.measurements_json)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """One grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
+
+    key: str
+    """Of the trial."""
+    grader: str
+    version: str
+    """Of the rubric and of the model that applied it."""
+    affirms: bool | None = None
+    identifies: bool | None = None
+    named_before_affirming: bool | None = None
+    coherent: bool | None = None
+    refuses: bool | None = None
+    abstained: bool = False
+    """The grader failed or declined: the trial is unscored, which is not a "no"."""
+    reason: str = ""
+    evidence: Any = None
+    """Plain data."""
+    raw: str | None = None
+    """The grader's reply as it came."""
+    created: str = ""
+    """Filled in by the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What one person said of one trial."""
+
+    key: str
+    """Of the trial."""
+    labeller: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    created: str = ""
+    """Filled in by the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRecord:
+    hash: str
+    """Of the recipe."""
+    recipe: dict[str, Any]
+    file: str
+    """Name inside the folder of vectors."""
+    content: str
+    """Hash of the file's content."""
+    created: str = ""
+    """Filled in by the store."""
+
+
+class Imported(NamedTuple):
+    """What a merge added here."""
+
+    runs: int
+    trials: int
+    grades: int
+    labels: int
+    vectors: int
+
+
+def plain_json(value: Any) -> str:
+    """Canonical JSON; numbers that are not finite become null, because JSON has no word for them."""
+    from mlxintro.identity import canonical_json
+
+    try:
+        return canonical_json(value)
+    except ValueError:
+        return canonical_json(_finite(json.loads(json.dumps(value, default=_fields))))
+
+
+def _fields(value: Any) -> Any:
+    import dataclasses
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value

@@ -1,0 +1,300 @@
+"""Runs: what was asked for, how far it is, and who is working on it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import secrets
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from backends.errors import KnownError, UsageError
+from mlxintro.store.database import Database, now
+from mlxintro.store.records import Control, Run, StoredState, plain_json
+
+if TYPE_CHECKING:
+    from mlxintro.trials import PromptRecord
+
+STALE_SECONDS = 30.0
+"""A run on another machine counts as interrupted when its heartbeat is older than this."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_EPOCH = 1_577_836_800
+"""2020-01-01: six characters of seconds last until 2054."""
+_COLUMNS = (
+    "id, name, experiment, state, control, planned, done, errors, batch_size, pid, pid_created, host, heartbeat, "
+    "created, started, finished, error, study, model, environment"
+)
+
+
+class Runs(Database):
+    """The part of the store that holds runs."""
+
+    def create_run(
+        self,
+        experiment: str,
+        *,
+        planned: int,
+        name: str | None = None,
+        study: Mapping[str, Any] | Any = (),
+        model: Any = (),
+        environment: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Record a run that is about to start.
+
+        Args:
+            experiment: registered name.
+            planned: number of trials.
+            name: what people will call it; ``EXPERIMENT-N`` when ``None``.
+            study: the resolved study, as plain data or a dataclass.
+            model: the ``ModelInfo``, likewise.
+            environment: see ``mlxintro.environment``.
+
+        Raises:
+            UsageError: the name is taken.
+        """
+        if name is not None and not name.strip():
+            raise UsageError("a run's name cannot be empty: leave --name out to get one")
+        values = (planned, now(), plain_json(study or {}), plain_json(model or {}), plain_json(environment or {}))
+        with self._write() as db:
+            if name is None:
+                name = free_name(db, experiment, always=True)
+            elif db.execute("SELECT 1 FROM runs WHERE name = ?", (name,)).fetchone():
+                raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another")
+            identity = _new_id(db)
+            db.execute(
+                "INSERT INTO runs (id, name, experiment, planned, created, study, model, environment) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (identity, name, experiment, *values),
+            )
+        return self.run(identity)
+
+    def run(self, run: str) -> Run:
+        """A run by its full id.
+
+        Raises:
+            UsageError: there is none.
+        """
+        row = self._row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
+        if row is None:
+            raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
+        return _record(row)
+
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return [_record(row) for row in self._rows(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC")]
+
+    def find_run(self, text: str) -> Run:
+        """A run by its name, its id, or the start of one.
+
+        Raises:
+            UsageError: none or several match; the message lists them.
+        """
+        names = {row["id"]: row["name"] for row in self._rows("SELECT id, name FROM runs ORDER BY created DESC")}
+        exact = [i for i, name in names.items() if text in (i, name)]
+        found = exact or [i for i, name in names.items() if text and (i.startswith(text) or name.startswith(text))]
+        if len(found) == 1:
+            return self.run(found[0])
+        if found:
+            listed = ", ".join(f"{names[i]} ({i})" for i in found[:5]) + (", ..." if len(found) > 5 else "")
+            raise UsageError(f"{text!r} could be {len(found)} runs: {listed}: give more of it")
+        if not names:
+            raise UsageError(f"no run called {text!r}: the store is empty, `mlxintro run` starts one")
+        close = difflib.get_close_matches(text, [*names.values(), *names], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "`mlxintro runs list` shows what there is"
+        raise UsageError(f"no run called {text!r}: {hint}")
+
+    def claim(self, run: str, *, batch_size: int) -> Run:
+        """Take a run for this process, so that no second one works on it; what was asked of the last one is forgotten.
+
+        Args:
+            run: id.
+            batch_size: recorded when the run starts for the first time; later the recorded one stays.
+
+        Raises:
+            KnownError: another process, or another part of this one, is working on it.
+        """
+        with self._write() as db:
+            row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
+            if row is None:
+                raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
+            if _alive(row):
+                raise KnownError(
+                    f"{row['name']} is being run by process {row['pid']} on {row['host']}: "
+                    "wait for it, or cancel it in the TUI first"
+                )
+            moment = now()
+            db.execute(
+                "UPDATE runs SET state = 'running', control = 'run', pid = ?, pid_created = ?, host = ?, heartbeat = ?,"
+                " started = coalesce(started, ?), finished = NULL, error = NULL,"
+                " batch_size = coalesce(batch_size, ?) WHERE id = ?",
+                (os.getpid(), _pid_created(os.getpid()), socket.gethostname(), moment, moment, batch_size, run),
+            )
+        return self.run(run)
+
+    def set_state(self, run: str, state: StoredState, error: str | None = None) -> None:
+        """Record how a run stands. A state other than running or paused lets go of the claim."""
+        working = state in ("running", "paused")
+        with self._write() as db:
+            db.execute("UPDATE runs SET state = ?, error = ?, heartbeat = ? WHERE id = ?", (state, error, now(), run))
+            if not working:
+                finished = now() if state in ("done", "cancelled", "failed") else None
+                db.execute(
+                    "UPDATE runs SET pid = NULL, pid_created = NULL, control = 'run', finished = ? WHERE id = ?",
+                    (finished, run),
+                )
+
+    def set_planned(self, run: str, planned: int) -> None:
+        with self._write() as db:
+            db.execute("UPDATE runs SET planned = ? WHERE id = ?", (planned, run))
+
+    def control(self, run: str) -> Control:
+        """What is asked of the process that runs it. A run that was deleted is one to cancel."""
+        row = self._row("SELECT control FROM runs WHERE id = ?", run)
+        return "cancel" if row is None else row["control"]
+
+    def set_control(self, run: str, control: Control) -> Run:
+        """Ask a running process to pause, go on, or stop for good. Cancelling a run nobody works on marks it cancelled.
+
+        Raises:
+            UsageError: nobody is working on it, so there is nothing to pause or to let go on.
+        """
+        before = self.run(run)
+        if before.state in ("running", "paused"):
+            with self._write() as db:
+                db.execute("UPDATE runs SET control = ? WHERE id = ?", (control, run))
+        elif control == "cancel" and before.state in ("planned", "interrupted"):
+            self.set_state(run, "cancelled")
+        elif control == "run":
+            raise UsageError(f"{before.name} is {before.state}: go on with `mlxintro run --resume {before.name}`")
+        else:
+            raise UsageError(f"{before.name} is {before.state}: there is nothing to {control}")
+        return self.run(run)
+
+    def beat(self, run: str) -> None:
+        """Say that the process is still there."""
+        with self._write() as db:
+            db.execute("UPDATE runs SET heartbeat = ? WHERE id = ?", (now(), run))
+
+    def rename_run(self, run: str, name: str) -> None:
+        """Raises UsageError when the name is taken."""
+        with self._write() as db:
+            if db.execute("SELECT 1 FROM runs WHERE name = ? AND id <> ?", (name, run)).fetchone():
+                raise UsageError(f"there is already a run called {name!r}: choose another name")
+            db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run))
+
+    def delete_run(self, run: str) -> None:
+        """Delete a run with its trials, grades and labels, and the prompts no other run uses.
+
+        Raises:
+            KnownError: it is being run.
+        """
+        found = self.run(run)
+        if found.state in ("running", "paused"):
+            raise KnownError(f"{found.name} is being run by process {found.pid}: cancel it first")
+        with self._write() as db:
+            prompts = db.execute("SELECT prompt FROM run_prompts WHERE run = ?", (run,)).fetchall()
+            db.execute("DELETE FROM runs WHERE id = ?", (run,))
+            db.executemany(
+                "DELETE FROM prompts WHERE key = ? AND NOT EXISTS (SELECT 1 FROM run_prompts WHERE prompt = key)",
+                [(row["prompt"],) for row in prompts],
+            )
+
+    def add_prompts(self, run: str, prompts: Iterable[PromptRecord]) -> None:
+        """Store the dialogues a run's trials refer to."""
+        with self._write() as db:
+            for prompt in prompts:
+                key = prompt.key
+                db.execute("INSERT OR IGNORE INTO prompts (key, record) VALUES (?, ?)", (key, plain_json(prompt)))
+                db.execute("INSERT OR IGNORE INTO run_prompts (run, prompt) VALUES (?, ?)", (run, key))
+
+    def prompt(self, key: str) -> PromptRecord:
+        """Raises UsageError when the store does not hold it."""
+        row = self._row("SELECT record FROM prompts WHERE key = ?", key)
+        if row is None:
+            raise UsageError(f"the store holds no prompt {key}: resume its run once to add it")
+        return _prompt(row["record"])
+
+    def prompts(self, run: str) -> dict[str, PromptRecord]:
+        """A run's dialogues by key."""
+        rows = self._rows(
+            "SELECT key, record FROM prompts JOIN run_prompts ON prompt = key WHERE run = ? ORDER BY key", run
+        )
+        return {row["key"]: _prompt(row["record"]) for row in rows}
+
+
+def free_name(db: sqlite3.Connection, wanted: str, *, always: bool = False) -> str:
+    """``wanted``, or with the first number that is free; ``always`` numbers even the first."""
+    taken = {
+        name for (name,) in db.execute("SELECT name FROM runs WHERE name = ? OR name GLOB ?", (wanted, _glob(wanted)))
+    }
+    if not always and wanted not in taken:
+        return wanted
+    number = 1 if always else 2
+    while f"{wanted}-{number}" in taken:
+        number += 1
+    return f"{wanted}-{number}"
+
+
+def _glob(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name) + "-*"
+
+
+def _new_id(db: sqlite3.Connection) -> str:
+    seconds = int(time.time()) - _EPOCH
+    first = "".join(_ALPHABET[(seconds >> shift) & 31] for shift in range(25, -5, -5))
+    while True:
+        identity = first + "".join(secrets.choice(_ALPHABET) for _ in range(4))
+        if not db.execute("SELECT 1 FROM runs WHERE id = ?", (identity,)).fetchone():
+            return identity
+
+
+def _record(row: sqlite3.Row) -> Run:
+    values: dict[str, Any] = dict(row)
+    for name in ("study", "model", "environment"):
+        values[name] = json.loads(values[name])
+    if values["state"] in ("running", "paused") and not _alive(row):
+        values["state"] = "interrupted"
+    del values["pid_created"]
+    return Run(**values)
+
+
+def _alive(row: sqlite3.Row) -> bool:
+    """Whether a process works on this run now."""
+    if row["state"] not in ("running", "paused") or row["pid"] is None:
+        return False
+    if row["host"] == socket.gethostname():
+        created = _pid_created(row["pid"])
+        # Process numbers are used again, hence the time: a second of slack for clocks that are adjusted.
+        return created is not None and abs(created - row["pid_created"]) < 1.0
+    beat = datetime.fromisoformat(row["heartbeat"])
+    return (datetime.now(UTC) - beat).total_seconds() < STALE_SECONDS
+
+
+def _pid_created(pid: int) -> float | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        # A killed process whose parent has not asked after it yet still has a number, but does nothing.
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def _prompt(text: str) -> PromptRecord:
+    from mlxintro.trials import PromptRecord
+
+    data = json.loads(text)
+    return PromptRecord(
+        messages=tuple(data["messages"]),
+        prefill=data["prefill"],
+        text=data["text"],
+        tokens=tuple(data["tokens"]),
+        pieces=tuple(data["pieces"]),
+    )

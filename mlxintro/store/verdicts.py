@@ -1,0 +1,134 @@
+"""Grades, labels and vectors. Grades and labels are only ever added; the latest of each grader or person counts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from backends.errors import UsageError
+from mlxintro.store.database import now
+from mlxintro.store.records import GRADE_FIELDS, Grade, Label, VectorRecord, plain_json
+from mlxintro.store.trials import Trials
+
+_GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, reason, evidence, raw, created"
+_LATEST = """
+    SELECT {columns} FROM {table} g WHERE run = ?{more} AND NOT EXISTS (
+        SELECT 1 FROM {table} h WHERE h.run = g.run AND h.key = g.key AND h.{who} = g.{who}
+        AND (h.created, h.id) > (g.created, g.id))
+    ORDER BY key, {who}
+"""
+
+
+class Verdicts(Trials):
+    """The part of the store that holds what graders and people said, and which vectors exist."""
+
+    def add_grades(self, run: str, grades: Iterable[Grade]) -> None:
+        """Add verdicts in one transaction; earlier ones stay.
+
+        Raises:
+            UsageError: a trial that is not in this run.
+        """
+        moment = now()
+        rows = [
+            (
+                *(run, grade.key, grade.grader, grade.version),
+                *(_bit(getattr(grade, name)) for name in GRADE_FIELDS),
+                *(int(grade.abstained), grade.reason),
+                None if grade.evidence is None else plain_json(grade.evidence),
+                grade.raw,
+                moment,
+            )
+            for grade in grades
+        ]
+        self._append(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
+
+    def latest_grades(self, run: str, *, grader: str | None = None, key: str | None = None) -> list[Grade]:
+        """The verdicts that count, ordered by trial and grader.
+
+        Args:
+            run: id.
+            grader: only this one's.
+            key: only on this trial (its full key).
+        """
+        more, values = _restrict(grader=grader, key=key)
+        sql = _LATEST.format(columns=_GRADE, table="grades", who="grader", more=more)
+        return [_grade(row) for row in self._rows(sql, run, *values)]
+
+    def grade_history(self, run: str, key: str) -> list[Grade]:
+        """Every verdict on one trial, oldest first."""
+        rows = self._rows(f"SELECT {_GRADE} FROM grades WHERE run = ? AND key = ? ORDER BY created, id", run, key)
+        return [_grade(row) for row in rows]
+
+    def graders(self, run: str) -> list[str]:
+        """Who has graded any trial of a run."""
+        return [row["grader"] for row in self._rows("SELECT DISTINCT grader FROM grades WHERE run = ? ORDER BY 1", run)]
+
+    def add_labels(self, run: str, labels: Iterable[Label]) -> None:
+        """Add what a person said, in one transaction; earlier labels stay.
+
+        Raises:
+            UsageError: a trial that is not in this run.
+        """
+        moment = now()
+        rows = [(run, x.key, x.labeller, plain_json(x.fields), x.note, moment) for x in labels]
+        self._append("INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def latest_labels(self, run: str, *, labeller: str | None = None, key: str | None = None) -> list[Label]:
+        """The labels that count, ordered by trial and labeller."""
+        more, values = _restrict(labeller=labeller, key=key)
+        columns = "key, labeller, fields, note, created"
+        sql = _LATEST.format(columns=columns, table="labels", who="labeller", more=more)
+        return [Label(**{**dict(row), "fields": json.loads(row["fields"])}) for row in self._rows(sql, run, *values)]
+
+    def add_vector(self, vector: VectorRecord) -> None:
+        """Record a vector whose file is in place; the same recipe extracted anew replaces the record."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO vectors (hash, recipe, file, content, created) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (hash) DO UPDATE SET file = excluded.file, content = excluded.content, "
+                "created = excluded.created",
+                (vector.hash, plain_json(vector.recipe), vector.file, vector.content, now()),
+            )
+
+    def vector(self, hash: str) -> VectorRecord | None:
+        """The record of a vector by its recipe's hash; ``None`` when it has not been extracted."""
+        row = self._row("SELECT hash, recipe, file, content, created FROM vectors WHERE hash = ?", hash)
+        return None if row is None else _vector(row)
+
+    def vectors(self) -> list[VectorRecord]:
+        """All vectors, newest first."""
+        rows = self._rows("SELECT hash, recipe, file, content, created FROM vectors ORDER BY created DESC, hash")
+        return [_vector(row) for row in rows]
+
+    def _append(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            with self._write() as db:
+                db.executemany(sql, rows)
+        except sqlite3.IntegrityError as error:
+            if getattr(error, "sqlite_errorname", "") != "SQLITE_CONSTRAINT_FOREIGNKEY":
+                raise
+            raise UsageError("a verdict names a trial that is not in this run: nothing was stored") from error
+
+
+def _restrict(**wanted: str | None) -> tuple[str, list[str]]:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return "".join(f" AND {name} = ?" for name in given), list(given.values())
+
+
+def _bit(value: bool | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _grade(row: sqlite3.Row) -> Grade:
+    values: dict[str, Any] = dict(row)
+    for name in GRADE_FIELDS:
+        values[name] = None if values[name] is None else bool(values[name])
+    values["abstained"] = bool(values["abstained"])
+    values["evidence"] = None if values["evidence"] is None else json.loads(values["evidence"])
+    return Grade(**values)
+
+
+def _vector(row: sqlite3.Row) -> VectorRecord:
+    return VectorRecord(**{**dict(row), "recipe": json.loads(row["recipe"])})
