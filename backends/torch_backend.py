@@ -1,0 +1,275 @@
+"""The PyTorch backend: CUDA, Apple GPUs and the CPU, through Hugging Face transformers.
+
+It turns the contract of ``backends.base`` into batches; how a batch runs is ``torch_stream``'s business, what happens
+inside a forward pass is ``torch_hooks``', and where things lie in a model is ``torch_model``'s.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import psutil
+import torch
+
+from backends import engine
+from backends.base import (
+    Backend,
+    Completion,
+    Float32,
+    MemoryUse,
+    ModelInfo,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Site,
+    Tokenizer,
+)
+from backends.errors import UsageError
+from backends.models import ModelSource
+from backends.tokenizer import ChatTokenizer
+from backends.torch_hooks import Recorder
+from backends.torch_model import DTYPES, Network, load_model, pick_device
+from backends.torch_stream import Stream
+
+_RECORD_BYTES = 2**30
+"""Activations held on the device at a time."""
+_LOGIT_ROWS = 64
+"""Positions unembedded at a time: a vocabulary is wide."""
+
+T = TypeVar("T")
+
+
+def load(
+    source: ModelSource,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    batch_size: int = 16,
+) -> TorchBackend:
+    """Load a model from a local folder.
+
+    Args:
+        source: see ``backends.models.resolve``.
+        device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
+        quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.
+
+    Raises:
+        UsageError: a setting that does not exist.
+        PrerequisiteError: a device or library is missing.
+        ModelError: the files cannot be loaded.
+    """
+    place = pick_device(device)
+    kind = dtype or ("float32" if place == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
+    tokenizer = ChatTokenizer.load(source.folder)
+    model = load_model(source, device=place, dtype=kind, quantize=quantize)
+    network = Network.of(model)
+    network.verify()
+    info = ModelInfo(
+        model=source.name,
+        revision=source.revision,
+        backend="torch",
+        device=place,
+        dtype=kind,
+        quantization="4-bit (nf4)" if quantize else source.quantization,
+        architecture=str(source.config["model_type"]),
+        layers=len(network.blocks),
+        width=network.config.hidden_size,
+        vocabulary=network.config.vocab_size,
+        context=network.config.max_position_embeddings,
+        weight_bytes=model.get_memory_footprint(),
+        chat_template=tokenizer.chat_template,
+        template_hash=tokenizer.template_hash,
+    )
+    return TorchBackend(model, tokenizer, info, batch_size=batch_size)
+
+
+class TorchBackend(Backend):
+    """A causal model of transformers behind the backend contract.
+
+    Args:
+        model: a transformers causal model, in eval mode, on its device.
+        batch_size: rows that run together.
+        prefill_chunk: prompt columns processed at a time.
+    """
+
+    def __init__(
+        self, model: object, tokenizer: Tokenizer, info: ModelInfo, *, batch_size: int = 16, prefill_chunk: int = 2048
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.info = info
+        self.batch_size = batch_size
+        self.prefill_chunk = prefill_chunk
+        self._network: Network | None = Network.of(model)
+
+    @property
+    def network(self) -> Network:
+        """The model's parts.
+
+        Raises:
+            UsageError: the backend is closed.
+        """
+        if self._network is None:
+            raise UsageError(f"{self.info.model} has been closed: open it again")
+        return self._network
+
+    @torch.inference_mode()
+    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+        if residuals.shape[-1:] != (self.info.width,):
+            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
+        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
+            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
+        network = self.network
+        home = next(network.norm.parameters())
+        rows = torch.from_numpy(np.ascontiguousarray(residuals.reshape(-1, self.info.width)))
+        columns = None if tokens is None else torch.tensor(list(tokens), dtype=torch.long)
+        parts = []
+        for first in range(0, len(rows), _LOGIT_ROWS):
+            part = rows[first : first + _LOGIT_ROWS].to(home.device, home.dtype)
+            logits = network.logits(network.norm(part))
+            logprobs = torch.log_softmax(logits, dim=-1)
+            parts.append((logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu())
+        kept = self.info.vocabulary if tokens is None else len(tokens)
+        flat = torch.cat(parts).numpy() if parts else np.empty((0, kept), np.float32)
+        return flat.reshape(*residuals.shape[:-1], kept)
+
+    def memory(self) -> MemoryUse:
+        kind = self.info.device.partition(":")[0]
+        if kind == "cuda":
+            cards = range(torch.cuda.device_count()) if self.info.device == "cuda" else [self.info.device]
+            used = sum(torch.cuda.memory_allocated(card) for card in cards)
+            # What the allocator holds in reserve is free to this process.
+            spare = sum(torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) for card in cards) - used
+            return MemoryUse(used, spare, sum(torch.cuda.max_memory_allocated(card) for card in cards))
+        if kind == "mps":
+            held = torch.mps.driver_allocated_memory()
+            return MemoryUse(
+                torch.mps.current_allocated_memory(), max(0, torch.mps.recommended_max_memory() - held), held
+            )
+        process = psutil.Process().memory_info()
+        return MemoryUse(process.rss, psutil.virtual_memory().available, _peak(process.rss))
+
+    def close(self) -> None:
+        if self._network is None:
+            return
+        self._network = None
+        gc.collect()
+        if self.info.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        elif self.info.device == "mps":
+            torch.mps.empty_cache()
+
+    def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        def start(prompts: Sequence[Prompt]) -> Stream:
+            return Stream(self.network, prompts, chunk=self.prefill_chunk, share=True).prefill()
+
+        return engine.run(requests, start, self.tokenizer, self.batch_size, on_token)
+
+    def _capture(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
+        network = self.network
+        per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
+        rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
+        for batch in _batched(range(len(prompts)), rows):
+            stream = Stream(network, [prompts[index] for index in batch], chunk=self.prefill_chunk)
+            recorder = Recorder(network, places)
+            found = [
+                {site: np.empty((len(layers), len(positions[index]), self.info.width), np.float32) for site in sites}
+                for index in batch
+            ]
+            for start, stop in stream.chunks():
+                wanted = [
+                    (row, slot, int(column) - start)
+                    for row, index in enumerate(batch)
+                    for slot, column in enumerate(np.array(positions[index], np.int64) + stream.pads[row])
+                    if start <= column < stop
+                ]
+                edits = recorder.edits([w[0] for w in wanted], [w[2] for w in wanted]) if wanted else None
+                stream.read(start, stop, edits)
+                for (layer, site), values in recorder.take().items():
+                    for (row, slot, _), value in zip(wanted, values, strict=True):
+                        for at in (at for at, other in enumerate(layers) if other == layer):
+                            found[row][site][at, slot] = value
+            for row, index in enumerate(batch):
+                yield index, found[row], stream.proofs(row)
+
+    def _score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        # The last token of a continuation is predicted and never read: options that differ there alone share a row.
+        readings: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+        for prompt, sequences in enumerate(continuations):
+            for option, tokens in enumerate(sequences):
+                readings[prompt, tuple(tokens[:-1])].append(option)
+        for batch in _batched(list(readings.items()), self.batch_size):
+            read = [Prompt(prompts[index].tokens + head, prompts[index].injections) for (index, head), _ in batch]
+            stream = Stream(self.network, read, chunk=self.prefill_chunk)
+            found: dict[tuple[int, int], list[float]] = defaultdict(list)
+            for start, stop in stream.chunks():
+                hidden = stream.read(start, stop)
+                targets = []
+                for row, ((index, head), options) in enumerate(batch):
+                    origin = int(stream.pads[row]) + len(prompts[index].tokens) - 1
+                    for column in range(max(start, origin), min(stop, origin + len(head) + 1)):
+                        for option in options:
+                            token = continuations[index][option][column - origin]
+                            targets.append(_Target(row, column - start, token, (index, option)))
+                for part in _batched(targets, _LOGIT_ROWS):
+                    for target, value in zip(part, self._logprobs(hidden, part), strict=True):
+                        found[target.key].append(value)
+            for row, ((index, _), options) in enumerate(batch):
+                for option in options:
+                    yield index, option, np.array(found[index, option], np.float32), stream.proofs(row)
+
+    @torch.inference_mode()
+    def _logprobs(self, hidden: torch.Tensor, targets: Sequence[_Target]) -> list[float]:
+        table = torch.tensor([(target.row, target.column, target.token) for target in targets])
+        rows, columns, tokens = table.T.to(hidden.device)
+        logprobs = torch.log_softmax(self.network.logits(hidden[rows, columns]), dim=-1)
+        values: list[float] = logprobs.gather(-1, tokens.to(logprobs.device)[:, None])[:, 0].tolist()
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A token whose log-probability is read off the hidden state at (row, column) of a chunk."""
+
+    row: int
+    column: int
+    token: int
+    key: tuple[int, int]
+    """Prompt and continuation it belongs to."""
+
+
+def _batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
+    iterator = iter(items)
+    while part := tuple(islice(iterator, size)):
+        yield part
+
+
+def _peak(resident: int) -> int:
+    """Highest memory use of this process, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return resident
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

@@ -1,0 +1,202 @@
+"""Reading and changing activations of a PyTorch model, inside one forward pass.
+
+Handles are registered right before a forward pass and removed right after, whatever happens in between; so a model is
+never patched while a caller holds a half-consumed generator. What an injection does is decided by absolute positions
+that the caller passes along, never by counting calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backends import lanes
+from backends.base import OPERATIONS, Prompt, Proof
+from backends.lanes import Place
+from backends.torch_model import Network
+
+Edit = Callable[[Tensor], Tensor]
+"""Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
+
+_ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
+
+
+@contextlib.contextmanager
+def hooked(network: Network, edits: Mapping[Place, Sequence[Edit]]) -> Iterator[None]:
+    """Apply edits at their places, in order, while the context lasts."""
+    handles = []
+    try:
+        for (layer, site), chain in edits.items():
+            handles.append(network.site(layer, site).register_forward_hook(_hook(tuple(chain))))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(chain: tuple[Edit, ...]) -> Callable[[Any, Any, Any], Any]:
+    def hook(module: Any, inputs: Any, output: Any) -> Any:
+        # Decoder layers return a tensor or a tuple that starts with it, depending on the version of transformers.
+        before = output[0] if isinstance(output, tuple) else output
+        after = before
+        for edit in chain:
+            after = edit(after)
+        if after is before:
+            return None
+        return (after, *output[1:]) if isinstance(output, tuple) else after
+
+    return hook
+
+
+class Injector:
+    """The injections of a batch on the device, and the measured proof of what they did."""
+
+    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
+        self._prompts = list(prompts)
+        self._lanes: dict[Place, list[_DeviceLane]] = {}
+        for place, laid in lanes.lay_out(prompts, network.config.hidden_size).items():
+            device = next(network.site(*place).parameters()).device
+            self._lanes[place] = [_DeviceLane(lane, device) for lane in laid]
+        self._table: NDArray[np.float32] | None = None
+
+    def edits(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[Place, list[Edit]]:
+        """What to do in a forward pass.
+
+        Args:
+            positions: (rows, tokens) absolute positions on the device, -1 for padding.
+            first: (rows,) lowest position of every row in this pass.
+            stop: (rows,) one past the highest; not above ``first`` for a row that is all padding.
+        """
+        self._table = None
+        # Windows are known to the host too: a pass that no window of a lane meets costs nothing.
+        return {
+            place: [lane.edit(positions) for lane in members if lane.meets(first, stop)]
+            for place, members in self._lanes.items()
+            if any(lane.meets(first, stop) for lane in members)
+        }
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the other rows."""
+        self._table = None
+        self._prompts = [self._prompts[row] for row in rows]
+        for members in self._lanes.values():
+            for lane in members:
+                lane.keep(rows)
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        """What was done to a row so far. The tallies of all rows come to the host in one transfer per pass."""
+        members = [lane for place in self._lanes.values() for lane in place]
+        if not members:
+            return ()
+        if self._table is None:
+            home = members[0].tally.device
+            self._table = torch.stack([lane.tally.to(home) for lane in members]).cpu().numpy()
+        tallies = {}
+        for lane, entry in zip(members, self._table[:, row].tolist(), strict=True):
+            owner = int(lane.owners[row])
+            if owner >= 0 and entry[0]:
+                tallies[owner] = lanes.Tally(int(entry[0]), int(entry[1]), int(entry[2]), entry[3], entry[4])
+        return lanes.proofs(self._prompts[row], tallies)
+
+
+class _DeviceLane:
+    """One injection per row at one place; see ``backends.lanes.Lane``."""
+
+    def __init__(self, lane: lanes.Lane, device: torch.device) -> None:
+        self.owners = lane.owners
+        self._window = np.stack([lane.starts, lane.stops])
+        self._present = {int(o) for o, owner in zip(lane.operations, lane.owners, strict=True) if owner >= 0}
+        self._vectors = torch.from_numpy(lane.vectors).to(device)[:, None]
+        self._starts = torch.from_numpy(lane.starts).to(device)[:, None]
+        self._stops = torch.from_numpy(lane.stops).to(device)[:, None]
+        self._operations = torch.from_numpy(lane.operations).to(device)[:, None, None]
+        # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
+        effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
+        self._effective = torch.from_numpy(effective).to(device)[:, None]
+        # Per row: positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
+        self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(lane.owners), 1)
+
+    def meets(self, first: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
+        starts, stops = self._window
+        return bool(np.any(np.maximum(starts, first) < np.minimum(stops, stop)))
+
+    def edit(self, positions: Tensor) -> Edit:
+        def apply(stream: Tensor) -> Tensor:
+            where = positions.to(stream.device)
+            inside = (where >= self._starts) & (where < self._stops)
+            before = stream.float()
+            after = torch.where((inside & self._effective)[..., None], self._change(before).to(stream.dtype), stream)
+            self._count(before, after.float(), where, inside)
+            return after
+
+        return apply
+
+    def keep(self, rows: Sequence[int]) -> None:
+        index = torch.tensor(list(rows), device=self.tally.device)
+        self.owners = self.owners[list(rows)]
+        self._window = self._window[:, list(rows)]
+        for name in ("_vectors", "_starts", "_stops", "_operations", "_effective", "tally"):
+            setattr(self, name, getattr(self, name).index_select(0, index))
+
+    def _change(self, before: Tensor) -> Tensor:
+        vector = self._vectors
+        results = {}
+        if _ADD in self._present:
+            results[_ADD] = before + vector
+        if _ABLATE in self._present:
+            results[_ABLATE] = before - (before * vector).sum(-1, keepdim=True) * vector
+        if _REPLACE in self._present:
+            results[_REPLACE] = vector.expand_as(before)
+        (_, after), *others = results.items()
+        for operation, result in others:
+            after = torch.where(self._operations == operation, result, after)
+        return after
+
+    def _count(self, before: Tensor, after: Tensor, positions: Tensor, inside: Tensor) -> None:
+        norm = torch.linalg.vector_norm
+        change = norm(after - before, dim=-1)
+        relative = change / norm(before, dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+        tally = self.tally
+        tally[:, 0] += inside.sum(-1)
+        tally[:, 1] = torch.minimum(tally[:, 1], torch.where(inside, positions, lanes.NEVER).amin(-1))
+        tally[:, 2] = torch.maximum(tally[:, 2], torch.where(inside, positions, -1).amax(-1))
+        tally[:, 3] += torch.where(inside, change, 0.0).sum(-1)
+        tally[:, 4] += torch.where(inside, relative, 0.0).sum(-1)
+
+
+class Recorder:
+    """Keeps chosen activations of one forward pass at a time."""
+
+    def __init__(self, network: Network, places: Sequence[Place]) -> None:
+        self._network = network
+        self._places = tuple(places)
+        self._kept: dict[Place, Tensor] = {}
+
+    def edits(self, rows: Sequence[int], columns: Sequence[int]) -> dict[Place, list[Edit]]:
+        """Edits that change nothing and keep the activations at (row, column) pairs of the pass."""
+        index = torch.tensor([rows, columns], device=self._network.device)
+
+        def keeper(place: Place) -> Edit:
+            def keep(stream: Tensor) -> Tensor:
+                row, column = index.to(stream.device)
+                self._kept[place] = stream[row, column]
+                return stream
+
+            return keep
+
+        return {place: [keeper(place)] for place in self._places}
+
+    def take(self) -> dict[Place, NDArray[np.float32]]:
+        """(pairs, width) per place, for the last pass; one transfer per device."""
+        if not self._kept:
+            return {}
+        home = next(iter(self._kept.values())).device
+        table = torch.stack([self._kept[place].to(home) for place in self._places]).cpu().float().numpy()
+        self._kept.clear()
+        return dict(zip(self._places, table, strict=True))
