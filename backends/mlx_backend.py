@@ -1,0 +1,316 @@
+"""The MLX backend: mlx-lm models, quantised or not, under the contract of ``backends.base``.
+
+Loads what lies in a local folder and nothing else; refuses a folder that mlx-lm would load but run wrongly. All MLX
+work happens on the thread that calls: load and use a backend from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import psutil
+from mlx_lm.utils import maybe_set_recommended_wired_limit
+
+from backends import engine, mlx_model
+from backends.base import (
+    SITES,
+    Backend,
+    Completion,
+    Float32,
+    MemoryUse,
+    ModelInfo,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Site,
+    Tokenizer,
+)
+from backends.errors import ModelError, UsageError
+from backends.mlx_batch import Batch, Chunk, MLXDecoder, Network
+from backends.mlx_patch import Hook, find_blocks, patched
+from backends.models import ModelSource
+from backends.tokenizer import ChatTokenizer
+
+_LOGITS_AT_ONCE = 2**26
+"""Most logits held at a time while scoring or looking through the lens: 256 MiB in float32."""
+
+
+def load(
+    source: ModelSource,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    batch_size: int = 16,
+) -> MLXBackend:
+    """Load a model with mlx-lm.
+
+    Args:
+        source: a resolved local folder.
+        device: ``gpu`` or ``cpu``; MLX's default when ``None``.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` for weights that are not quantised and for the scales of those
+            that are, and so for the residual stream; as stored when ``None``.
+        quantize: ``4bit`` or ``8bit`` to quantise unquantised weights, in groups of 64, while loading.
+        batch_size: most rows decoded together.
+
+    Raises:
+        UsageError: no such device, dtype or quantisation.
+        ModelError: mlx-lm cannot run this model, or would run it wrongly.
+    """
+    if dtype is not None and dtype not in mlx_model.DTYPES:
+        raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
+    where = mlx_model.find_device(device)
+    model = mlx_model.build(source)
+    quantization = source.quantization
+    try:
+        blocks = find_blocks(model)
+        settings = source.config.get("text_config") or source.config
+        mlx_model.check_rope(settings, model)
+        if dtype is not None:
+            model.set_dtype(mlx_model.DTYPES[dtype])
+        if quantize is not None:
+            quantization = mlx_model.quantise(model, quantize, source)
+        mx.eval(model.parameters())
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights in {source.folder} cannot be read ({mlx_model.one_line(error)}): fetch them again"
+        ) from error
+    width, stream, vocabulary = mlx_model.measure(model, blocks)
+    tokenizer = ChatTokenizer.load(source.folder)
+    info = ModelInfo(
+        model=source.name,
+        revision=source.revision,
+        backend="mlx",
+        device=(where or mx.default_device()).type.name,
+        dtype=stream,
+        quantization=quantization,
+        architecture=str(source.config.get("model_type")),
+        layers=len(blocks),
+        width=width,
+        vocabulary=vocabulary,
+        context=mlx_model.usable_context(settings, model),
+        weight_bytes=source.weight_bytes,
+        chat_template=tokenizer.chat_template,
+        template_hash=tokenizer.template_hash,
+    )
+    return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where)
+
+
+class MLXBackend(Backend):
+    """An mlx-lm model under the contract. Use it from the thread that loaded it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        *,
+        batch_size: int = 16,
+        prefill_chunk: int = 2048,
+        device: Any = None,
+    ) -> None:
+        """
+        Args:
+            model: an mlx-lm model, evaluated.
+            batch_size: most rows decoded together.
+            prefill_chunk: positions per forward call while a prompt is read.
+            device: MLX device to run on, the default one when ``None``.
+        """
+        self.info = info
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self._open: Network | None = Network(model, find_blocks(model), info.width, prefill_chunk, device)
+        self._wired: int | None = None
+        self._sites_checked = False
+        if mx.default_device() == mx.gpu and device is None:
+            # Large weights stay resident between steps; without it macOS may page them out.
+            self._wired = maybe_set_recommended_wired_limit()
+
+    @property
+    def _network(self) -> Network:
+        if self._open is None:
+            raise UsageError(f"{self.info.model} has been closed: open the backend again")
+        return self._open
+
+    def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        network = self._network
+        self._check_sites(injection.site for request in requests for injection in request.prompt.injections)
+        return engine.run(
+            requests, lambda prompts: MLXDecoder(network, prompts), self.tokenizer, self.batch_size, on_token
+        )
+
+    def _capture(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        self._check_sites([*sites, *(injection.site for prompt in prompts for injection in prompt.injections)])
+        network = self._network
+        with network.scope():
+            plan = network.plan([len(prompt.tokens) for prompt in prompts], self.batch_size)
+        for members in plan:
+            with network.scope():
+                captured = self._capture_batch(
+                    [prompts[index] for index in members], layers, sites, [positions[index] for index in members]
+                )
+            for index, (found, proof) in zip(members, captured, strict=True):
+                yield index, found, proof
+
+    def _capture_batch(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> list[tuple[dict[Site, Float32], tuple[Proof, ...]]]:
+        batch = Batch(self._network, prompts)
+        found = [
+            {site: np.empty((len(layers), len(p), self.info.width), np.float32) for site in sites} for p in positions
+        ]
+
+        def observe(chunk: Chunk) -> None:
+            spots = chunk.find(positions)
+            if not spots:
+                return
+            rows, columns = mx.array([spot.row for spot in spots]), mx.array([spot.column for spot in spots])
+            picked = {place: stream[rows, columns].astype(mx.float32) for place, stream in chunk.seen.items()}
+            mx.eval(picked)
+            for depth, layer in enumerate(layers):
+                for site in sites:
+                    for spot, value in zip(spots, np.array(picked[layer, site]), strict=True):
+                        found[spot.row][site][depth, spot.slot] = value
+
+        places = [(layer, site) for layer in layers for site in sites]
+        batch.read([prompt.tokens for prompt in prompts], places=places, observe=observe, final=True)
+        return [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+
+    def _score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        self._check_sites(injection.site for prompt in prompts for injection in prompt.injections)
+        network = self._network
+        # Continuations that differ in their last token only are read once: it is predicted, never read.
+        rows: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        for index, options in enumerate(continuations):
+            for option, continuation in enumerate(options):
+                rows.setdefault((index, tuple(continuation[:-1])), []).append(option)
+        keys = list(rows)
+        texts = [(*prompts[index].tokens, *middle) for index, middle in keys]
+        with network.scope():
+            plan = network.plan([len(text) for text in texts], self.batch_size)
+        for members in plan:
+            with network.scope():
+                scored, proven = self._score_batch(
+                    [prompts[keys[row][0]] for row in members],
+                    [texts[row] for row in members],
+                    [[continuations[keys[row][0]][option] for option in rows[keys[row]]] for row in members],
+                )
+            for row, values, proof in zip(members, scored, proven, strict=True):
+                for option, logprobs in zip(rows[keys[row]], values, strict=True):
+                    yield keys[row][0], option, logprobs, proof
+
+    def _score_batch(
+        self, prompts: list[Prompt], texts: list[tuple[int, ...]], options: list[list[Sequence[int]]]
+    ) -> tuple[list[list[Float32]], list[tuple[Proof, ...]]]:
+        """Score, per row, continuations that share all tokens but the last."""
+        batch = Batch(self._network, prompts, [len(text) for text in texts])
+        unread = min(len(prompt.tokens) for prompt in prompts) - 1
+        found = [[np.empty(len(option), np.float32) for option in row] for row in options]
+
+        predicting = [range(len(p.tokens) - 1, len(text)) for p, text in zip(prompts, texts, strict=True)]
+
+        def observe(chunk: Chunk) -> None:
+            spots = [(spot, n) for spot in chunk.find(predicting) for n in range(len(options[spot.row]))]
+            if not spots:
+                return
+            rows, columns = mx.array([spot.row for spot, _ in spots]), mx.array([spot.column for spot, _ in spots])
+            ids = mx.array([int(options[spot.row][n][spot.slot]) for spot, n in spots])
+            values = np.array(_log_softmax(chunk.logits)[rows, columns, ids])
+            for (spot, n), value in zip(spots, values, strict=True):
+                found[spot.row][n][spot.slot] = value
+
+        batch.read([text[:unread] for text in texts])
+        chunk = max(1, _LOGITS_AT_ONCE // (self.info.vocabulary * len(texts)))
+        chunk = min(chunk, self._network.prefill_chunk)
+        batch.read([text[unread:] for text in texts], observe=observe, chunk=chunk, final=True)
+        return list(found), [batch.proofs(row) for row in range(len(texts))]
+
+    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+        """See ``Backend.lens``.
+
+        The last block's output is replaced by the residuals and the model's own code does the rest, with every scale
+        and cap its family has. What comes before the last block is not evaluated, MLX being lazy.
+        """
+        network = self._network
+        flat = residuals.reshape(-1, self.info.width)
+        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
+            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
+        kept = slice(None) if tokens is None else mx.array(list(tokens))
+        most = min(network.prefill_chunk, max(1, _LOGITS_AT_ONCE // self.info.vocabulary))
+        parts = []
+        with network.scope():
+            for start in range(0, len(flat), most):
+                part = mx.array(flat[start : start + most])[None]
+                with patched([(network.blocks[-1], _replacement(part))]):
+                    logits = network.model(mx.zeros(part.shape[:2], mx.int32))
+                parts.append(np.array(_log_softmax(logits)[0, :, kept]))
+        columns = self.info.vocabulary if tokens is None else len(tokens)
+        result: Float32 = np.concatenate([np.empty((0, columns), np.float32), *parts])
+        return result.reshape(*residuals.shape[:-1], columns)
+
+    def memory(self) -> MemoryUse:
+        """Bytes in use by MLX. On Apple Silicon ``free`` is bounded by what Metal may hold and by the system."""
+        used, available = mx.get_active_memory(), psutil.virtual_memory().available
+        limit = mx.device_info().get("max_recommended_working_set_size")
+        if self.info.device == "gpu" and limit is not None:
+            available = min(available, max(0, int(limit) - used))
+        return MemoryUse(used=used, free=available, peak=mx.get_peak_memory())
+
+    def close(self) -> None:
+        if self._open is None:
+            return
+        self._open = None
+        mx.clear_cache()
+        if self._wired is not None:
+            mx.set_wired_limit(self._wired)
+
+    def _check_sites(self, sites: Iterable[Site]) -> None:
+        """Before ``attn_out`` or ``mlp_out`` is used: the two must be what a block adds to the stream.
+
+        Some families scale a sublayer's output on its way into the stream; there the sites would not mean what the
+        contract says.
+
+        Raises:
+            ModelError: they do not add up.
+        """
+        if self._sites_checked or all(site == "resid_post" for site in sites):
+            return
+        if self.info.layers > 1:
+            with self._network.scope():
+                [(found, _)] = self._capture_batch([Prompt((0, 1, 2))], (0, 1), SITES, [(2,)])
+            before, after = found["resid_post"][:, 0]
+            added = found["attn_out"][1, 0] + found["mlp_out"][1, 0]
+            # Rounding of a 16-bit stream is relative to the stream, not to what is added.
+            allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
+            if np.linalg.norm(after - before - added) > allowed:
+                raise ModelError(
+                    f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the stream: "
+                    "use the site resid_post"
+                )
+        self._sites_checked = True
+
+
+def _replacement(value: mx.array) -> Hook:
+    return lambda stream: value.astype(stream.dtype)
+
+
+def _log_softmax(logits: mx.array) -> mx.array:
+    logits = logits.astype(mx.float32)
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)

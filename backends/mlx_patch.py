@@ -1,0 +1,235 @@
+"""Touching the residual stream of an mlx-lm model without changing the model.
+
+mlx-lm reads attributes off its blocks and compares their identity, so a block is never wrapped: for the length of one
+forward call, the *class* of that one instance is a subclass whose ``__call__`` runs the original and hands the output
+to a hook. Attributes, identity and parameter paths stay, and nothing of the model is copied. Knows nothing of caches,
+tokens or sampling; positions come from the caller and are never inferred from calls or caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import OPERATIONS, Prompt, Site
+from backends.errors import ModelError
+from backends.lanes import NEVER, Lane, Place, Tally, lay_out
+
+Hook = Callable[[mx.array], mx.array]
+"""Takes the output (rows, positions, width) of a module and returns what takes its place."""
+
+Positions = NDArray[np.int32]
+"""(rows, n): absolute positions of one forward call, -1 for padding."""
+
+_POST_NORMS: dict[Site, tuple[str, ...]] = {
+    "attn_out": ("post_attention_layernorm", "post_self_attn_layernorm"),
+    "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm"),
+}
+_BRANCHES: dict[Site, tuple[str, ...]] = {
+    "attn_out": ("self_attn", "attention", "attn"),
+    "mlp_out": ("mlp", "feed_forward", "block_sparse_moe"),
+}
+
+
+def find_blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of an mlx-lm model, in order.
+
+    Raises:
+        ModelError: the architecture keeps them somewhere unknown.
+    """
+    for owner in (model, getattr(model, "model", None), getattr(model, "language_model", None)):
+        blocks = getattr(owner, "layers", None)
+        if isinstance(blocks, list) and blocks and all(isinstance(block, nn.Module) for block in blocks):
+            return list(blocks)
+    kind = getattr(model, "model_type", type(model).__module__)
+    raise ModelError(f"no list of blocks found in the MLX architecture {kind}: use --backend torch for this model")
+
+
+def site_module(block: nn.Module, site: Site) -> nn.Module:
+    """The module inside a block whose output is a site of the contract.
+
+    Where a family normalises what a sublayer adds (Gemma 2 and 3, OLMo 2), that norm is the module. A Llama block has
+    a ``post_attention_layernorm`` too, but it stands before the MLP; the norm after the MLP tells the two apart.
+
+    Raises:
+        ModelError: the block has no such part.
+    """
+    if site == "resid_post":
+        return block
+    sandwiched = any(getattr(block, name, None) is not None for name in _POST_NORMS["mlp_out"])
+    names = (_POST_NORMS if sandwiched else _BRANCHES)[site]
+    for name in names:
+        module = getattr(block, name, None)
+        if isinstance(module, nn.Module):
+            return module
+    raise ModelError(
+        f"the MLX architecture {type(block).__module__.rpartition('.')[2]} has no {site} that can be reached: "
+        "use the site resid_post"
+    )
+
+
+@contextmanager
+def patched(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Route the outputs of modules through hooks while the block runs; afterwards the modules are as before.
+
+    Args:
+        hooks: each module at most once.
+    """
+    originals: list[tuple[nn.Module, type]] = []
+    try:
+        for module, hook in hooks:
+            original = type(module)
+            module.__class__ = _subclass(original, hook)
+            originals.append((module, original))
+        yield
+    finally:
+        for module, original in originals:
+            module.__class__ = original
+
+
+def _subclass(original: type, hook: Hook) -> type:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = original.__call__(self, *args, **kwargs)
+        if isinstance(output, tuple):
+            return (hook(output[0]), *output[1:])
+        return hook(output)
+
+    names = {"__call__": call, "__module__": original.__module__, "__qualname__": original.__qualname__}
+    return type(original.__name__, (original,), names)
+
+
+class DeviceLane:
+    """One lane on the device, with what it has done to each row so far.
+
+    All attributes are arrays over the live rows of the batch.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.owners = lane.owners
+        self.starts, self.stops = lane.starts, lane.stops
+        self._operations = sorted(
+            {int(code) for code, owner in zip(lane.operations, lane.owners, strict=True) if owner >= 0}
+        )
+        self._codes = mx.array(lane.operations)[:, None, None]
+        self._vectors = mx.array(lane.vectors)[:, None, :]
+        self._starts, self._stops = mx.array(lane.starts)[:, None], mx.array(lane.stops)[:, None]
+        rows = len(lane.owners)
+        self._spans = mx.broadcast_to(mx.array([[0], [NEVER], [-1]], mx.int32), (3, rows))
+        """(3, rows): positions touched, first, last."""
+        self._sums = mx.zeros((2, rows))
+        """(2, rows): summed change, summed relative change."""
+
+    def touches(self, positions: Positions) -> bool:
+        """Whether any of these positions lies in a window."""
+        return bool(((positions >= self.starts[:, None]) & (positions < self.stops[:, None])).any())
+
+    def apply(self, stream: mx.array, positions: mx.array) -> mx.array:
+        """Inject into (rows, n, width) at positions (rows, n); outside the windows every bit is kept."""
+        inside = (positions >= self._starts) & (positions < self._stops)
+        before = stream.astype(mx.float32)
+        after = mx.where(inside[..., None], self._operated(before).astype(stream.dtype), stream)
+        change = mx.linalg.norm(after.astype(mx.float32) - before, axis=-1)
+        length = mx.maximum(mx.linalg.norm(before, axis=-1), 1e-30)
+        none = mx.zeros_like(change)
+        self._sums = self._sums + mx.stack(
+            [mx.where(inside, change, none).sum(axis=1), mx.where(inside, change / length, none).sum(axis=1)]
+        )
+        touched, first, last = self._spans
+        self._spans = mx.stack(
+            [
+                touched + inside.sum(axis=1).astype(mx.int32),
+                mx.minimum(first, mx.where(inside, positions, NEVER).min(axis=1)),
+                mx.maximum(last, mx.where(inside, positions, -1).max(axis=1)),
+            ]
+        )
+        return after
+
+    def _operated(self, before: mx.array) -> mx.array:
+        outcomes = {
+            "add": lambda: before + self._vectors,
+            "ablate": lambda: before - (before * self._vectors).sum(axis=-1, keepdims=True) * self._vectors,
+            "replace": lambda: mx.broadcast_to(self._vectors, before.shape),
+        }
+        first, *others = self._operations
+        after = outcomes[OPERATIONS[first]]()
+        for code in others:
+            after = mx.where(self._codes == code, outcomes[OPERATIONS[code]](), after)
+        return after
+
+    def pending(self) -> tuple[mx.array, mx.array]:
+        """The tallies, to be evaluated with the step that changed them."""
+        return self._spans, self._sums
+
+    def tally(self, row: int) -> Tally:
+        touched, first, last = np.asarray(self._spans)[:, row]
+        change, relative = np.asarray(self._sums)[:, row]
+        return Tally(int(touched), int(first), int(last), float(change), float(relative))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row not listed and renumber."""
+        index = mx.array(list(rows))
+        self.owners, self.starts, self.stops = self.owners[rows], self.starts[rows], self.stops[rows]
+        self._codes, self._vectors = self._codes[index], self._vectors[index]
+        self._starts, self._stops = self._starts[index], self._stops[index]
+        self._spans, self._sums = self._spans[:, index], self._sums[:, index]
+
+
+class Interventions:
+    """All injections of one batch, and readings on request, as hooks for one forward call at a time."""
+
+    def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], width: int) -> None:
+        self._blocks = blocks
+        self._lanes = {place: [DeviceLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
+
+    @contextmanager
+    def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
+        """Patch the model for a forward call.
+
+        Args:
+            positions: int32 (rows, n), absolute, -1 for padding.
+            places: activations to keep, as they are after every injection there.
+
+        Yields:
+            What is kept, filled by the forward call: (rows, n, width) each, not evaluated.
+        """
+        on_device = mx.array(positions)
+        seen: dict[Place, mx.array] = {}
+        hooks: list[tuple[nn.Module, Hook]] = []
+        for place in dict.fromkeys([*self._lanes, *places]):
+            active = [lane for lane in self._lanes.get(place, ()) if lane.touches(positions)]
+            if active or place in places:
+                layer, site = place
+                keep = seen if place in places else None
+                hooks.append((site_module(self._blocks[layer], site), _hook(place, active, on_device, keep)))
+        with patched(hooks):
+            yield seen
+
+    def pending(self) -> list[mx.array]:
+        return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]
+
+    def tallies(self, row: int) -> dict[int, Tally]:
+        """What was done to a live row, by index of its injection."""
+        lanes = (lane for lanes in self._lanes.values() for lane in lanes)
+        return {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
+
+    def keep(self, rows: Sequence[int]) -> None:
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                lane.keep(rows)
+
+
+def _hook(place: Place, lanes: Sequence[DeviceLane], positions: mx.array, seen: dict[Place, mx.array] | None) -> Hook:
+    def hook(stream: mx.array) -> mx.array:
+        for lane in lanes:
+            stream = lane.apply(stream, positions)
+        if seen is not None:
+            seen[place] = stream
+        return stream
+
+    return hook
