@@ -183,11 +183,10 @@ class ConceptVector:
             raw = self._random_direction(layer, seed) * norm
         elif transform == "negate":
             multiple = -multiple
-        exact = raw * multiple
-        if float(np.abs(exact).max()) > np.finfo(np.float32).max:
-            raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
         size = abs(multiple) * norm
-        return exact.astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
+        if size > float(np.finfo(np.float32).max):
+            raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
+        return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
     def _random_direction(self, layer: int, seed: int) -> NDArray[np.float64]:
         digest = hashlib.blake2b(f"{self.recipe.key}:{layer}:{seed}".encode(), digest_size=16).digest()
