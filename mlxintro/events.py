@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+FinalState = Literal["done", "cancelled", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class RunStarted:
     run: str
@@ -74,7 +77,7 @@ class Notice:
 @dataclass(frozen=True, slots=True)
 class RunFinished:
     run: str
-    state: Literal["done", "cancelled", "failed"]
+    state: FinalState
     done: int
     errors: int
     seconds: float
