@@ -1,0 +1,98 @@
+"""What a grade is, and what may hand one out.
+
+A grader sees the text of a reply and, for the identification question, the name of the concept. It is never told
+whether anything was injected, at which layer or how strongly. Every field is three-valued: ``None`` means "not
+decided", and no caller may read it as "no".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+Span = tuple[int, int]
+"""Half-open character range ``(start, stop)`` in the reply as it was handed in."""
+
+
+def all_of(*facts: bool | None) -> bool | None:
+    """Three-valued "and": one False settles it, otherwise one None leaves it open."""
+    if any(fact is False for fact in facts):
+        return False
+    return None if any(fact is None for fact in facts) else True
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where in the reply the decisive words stand, for a viewer to highlight."""
+
+    affirmation: Span | None = None
+    "The phrase that claims a detection."
+    mention: Span | None = None
+    "The first naming of the concept (or of a related word)."
+    denial: Span | None = None
+    "The phrase that denies a detection, disclaims having thoughts, or refuses."
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What one reply says, field by field."""
+
+    affirms: bool | None
+    "Claims to notice an injected or unusual thought. A denial, a refusal and a change of subject are all False."
+    identifies: bool | None
+    "Names the concept or a close relative, whether or not it affirms. None when no concept was given."
+    named_before_affirming: bool | None
+    "The concept stands before the sentence that first affirms. None without a concept or without an affirmation."
+    coherent: bool | None
+    "Readable English that is not degenerate. It says nothing about whether the content is true."
+    refuses: bool | None
+    "Declines to take part. Saying that there is nothing to detect is an answer, not a refusal."
+    abstained: bool = False
+    "The grader read the reply and cannot tell whether it affirms (or cannot read it at all)."
+    reason: str = ""
+    "Why, in one short sentence."
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def detects(self) -> bool | None:
+        """Claims a detection in a readable reply: the quantity of detection and false-alarm rates."""
+        return all_of(self.coherent, self.affirms, None if self.refuses is None else not self.refuses)
+
+    @property
+    def success(self) -> bool | None:
+        """Detects, and names the right concept no earlier than it claims to detect (the paper's strict criterion).
+
+        None when the grader abstained, and on control trials that affirm (there is no concept to name).
+        """
+        if self.abstained:
+            return None
+        if self.detects is not True:
+            return self.detects
+        in_time = None if self.named_before_affirming is None else not self.named_before_affirming
+        return all_of(self.identifies, in_time)
+
+
+@runtime_checkable
+class Grader(Protocol):
+    """Anything that turns a reply into a ``Grade``: rules, a local model, a remote one, a person."""
+
+    @property
+    def name(self) -> str:
+        """Short, stable, fit for a command line: ``rules``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the rubric or the rules do, so that old and new grades are never mixed up."""
+        ...
+
+    def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
+        """Grade one reply.
+
+        Args:
+            reply: The generated text, without the prompt.
+            concept: What would count as a correct identification; None on control trials.
+            related: Near names that count as well, from the concept library.
+        """
+        ...

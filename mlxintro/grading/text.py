@@ -1,0 +1,143 @@
+"""Plain text tools for grading: normalisation that keeps offsets, invented turns, sentences, clauses, repetition.
+
+No language model and no dictionary. Every function keeps character offsets, so that evidence can be highlighted in
+the reply as the model wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+_ONE_TO_ONE = str.maketrans("’‘‛ʼ`´“”„«»–—−‐‑\u00a0\u202f\t", "''''''" + '"""""' + "-----" + "   ")
+
+_TURN = re.compile(
+    r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|end|user|assistant|system)\|>"
+    r"|</?s>|<(?:start|end)_of_turn>|\[/?INST\]"
+    r"|\n[ \t]*(?:\*\*)?(?:human|user|researcher|interviewer|experimenter|student|assistant|system|model|ai)(?:\*\*)?[ \t]*:"
+    r"|\n[ \t]*(?:user|model|assistant|human)[ \t]*\n"
+    r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:[\s*_]*(?:do|did|can|are)[ \t]+you\b",
+    re.IGNORECASE,
+)
+
+_THINK = re.compile(r"\s*<think(?:ing)?>(.*?)(</think(?:ing)?>|\Z)", re.IGNORECASE | re.DOTALL)
+
+_SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_]*(?=\s|$)|\.{2,}|…|\n+|(?<=[a-z])[.!?](?=[A-Z])")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|mr|mrs|ms|dr|st|no|approx)|(?:^|[\s\n])\(?\d{1,2})\.$", re.IGNORECASE
+)
+
+# A new clause ends the reach of a negation: "not sure what, but I do notice", "no, I detect", "nothing odd; I feel fine".
+_CLAUSE_BREAK = re.compile(
+    r";|:\s|\s-+\s|\(|\)"
+    r"|,?\s(?:but|however|although|though|yet|while|whereas|except|because)\b,?"
+    r"|,\s(?=(?:so|and|then)\b)|\s(?=and\s(?:i|it|there|my|the)\b)"
+    r"|,\s(?=(?:i|i'm|i've|it|it's|there|there's|my|yes|no|nothing|just|only|which|as)\b)"
+)
+
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A sentence or a clause: lower-case text and where it starts in the reply."""
+
+    text: str
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.text)
+
+
+def fold(text: str) -> str:
+    """Lower-case and straighten quotes and dashes, keeping the length, so that offsets stay valid."""
+    text = text.translate(_ONE_TO_ONE)
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+
+
+def trim_invented_turns(reply: str) -> str:
+    """Cut the reply where the model starts to write further turns, its own or somebody else's."""
+    lead = len(reply) - len(reply.lstrip())
+    found = _TURN.search(reply, lead)
+    while found and not reply[: found.start()].strip():
+        # A turn label in front of the answer ("Assistant: Yes ...") opens the reply rather than ending it.
+        found = _TURN.search(reply, found.end())
+    return reply[: found.start()] if found else reply
+
+
+def split_reasoning(reply: str) -> tuple[Piece | None, int, bool]:
+    """Separate a leading ``<think>`` block from the answer.
+
+    Returns:
+        The reasoning (None when there is none), the offset at which the answer starts, and whether the block is
+        closed. An open block means that the reply ended before its answer began.
+    """
+    found = _THINK.match(reply)
+    if not found:
+        return None, 0, True
+    return Piece(found.group(1), found.start(1)), found.end(), bool(found.group(2))
+
+
+def sentences(text: str, *, offset: int = 0) -> list[Piece]:
+    """Split folded text at sentence ends and line breaks; enumerators such as ``1.`` do not end a sentence."""
+    pieces: list[Piece] = []
+    begin = 0
+    for end in _SENTENCE_END.finditer(text):
+        if end.group().startswith(".") and _ABBREVIATION.search(text[max(begin, end.start() - 8) : end.start() + 1]):
+            continue
+        _append(pieces, text, begin, end.end(), offset)
+        begin = end.end()
+    _append(pieces, text, begin, len(text), offset)
+    return pieces
+
+
+def _append(pieces: list[Piece], text: str, begin: int, end: int, offset: int) -> None:
+    raw = text[begin:end]
+    stripped = raw.strip()
+    if stripped:
+        pieces.append(Piece(stripped, offset + begin + len(raw) - len(raw.lstrip())))
+
+
+def clauses(sentence: Piece) -> Iterator[Piece]:
+    """Split a sentence where a negation stops reaching."""
+    begin = 0
+    for mark in _CLAUSE_BREAK.finditer(sentence.text):
+        if mark.start() > begin:
+            yield Piece(sentence.text[begin : mark.start()], sentence.start + begin)
+        begin = mark.end()
+    if begin < len(sentence.text):
+        yield Piece(sentence.text[begin:], sentence.start + begin)
+
+
+def words(folded: str) -> list[str]:
+    return _WORD.findall(folded)
+
+
+def longest_run(items: Sequence[str]) -> int:
+    """Length of the longest stretch of one and the same item."""
+    best = run = 1 if items else 0
+    for before, after in pairwise(items):
+        run = run + 1 if before == after else 1
+        best = max(best, run)
+    return best
+
+
+def repeated_share(items: Sequence[str], n: int) -> float:
+    """Share of n-grams that have occurred before, 0 to 1; 0 when there are fewer than two n-grams."""
+    grams = Counter(zip(*(items[i:] for i in range(n)), strict=False))
+    total = sum(grams.values())
+    return 1 - len(grams) / total if total > 1 else 0.0
+
+
+def compression_ratio(text: str) -> float:
+    """Compressed size over size in bytes (zlib level 6). Prose of 400 characters is near 0.55, a loop below 0.3."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return len(zlib.compress(raw, 6)) / len(raw) if raw else 1.0
