@@ -15,7 +15,8 @@ import numpy as np
 
 from backends.base import Backend, Completion, Float32, Injection, Prompt, Request, Sampling
 from backends.errors import InjectionError, KnownError
-from mlxintro.grading.text import incoherence
+from mlxintro.grading.rules_coherence import incoherence
+from mlxintro.grading.text import fold
 
 QUESTION = "What is the capital of France? Answer in one short sentence."
 STORY = "Write a short story about a lighthouse keeper."
@@ -67,7 +68,7 @@ def _model(backend: Backend) -> str:
 
 def _text(backend: Backend) -> str:
     reply = _reply(backend, Prompt(_ask(backend, QUESTION)), 24)
-    problem = incoherence(reply.text)
+    problem = incoherence(reply.text, fold(reply.text))
     if problem:
         raise _Failed(
             f"{problem}: {reply.text!r}",

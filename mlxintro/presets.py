@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -84,5 +85,5 @@ def load(name: str) -> Preset:
     return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text("utf-8")))
 
 
-def _folder():  # type: ignore[no-untyped-def]
+def _folder() -> Traversable:
     return files("mlxintro") / "data" / "presets"

@@ -1,0 +1,64 @@
+"""Tables and numbers for people. Plain text: no colour carries meaning, and a pipe gets the same lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mlxintro.statistics import Difference, Rate
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Columns as wide as they need; those listed in ``right`` are aligned to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * width for width in widths), *(line(row) for row in rows)])
+
+
+def rate(value: Rate) -> str:
+    """``12.0 % (3/25, 4.2-30.0)``."""
+    if value.value is None:
+        return "-"
+    return f"{value.value:.1%} ({value.successes}/{value.trials}, {100 * value.low:.1f}-{100 * value.high:.1f})"
+
+
+def difference(value: Difference) -> str:
+    if value.value is None:
+        return "-"
+    return f"{100 * value.value:+.1f} ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def chatter(text: str) -> None:
+    """Something for the person at the terminal: stderr, so that data on stdout stays clean."""
+    click.echo(text, err=True)
+
+
+def shorten(text: str, width: int) -> str:
+    """One line of at most ``width`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

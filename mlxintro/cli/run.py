@@ -1,0 +1,149 @@
+"""``mlxintro run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
+from mlxintro.cli.output import chatter, json_line
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@model_options
+@click.option(
+    "--concepts", type=WORDS, help="Words, set:NAME or category:NAME, comma-separated. Default: set:blueprint."
+)
+@click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
+@click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2) or depth fractions (0.66), comma-separated.")
+@click.option("--strengths", type=STRENGTHS, help="Comma-separated, in the unit of --unit.")
+@click.option(
+    "--unit",
+    type=click.Choice(["raw", "norm", "resid"]),
+    help="raw: multiples of the vector; norm: length of what is added; resid: fraction of the residual norm.",
+)
+@click.option(
+    "--transform",
+    type=click.Choice(["none", "negate", "random"]),
+    default="none",
+    show_default=True,
+    help="Inject the vector, its opposite, or a random one of the same norm.",
+)
+@click.option("--trials", type=click.IntRange(1), help="Per concept, layer and strength.")
+@click.option("--controls", type=click.IntRange(0), help="Uninjected trials. Default: as many as one cell of the grid.")
+@click.option(
+    "--window",
+    type=click.Choice(["all", "prompt", "generation", "question"]),
+    help="Tokens that are injected into. question: from before the trial question through the reply.",
+)
+@click.option("--temperature", type=click.FloatRange(0, 10))
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
+@click.option("--max-tokens", type=click.IntRange(1))
+@click.option("--preset", default="lindsey", show_default=True, help="Wording and settings of a protocol.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--name", help="What to call the run.")
+@click.option("--resume", metavar="RUN", help="Go on with a run, after any interruption. Needs nothing else.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and stop.")
+@click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
+@click.pass_context
+def run(context: click.Context, /, experiment: str | None, resume: str | None, **options: Any) -> int:
+    """Run an experiment, or resume one.
+
+    \b
+    mlxintro run injected-thoughts -m smollm2 --strengths 2,4 --trials 5
+    mlxintro run --resume RUN
+    """
+    from mlxintro import launch
+    from mlxintro.paths import data_home
+    from mlxintro.store.store import Store
+    from mlxintro.study import make_study
+
+    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json")}
+    path = data_home(context.obj).db
+    if resume is not None:
+        given = [name for name, source in _given(context) if name != "resume" and source]
+        if experiment or any(name not in _BESIDE_RESUME for name in given):
+            raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
+        with Store(path) as store:
+            stored = store.find_run(resume)
+            checked = launch.check_again(stored)
+            with _backend_of(stored.study) as backend:
+                launch.check_same_model(stored, backend)
+                planned = launch.plan(checked, backend)
+                return _execute(store, stored, checked, backend, planned, flags)
+    if experiment is None:
+        raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
+    settings = {name: value for name, value in options.items() if value is not None}
+    settings["model"] = settings.get("model") or _default_model(settings["backend"])
+    checked = launch.check(make_study(experiment=experiment, **settings))
+    if flags["dry_run"]:
+        with _backend_of(settings) as backend:
+            _describe(launch.plan(checked, backend), checked, backend, flags["as_json"])
+        return 0
+    with Store(path) as store:
+        if flags["name"] and any(one.name == flags["name"] for one in store.runs()):
+            raise click.UsageError(f"there is already a run called {flags['name']!r}: choose another name")
+        with _backend_of(settings) as backend:
+            planned = launch.plan(checked, backend)
+            started = launch.begin(store, checked, backend, planned, flags["name"])
+            return _execute(store, started, checked, backend, planned, flags)
+
+
+_BESIDE_RESUME = {"as_json", "no_grade"}
+
+
+def _given(context: click.Context) -> list[tuple[str, bool]]:
+    from click.core import ParameterSource
+
+    return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
+
+
+def _default_model(backend: str) -> str:
+    from backends.registry import default_model
+
+    return default_model(backend)
+
+
+def _backend_of(settings: Any) -> Any:
+    return load_backend(*(settings.get(name) for name in ("model", "backend", "device", "dtype", "quantize")))
+
+
+def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+    from mlxintro import launch
+    from mlxintro.cli.progress import follow, word_progress
+
+    chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {run.name}")
+    progress = None if flags["as_json"] else word_progress("words of the concept vectors")
+    events = launch.execute(store, run, checked, backend, planned, progress=progress, notice=chatter)
+    try:
+        last = follow(events, as_json=flags["as_json"])
+    except KeyboardInterrupt:
+        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {run.name}")
+        raise
+    if last is not None and last.errors:
+        chatter(f"{last.errors} trials failed: `mlxintro runs show {run.name}` lists them, --resume tries them again")
+    if not flags["no_grade"]:
+        from mlxintro.cli.stats import show_stats
+        from mlxintro.grading.passes import find_grader, grade_run
+
+        grade_run(store, run, find_grader("rules"))
+        show_stats(store, store.run(run.id), "rules", flags["as_json"])
+    if not flags["as_json"]:
+        chatter(f"\nread the replies: mlxintro runs show {run.name}")
+    return 0 if last is not None and last.state in ("done", "cancelled") else 1
+
+
+def _describe(planned: Any, checked: Any, backend: Any, as_json: bool) -> None:
+    study = checked.study
+    layers = [backend.info.layer(layer) for layer in study.layers]
+    if as_json:
+        click.echo(json_line({"trials": len(planned), "layers": layers, "study": study.model_dump(mode="json")}))
+        return
+    click.echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
+    click.echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
+    click.echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
+    click.echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
+    click.echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {study.window}")

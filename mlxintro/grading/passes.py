@@ -1,0 +1,121 @@
+"""Grading a stored run, and reading the grades back. A second pass: nothing is generated, and it can be repeated.
+
+A trial that fails to be graded stays ungraded. Grades are only ever added; the latest of each grader counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from backends.errors import UsageError
+from mlxintro import concepts
+from mlxintro.grading.base import Evidence, Grade, Grader
+from mlxintro.grading.rules import RulesGrader
+from mlxintro.statistics import GradedTrial, Summary, summarise
+from mlxintro.store import records
+from mlxintro.store.records import Run, Trial, TrialFilter
+from mlxintro.store.store import Store
+
+GRADERS = {"rules": RulesGrader}
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one grading pass did."""
+
+    graded: int
+    abstained: int
+    skipped: int
+    """Already graded by the same version of the grader."""
+
+
+def find_grader(name: str) -> Grader:
+    """A grader by name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in GRADERS:
+        raise UsageError(f"no grader called {name!r}: choose one of {', '.join(GRADERS)}")
+    return GRADERS[name]()
+
+
+def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) -> Pass:
+    """Grade every finished trial this version of the grader has not graded yet.
+
+    Args:
+        again: grade all of them anew.
+    """
+    have = {g.key for g in store.latest_grades(run.id, grader=grader.name) if g.version == grader.version}
+    graded = abstained = skipped = 0
+    waiting: list[records.Grade] = []
+    for trial in store.trials(run.id, TrialFilter(status="done")):
+        if trial.key in have and not again:
+            skipped += 1
+            continue
+        verdict = grade_trial(grader, trial)
+        graded += 1
+        abstained += verdict.abstained
+        waiting.append(to_record(trial.key, grader, verdict))
+        if len(waiting) == _CHUNK:
+            store.add_grades(run.id, waiting)
+            waiting = []
+    if waiting:
+        store.add_grades(run.id, waiting)
+    return Pass(graded, abstained, skipped)
+
+
+def grade_trial(grader: Grader, trial: Trial) -> Grade:
+    """Grade one reply. The grader learns the concept, which a control has none of, and nothing else of the trial."""
+    return grader.grade(trial.response, trial.concept, related_words(trial.concept))
+
+
+def related_words(concept: str | None) -> tuple[str, ...]:
+    """Near names of a concept that count as naming it, from the concept library."""
+    known = concepts.library().find(concept) if concept else None
+    return known.related if known else ()
+
+
+def to_record(key: str, grader: Grader, grade: Grade) -> records.Grade:
+    return records.Grade(
+        key=key,
+        grader=grader.name,
+        version=grader.version,
+        abstained=grade.abstained,
+        reason=grade.reason,
+        evidence=canonical_evidence(grade.evidence),
+        **{name: getattr(grade, name) for name in records.GRADE_FIELDS},
+    )
+
+
+def canonical_evidence(evidence: Evidence) -> dict[str, list[int]]:
+    """Spans as plain data, those that exist."""
+    spans = {"affirmation": evidence.affirmation, "mention": evidence.mention, "denial": evidence.denial}
+    return {name: list(span) for name, span in spans.items() if span}
+
+
+def from_record(record: records.Grade) -> Grade:
+    spans = {name: (int(start), int(stop)) for name, (start, stop) in (record.evidence or {}).items()}
+    return Grade(
+        **{name: getattr(record, name) for name in records.GRADE_FIELDS},
+        abstained=record.abstained,
+        reason=record.reason,
+        evidence=Evidence(**spans),
+    )
+
+
+def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
+    """Every finished trial with what one grader last said of it."""
+    grades = {record.key: from_record(record) for record in store.latest_grades(run.id, grader=grader)}
+    for trial in store.trials(run.id, TrialFilter(status="done")):
+        yield trial, grades.get(trial.key)
+
+
+def summary_of(store: Store, run: Run, grader: str) -> Summary:
+    """Rates of a run by one grader's verdicts."""
+    return summarise(
+        GradedTrial(trial.condition == "injected", trial.concept, trial.layer, trial.strength, grade)
+        for trial, grade in graded_trials(store, run, grader)
+    )

@@ -1,0 +1,130 @@
+"""From a study to events: what the command line, the demo and a notebook do to start or resume a run.
+
+Everything that can be wrong is found before the model is loaded, as far as that is possible, and before the store is
+written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from backends.base import Backend
+from backends.errors import UsageError
+from mlxintro import concepts, experiments, presets
+from mlxintro.environment import describe_environment
+from mlxintro.events import Event, TokenGenerated
+from mlxintro.experiments.base import Experiment, Plan, Session
+from mlxintro.identity import canonical_json
+from mlxintro.paths import vectors_beside
+from mlxintro.presets import Preset
+from mlxintro.runner import run_trials
+from mlxintro.store.records import Run, VectorRecord
+from mlxintro.store.store import Store
+from mlxintro.study import Study, make_study
+from mlxintro.vector_cache import VectorCache
+from mlxintro.vectors import Progress, extract
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A study whose settings hold, as far as can be told without the model."""
+
+    study: Study
+    """Resolved: nothing is left to defaults."""
+    preset: Preset
+    experiment: Experiment
+
+
+def check(study: Study) -> Checked:
+    """Resolve a study and look its names up.
+
+    Raises:
+        UsageError: an unknown experiment, preset or concept, or settings that contradict each other.
+    """
+    experiment = experiments.find(study.experiment)
+    preset = presets.load(study.preset)
+    resolved = study.resolve(preset)
+    concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)
+    return Checked(resolved, preset, experiment)
+
+
+def check_again(run: Run) -> Checked:
+    """The same for a run that is to be resumed."""
+    return check(make_study(**run.study))
+
+
+def plan(checked: Checked, backend: Backend) -> Plan:
+    """Expand a study for a loaded model.
+
+    Raises:
+        UsageError: a layer that the model does not have, or an empty plan.
+    """
+    planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
+    if not len(planned):
+        raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
+    return planned
+
+
+def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
+    """Record a new run with its prompts."""
+    run = store.create_run(
+        checked.study.experiment,
+        planned=len(planned),
+        name=name,
+        study=checked.study.model_dump(mode="json"),
+        model=backend.info,
+        environment=describe_environment(device=backend.info.device),
+    )
+    store.add_prompts(run.id, planned.prompts.values())
+    return run
+
+
+def check_same_model(run: Run, backend: Backend) -> None:
+    """Refuse to resume with another model: its trials would be others, and the run a mixture.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    now = {field: getattr(backend.info, field) for field in _IDENTITY}
+    then = {field: run.model.get(field) for field in _IDENTITY}
+    changed = [f"{field} was {then[field]}, is {now[field]}" for field in _IDENTITY if then[field] != now[field]]
+    if changed:
+        raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
+
+
+_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
+"""What ``trials.model_key`` is made of."""
+
+
+def execute(
+    store: Store,
+    run: Run,
+    checked: Checked,
+    backend: Backend,
+    planned: Plan,
+    *,
+    tokens: Callable[[TokenGenerated], None] | None = None,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Iterator[Event]:
+    """Extract what the plan refers to and run what is missing.
+
+    Args:
+        tokens: called with every generated token, for streaming displays.
+        progress: told how many words of the vectors have been read.
+        notice: told, in one line, what a person should know of the vector cache.
+    """
+    cache = VectorCache(vectors_beside(store.path), notice)
+    vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
+    for key, vector in vectors.items():
+        if store.vector(key) is None:
+            recipe = json.loads(canonical_json(vector.recipe))
+            store.add_vector(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
+    session = Session(backend, planned.prompts, vectors)
+    measure = partial(checked.experiment.measure, session)
+    yield from run_trials(store, run.id, planned, measure, batch_size=BATCH_SIZE, tokens=tokens)
