@@ -159,13 +159,13 @@ class FakeBackend(Backend):
         """What attention and MLP of every layer add at positions with these states."""
         width, layers = self.info.width, self.info.layers
         seeds = np.array([state.hash for state in states], np.uint64)
-        targets = np.empty((layers + 1, len(states), width), np.float32)
-        targets[0] = 0
-        spelled = np.stack([spell(s.word) + s.weight * (spell(s.thought) if s.thought else 0) for s in states])
-        for layer in range(layers):
-            targets[layer + 1] = 0.8 * noise(seeds, width) + 0.6 * noise(seeds ^ np.uint64(mix(layer)), width)
-            targets[layer + 1, :, :CODE] = spelled
-            targets[layer + 1] *= GROWTH**layer
+        keys = np.array([0, *map(mix, range(layers))], np.uint64)[:, None] ^ seeds
+        signs = noise(keys.ravel(), width).reshape(layers + 1, len(states), width)
+        targets = np.zeros((layers + 1, len(states), width), np.float32)
+        # Noise that all layers share, and some of each layer's own.
+        targets[1:] = np.float32(0.8) * signs[:1] + np.float32(0.6) * signs[1:]
+        targets[1:, :, :CODE] = [spell(s.word) + s.weight * (spell(s.thought) if s.thought else 0) for s in states]
+        targets[1:] *= (GROWTH ** np.arange(layers, dtype=np.float32))[:, None, None]
         steps = np.diff(targets, axis=0)
         return np.stack([0.4 * steps, 0.6 * steps], axis=1).astype(np.float32)
 
@@ -309,8 +309,12 @@ class FakeDecoder:
         self._rows = [self._rows[at] for at in rows]
 
     def step(self, tokens: Sequence[int]) -> None:
-        for row, token in zip(self._rows, tokens, strict=True):
-            row.feed(token)
+        fed = [(row, row.feed(token)) for row, token in zip(self._rows, tokens, strict=True)]
+        touched = [(row, state) for row, state in fed if row.touched]
+        if touched:
+            updates = self._backend.updates([state for _, state in touched])
+            for at, (row, _) in enumerate(touched):
+                row.forward(updates[:, :, at : at + 1])
 
 
 class _Row:
@@ -332,13 +336,19 @@ class _Row:
         logits[self._script[said] if said < len(self._script) else END] = CERTAIN
         return logits
 
-    def feed(self, token: int) -> None:
-        state = self._reader.feed(token)
-        at = self._position
+    def feed(self, token: int) -> State:
         self._position += 1
-        if not any(i.start <= at and (i.stop is None or at < i.stop) for i in self.prompt.injections):
-            return
-        stream = Stream(self._backend.updates([state]), self.prompt.injections, first=at)
+        return self._reader.feed(token)
+
+    @property
+    def touched(self) -> bool:
+        """Whether any window covers the latest position."""
+        at = self._position - 1
+        return any(i.start <= at and (i.stop is None or at < i.stop) for i in self.prompt.injections)
+
+    def forward(self, updates: Float32) -> None:
+        """Run the latest position through the stream, for what is injected into it."""
+        stream = Stream(updates, self.prompt.injections, first=self._position - 1)
         for owner, new in stream.tallies.items():
             old = self.tallies.get(owner)
             if old is None:

@@ -206,6 +206,8 @@ def _answer(
         return [Outcome(meant, _YES, MEANT), Outcome(1 - meant, ("Sorry", "No", "It"), ACCIDENT)]
     line = _line(asked.text)
     experiment = re.search(r"inject|detect", text)
+    if not experiment and len(prefill.split()) > 2 and not re.search(r"answer is:?\s*$|[.!?]\s*$", prefill):
+        return [_named(1.0, word or wrong)]  # a sentence to go on with: no noticing needed, only steering
     if _NAMING.search(prefill) or (not experiment and re.search(r"\b(what|which) word\b", text)):
         return _name(subject, reading, wrong, of="" if prefill else line)
     if not experiment and line and re.search(r"\b(repeat|write)\b", text):
