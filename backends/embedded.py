@@ -4,7 +4,8 @@
 from it, once, in the user's cache: ``float32``, dequantised, for exact arithmetic; and ``mlx-4bit``, the same numbers
 repacked for MLX without quantising them a second time (re-quantising with larger groups visibly damages a model this
 small). The repacked scales are float32, so the residual stream is too: one token position of this model reaches 25 000,
-where float16 resolves steps of 16 and overflows under a strong injection. The package itself is never imported: that would pull in a compiled llama.cpp.
+where float16 resolves steps of 16 and overflows under a strong injection. The package itself is never imported: that
+would pull in a compiled llama.cpp.
 
 Nothing here needs torch, transformers or mlx.
 """

@@ -2,27 +2,25 @@
 
 A name is looked up in this order: the embedded model, an alias, a local folder, a hub id (``owner/name``, optionally
 ``@revision``). Everything a backend reads afterwards lies in ``ModelSource.folder``; nothing here loads weights, and
-nothing is converted: a folder is refused with the reason when a backend could not read it.
+nothing is converted.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from backends import embedded
+from backends import aliases, embedded, folders, hub, support
 from backends.errors import ModelError, UsageError
 
 Framework = Literal["mlx", "torch"]
+Judge = Callable[[int, Mapping[str, Any]], None]
+"""Given weight bytes and configuration, raises when the model is not wanted after all."""
 
-_WHOLE = 32 * 2**20
-"""Files up to this size enter a content hash completely; larger ones by size and samples."""
-_SAMPLES = 16
-_SAMPLE_BYTES = 64 * 2**10
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +43,111 @@ class ModelSource:
     """``none`` or e.g. ``4-bit (group 64)``."""
 
 
-def resolve(model: str, backend: Framework, *, dtype: str | None = None, fetch: bool = True) -> ModelSource:
-    """Find the files of a model, downloading them when that is needed and allowed.
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model on this disk."""
+
+    name: str
+    """Hub id, or ``smollm2``."""
+    revision: str
+    folder: Path
+    bytes_on_disk: int
+    weight_bytes: int
+    complete: bool
+    """False for an interrupted download: fetching it again continues."""
+    quantization: str
+
+
+def locate(model: str, backend: Framework) -> tuple[Literal["embedded", "folder", "hub"], str]:
+    """What a name stands for: the kind of place, and the folder's path or the hub id (with its revision).
+
+    Raises:
+        UsageError: nothing.
+    """
+    if model.lower() == embedded.NAME:
+        return "embedded", embedded.NAME
+    if alias := aliases.find(model):
+        return "hub", alias.repository(backend)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return "folder", str(path.resolve())
+    if path.is_file():
+        raise UsageError(f"{model} is a file: give the folder that holds config.json, tokenizer and weights")
+    if model.startswith((".", "/", "~")) or (model.count("/") > 1 and "@" not in model):
+        raise UsageError(f"there is no folder {model}: check the path, or give a hub id (owner/name)")
+    if _HUB_ID.fullmatch(model):
+        return "hub", model
+    raise aliases.unknown(model)
+
+
+def resolve(
+    model: str,
+    backend: Framework,
+    *,
+    dtype: str | None = None,
+    fetch: bool = True,
+    progress: hub.Progress | None = None,
+    judge: Judge | None = None,
+) -> ModelSource:
+    """Find the files of a model. One that is completely on disk never touches the network.
 
     Args:
-        model: an alias, a hub id with optional ``@revision``, or a local folder.
+        model: ``smollm2``, an alias, a hub id with optional ``@revision``, or a local folder.
         backend: which library will load it.
-        dtype: what the weights will be held in, where that decides which files are taken.
+        dtype: what it will be run in: the embedded model has float32 files for MLX, too.
         fetch: whether a model that is not on disk may be downloaded.
+        progress: hears of a download.
+        judge: asked before anything large is downloaded.
 
     Raises:
         UsageError: there is no such name.
         ModelError: the model cannot be found, fetched or loaded by this backend.
+        PrerequisiteError: the embedded model is not installed.
     """
-    if model == embedded.NAME:
-        form: embedded.Form = "mlx-4bit" if backend == "mlx" and dtype != "float32" else "float32"
-        folder = embedded.materialise(form)
-        release = embedded.version()
-        return read_folder(folder, name=model, repository=f"{embedded.PACKAGE}=={release}", revision=release)
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"no model called {model!r}: give a folder with config.json, tokenizer and weights")
-    return read_folder(folder, name=model, repository=str(folder.resolve()))
+    kind, where = locate(model, backend)
+    if kind == "embedded":
+        source = _embedded(backend, dtype)
+    elif kind == "folder":
+        source = read_folder(Path(where), name=model, repository=where)
+    else:
+        repository, revision = hub.split(where)
+        folder = hub.cached(repository, revision)
+        if folder is None:
+            if not fetch:
+                raise ModelError(f"{repository} is not on disk: run `mlxintro models fetch {model}` first")
+            config = hub.config(repository, revision)
+            support.check(repository, config, backend)
+            if judge is not None:
+                judge(hub.describe(repository, revision).weight_bytes, config)
+            folder = hub.fetch(repository, revision, progress=progress)
+        # The hub's cache keeps every snapshot in a folder named after its commit.
+        source = read_folder(folder, name=model, repository=repository, revision=folder.name)
+    support.check(source.repository, source.config, backend)
+    if judge is not None:
+        judge(source.weight_bytes, source.config)
+    return source
+
+
+def fetch(model: str, backend: Framework, *, progress: hub.Progress | None = None) -> ModelSource:
+    """Bring a model to disk and up to date; an interrupted download continues where it stopped.
+
+    Raises:
+        UsageError: there is no such name.
+        ModelError: with the way out.
+    """
+    kind, where = locate(model, backend)
+    if kind == "hub":
+        repository, revision = hub.split(where)
+        support.check(repository, hub.config(repository, revision), backend)
+        hub.fetch(repository, revision, progress=progress)
+    return resolve(model, backend)
 
 
 def read_folder(folder: Path, *, name: str, repository: str, revision: str | None = None) -> ModelSource:
     """Describe a folder of model files.
 
     Args:
-        folder: holds config.json and \\*.safetensors.
+        folder: holds config.json, a tokenizer and ``model*.safetensors``.
         name: what the user asked for.
         repository: where it comes from.
         revision: what identifies its content; a content hash is taken when ``None``.
@@ -81,95 +155,58 @@ def read_folder(folder: Path, *, name: str, repository: str, revision: str | Non
     Raises:
         ModelError: the folder is not a complete model.
     """
-    config = read_config(folder)
-    weights = weight_files(folder)
+    folders.check_complete(folder)
+    config = folders.read_config(folder)
     return ModelSource(
         name=name,
         repository=repository,
         folder=folder.resolve(),
-        revision=content_hash(folder) if revision is None else revision,
+        revision=folders.content_hash(folder) if revision is None else revision,
         config=config,
-        weight_bytes=sum(path.stat().st_size for path in weights),
-        quantization=describe_quantization(config),
+        weight_bytes=sum(path.stat().st_size for path in folders.weight_files(folder)),
+        quantization=folders.describe_quantization(config),
     )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Parse ``config.json``.
+def installed() -> tuple[Installed, ...]:
+    """Every model in the hub's cache, complete or not, and the embedded one. Needs no network."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
 
-    Raises:
-        ModelError: it is missing or not a JSON object.
-    """
-    path = folder / "config.json"
+    found: list[Installed] = []
+    gguf = embedded.find_gguf()
+    if gguf is not None:
+        size = gguf.stat().st_size
+        found.append(Installed(embedded.NAME, embedded.version(), gguf.parent, size, size, True, "4-bit (group 32)"))
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{folder} holds no config.json: give the folder of one model as saved by save_pretrained or mlx_lm.convert"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): fetch or save the model again") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} is not a JSON object: fetch or save the model again")
-    return config
-
-
-def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a model, complete according to its index.
-
-    Raises:
-        ModelError: there are none, or one that the index names is missing.
-    """
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            raise ModelError(f"{index} is damaged: fetch the model again") from None
-        paths = tuple(folder / name for name in names)
-        missing = [path.name for path in paths if not path.is_file()]
-        if missing:
-            raise ModelError(
-                f"{folder} lacks {len(missing)} of {len(paths)} weight files, {missing[0]} first: fetch it again"
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return tuple(found)
+    for repository in sorted(repositories, key=lambda item: item.repo_id):
+        if repository.repo_type != "model":
+            continue
+        partial = sum(path.stat().st_size for path in (repository.repo_path / "blobs").glob("*.incomplete"))
+        for revision in sorted(repository.revisions, key=lambda item: item.last_modified):
+            if not (revision.snapshot_path / "config.json").is_file():
+                continue
+            complete = hub.cached(repository.repo_id, revision.commit_hash) is not None
+            weights = sum(file.size_on_disk for file in revision.files if file.file_name.endswith(".safetensors"))
+            found.append(
+                Installed(
+                    name=repository.repo_id,
+                    revision=revision.commit_hash,
+                    folder=revision.snapshot_path,
+                    bytes_on_disk=revision.size_on_disk + (0 if complete else partial),
+                    weight_bytes=weights,
+                    complete=complete,
+                    quantization=folders.describe_quantization(folders.read_config(revision.snapshot_path)),
+                )
             )
-        return paths
-    paths = tuple(sorted(folder.glob("*.safetensors")))
-    if not paths:
-        raise ModelError(f"{folder} holds no .safetensors weights: save the model with safe serialisation, or fetch it")
-    return paths
+    return tuple(found)
 
 
-def describe_quantization(config: Mapping[str, Any]) -> str:
-    """``none``, or bits and group size as configured, e.g. ``4-bit (group 64)``."""
-    settings = config.get("quantization") or config.get("quantization_config")
-    if not isinstance(settings, dict):
-        return "none"
-    bits, group = settings.get("bits"), settings.get("group_size")
-    if bits is None:
-        return str(settings.get("quant_method", "unknown"))
-    return f"{bits}-bit (group {group})" if group is not None else f"{bits}-bit"
-
-
-def content_hash(folder: Path) -> str:
-    """``sha256:...`` over names, sizes and content of the files that make a model.
-
-    Files above 32 MiB are sampled at 16 places, so that opening a large model does not read all of it. That tells
-    versions and fine-tunes apart; it is no protection against tampering.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in {".json", ".safetensors", ".jinja"}):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        for chunk in _content(path, size):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _content(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            yield file.read()
-            return
-        for sample in range(_SAMPLES):
-            file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
-            yield file.read(_SAMPLE_BYTES)
+def _embedded(backend: Framework, dtype: str | None) -> ModelSource:
+    form: embedded.Form = "mlx-4bit" if backend == "mlx" and dtype != "float32" else "float32"
+    folder = embedded.materialise(form)
+    release = embedded.version()
+    return read_folder(folder, name=embedded.NAME, repository=f"{embedded.PACKAGE}=={release}", revision=release)

@@ -1,0 +1,152 @@
+"""How much memory there is, how much a model takes, and what would fit.
+
+Estimates on the safe side, from sizes and configuration alone; nothing is loaded to find out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from backends import aliases, embedded
+from backends.errors import ModelError
+
+POSITIONS = 4096
+"""Cached positions an estimate allows for: eight rows of a typical trial."""
+
+_OVERHEAD = 300_000_000
+"""Buffers of the libraries themselves, in bytes; 5 % of the weights come on top for work space."""
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Memory of the device a model would live on, in bytes."""
+
+    device: str
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    fits: bool
+    needed: int
+    """Bytes: weights, cache and work space."""
+    free: int
+    """Bytes."""
+
+
+def machine(control_group: Path = Path("/sys/fs/cgroup")) -> Room:
+    """Main memory, as far as this process may use it: a container's limit counts."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = int(memory.total), int(memory.available)
+    try:
+        limit = int((control_group / "memory.max").read_text())
+        used = int((control_group / "memory.current").read_text())
+        stat = dict(line.split() for line in (control_group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return Room("cpu", total, free)
+    # File pages are charged to the container but given up on demand.
+    spare = max(0, limit - used + int(stat.get("file", 0)))
+    return Room("cpu", min(total, limit), min(free, spare))
+
+
+def cuda(index: int | None = None) -> Room:
+    """Memory of one CUDA device, or of all together (a model may be spread over them)."""
+    import torch
+
+    devices = range(torch.cuda.device_count()) if index is None else (index,)
+    sizes = [torch.cuda.mem_get_info(device) for device in devices]
+    name = "cuda" if index is None else f"cuda:{index}"
+    return Room(name, sum(total for _, total in sizes), sum(free for free, _ in sizes))
+
+
+def room(device: str = "cpu") -> Room:
+    """Memory behind a device name: ``cuda``, ``cuda:N``, or main memory (``cpu``, ``gpu``, ``mps``)."""
+    if device.startswith("cuda"):
+        _, _, index = device.partition(":")
+        return cuda(int(index) if index else None)
+    found = machine()
+    return Room(device, found.total, found.free)
+
+
+def needed(
+    weight_bytes: int, config: Mapping[str, Any] | None = None, *, dtype: str | None = None, quantize: str | None = None
+) -> int:
+    """Bytes a loaded model takes: weights in the dtype they are run in, cache for ``POSITIONS``, work space.
+
+    Args:
+        weight_bytes: size of the weight files.
+        config: the model's configuration; without it the cache is not counted.
+        dtype: what the weights are converted to; ``None`` leaves them as stored.
+        quantize: e.g. ``4bit``, applied while loading.
+    """
+    settings = dict(config or {})
+    inner = settings.get("text_config")
+    if isinstance(inner, Mapping):
+        settings = {**settings, **inner}
+    stored = _ITEM_BYTES.get(str(settings.get("dtype") or settings.get("torch_dtype")), 2)
+    item = _ITEM_BYTES.get(dtype or "", stored)
+    weights = float(weight_bytes)
+    if not settings.get("quantization") and not settings.get("quantization_config"):
+        bits = re.match(r"\d+", quantize or "")
+        # Half a bit per weight for scales.
+        weights *= (int(bits[0]) + 0.5) / (8 * stored) if bits else item / stored
+    return int(weights * 1.05) + POSITIONS * cache_bytes(settings, item) + _OVERHEAD
+
+
+def cache_bytes(settings: Mapping[str, Any], item: int) -> int:
+    """Bytes of keys and values per cached position; 0 when the configuration does not say."""
+    try:
+        heads = int(settings["num_attention_heads"])
+        size = int(settings.get("head_dim") or settings["hidden_size"] // heads)
+        return 2 * int(settings["num_hidden_layers"]) * int(settings.get("num_key_value_heads") or heads) * size * item
+    except (KeyError, TypeError, ZeroDivisionError):
+        return 0
+
+
+def fits(
+    weight_bytes: int,
+    config: Mapping[str, Any] | None = None,
+    *,
+    free: int,
+    dtype: str | None = None,
+    quantize: str | None = None,
+) -> Verdict:
+    """Compare what a model needs with ``free`` bytes."""
+    need = needed(weight_bytes, config, dtype=dtype, quantize=quantize)
+    return Verdict(need <= free, need, free)
+
+
+def check_fits(
+    name: str,
+    verdict: Verdict,
+    *,
+    backend: Literal["mlx", "torch"],
+    device: str,
+) -> None:
+    """Refuse a model that does not fit, and say what would.
+
+    Raises:
+        ModelError: with needed and free gigabytes.
+    """
+    if verdict.fits:
+        return
+    smaller = [
+        alias
+        for alias in sorted(aliases.ALIASES, key=lambda alias: -alias.parameters)
+        if fits(alias.weight_bytes(backend), free=verdict.free).fits
+        and alias.name != name.lower()
+        and name not in (alias.torch, alias.mlx)
+    ]
+    options = [alias.name for alias in smaller[:2]] or [embedded.NAME]
+    raise ModelError(
+        f"{name} does not fit on {device}: it needs about {verdict.needed / 1e9:.1f} GB, {verdict.free / 1e9:.1f} GB "
+        f"are free; close other programs, or use what would fit: {', '.join(options)}"
+    )

@@ -1,0 +1,173 @@
+"""Opens a model by name: chooses the library, checks that it and the memory are there, and takes the machine's lock.
+
+Importing this loads no framework. A library is looked for before it is imported, so that a missing one is a line with
+the command that installs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from backends import aliases, lock, memory, models
+from backends.errors import PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    from backends.base import Backend
+    from backends.hub import Progress
+
+BACKENDS = ("auto", "mlx", "torch", "fake")
+Name = Literal["mlx", "torch", "fake"]
+
+_LIBRARIES: Mapping[models.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
+
+
+def choose(backend: str = "auto", device: str | None = None) -> Name:
+    """The backend a name stands for. ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
+
+    Raises:
+        UsageError: there is no such backend.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}")
+    if backend != "auto":
+        return cast(Name, backend)
+    if device is not None and device != "cpu":
+        return "mlx" if device == "gpu" else "torch"
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return "mlx" if _missing("mlx") is None and (apple or _missing("torch") is not None) else "torch"
+
+
+def default_model(backend: str = "auto") -> str:
+    """The model that is used when none is named.
+
+    Raises:
+        UsageError: there is no such backend.
+    """
+    name = choose(backend)
+    return "detector" if name == "fake" else aliases.DEFAULTS[name]
+
+
+def require(backend: models.Framework) -> None:
+    """See that a backend's libraries are installed, without importing them.
+
+    Raises:
+        PrerequisiteError: with the command that installs them.
+    """
+    missing = _missing(backend)
+    if missing is None:
+        return
+    packages = "torch transformers"
+    if backend == "mlx":
+        packages = "mlx-lm" if sys.platform == "darwin" else "'mlx[cpu]' mlx-lm"
+    raise PrerequisiteError(f"--backend {backend} needs {missing}: pip install {packages}")
+
+
+def open_backend(
+    model: str,
+    backend: str = "auto",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Backend:
+    """Load a model, downloading it if need be.
+
+    Args:
+        model: see ``models.resolve``; for ``fake``, a simulated subject.
+        backend: one of ``BACKENDS``.
+        device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
+        quantize: e.g. ``4bit``, while loading.
+        batch_size: most rows decoded together; the backend's choice when ``None``.
+        progress: hears of a download.
+
+    Raises:
+        UsageError: no such model, backend, device or setting.
+        PrerequisiteError: a library or device is missing.
+        ModelError: the model cannot be found, fetched, loaded or fitted into memory.
+        BusyError: another process has a large model in memory.
+    """
+    name = choose(backend, device)
+    options: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
+    if name == "fake":
+        from backends import fake
+
+        return fake.load(model, device=device, dtype=dtype, quantize=quantize, **options)
+    models.locate(model, name)
+    require(name)
+    place = _place(name, device)
+    run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
+
+    def judge(weight_bytes: int, config: Mapping[str, Any], available: int) -> None:
+        verdict = memory.fits(weight_bytes, config, free=available, dtype=run_dtype, quantize=quantize)
+        memory.check_fits(model, verdict, backend=name, device=place)
+
+    total = memory.room(place).total
+    source = models.resolve(
+        model, name, dtype=dtype, progress=progress, judge=lambda size, config: judge(size, config, total)
+    )
+    held = lock.hold(model, source.weight_bytes, scope=_scope(place))
+    try:
+        judge(source.weight_bytes, source.config, memory.room(place).free)
+        module = _library(f"backends.{name}_backend", name)
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, **options)
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
+    if held is not None:
+        _release_on_close(opened, held)
+    return opened
+
+
+def _release_on_close(backend: Backend, held: lock.ModelLock) -> None:
+    close = backend.close
+
+    def close_and_release() -> None:
+        try:
+            close()
+        finally:
+            held.release()
+
+    # On the instance: the lock is this module's business, and no backend needs to know of it.
+    backend.close = close_and_release  # type: ignore[method-assign]
+
+
+def _missing(backend: models.Framework) -> str | None:
+    return next((library for library in _LIBRARIES[backend] if importlib.util.find_spec(library) is None), None)
+
+
+def _library(module: str, backend: models.Framework) -> Any:
+    """One of the modules that import a framework."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise PrerequisiteError(
+            f"--backend {backend} is installed but does not load ({reason}): reinstall it"
+        ) from error
+
+
+def _place(backend: models.Framework, device: str | None) -> str:
+    """The device a model will live on."""
+    if backend == "mlx":
+        return device or "gpu"
+    return str(_library("backends.torch_model", backend).pick_device(device))
+
+
+def _scope(place: str) -> str:
+    """Whose memory it is: every CUDA device has its own, everything else shares the machine's."""
+    if not place.startswith("cuda"):
+        return "memory"
+    import torch
+
+    index = int(place.partition(":")[2] or 0)
+    # The identity of the device, since CUDA_VISIBLE_DEVICES renumbers them.
+    return f"cuda-{torch.cuda.get_device_properties(index).uuid}"
