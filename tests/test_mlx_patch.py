@@ -1,0 +1,366 @@
+"""Patching an mlx-lm model leaves it as it was; what mlx-lm would run wrongly is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from mlx_lm.utils import load_model
+
+from backends import mlx_backend, sampling
+from backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
+from backends.errors import ModelError, UsageError
+from backends.lanes import lay_out
+from backends.mlx_backend import MLXBackend
+from backends.mlx_batch import choose
+from backends.mlx_patch import DeviceLane, find_blocks, patched, site_module
+from backends.models import read_folder
+
+
+@pytest.fixture
+def model(tiny: Callable[[str], Path]) -> nn.Module:
+    return load_model(tiny("llama"))[0]
+
+
+@pytest.fixture
+def backend(tiny: Callable[[str], Path]) -> Iterator[MLXBackend]:
+    with load(tiny("llama")) as opened:
+        yield opened
+
+
+def load(folder: Path, **settings: Any) -> MLXBackend:
+    return mlx_backend.load(read_folder(folder, name=folder.name, repository="tiny"), **settings)
+
+
+def blocks_of(backend: MLXBackend) -> list[nn.Module]:
+    return list(backend._network.blocks)
+
+
+def weights_of(model: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: np.array(value) for name, value in tree_flatten(model.parameters())}
+
+
+def unchanged(stream: mx.array) -> mx.array:
+    return stream
+
+
+def injected(layer: int = 1, size: float = 5.0, **settings: Any) -> Prompt:
+    vector = np.full(64, size, np.float32)
+    return Prompt(tuple(range(5, 25)), (Injection(layer, vector, 3, **settings),))
+
+
+def test_a_patched_block_is_the_same_object_with_the_same_attributes_and_parameters(model: nn.Module) -> None:
+    block = model.layers[1]
+    original = type(block)
+    paths = [name for name, _ in tree_flatten(model.parameters())]
+    attributes = {name: getattr(block, name) for name in ("use_sliding", "self_attn", "hidden_size")}
+    with patched([(block, unchanged)]):
+        assert model.layers[1] is block
+        assert type(block) is not original
+        assert isinstance(block, original)
+        assert type(block).__name__ == original.__name__
+        assert all(getattr(block, name) is value for name, value in attributes.items())
+        assert [name for name, _ in tree_flatten(model.parameters())] == paths
+    assert type(block) is original
+    assert "__call__" not in vars(block)
+
+
+def test_a_hook_that_changes_nothing_changes_no_bit(model: nn.Module) -> None:
+    tokens = mx.array([[5, 6, 7, 8]])
+    before = np.array(model(tokens))
+    with patched([(block, unchanged) for block in model.layers]):
+        during = np.array(model(tokens))
+    np.testing.assert_array_equal(during, before)
+    np.testing.assert_array_equal(np.array(model(tokens)), before)
+
+
+def test_a_hook_changes_what_its_block_hands_on_and_nothing_else(model: nn.Module) -> None:
+    tokens = mx.array([[5, 6, 7, 8]])
+    seen: list[np.ndarray[Any, Any]] = []
+
+    def double(stream: mx.array) -> mx.array:
+        seen.append(np.array(stream))
+        return 2 * stream
+
+    def look(stream: mx.array) -> mx.array:
+        seen.append(np.array(stream))
+        return stream
+
+    with patched([(model.layers[0], double), (model.layers[1], look)]):
+        model(tokens)
+    by_hand = model.layers[1](mx.array(2 * seen[0]), "causal", None)
+    np.testing.assert_allclose(seen[1], np.array(by_hand), rtol=1e-6, atol=1e-6)
+
+
+def test_the_class_comes_back_after_an_exception(model: nn.Module) -> None:
+    originals = [type(block) for block in model.layers]
+
+    def fail(stream: mx.array) -> mx.array:
+        raise RuntimeError("inside the forward pass")
+
+    with pytest.raises(RuntimeError, match="inside"), patched([(model.layers[0], unchanged), (model.layers[2], fail)]):
+        model(mx.array([[5]]))
+    assert [type(block) for block in model.layers] == originals
+
+
+def test_a_patch_that_cannot_be_completed_is_undone(model: nn.Module) -> None:
+    original = type(model.layers[0])
+    with pytest.raises(TypeError), patched([(model.layers[0], unchanged), (object(), unchanged)]):
+        pass
+    assert type(model.layers[0]) is original
+
+
+def test_nested_patches_unwind_in_order(model: nn.Module) -> None:
+    block = model.layers[0]
+    original = type(block)
+    with patched([(block, unchanged)]):
+        first = type(block)
+        with patched([(block, unchanged)]):
+            assert isinstance(block, first)
+        assert type(block) is first
+    assert type(block) is original
+
+
+def test_tuples_and_keyword_arguments_pass_through() -> None:
+    class Pair(nn.Module):
+        def __call__(self, x: mx.array, mask: str, cache: object = None) -> tuple[mx.array, str, object]:
+            return x, mask, cache
+
+    module, cache = Pair(), object()
+    with patched([(module, lambda stream: stream + 1)]):
+        output = module(mx.zeros(2), "causal", cache=cache)
+    assert output[0].tolist() == [1, 1]
+    assert output[1:] == ("causal", cache)
+
+
+def test_nothing_is_patched_between_two_tokens(backend: MLXBackend) -> None:
+    originals = [type(block) for block in blocks_of(backend)]
+    during: list[list[type]] = []
+    requests = [Request(injected(), Sampling(max_tokens=4))]
+    list(backend.generate(requests, lambda _: during.append([type(block) for block in blocks_of(backend)])))
+    assert during == [originals] * 4
+
+
+def test_an_abandoned_generator_leaves_model_and_next_call_as_they_were(backend: MLXBackend) -> None:
+    plain = Request(Prompt(injected().tokens), Sampling(max_tokens=6))
+    weights = weights_of(backend._network.model)
+    [fresh] = backend.generate([plain])
+    running = backend.generate([Request(injected(), Sampling(max_tokens=1)), Request(injected(2), Sampling())])
+    next(running)
+    [again] = backend.generate([plain])
+    running.close()
+    [after] = backend.generate([plain])
+    assert fresh.tokens == again.tokens == after.tokens
+    for name, value in weights_of(backend._network.model).items():
+        np.testing.assert_array_equal(value, weights[name], strict=True)
+
+
+def test_an_exception_in_a_listener_leaves_the_model_as_it_was(backend: MLXBackend) -> None:
+    originals = [type(block) for block in blocks_of(backend)]
+
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(backend.generate([Request(injected())], fail))
+    assert [type(block) for block in blocks_of(backend)] == originals
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
+def test_lanes_compute_in_float32_and_keep_every_bit_outside_their_windows(dtype: mx.Dtype) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(4, 8)).astype(np.float32)
+    windows: list[tuple[int, int | None]] = [(1, 3), (0, None), (2, 5), (40, 41)]
+    prompts = [
+        Prompt(tuple(range(6)), (Injection(0, vector, *window, operation=operation),))
+        for vector, window, operation in zip(vectors, windows, (*OPERATIONS, "add"), strict=True)
+    ]
+    stream = mx.array(generator.normal(size=(4, 6, 8))).astype(dtype)
+    positions = np.tile(np.arange(6, dtype=np.int32), (4, 1))
+    positions[1, 4:] = -1  # padding
+    [[laid_out]] = lay_out(prompts, 8).values()
+    lane = DeviceLane(laid_out)
+    after = lane.apply(stream, mx.array(positions))
+    assert after.dtype == dtype
+    before32, after32 = np.array(stream.astype(mx.float32)), np.array(after.astype(mx.float32))
+    for row, (vector, (start, stop)) in enumerate(zip(vectors, windows, strict=True)):
+        unit = vector / np.linalg.norm(vector)
+        touched = 0
+        for column, position in enumerate(positions[row]):
+            old, new = before32[row, column], after32[row, column]
+            if position >= start and (stop is None or position < stop):
+                expected = [old + vector, old - (old @ unit) * unit, vector, old + vector][row]
+                rounded = np.array(mx.array(expected).astype(dtype).astype(mx.float32))
+                np.testing.assert_allclose(new, rounded, rtol=float(mx.finfo(dtype).eps), atol=1e-6)
+                touched += 1
+            else:
+                np.testing.assert_array_equal(new, old)
+        assert lane.tally(row).positions == touched
+
+
+def test_attention_and_mlp_outputs_add_up_to_what_a_block_adds(tiny: Callable[[str], Path]) -> None:
+    for family in ("llama", "qwen3", "gemma2", "gemma3"):
+        with load(tiny(family)) as backend:
+            [found] = backend.capture([Prompt(tuple(range(5, 25)))], sites=SITES)
+        added = found["resid_post"][1:] - found["resid_post"][:-1]
+        np.testing.assert_allclose(found["attn_out"][1:] + found["mlp_out"][1:], added, rtol=1e-4, atol=1e-4)
+
+
+def test_sites_are_post_norms_only_where_the_norm_comes_after(tiny: Callable[[str], Path]) -> None:
+    llama, gemma = (load_model(tiny(family))[0].layers[0] for family in ("llama", "gemma3"))
+    assert site_module(llama, "attn_out") is llama.self_attn
+    assert site_module(gemma, "attn_out") is gemma.post_attention_layernorm
+    assert site_module(gemma, "mlp_out") is gemma.post_feedforward_layernorm
+
+
+def test_a_family_that_scales_its_branches_has_no_such_sites(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(tiny("llama")) as backend:
+        block = type(blocks_of(backend)[0])
+
+        def scaled(self: Any, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+            h = x + 0.22 * self.self_attn(self.input_layernorm(x), mask, cache)
+            return h + 0.22 * self.mlp(self.post_attention_layernorm(h))
+
+        monkeypatch.setattr(block, "__call__", scaled)
+        with pytest.raises(ModelError, match="use the site resid_post"):
+            backend.capture([Prompt((5, 6))], sites=["mlp_out"])
+
+
+def test_a_model_without_a_list_of_blocks_is_named() -> None:
+    class Recurrent(nn.Module):
+        model_type = "strange"
+
+    with pytest.raises(ModelError, match="strange"):
+        find_blocks(Recurrent())
+
+
+def test_a_model_that_cannot_pad_still_batches_rows_of_one_length(tiny: Callable[[str], Path]) -> None:
+    """mlx-lm's Gemma 2 broadcasts a mask per row over its heads; with two rows and two heads, silently."""
+    with load(tiny("gemma2")) as backend:
+        network = backend._network
+        assert not network.pads
+        assert network.plan([5, 7, 5, 7, 7], 2) == [[0, 2], [1, 3], [4]]
+        rows = [Request(Prompt(tuple(range(5, 5 + n))), Sampling(max_tokens=8)) for n in (9, 14)]
+        together = {reply.index: reply.tokens for reply in backend.generate(rows)}
+        alone = {index: next(iter(backend.generate([row]))).tokens for index, row in enumerate(rows)}
+        assert together == alone
+
+
+def test_rows_of_different_lengths_share_a_batch_where_the_model_can(tiny: Callable[[str], Path]) -> None:
+    with load(tiny("gemma3")) as backend:
+        assert backend._network.plan([5, 7, 5, 7, 7], 3) == [[0, 2, 1], [3, 4]]
+
+
+def edited(folder: Path, target: Path, **changes: Any) -> Path:
+    """A copy of a model folder with config.json changed; ``None`` removes a key."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    config = {key: value for key, value in {**config, **changes}.items() if value is not None}
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_rotary_base_that_mlx_lm_would_not_read_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    missing = refusal(edited(tiny("llama"), tmp_path / "missing", rope_theta=None))
+    assert "no rope_theta" in missing
+    assert '"rope_theta": 50000' in missing
+    disagreeing = refusal(edited(tiny("qwen2"), tmp_path / "other", rope_theta=1e6))
+    assert "rope_theta is 1000000" in disagreeing
+    local = refusal(edited(tiny("gemma3"), tmp_path / "local", rope_local_base_freq=5e4))
+    assert "rope_local_base_freq" in local
+
+
+def test_a_rotary_scaling_that_mlx_lm_would_not_read_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    scaled = {"rope_type": "linear", "factor": 4.0, "rope_theta": 50_000.0}
+    assert "rope_scaling" in refusal(edited(tiny("llama"), tmp_path / "unread", rope_parameters=scaled))
+    with load(edited(tiny("llama"), tmp_path / "read", rope_parameters=scaled, rope_scaling=scaled)) as backend:
+        assert backend._network.blocks[0].self_attn.rope.scale == 0.25
+
+
+def test_qwen3_reads_rope_parameters_by_itself(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    with load(edited(tiny("qwen3"), tmp_path / "nested", rope_theta=None)) as backend:
+        assert backend._network.blocks[0].self_attn.rope.base == 50_000
+
+
+def test_a_sliding_window_that_mlx_lm_ignores_bounds_the_context(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    with load(edited(tiny("mistral"), tmp_path / "mistral", sliding_window=32)) as backend:
+        assert backend.info.context == 32
+        with pytest.raises(UsageError, match="context of 32"):
+            backend.capture([Prompt(tuple(range(40)))])
+    with load(tiny("gemma3")) as backend:
+        assert backend.info.context == 512
+
+
+def test_what_mlx_lm_cannot_load_is_one_line(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    assert "nosuch" in refusal(edited(tiny("llama"), tmp_path / "type", model_type="nosuch"))
+    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "shape", num_hidden_layers=5))
+    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
+    corrupt = edited(tiny("llama"), tmp_path / "corrupt")
+    data = (corrupt / "model.safetensors").read_bytes()
+    (corrupt / "model.safetensors").write_bytes(data[:100])
+    assert "fetch it again" in refusal(corrupt)
+    (corrupt / "model.safetensors").write_bytes(data[: len(data) // 2])
+    assert "again" in refusal(corrupt)
+
+
+def test_settings_that_do_not_exist_are_named(tiny: Callable[[str], Path]) -> None:
+    for settings in ({"dtype": "int8"}, {"device": "tpu"}, {"quantize": "3bit"}):
+        with pytest.raises(UsageError, match=str(next(iter(settings.values())))):
+            load(tiny("llama"), **settings)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("quantize", [None, "4bit"])
+def test_the_stream_has_the_dtype_that_was_asked_for(
+    tiny: Callable[[str], Path], dtype: str, quantize: str | None
+) -> None:
+    with load(tiny("qwen2"), dtype=dtype, quantize=quantize) as backend:
+        assert backend.info.dtype == dtype
+        assert backend.info.quantization == ("4-bit (group 64)" if quantize else "none")
+        [reply] = backend.generate([Request(injected(), Sampling(max_tokens=3))])
+        assert reply.proofs[0].positions == reply.forwarded - 3
+
+
+def test_the_sampler_draws_what_the_rule_draws() -> None:
+    generator = np.random.default_rng(1)
+    rows = 64
+    logits = (4 * generator.normal(size=(rows, 500))).astype(np.float32)
+    logits[:4, 7] = logits[:4, 3] = 50  # ties go to the lower id
+    settings = [
+        Sampling(temperature=heat, top_p=top)
+        for heat, top in zip(
+            generator.choice([0.0, 0.5, 1.0, 2.0], rows), generator.choice([0.3, 0.9, 1.0], rows), strict=True
+        )
+    ]
+    draws = generator.random(rows)
+    draws[-2:] = 0.0, np.nextafter(1, 0)
+    expected = [
+        sampling.choose(row, setting.temperature, setting.top_p, draw)
+        for row, setting, draw in zip(logits, settings, draws, strict=True)
+    ]
+    assert choose(mx.array(logits), settings, draws).tolist() == expected
+
+
+def test_a_closed_backend_says_so_and_closes_twice(tiny: Callable[[str], Path]) -> None:
+    backend = load(tiny("llama"))
+    backend.close()
+    backend.close()
+    with pytest.raises(UsageError, match="closed"):
+        backend.capture([Prompt((5, 6))])
