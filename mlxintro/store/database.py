@@ -156,8 +156,12 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 
 def _open_to_read(path: Path) -> tuple[str, sqlite3.Connection]:
-    if not path.exists():
-        raise UsageError(f"there is no store at {path}: `mlxintro run` makes one, or name another with --db")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"there is no store at {path}: `mlxintro run` makes one, or name another with --db") from None
+    except OSError as error:
+        raise KnownError(f"{path}: {error.strerror}: choose another place with --db") from error
     try:
         return _try_to_read(f"{path.as_uri()}?mode=ro")
     except sqlite3.OperationalError as error:

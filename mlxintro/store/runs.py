@@ -268,12 +268,13 @@ def _alive(row: sqlite3.Row) -> bool:
     """Whether a process works on this run now."""
     if row["state"] not in ("running", "paused") or row["pid"] is None:
         return False
-    if row["host"] == socket.gethostname():
-        created = _pid_created(row["pid"])
-        # Process numbers are used again, hence the time: a second of slack for clocks that are adjusted.
-        return created is not None and abs(created - row["pid_created"]) < 1.0
-    beat = datetime.fromisoformat(row["heartbeat"])
-    return (datetime.now(UTC) - beat).total_seconds() < STALE_SECONDS
+    beating = (datetime.now(UTC) - datetime.fromisoformat(row["heartbeat"])).total_seconds() < STALE_SECONDS
+    if row["host"] != socket.gethostname():
+        return beating
+    created = _pid_created(row["pid"])
+    # Without a heartbeat (a machine that slept) the time of creation tells the process from a later one of the same
+    # number. It is not asked while the heart beats, because it moves when the machine's clock is set.
+    return created is not None and (beating or abs(created - row["pid_created"]) < 2.0)
 
 
 def _pid_created(pid: int) -> float | None:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.errors import KnownError
+from mlxintro.store import Store
+from mlxintro.store.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
+
+TWO = (
+    Migration("m001_first", ("PRAGMA application_id = 1835825257", "CREATE TABLE a (x INTEGER)")),
+    Migration("m002_second", ("ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 7", "INSERT INTO a (x) VALUES (1)")),
+)
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    db = sqlite3.connect(tmp_path / "blank.db", isolation_level=None)
+    yield db
+    db.close()
+
+
+def everything(db: sqlite3.Connection) -> list[str]:
+    """The whole content of a database as SQL, its header's application id included."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    return [str(application), *db.iterdump()]
+
+
+def test_names_are_numbered_without_a_gap() -> None:
+    for number, migration in enumerate(MIGRATIONS, 1):
+        assert re.fullmatch(rf"m{number:03}_[a-z0-9_]+", migration.name)
+
+
+def test_from_blank_every_migration_is_applied_and_recorded_once(blank: sqlite3.Connection) -> None:
+    assert applied(blank) == []
+    migrate(blank)
+    names = [migration.name for migration in MIGRATIONS]
+    assert applied(blank) == names
+    before = everything(blank)
+    migrate(blank)
+    assert everything(blank) == before
+    assert outstanding(blank) == []
+
+
+def test_the_schema_holds_what_the_store_speaks_of(blank: sqlite3.Connection) -> None:
+    migrate(blank)
+    tables = {name for (name,) in blank.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == {
+        *("runs", "prompts", "run_prompts", "trials", "grades", "labels", "vectors", "migrations"),
+    }
+    assert blank.execute("PRAGMA foreign_key_check").fetchall() == []
+    for table, parents in {"trials": {"runs"}, "grades": {"trials"}, "labels": {"trials"}}.items():
+        assert {row[2] for row in blank.execute(f"PRAGMA foreign_key_list({table})")} == parents
+
+
+def test_a_later_migration_is_added_to_a_store_that_has_data(blank: sqlite3.Connection) -> None:
+    migrate(blank, TWO[:1])
+    blank.execute("INSERT INTO a VALUES (5)")
+    assert [m.name for m in outstanding(blank, TWO)] == ["m002_second"]
+    migrate(blank, TWO)
+    assert blank.execute("SELECT x, y FROM a ORDER BY x").fetchall() == [(1, 7), (5, 7)]
+    assert applied(blank) == ["m001_first", "m002_second"]
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing(blank: sqlite3.Connection) -> None:
+    migrate(blank, TWO[:1])
+    before = everything(blank)
+    broken = Migration("m002_second", (*TWO[1].statements, "PRAGMA user_version = 5", "CREATE TABLE a (again INTEGER)"))
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        migrate(blank, (TWO[0], broken))
+    assert everything(blank) == before
+    assert not blank.in_transaction
+    migrate(blank, TWO)
+    assert applied(blank) == ["m001_first", "m002_second"]
+
+
+def test_a_first_migration_that_fails_leaves_a_blank_file(blank: sqlite3.Connection) -> None:
+    before = everything(blank)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(blank, (Migration("m001_first", (*TWO[0].statements, "nonsense")),))
+    assert everything(blank) == before
+    migrate(blank)
+    assert applied(blank) == [migration.name for migration in MIGRATIONS]
+
+
+@pytest.mark.parametrize("stop_before", range(1, len(MIGRATIONS[0].statements) + 1))
+def test_wherever_a_process_dies_the_schema_is_whole_or_absent(tmp_path: Path, stop_before: int) -> None:
+    # A connection that is dropped without COMMIT is what a killed process leaves to the next one.
+    path = tmp_path / "store.db"
+    dying = sqlite3.connect(path, isolation_level=None)
+    dying.execute("PRAGMA journal_mode = WAL")
+    dying.execute("BEGIN IMMEDIATE")
+    for statement in MIGRATIONS[0].statements[:stop_before]:
+        dying.execute(statement)
+    dying.close()
+    with Store(path) as store:
+        assert store.create_run("latent", planned=1).planned == 1
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    barrier = threading.Barrier(8)
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        try:
+            barrier.wait()
+            migrate(db, TWO)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            db.close()
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM a").fetchone() == (1,), "the second migration ran once"
+    db.close()
+
+
+def test_a_store_that_went_through_an_unknown_migration_is_newer(blank: sqlite3.Connection) -> None:
+    migrate(blank, TWO)
+    with pytest.raises(KnownError, match=r"newer mlxintro \(it has m002_second\)"):
+        migrate(blank, TWO[:1])

@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from backends.base import OnToken
+from backends.errors import InjectionError, KnownError
+from backends.fake import FakeBackend
+from mlxintro import events
+from mlxintro.events import Event, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
+from mlxintro.runner import HOPELESS, Measure, describe, run_trials
+from mlxintro.store import Store
+from mlxintro.trials import Outcome, TrialSpec
+from tests import plans
+from tests.plans import outcome, plan, prompt_of, spec
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store.db") as opened:
+        yield opened
+
+
+def planned_run(store: Store, count: int, name: str | None = None) -> str:
+    return store.create_run("injected-thoughts", planned=count, name=name).id
+
+
+def neighbourly(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+    """Every reply depends on the whole batch, as float rounding can make it; rows finish in an order of their own."""
+    batch = hashlib.sha256("".join(s.key for s in specs).encode()).hexdigest()[:12]
+    for s in sorted(specs, key=lambda s: s.key):
+        yield outcome(s, f"{s.trial} beside {batch}")
+
+
+def failing(*bad: int, error: Exception | None = None) -> Measure:
+    """A measurement that raises when it comes to one of these trials."""
+
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        for s in specs:
+            if s.trial in bad:
+                raise error or KnownError(f"trial {s.trial} does not fit: shorten it")
+            yield outcome(s, f"reply {s.trial}")
+
+    return measure
+
+
+def texts(store: Store, run: str) -> dict[str, str]:
+    return {trial.key: trial.response for trial in store.trials(run)}
+
+
+def run_all(store: Store, run: str, count: int, measure: Measure, size: int = 4) -> list[Event]:
+    return list(run_trials(store, run, plan(count), measure, batch_size=size))
+
+
+def of(kind: type, seen: list[Event]) -> list[Event]:
+    return [event for event in seen if isinstance(event, kind)]
+
+
+def test_every_planned_trial_is_stored_once_in_the_plans_order(store: Store) -> None:
+    run = planned_run(store, 11)
+    seen = run_all(store, run, 11, neighbourly)
+    assert isinstance(seen[0], RunStarted)
+    assert isinstance(seen[-1], RunFinished)
+    assert [(t.ordinal, t.key) for t in store.trials(run)] == [(i, s.key) for i, s in enumerate(plan(11))]
+    assert {e.key for e in of(TrialFinished, seen)} == {s.key for s in plan(11)}
+    now = store.run(run)
+    assert (now.state, now.done, now.errors, now.pid) == ("done", 11, 0, None)
+
+
+def test_a_finished_trial_is_in_the_store_before_it_is_announced(store: Store) -> None:
+    run = planned_run(store, 6)
+    with Store(store.path, read_only=True) as viewer:
+        for event in run_trials(store, run, plan(6), neighbourly, batch_size=3):
+            if isinstance(event, TrialFinished):
+                assert viewer.trial(run, event.key).response == event.response
+
+
+def test_a_run_with_a_real_backend_stores_its_proofs(store: Store) -> None:
+    with FakeBackend("detector") as backend:
+        measure = plans.Measure(backend, prompt_of(backend))
+        run = planned_run(store, 9)
+        run_all(store, run, 9, measure)
+        direct = {o.key: o for o in measure(plan(9), None)}
+    for trial in store.trials(run):
+        assert (trial.response, trial.proofs) == (direct[trial.key].response, direct[trial.key].proofs)
+        assert len(trial.proofs) == (trial.condition == "injected")
+        assert all(p.positions > 0 and p.layer == trial.layer and p.change > 0 for p in trial.proofs)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3, 4, 5, 9, 12])
+def test_a_resumed_run_equals_one_that_was_never_interrupted(store: Store, stop_after: int) -> None:
+    # Trials whose text depends on their neighbours: only whole batches give the same text again.
+    whole, cut = planned_run(store, 13), planned_run(store, 13)
+    run_all(store, whole, 13, neighbourly)
+    session = run_trials(store, cut, plan(13), neighbourly, batch_size=4)
+    for event in session:
+        if store.run(cut).done >= stop_after and not isinstance(event, RunStarted):
+            break
+    session.close()  # type: ignore[attr-defined]
+    assert store.run(cut).state == "interrupted"
+    run_all(store, cut, 13, neighbourly)
+    assert texts(store, cut) == texts(store, whole)
+    assert store.run(cut).state == "done"
+
+
+def test_a_resumed_run_keeps_its_batches_whatever_it_is_asked_for(store: Store) -> None:
+    whole, cut = planned_run(store, 13), planned_run(store, 13)
+    run_all(store, whole, 13, neighbourly, size=4)
+    session = run_trials(store, cut, plan(13), neighbourly, batch_size=4)
+    for _ in range(5):
+        next(session)
+    session.close()  # type: ignore[attr-defined]
+    seen = run_all(store, cut, 13, neighbourly, size=64)
+    assert "batches of 4" in str(of(events.Notice, seen)[0])
+    assert texts(store, cut) == texts(store, whole)
+
+
+def test_a_finished_run_is_not_measured_again(store: Store) -> None:
+    run = planned_run(store, 5)
+    run_all(store, run, 5, neighbourly)
+    seen = run_all(store, run, 5, failing(*range(5), error=AssertionError("was measured")))
+    assert [type(event) for event in seen] == [RunStarted, RunFinished]
+
+
+def test_texts_that_cannot_be_reproduced_are_pointed_out(store: Store) -> None:
+    run = planned_run(store, 4)
+    session = run_trials(store, run, plan(4), failing(), batch_size=4)
+    for event in session:
+        if isinstance(event, TrialFinished):
+            break
+    session.close()  # type: ignore[attr-defined]
+    seen = run_all(store, run, 4, neighbourly)
+    assert [e.text for e in of(events.Notice, seen) if "differently" in e.text]
+    assert texts(store, run)[spec(0).key] == "reply 0", "what is stored stays"
+
+
+def test_a_failing_trial_becomes_an_error_row_and_the_rest_goes_on(store: Store) -> None:
+    run = planned_run(store, 12)
+    seen = run_all(store, run, 12, failing(2, 9))
+    assert {e.ordinal: e.error for e in of(TrialFailed, seen)} == {
+        2: "trial 2 does not fit: shorten it",
+        9: "trial 9 does not fit: shorten it",
+    }
+    now = store.run(run)
+    assert (now.state, now.done, now.errors, now.remaining) == ("done", 10, 2, 2)
+    assert store.trial(run, spec(9).key).error == "trial 9 does not fit: shorten it"
+
+
+def test_resuming_tries_failed_trials_again_and_only_those(store: Store) -> None:
+    run = planned_run(store, 12)
+    run_all(store, run, 12, failing(2, 9))
+    seen = run_all(store, run, 12, failing(9))
+    assert [e.ordinal for e in of(TrialFinished, seen)] == [2]
+    assert (store.run(run).done, store.run(run).errors) == (11, 1)
+    run_all(store, run, 12, failing())
+    assert (store.run(run).done, store.run(run).errors) == (12, 0)
+    assert texts(store, run) == {spec(i).key: f"reply {i}" for i in range(12)}
+
+
+def test_an_unforeseen_error_says_what_kind_it_is_in_one_line(store: Store) -> None:
+    run = planned_run(store, 3)
+    run_all(store, run, 3, failing(1, error=ZeroDivisionError("division\n by zero")))
+    assert store.trial(run, spec(1).key).error == "ZeroDivisionError: division by zero"
+    assert describe(KeyError()) == "KeyError"
+
+
+def test_an_experiment_may_report_a_failed_trial_itself(store: Store) -> None:
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        yield from (outcome(s, error="no answer" if s.trial == 1 else None) for s in specs)
+
+    run = planned_run(store, 3)
+    run_all(store, run, 3, measure)
+    assert [t.error for t in store.trials(run)] == [None, "no answer", None]
+
+
+def test_a_trial_without_an_outcome_is_an_error_not_a_gap(store: Store) -> None:
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        yield from (outcome(s) for s in specs if s.trial != 1)
+
+    run = planned_run(store, 3)
+    run_all(store, run, 3, measure)
+    assert "no outcome" in str(store.trial(run, spec(1).key).error)
+
+
+@pytest.mark.parametrize("which", ["unknown", "twice"])
+def test_an_outcome_nobody_asked_for_fails_the_run(store: Store, which: str) -> None:
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        yield from (outcome(spec(99) if which == "unknown" else specs[0]) for _ in range(2))
+
+    run = planned_run(store, 3)
+    with pytest.raises(RuntimeError, match="not asked for or came twice"):
+        run_all(store, run, 3, measure)
+    assert store.run(run).state == "failed"
+
+
+@pytest.mark.parametrize(("size", "count"), [(4, 100), (16, 100), (1, 100), (4, 3)])
+def test_a_run_in_which_nothing_works_fails_before_the_night_is_over(store: Store, size: int, count: int) -> None:
+    attempts = 0
+
+    def broken(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        nonlocal attempts
+        attempts += 1
+        raise KnownError("the device is gone: restart it")
+        yield
+
+    run = planned_run(store, count)
+    session = run_trials(store, run, plan(count), broken, batch_size=size)
+    seen: list[Event] = []
+    with pytest.raises(KnownError, match="failed: the device is gone: restart it"):
+        seen.extend(session)
+    tried = min(count, max(size, HOPELESS))
+    assert attempts <= tried + math.ceil(tried / size)
+    now = store.run(run)
+    assert (now.state, now.done, now.errors) == ("failed", 0, tried)
+    assert "the device is gone" in str(now.error)
+
+
+def test_failures_after_a_success_do_not_end_the_run(store: Store) -> None:
+    run = planned_run(store, 40)
+    run_all(store, run, 40, failing(*range(1, 39)))
+    assert (store.run(run).state, store.run(run).done, store.run(run).errors) == ("done", 2, 38)
+
+
+def test_an_injection_that_is_not_what_was_planned_fails_the_run_loudly(store: Store) -> None:
+    run = planned_run(store, 12)
+    seen: list[Event] = []
+    with pytest.raises(InjectionError, match="touched 0"):
+        seen.extend(
+            run_trials(store, run, plan(12), failing(5, error=InjectionError("touched 0: report it")), batch_size=4)
+        )
+    assert store.run(run).state == "failed"
+    assert store.run(run).error == "touched 0: report it"
+    assert store.run(run).done == 5
+
+
+def test_watchers_learn_of_a_failure_before_it_is_raised(store: Store) -> None:
+    run = planned_run(store, 12)
+    session = run_trials(store, run, plan(12), failing(0, error=InjectionError("wrong: report it")), batch_size=4)
+    seen: list[Event] = []
+    with pytest.raises(InjectionError):
+        seen.extend(session)
+    last = seen[-1]
+    assert isinstance(last, RunFinished)
+    assert (last.state, last.error) == ("failed", "wrong: report it")
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(store: Store) -> None:
+    def interrupted(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        for s in specs:
+            if s.trial == 6:
+                raise KeyboardInterrupt
+            yield outcome(s, f"reply {s.trial}")
+
+    run = planned_run(store, 12)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(store, run, 12, interrupted)
+    now = store.run(run)
+    assert (now.state, now.done, now.errors, now.pid, now.finished) == ("interrupted", 6, 0, None, None)
+    run_all(store, run, 12, failing())
+    assert store.run(run).done == 12
+
+
+def test_a_measurement_that_is_abandoned_can_clean_up(store: Store) -> None:
+    # The backend restores the model in the generator's finally.
+    restored = []
+
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        try:
+            yield from (outcome(s) for s in specs)
+        finally:
+            restored.append(specs[0].trial)
+
+    run = planned_run(store, 4)
+    session = run_trials(store, run, plan(4), measure, batch_size=4)
+    while not isinstance(next(session), TrialFinished):
+        pass
+    session.close()  # type: ignore[attr-defined]
+    assert restored == [0]
+
+
+def test_a_run_can_be_cancelled_from_elsewhere_and_resumed(store: Store) -> None:
+    run = planned_run(store, 20)
+    with Store(store.path) as elsewhere:
+        seen = []
+        for event in run_trials(store, run, plan(20), neighbourly, batch_size=8):
+            seen.append(event)
+            if isinstance(event, TrialFinished) and event.ordinal >= 0 and elsewhere.run(run).done == 3:
+                elsewhere.set_control(run, "cancel")
+    assert isinstance(seen[-1], RunFinished)
+    assert seen[-1].state == store.run(run).state == "cancelled"
+    assert store.run(run).done == 3, "it stops in the middle of a batch"
+    run_all(store, run, 20, neighbourly, size=8)
+    other = planned_run(store, 20)
+    run_all(store, other, 20, neighbourly, size=8)
+    assert texts(store, run) == texts(store, other)
+
+
+def test_a_run_pauses_and_goes_on(store: Store) -> None:
+    run = planned_run(store, 8)
+    paused_for = 0.5
+    states = []
+
+    def steer() -> None:
+        with Store(store.path) as elsewhere:
+            deadline = time.monotonic() + 10
+            while elsewhere.run(run).state != "paused" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            done = elsewhere.run(run).done
+            time.sleep(paused_for)
+            states.append((elsewhere.run(run).state, elsewhere.run(run).done == done))
+            elsewhere.set_control(run, "run")
+
+    thread = threading.Thread(target=steer)
+    thread.start()
+    seen = []
+    moments = []
+    with Store(store.path) as elsewhere:
+        for event in run_trials(store, run, plan(8), neighbourly, batch_size=4):
+            seen.append(event)
+            moments.append(time.monotonic())
+            if isinstance(event, TrialFinished) and len(of(TrialFinished, seen)) == 2:
+                elsewhere.set_control(run, "pause")
+    thread.join()
+    pause, resume = (
+        next(i for i, e in enumerate(seen) if isinstance(e, k)) for k in (events.RunPaused, events.RunResumed)
+    )
+    assert resume == pause + 1
+    assert moments[resume] - moments[pause] >= paused_for
+    assert states == [("paused", True)]
+    assert store.run(run).done == 8
+
+
+def test_a_paused_run_can_be_cancelled(store: Store) -> None:
+    run = planned_run(store, 8)
+    with Store(store.path) as elsewhere:
+        session = run_trials(store, run, plan(8), neighbourly, batch_size=4)
+        next(session)
+        elsewhere.set_control(run, "pause")
+        assert isinstance(next(session), events.RunPaused)
+        elsewhere.set_control(run, "cancel")
+        assert [type(e) for e in session] == [RunFinished]
+    assert store.run(run).state == "cancelled"
+
+
+def test_the_heart_beats_while_a_long_batch_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlxintro.runner.BEAT_SECONDS", 0.05)
+    beats = []
+
+    def slow(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        with Store(store.path, read_only=True) as viewer:
+            for _ in range(5):
+                time.sleep(0.15)
+                beats.append(viewer.run(run).heartbeat)
+        yield from (outcome(s) for s in specs)
+
+    run = planned_run(store, 2)
+    run_all(store, run, 2, slow)
+    assert len(set(beats)) == 5
+    assert not [t for t in threading.enumerate() if t.name.startswith("heartbeat")], "the thread has ended"
+
+
+def test_a_run_is_run_by_one_session_at_a_time(store: Store) -> None:
+    run = planned_run(store, 8, name="night")
+    session = run_trials(store, run, plan(8), neighbourly, batch_size=4)
+    next(session)
+    with Store(store.path) as second, pytest.raises(KnownError, match="night is being run by process"):
+        list(run_trials(second, run, plan(8), neighbourly, batch_size=4))
+    assert store.run(run).state == "running"
+    list(session)
+    assert store.run(run).done == 8
+
+
+def test_tokens_are_told_while_they_are_generated(store: Store) -> None:
+    heard: list[TokenGenerated] = []
+    with FakeBackend("detector") as backend:
+        run = planned_run(store, 5)
+        list(
+            run_trials(
+                store, run, plan(5), plans.Measure(backend, prompt_of(backend)), batch_size=4, tokens=heard.append
+            )
+        )
+    spoken = {key: "".join(t.text for t in heard if t.key == key) for key in texts(store, run)}
+    assert {key: text.strip() for key, text in spoken.items()} == {k: t.strip() for k, t in texts(store, run).items()}
+
+
+def test_a_plan_that_names_a_trial_twice_runs_it_once(store: Store) -> None:
+    run = planned_run(store, 6)
+    repeated = [spec(i) for i in (0, 1, 1, 2, 0, 3)]
+    seen = list(run_trials(store, run, repeated, neighbourly, batch_size=4))
+    assert len(of(TrialFinished, seen)) == 4
+    assert (store.run(run).planned, store.run(run).done) == (4, 4)
+
+
+def test_a_store_that_fills_up_ends_the_run_and_keeps_what_it_has(store: Store) -> None:
+    run = planned_run(store, 400)
+
+    def wordy(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        yield from (outcome(s, f"{s.trial} word" * 100) for s in specs)
+
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages + 10}")
+    with pytest.raises(KnownError, match="disk is full"):
+        run_all(store, run, 400, wordy)
+    assert 0 < store.run(run).done < 400
+    store._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
+    store.set_state(run, "interrupted")
+    run_all(store, run, 400, wordy)
+    assert store.run(run).done == 400
+
+
+def test_a_plan_is_read_a_batch_at_a_time(store: Store) -> None:
+    count = 5_000
+    run = planned_run(store, count)
+    with store._write() as db:
+        db.executemany(
+            "INSERT INTO trials (run, key, ordinal, status, condition, finish, tokens, created, response, doses, "
+            "proofs, measurements, spec) VALUES (?, ?, ?, 'done', 'control', 'stop', 1, '', '', '', '', '', '')",
+            ((run, spec(i).key, i) for i in range(count - 1)),
+        )
+
+    def peak(planned: Iterator[TrialSpec]) -> int:
+        tracemalloc.start()
+        list(run_trials(store, run, planned, neighbourly, batch_size=32))
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    tracemalloc.start()
+    held = plan(count)
+    list_of_all = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del held
+    keys_of_all = peak(iter(()))
+    assert peak(spec(i) for i in range(count)) - keys_of_all < list_of_all / 10
+    assert store.run(run).done == count
