@@ -29,7 +29,7 @@ from mlxintro.grading.rules_concept import Mention, find_mentions
 from mlxintro.grading.rules_stance import Event, Kind, read_events, speaks_of_detection
 from mlxintro.grading.text import fold, split_reasoning, trim_invented_turns
 
-_SOURCES = ("base.py", "rules.py", "rules_coherence.py", "rules_concept.py", "rules_stance.py", "text.py")
+_SOURCES = ("base", "rules", "rules_coherence", "rules_concept", "rules_patterns", "rules_stance", "text")
 _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
 # "I detect the ocean", "I see a trumpet": the concept as the direct object of perceiving.
@@ -44,7 +44,7 @@ def _rules_version() -> str:
     """Hash of the source of every module whose text decides a grade."""
     digest = sha256()
     for name in _SOURCES:
-        digest.update(files("mlxintro.grading").joinpath(name).read_text(encoding="utf-8").encode())
+        digest.update(files("mlxintro.grading").joinpath(f"{name}.py").read_text(encoding="utf-8").encode())
     return digest.hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""Is a reply readable at all? Catches what strong injections do to text: loops, salad of symbols or words, mixed scripts.
+"""Is a reply readable at all? Catches what strong injections do to text: loops, salad of words, mixed scripts.
 
 Judges form only. A fluent reply that is off topic, false or poetic is coherent here; whether it answers the question
 is the business of the stance rules.
@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
-from mlxintro.grading.text import compression_ratio, longest_run, repeated_share, words
+from mlxintro.grading.text import compression_ratio, longest_run, repeated_share, word_set, words
 
 # Function words make up 35-55 % of English prose and 15-25 % of terse lists; strings of content words have almost none.
-_FUNCTION_WORDS = frozenset(
+_FUNCTION_WORDS = word_set(
     "a about all also an and any are as at be because been but by can could did do does don't for from had has have he "
     "her here his how i i'm if in into is it it's its just like may me more my no not of on one only or our out she so "
     "some than that that's the their them then there there's these they this to up was we were what when which who "
-    "will with would yes you your".split()
+    "will with would yes you your"
 )
-_DETERMINERS = frozenset("a an the my your our their".split())
+_DETERMINERS = word_set("a an the my your our their")
 # Words that cannot follow a determiner in a sentence. Token salad made of common words does it all the time.
-_AFTER_NO_DETERMINER = frozenset(
-    "a about an and are at be because by did do does for from had has have if in is it my of or our that the their them "
-    "there these this to was were when which with you your".split()
+_AFTER_NO_DETERMINER = word_set(
+    "a about an and are at be because by did do does for from had has have if in is it my of or our that the their "
+    "them there these this to was were when which with you your"
 )
 # Function words of languages written in Latin letters that are not English words: the sign of a reply in that language.
-_FOREIGN_WORDS = frozenset(
+_FOREIGN_WORDS = word_set(
     "el los las una que por para como del je ne pas les des est une vous dans avec nicht ich der das und ein eine ist "
-    "mit kein keine nein oui sí nao não um uma os com il di che sono gli het een niet ik".split()
+    "mit kein keine nein oui sí nao não um uma os com il di che sono gli het een niet ik"
 )
 
 _LETTERS = re.compile(r"[^\W\d_]")
@@ -91,12 +92,13 @@ def _scripts(letters: int, latin: int) -> str | None:
 def _loops(folded: str, found: list[str]) -> str | None:
     if longest_run(found) >= 4:  # "no no no" is emphasis, four in a row is not
         return "one word repeated over and over"
-    if len(found) >= 10 and len(set(found)) / len(found) < 0.25:
+    # Twenty words of prose hold thirteen or more different ones, a hundred words fifty or more.
+    if len(found) >= 10 and len(set(found)) / len(found) < (0.25 if len(found) < 15 else 0.33):
         return "a handful of words repeated"
-    # Ordinary replies of 100 tokens repeat under 12 % of their trigrams ("an injected thought" accounts for most of it).
+    # Ordinary replies of 100 tokens repeat under 12 % of their trigrams ("an injected thought" and the like).
     if len(found) >= 15 and repeated_share(found, 3) > 0.4:
         return "phrases repeated over and over"
-    # zlib needs some length to settle: at 250 characters prose compresses to 0.55-0.75, three copies of a sentence to 0.4.
+    # zlib needs some length to settle: at 250 characters prose compresses to 0.55-0.75.
     if len(folded) >= 250 and compression_ratio(folded) < 0.3:
         return "text repeated over and over"
     return None
@@ -108,7 +110,7 @@ def _salad(text: str, found: list[str]) -> str | None:
     if sum(word in _FUNCTION_WORDS for word in found) / len(found) < 0.1:
         foreign = sum(word in _FOREIGN_WORDS for word in found) / len(found)
         return FOREIGN if foreign >= 0.15 else "a string of words without grammar"
-    clashes = sum(a in _DETERMINERS and b in _AFTER_NO_DETERMINER for a, b in zip(found, found[1:], strict=False))
+    clashes = sum(a in _DETERMINERS and b in _AFTER_NO_DETERMINER for a, b in pairwise(found))
     # One slip happens to fluent writers; a quarter as many clashes as sentences would hold articles does not.
     if clashes >= 3 and clashes / len(found) > 0.05:
         return "function words in an impossible order"

@@ -13,48 +13,66 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mlxintro.grading.base import Span
+from mlxintro.grading.text import word_set
 
 _IRREGULAR = {
     "children": "child", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "people": "person",
     "men": "man", "women": "woman", "leaves": "leaf", "knives": "knife", "wolves": "wolf", "lives": "life",
     "shelves": "shelf", "abysses": "abyss", "youths": "youth", "phenomena": "phenomenon", "oxen": "ox",
 }  # fmt: skip
+# Forms no ending produces. Words that any reply may hold ("happy to help", "true", "I remember") are left out.
 _EXTRA_FORMS = {
     "mouse": "mice", "child": "children", "goose": "geese", "foot": "feet", "tooth": "teeth", "person": "people",
     "man": "men", "woman": "women", "leaf": "leaves", "knife": "knives", "wolf": "wolves", "life": "lives",
     "poetry": "poet poets poetic poem poems", "peace": "peaceful peacefully", "death": "dead die dies died dying",
-    "truth": "true truths truthful", "anger": "angry angrily", "hunger": "hungry", "love": "loving lovingly",
-    "freedom": "free", "sun": "sunny sunlight sunshine", "fog": "foggy", "mud": "muddy", "sand": "sandy",
-    "strength": "strong", "warmth": "warm", "laughter": "laugh laughs laughing laughed", "youth": "young youthful",
-    "memory": "memorable remember remembering remembered", "satellite": "", "sadness": "sad sadder sadly",
-    "justice": "injustice", "happiness": "happy happily happier", "milk": "milky", "ice": "icy",
-    "frost": "frosty", "dust": "dusty dusting",
+    "truth": "truths truthful", "anger": "angry angrily", "hunger": "hungry", "love": "loving lovingly", "ice": "icy",
+    "sun": "sunny sunlight sunshine", "fog": "foggy", "mud": "muddy", "sand": "sandy", "warmth": "warm",
+    "milk": "milky",
+    "laughter": "laugh laughs laughing laughed", "youth": "young youthful", "memory": "memorable",
+    "sadness": "sad sadder sadly", "justice": "injustice", "happiness": "happy happily happier", "frost": "frosty",
+    "dust": "dusty dusting",
 }  # fmt: skip
+# Right spelling, wrong meaning.
 _FALSE_FRIENDS = {
     "train": "training trained trainer trainers", "corn": "corner corners", "iron": "irony ironic ironically",
     "sand": "sandal sandals sanding", "bear": "bearing bearings", "mist": "mister", "mast": "master mastery",
     "flow": "flower flowers", "numb": "number numbers", "cloth": "clothing", "time": "timing timer", "fin": "fined",
-    "spring": "springing", "phone": "phonetic phonetics", "bat": "batting", "rest": "restless", "ear": "earing",
-    "desert": "deserted deserter", "bag": "bagging", "tow": "tower", "spell": "spelled spelling", "mine": "mining",
-    "see": "seed seeing", "need": "needless", "hard": "hardly", "bare": "barely", "nose": "nosy", "press": "pressing",
-    "point": "pointing pointless", "house": "housing", "end": "ending", "ring": "ringer", "just": "justly", "record": "",
+    "phone": "phonetic phonetics", "rest": "restless", "desert": "deserted deserter", "tow": "tower", "mine": "mining",
+    "spell": "spelled spelling", "see": "seed seeing", "need": "needless", "hard": "hardly", "bare": "barely",
+    "press": "pressing", "point": "pointing pointless", "house": "housing", "end": "ending", "chance": "chant chants",
+    "reality": "real really", "nature": "natural naturally", "presence": "present presently", "ear": "early",
+    "humanity": "human humans",
+    "difference": "different differently", "importance": "important importantly", "evidence": "evident evidently",
+    "instance": "instant instantly", "personality": "personal personally", "likeness": "like likely",
 }  # fmt: skip
+# Phrases in which the word says nothing about the concept.
+_IDIOMS = {
+    "happiness": r"happy (?:to|with|for)\b",
+    "love": r"love to\b",
+    "ocean": r"oceans? of\b",
+    "sea": r"seas? of\b",
+}
 
 # Words that replies use about the experiment itself. They name a concept only where something says "about" them.
-_AMBIGUOUS = frozenset(
-    "thought thoughts thinking mind minds time moment moments information knowledge memory research concept pattern idea "
-    "trial experiment detection injection awareness sense feeling question word language model intelligence pattern "
-    "patterns words ideas concepts trials questions feelings experiments models".split()
+_AMBIGUOUS = word_set(
+    "thought thoughts thinking mind minds time moment moments information knowledge memory research concept pattern "
+    "idea trial experience experiences experiment detection injection awareness sense feeling question word "
+    "language model "
+    "intelligence "
+    "patterns words ideas concepts trials questions feelings experiments models"
 )
 _ABOUT = re.compile(
-    r"(?:\b(?:about|of|concerning|regarding|involving|around|toward|towards|concept|word|theme|topic|namely|called)|[\":'*]|"
-    r"\b(?:related|relates|relating|pertaining|linked|connected) to|\bto do with)[\s\"'*]*(?:the|a|an|this|word|concept|idea|of|"
+    r"(?:\b(?:about|of|concerning|regarding|involving|around|toward|towards|concept|word|theme|topic|namely"
+    r"|called)|[\":'*]|"
+    r"\b(?:related|relates|relating|pertaining|linked|connected) to|\bto do with)[\s\"'*]*(?:the|a|an|this"
+    r"|word|concept|idea|of|"
     r"nature|passage|passing)?[\s\"'*]*(?:of )?[\"'*]*$"
 )
 _NOT_IT = re.compile(
     r"\b(?:not|n't|no|never|nothing|neither|nor|without|rather than|instead of|unlike|unrelated to)\b"
     r"(?:\s+(?:necessarily|really|actually|just|specifically|about|of|on|to|do|with|related|in|any|the|an?|even|be|"
-    r"anything|something|like|concerning|regarding))*[\s\"'*]*$|(?:\w+n't)\b[^,]{0,30}\b(?:about|of|related to|to do with)\b[\s\"'*]*"
+    r"anything|something|like|concerning|regarding))*[\s\"'*]*$|(?:\w+n't)\b[^,]{0,30}\b(?:about|of"
+    r"|related to|to do with)\b[\s\"'*]*"
     r"(?:the|an?)?\s*$"
 )
 _NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|simply)\b")
@@ -116,6 +134,7 @@ def _word_pattern(word: str) -> str:
     options += [re.escape(extra) for extra in _EXTRA_FORMS.get(base, "").split()]
     avoid = "|".join(map(re.escape, _FALSE_FRIENDS.get(base, "").split()))
     guard = rf"(?!(?:{avoid})(?![^\W_]))" if avoid else ""
+    guard += f"(?!{_IDIOMS[base]})" if base in _IDIOMS else ""
     return rf"{guard}(?:{'|'.join(options)})(?:'s)?"
 
 
@@ -149,11 +168,14 @@ _DERIVATIONS: tuple[tuple[str, str, str], ...] = (
     ("tion", "t", "|s|ed|ing|ion|ions|or|ors|ory|ive|ively|e|es"),
     ("iness", "", "y|ily|ier|iness"), ("ness", "", "|ly|ness|er|est"), ("iety", "", "ious|iously|iety|ieties"),
     ("ence", "en", "t|ts|tly|ce|ces|ced|cing|cer"), ("ance", "an", "t|ts|tly|ce|ces|ced|cing|cer"),
-    ("ency", "en", "t|tly|cy|cies"), ("ancy", "an", "t|tly|cy|cies"), ("acy", "a", "t|te|tely|cy|cies"), ("ecy", "e", "t|ts|tive|tly|cy"),
-    ("osity", "", "ous|ously|osity"), ("ity", "", "|e|ity|ities|ly|ely"), ("ment", "", "|s|ed|ing|e|es|ment|ments"),
+    ("ency", "en", "t|tly|cy|cies"), ("ancy", "an", "t|tly|cy|cies"), ("acy", "a", "t|te|tely|cy|cies"),
+    ("ecy", "e", "t|ts|tive|tly|cy"),
+    ("osity", "", "ous|ously|osity"), ("ity", "", "|e|ity|ities|ly|ely"), ("te", "t", _ION),
+    ("ment", "", "|s|ed|ing|e|es|ment|ments"),
     ("ing", "", "|s|e|es|ed|ing|ings|er|ers"), ("ied", "", "y|ies|ied|ying"), ("ed", "", "|e|s|es|ed|ing"),
     ("ism", "", "|s|ist|ists|ism|ic|istic"), ("y", "", "y|ies|ied|ying|ious|iously|ic|ical|ized|ize|izing|ily"),
-    ("ano", "an", "o|oes|os|ic"), ("ce", "", "ce|ces|cing|ced|t|tly|tial"), ("e", "", "e|es|ed|ing|ings|y|ic|al|er|ers|eless|eful|ely|elike|ey"),
+    ("ano", "an", "o|oes|os|ic"), ("ce", "", "ce|ces|cing|ced|t|tly|tial"),
+    ("e", "", "e|es|ed|ing|ings|y|ic|al|er|ers|eless|eful|ely|elike|ey"),
 )  # fmt: skip
 
 
@@ -169,15 +191,10 @@ def _stems(base: str) -> dict[str, str]:
         stems[base + base[-1]] = "ed|ing|er|ers|est"
     for ending, keep, follow in _DERIVATIONS:
         stem = base[: len(base) - len(ending)] + keep
-        # Four letters of the word itself must remain (two before "ce"-like endings that are kept), or "just" is justice.
+        # Four letters must remain (three in front of a final e), so that "justice" does not match "just".
         if base.endswith(ending) and (len(stem) >= 4 or (ending == "e" and len(stem) >= 3)) and stem not in stems:
-            stems[stem] = _without_bare(follow) if stem in _COMMON else follow
+            stems[stem] = follow
+            if ending in ("ing", "ed") and re.search(r"([bdgmnprt])\1$", stem):
+                stems[stem[:-1]] = "|s"
             break
     return stems
-
-
-_COMMON = frozenset("just inform sure like real mean".split())
-
-
-def _without_bare(endings: str) -> str:
-    return "|".join(ending for ending in endings.split("|") if ending)

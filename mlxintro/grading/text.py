@@ -13,12 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-_ONE_TO_ONE = str.maketrans("’‘‛ʼ`´“”„«»–—−‐‑\u00a0\u202f\t", "''''''" + '"""""' + "-----" + "   ")
+_ONE_TO_ONE = str.maketrans(
+    "’‘‛ʼ`´“”„«»–—−‐‑\u00a0\u202f\t",
+    "''''''" + '"""""' + "-----" + "   ",
+)
 
 _TURN = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|end|user|assistant|system)\|>"
     r"|</?s>|<(?:start|end)_of_turn>|\[/?INST\]"
-    r"|\n[ \t]*(?:\*\*)?(?:human|user|researcher|interviewer|experimenter|student|assistant|system|model|ai)(?:\*\*)?[ \t]*:"
+    r"|\n[ \t]*(?:\*\*)?(?:human|user|researcher|interviewer|experimenter|student|assistant|system|model"
+    r"|ai)(?:\*\*)?[ \t]*:"
     r"|\n[ \t]*(?:user|model|assistant|human)[ \t]*\n"
     r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:[\s*_]*(?:do|did|can|are)[ \t]+you\b",
     re.IGNORECASE,
@@ -31,7 +35,7 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|mr|mrs|ms|dr|st|no|approx)|(?:^|[\s\n])\(?\d{1,2})\.$", re.IGNORECASE
 )
 
-# A new clause ends the reach of a negation: "not sure what, but I do notice", "no, I detect", "nothing odd; I feel fine".
+# A negation does not reach into the next clause: "not sure what, but I do notice", "no, I detect".
 _CLAUSE_BREAK = re.compile(
     r";|:\s|\s-+\s|\(|\)"
     r"|,?\s(?:but|however|although|though|yet|while|whereas|except|because)\b,?"
@@ -52,6 +56,11 @@ class Piece:
     @property
     def stop(self) -> int:
         return self.start + len(self.text)
+
+
+def word_set(text: str) -> frozenset[str]:
+    """A list of words written as one string."""
+    return frozenset(text.split())
 
 
 def fold(text: str) -> str:
