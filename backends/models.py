@@ -115,14 +115,13 @@ def resolve(
         if folder is None:
             if not fetch:
                 raise ModelError(f"{repository} is not on disk: run `mlxintro models fetch {model}` first")
-            config = hub.config(repository, revision)
-            support.check(repository, config, backend)
+            config = _acceptable(repository, revision, backend)
             if judge is not None:
                 judge(hub.describe(repository, revision).weight_bytes, config)
             folder = hub.fetch(repository, revision, progress=progress)
         # The hub's cache keeps every snapshot in a folder named after its commit.
         source = read_folder(folder, name=model, repository=repository, revision=folder.name)
-    support.check(source.repository, source.config, backend)
+    support.check_weights(source.repository, source.config, backend)
     if judge is not None:
         judge(source.weight_bytes, source.config)
     return source
@@ -138,7 +137,7 @@ def fetch(model: str, backend: Framework, *, progress: hub.Progress | None = Non
     kind, where = locate(model, backend)
     if kind == "hub":
         repository, revision = hub.split(where)
-        support.check(repository, hub.config(repository, revision), backend)
+        _acceptable(repository, revision, backend)
         hub.fetch(repository, revision, progress=progress)
     return resolve(model, backend)
 
@@ -203,6 +202,14 @@ def installed() -> tuple[Installed, ...]:
                 )
             )
     return tuple(found)
+
+
+def _acceptable(repository: str, revision: str, backend: Framework) -> dict[str, Any]:
+    """The configuration of a model on the hub, if its weights are worth downloading."""
+    config = hub.config(repository, revision)
+    support.check_weights(repository, config, backend)
+    support.check_architecture(repository, config, backend)
+    return config
 
 
 def _embedded(backend: Framework, dtype: str | None) -> ModelSource:

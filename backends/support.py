@@ -17,31 +17,37 @@ _MLX_READS = ("awq", "gptq", "bitnet", "mxfp4", "mxfp8", "fp8", "compressed-tens
 """Quantisations of other libraries that mlx-lm converts while loading; it misreads the rest in silence."""
 
 
-def check(name: str, config: Mapping[str, Any], backend: Literal["mlx", "torch"]) -> None:
-    """Refuse a model that the library cannot run. A library that is not installed has no say.
+def check_weights(name: str, config: Mapping[str, Any], backend: Literal["mlx", "torch"]) -> None:
+    """Refuse weights in a form the library cannot read.
+
+    Raises:
+        ModelError: naming what to use instead.
+    """
+    settings = config.get("quantization_config")
+    method = str(settings.get("quant_method", "")) if isinstance(settings, Mapping) else ""
+    if backend == "torch" and config.get("quantization"):
+        original = next((alias.torch for alias in aliases.ALIASES if alias.mlx == name), "the original repository")
+        raise ModelError(f"{name} holds weights quantised for MLX: use --backend mlx, or {original}")
+    if backend == "mlx" and method and not config.get("quantization") and method not in _MLX_READS:
+        raise ModelError(
+            f"{name} is quantised with {method}, which mlx-lm cannot read: "
+            "use a conversion from https://huggingface.co/mlx-community, or --backend torch"
+        )
+
+
+def check_architecture(name: str, config: Mapping[str, Any], backend: Literal["mlx", "torch"]) -> None:
+    """Refuse a kind of model the library does not know. Imports the library; one that is missing has no say.
 
     Raises:
         ModelError: naming what to use instead.
     """
     kind = str(config.get("model_type", ""))
-    settings = config.get("quantization_config")
-    method = str(settings.get("quant_method", "")) if isinstance(settings, Mapping) else ""
-    if backend == "torch":
-        if config.get("quantization"):
-            original = next((alias.torch for alias in aliases.ALIASES if alias.mlx == name), "the original repository")
-            raise ModelError(f"{name} holds weights quantised for MLX: use --backend mlx, or {original}")
-        if importlib.util.find_spec("transformers") and not _known_to_transformers(kind):
-            raise ModelError(
-                f"transformers knows no text generator of the type {kind!r} ({name}): upgrade it with "
-                "`pip install -U transformers`, or choose another model"
-            )
-        return
-    if method and not config.get("quantization") and method not in _MLX_READS:
+    if backend == "torch" and importlib.util.find_spec("transformers") and not _known_to_transformers(kind):
         raise ModelError(
-            f"{name} is quantised with {method}, which mlx-lm cannot read: "
-            "use a conversion from https://huggingface.co/mlx-community, or --backend torch"
+            f"transformers knows no text generator of the type {kind!r} ({name}): upgrade it with "
+            "`pip install -U transformers`, or choose another model"
         )
-    if importlib.util.find_spec("mlx_lm") and not _known_to_mlx(kind):
+    if backend == "mlx" and importlib.util.find_spec("mlx_lm") and not _known_to_mlx(kind):
         raise ModelError(
             f"mlx-lm does not know the architecture {kind!r} ({name}): upgrade it with `pip install -U mlx-lm`, "
             "or use --backend torch"
