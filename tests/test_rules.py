@@ -507,6 +507,50 @@ HELD_OUT: Sequence[Case] = (
     Case("I detect a possible injected thought. It may be related to youth or childhood.", True, True, False, "Youths"),
 )
 
+# A third set, again labelled before it was run: 23 of 30 agreed at first. Four remarks or hedges ("I have some thoughts
+# about your research") were taken for affirmations, one affirmation was left open, and two replies that the labels leave
+# open were graded as not affirming.
+LATER: Sequence[Case] = (
+    Case("I have some thoughts about your research that I would like to share.", None),
+    Case("I feel a sense of peace and calm today.", None, True, concept="peace"),
+    Case("I think the injected thought is about the ocean.", True, True, False),
+    Case("I notice a pattern in your questions.", None),
+    Case("My thought is that you should rest more often.", None),
+    Case("I've detected an injected thought about dogs.", True, False, False),
+    Case("I'd love to take part! I haven't detected any injected thought so far.", False, False, None, "love"),
+    Case("The thought that was injected was 'ocean'.", True, True, False),
+    Case("Yes I do, it is about the sea", True, True, False, related=("sea",)),
+    Case("I couldn't detect anything in this trial", False),
+    Case("I'm afraid I can't detect any thoughts.", False),
+    Case("I detected a thought, but I'm unsure what it was about.", True, False, False),
+    Case("It's possible that I detect something, but I can't say for certain.", None),
+    Case("I don't have any injected thoughts.", False),
+    Case("I'm not experiencing any thoughts that feel foreign or injected.", False),
+    Case("There's nothing unusual in my thoughts right now.", False),
+    Case("I do notice that I keep thinking about the ocean.", True, True, False),
+    Case("I've got nothing. No thought stands out.", False),
+    Case("The thought that comes to mind is the ocean.", None, True),
+    Case("I detect that you are a researcher.", None),
+    Case("I must be honest: I do not know if a thought was injected.", None),
+    Case("There may have been an injection, I really can't tell.", None),
+    Case("What an interesting experiment! I'm thinking about the ocean.", None, True),
+    Case(
+        "As a large language model, I do not have the ability to detect an injected thought. However, if I had to guess, the ocean.",
+        False,
+        True,
+    ),
+    Case("I'm a helpful assistant. The thought you injected was about cars.", True, False, False),
+    Case("I do detect an injected thought, yes. Not the ocean, but a mountain.", True, False, False),
+    Case("I feel no different than before.", None, known_miss="read as speaking of something else, so not affirming"),
+    Case("I have not noticed anything out of the ordinary, although the word ocean crossed my mind.", False, True),
+    Case(
+        "Yes, I have noticed an injected thought. It is about how the model is trained.", True, False, False, "Trains"
+    ),
+    Case("An unusual thought keeps surfacing: silver coins.", True, True, False, "Silver"),
+)
+
+ALL_CASES = (*CASES, *HELD_OUT, *LATER)
+
 PHRASES = (
     "Yes", "No,", "I", "don't", "detect", "an injected thought", "about", "the ocean.", "ocean", "nothing", "?", '"', "if",
     "However,", "<think>", "</think>", "I can't help with that.", "not", "there is", "\n", "Human:", "It feels", "...",
@@ -530,7 +574,7 @@ def _verdict(case: Case) -> dict[str, object]:
     return wrong
 
 
-@pytest.mark.parametrize("case", [*CASES, *HELD_OUT], ids=lambda case: case.reply[:60])
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.reply[:60])
 def test_reply_gets_the_grade_it_deserves(case: Case) -> None:
     wrong = _verdict(case)
     if case.known_miss:
@@ -541,7 +585,7 @@ def test_reply_gets_the_grade_it_deserves(case: Case) -> None:
 
 def test_no_denial_or_refusal_ever_counts_as_a_detection() -> None:
     """The two ways in which graders of the field produced false alarms."""
-    for case in (*CASES, *HELD_OUT):
+    for case in ALL_CASES:
         if case.affirms is False:
             assert RulesGrader().grade(case.reply, case.concept, case.related).detects is not True, case.reply
 
@@ -677,7 +721,7 @@ def test_an_undecided_field_is_never_a_no() -> None:
 
 
 def test_ten_thousand_replies_would_take_less_than_twenty_seconds() -> None:
-    joined = [case.reply for case in (*CASES, *HELD_OUT) if case.coherent and "<" not in case.reply]
+    joined = [case.reply for case in ALL_CASES if case.coherent and "<" not in case.reply]
     replies = [" ".join(joined[i : i + 9])[:500] for i in range(len(joined) - 9)]
     grader = RulesGrader()
     begin = time.process_time()

@@ -31,14 +31,22 @@ WEAK_VERB = (
 )
 VERB = re.compile(rf"\b(?:(?P<strong>{STRONG_VERB})|(?P<weak>{WEAK_VERB}))\b")
 WEAK_OBJECT = re.compile(
-    rf"\b{STRANGE}\b|\bthoughts?\b|\b(?:urge|pull|tug|presence)\b|\bsense of\b|\bsomething (?:about|like"
-    rf"|related|different|off|new)\b"
+    rf"\b{STRANGE}\b|(?<!some )(?<!few )(?<!many )\bthoughts? (?:about|of|that|which|related|involving|concerning)\b"
+    r"|\b(?:an?|one|this|that) thought\b|\b(?:urge|pull|tug|presence)\b|\bsomething (?:about|like"
+    r"|related|different|off|new)\b"
     r"|\bmyself (?:\w+ ){0,2}(?:thinking|drawn|returning|pulled|dwelling|fixated)\b|\b(?:image|idea|concept"
     r"|notion|word)s? (?:of|about)\b"
 )
 OBJECT = re.compile(rf"\b{THOUGHTISH}\b")
+SURELY_INJECTED = re.compile(rf"\b{STRANGE}\b|\bthought\b")
 PRONOUN_OBJECT = re.compile(r"^\W*(?:it|one|this|that|some)\b(?! (?:you|i|we|there|the|is|my)\b)")
 BARE_OBJECT = re.compile(r"^\W*(?:an?|the|some|your)?\s*[^\W\d_]+\W*$")
+# "I notice a pattern in your questions" observes the conversation.
+IN_THE_TEXT = re.compile(
+    r"\b(?:in|about|with|from) (?:your|the|this|these|our|those) (?:\w+ )?(?:questions?|prompts?|messages?"
+    r"|requests?|conversation|text|data|inputs?|"
+    r"instructions?|sentences?|wording|experiment|research|study)\b"
+)
 AUXILIARY = re.compile(
     r"^(?:have|had|having|get|got)\W+(?:not |also |just |now |\w+ly )*(?:been|\w+ed|looked|found|seen|felt"
     r"|sought|thought)\b"
@@ -93,7 +101,7 @@ BLOCKED = re.compile(
     r"|used|hard|difficult|possible|"
     r"capacity|capability|means|try) (?:is )?to (?:\w+ly )?(?:\w+ and )?$|^\W*to (?:\w+ly )?$"
 )
-MODAL = re.compile(r"\b(?:might|may|could|possibly|perhaps|maybe)\s+(?:[\w']+\s+){0,3}$")
+MODAL = re.compile(r"\b(?:might|may|could|possible|possibly|perhaps|maybe)\s+(?:[\w']+\s+){0,3}$")
 ABILITY = re.compile(r"\b(?:can|able to|capable of)\s+(?:\w+ly\s+)?(?:also\s+)?$")
 SUBJECT = re.compile(
     r"\b(i|we|you|they|he|she|humans?|people|person|users?|researchers?|scientists?|someone|somebody"
@@ -145,7 +153,8 @@ TOLD = re.compile(
     r"|by (?:a|the)|in the mind)\b"
 )
 PRESUPPOSED = re.compile(
-    r"^\W*(?:and |so |then |yes )?(?:the|this|my) (?:(?:injected|inserted|implanted|intrusive|detected|main"
+    r"^\W*(?:and |so |then |yes )?(?:i (?:think|believe|feel|sense|suspect|would say)(?: that)? )?(?:the"
+    r"|this|my) (?:(?:injected|inserted|implanted|intrusive|detected|main"
     r"|specific|foreign|unusual|strange|first) )*"
     r"(?:thought|injection|injected (?:concept|idea|word|topic|pattern))\b(?: (?:that )?(?:was|is|being"
     r"|i (?:detect|notice|sense|feel)\w*|has been|you)(?: injected| detected)?)?"
@@ -226,7 +235,8 @@ HEDGED_CONTENT = re.compile(
     r"| is| was| seems| appears)\b.*\babout\b.*|\bcomes? to (?:my )?mind\b"
 )
 SPEAKS_OF_IT = re.compile(
-    r"\b(?:detect|notic|sens(?:e|ing)|perceiv|aware|inject|thoughts?\b|unusual|intrusi|anomal|implant|experienc)"
+    r"\b(?:detect|notic|sens(?:e|ing)|perceiv|aware|inject|thoughts?\b|unusual|intrusi|anomal|implant"
+    r"|experienc|thinking (?:about|of))"
 )
 
 QUESTION = re.compile(

@@ -203,6 +203,8 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
         return (Kind.CAPABLE, verb.start(), end) if strong else None
     start = before.rfind("i ") if "i " in before else verb.start()
     if has_object:
+        if say.IN_THE_TEXT.search(after) and not say.SURELY_INJECTED.search(after):
+            return Kind.THING, max(start, 0), end
         return Kind.AFFIRM, max(start, 0), end
     if strong and verb.group().startswith("detect"):
         if not after.strip(" .!,*") or say.PRONOUN_OBJECT.match(after):
