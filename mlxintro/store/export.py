@@ -50,7 +50,8 @@ def export_rows(store: Store, run: str) -> Iterator[dict[str, Any]]:
 
 
 def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str], Grade]:
-    return {(grade.key, grade.grader): grade for trial in page for grade in store.latest_grades(run, key=trial.key)}
+    found = store.latest_grades(run, keys=[trial.key for trial in page])
+    return {(grade.key, grade.grader): grade for grade in found}
 
 
 def _of_trial(trial: Trial) -> dict[str, Any]:

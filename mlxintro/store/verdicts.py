@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from backends.errors import UsageError
@@ -44,15 +44,21 @@ class Verdicts(Trials):
         ]
         self._append(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
 
-    def latest_grades(self, run: str, *, grader: str | None = None, key: str | None = None) -> list[Grade]:
+    def latest_grades(
+        self, run: str, *, grader: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
+    ) -> list[Grade]:
         """The verdicts that count, ordered by trial and grader.
 
         Args:
             run: id.
             grader: only this one's.
             key: only on this trial (its full key).
+            keys: only on these.
         """
         more, values = _restrict(grader=grader, key=key)
+        if keys is not None:
+            more += " AND key IN (SELECT value FROM json_each(?))"
+            values.append(plain_json(list(keys)))
         sql = _LATEST.format(columns=_GRADE, table="grades", who="grader", more=more)
         return [_grade(row) for row in self._rows(sql, run, *values)]
 
