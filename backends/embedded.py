@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -201,7 +202,8 @@ def _write(gguf: Path, form: Form, folder: Path) -> None:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt" if form == "float32" else "mlx"})
     except SafetensorError as error:
         # The library reports a failed write as text only.
-        raise OSError(errno.ENOSPC if "code: 28" in str(error) else errno.EIO, str(error)) from error
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def _target_name(name: str) -> tuple[str, str]:

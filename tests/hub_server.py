@@ -49,6 +49,8 @@ class Hub:
     """Every request, as ``METHOD path``."""
     cut_after: dict[str, list[int]] = field(default_factory=dict)
     """Per file name, after how many bytes the next answers break off."""
+    announced: dict[str, int] = field(default_factory=dict)
+    """Sizes to claim instead of the true ones."""
     damaged: set[str] = field(default_factory=set)
     """Files that arrive with a changed byte."""
     pause: float = 0.0
@@ -105,7 +107,14 @@ class Handler(BaseHTTPRequestHandler):
         if len(rest) > 1 and rest[1] not in ("main", COMMIT):
             return self.refuse(404, "RevisionNotFound", "Invalid rev id")
         files = sorted(path for path in repository.folder.rglob("*") if path.is_file())
-        entries = [(path.relative_to(repository.folder).as_posix(), path, path.stat().st_size) for path in files]
+        entries = [
+            (
+                file := path.relative_to(repository.folder).as_posix(),
+                path,
+                self.hub.announced.get(file, path.stat().st_size),
+            )
+            for path in files
+        ]
         if rest[:1] == ["tree"]:
             return self.send_json(
                 [
