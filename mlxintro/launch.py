@@ -101,23 +101,19 @@ _IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_
 """What ``trials.model_key`` is made of."""
 
 
-def execute(
+def prepare(
     store: Store,
-    run: Run,
-    checked: Checked,
     backend: Backend,
     planned: Plan,
     *,
-    tokens: Callable[[TokenGenerated], None] | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
-) -> Iterator[Event]:
-    """Extract what the plan refers to and run what is missing.
+) -> Session:
+    """Extract the vectors a plan refers to, or find them in the cache beside the store.
 
     Args:
-        tokens: called with every generated token, for streaming displays.
-        progress: told how many words of the vectors have been read.
-        notice: told, in one line, what a person should know of the vector cache.
+        progress: told how many words have been read.
+        notice: told, in one line, what a person should know of the cache.
     """
     cache = VectorCache(vectors_beside(store.path), notice)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
@@ -125,6 +121,22 @@ def execute(
         if store.vector(key) is None:
             recipe = json.loads(canonical_json(vector.recipe))
             store.add_vector(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
-    session = Session(backend, planned.prompts, vectors)
+    return Session(backend, planned.prompts, vectors)
+
+
+def execute(
+    store: Store,
+    run: Run,
+    checked: Checked,
+    planned: Plan,
+    session: Session,
+    *,
+    tokens: Callable[[TokenGenerated], None] | None = None,
+) -> Iterator[Event]:
+    """Run what is planned and missing; see ``runner.run_trials``.
+
+    Args:
+        tokens: called with every generated token, for streaming displays.
+    """
     measure = partial(checked.experiment.measure, session)
     yield from run_trials(store, run.id, planned, measure, batch_size=BATCH_SIZE, tokens=tokens)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from mlxintro.cli.output import chatter
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,11 +76,11 @@ STRENGTHS = Listing(lambda text: [float(text)], "a number")
 
 
 def load_backend(model: str | None, backend: str, device: str | None, dtype: str | None, quantize: str | None) -> Any:
-    """Load a model, telling the user on stderr that it may take a moment."""
+    """Load a model, telling the user on stderr what takes the time."""
     from backends.registry import default_model, open_backend
+    from mlxintro.cli.progress import download_progress
 
     name = model or default_model(backend)
-    if name is None:
-        raise click.UsageError("say which model with -m; `mlxintro models list` shows them")
-    click.echo(f"loading {name} ...", err=True)
-    return open_backend(name, backend, device=device, dtype=dtype, quantize=quantize)
+    chatter(f"loading {name} ...")
+    with download_progress() as progress:
+        return open_backend(name, backend, device=device, dtype=dtype, quantize=quantize, progress=progress)

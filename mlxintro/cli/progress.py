@@ -1,9 +1,11 @@
-"""Watching a run from the command line: a live bar on a terminal, a line now and then elsewhere, or JSON."""
+"""Watching from the command line: a live bar on a terminal, a line now and then elsewhere, or JSON."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -13,116 +15,115 @@ from mlxintro.cli.output import chatter, json_line
 from mlxintro.events import Event, Notice, RunFinished, RunPaused, RunResumed, RunStarted, TrialFailed, TrialFinished
 
 LINE_SECONDS = 15.0
-"""Without a terminal: how often a line says that the run is alive."""
+"""Without a terminal: how often a line says that something is alive."""
 
 
-def follow(events: Iterable[Event], *, as_json: bool = False, quiet: bool = False) -> RunFinished | None:
-    """Consume a run's events and show them; returns the last one."""
-    last = None
-    with _Bar(quiet) as bar:
-        show: Callable[[Event], None] = _json if as_json else bar.show
-        for event in events:
-            show(event)
-            if isinstance(event, RunFinished):
-                last = event
-    return last
+class Bar:
+    """Rich's progress bar when stderr is a terminal, sparse lines otherwise. Drawn when there is something to count."""
 
-
-def word_progress(what: str) -> Callable[[int, int], None]:
-    """Progress of something that counts, such as the words of an extraction."""
-    bar = _Bar(False)
-
-    def progress(done: int, total: int) -> None:
-        bar.count(what, done, total)
-        if done >= total:
-            bar.close()
-
-    return progress
-
-
-def _json(event: Event) -> None:
-    click.echo(json_line({"event": type(event).__name__, **asdict(event)}))
-
-
-class _Bar:
-    """Rich's progress bar when stderr is a terminal, sparse lines otherwise."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.progress: Any = None
-        self.task: Any = None
-        self.spoken = 0.0
-        self.planned = self.done = self.failed = self.before = 0
-        self.started = time.monotonic()
+    def __init__(self, what: str, *, unit: str = "") -> None:
+        self.what = what
+        self.unit = unit
+        self._progress: Any = None
+        self._task: Any = None
+        self._spoken = 0.0
+        self._started = time.monotonic()
+        self._first: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def show(self, event: Event) -> None:
-        match event:
-            case RunStarted():
-                self.planned, self.done, self.before = event.planned, event.done, event.done
-                if event.done:
-                    chatter(f"{event.name}: {event.done} of {event.planned} trials are there already")
-                self.count("trials", self.done, self.planned)
-            case TrialFinished():
-                self.done += 1
-                self.count("trials", self.done, self.planned)
-            case TrialFailed():
-                self.failed += 1
-                self.say(f"trial {event.ordinal} failed: {event.error}")
-            case Notice():
-                self.say(event.text)
-            case RunPaused():
-                self.say("paused; `mlxintro runs resume` or Ctrl-C and --resume go on")
-            case RunResumed():
-                self.say("going on")
-            case _:
-                pass
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
 
     def say(self, text: str) -> None:
-        if self.progress is not None:
-            self.progress.console.print(text, markup=False, highlight=False)
+        """A line above the bar."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
         else:
             chatter(text)
 
-    def count(self, what: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        if click.get_text_stream("stderr").isatty():
-            self._draw(what, done, total)
-        elif time.monotonic() - self.spoken > LINE_SECONDS or done == total:
-            self.spoken = time.monotonic()
-            chatter(f"{what}: {done}/{total}{self._left()}")
+    def count(self, done: int, total: int) -> None:
+        if self._first is None:
+            self._first = done
+        if sys.stderr.isatty():
+            self._draw(done, total)
+        elif time.monotonic() - self._spoken > LINE_SECONDS or done == total:
+            self._spoken = time.monotonic()
+            chatter(f"{self.what}: {done}/{total}{self.unit}{self._left(done, total)}")
 
-    def _left(self) -> str:
-        new = self.done - self.before
-        if not new or self.done >= self.planned:
+    def _left(self, done: int, total: int) -> str:
+        new = done - (self._first or 0)
+        if not new or done >= total:
             return ""
-        seconds = (time.monotonic() - self.started) / new * (self.planned - self.done)
+        seconds = (time.monotonic() - self._started) / new * (total - done)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
-    def _draw(self, what: str, done: int, total: int) -> None:
-        if self.progress is None:
+    def _draw(self, done: int, total: int) -> None:
+        if self._progress is None:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self.progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self.progress.start()
-            self.task = self.progress.add_task(what, total=total)
-        self.progress.update(self.task, description=what, completed=done, total=total)
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit)
+            self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            self._progress.start()
+            self._task = self._progress.add_task(self.what, total=total)
+        self._progress.update(self._task, completed=done, total=total)
 
-    def close(self) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
+
+def follow(
+    events: Iterable[Event], *, as_json: bool = False, show: Callable[[TrialFinished], str] | None = None
+) -> RunFinished | None:
+    """Consume a run's events and show them; returns the last one.
+
+    Args:
+        show: what to print about each finished trial, beside counting it.
+    """
+    last = None
+    with Bar("trials") as bar:
+        planned = done = 0
+        for event in events:
+            if as_json:
+                click.echo(json_line({"event": type(event).__name__, **asdict(event)}))
+            match event:
+                case RunFinished():
+                    last = event
+                case _ if as_json:
+                    pass
+                case RunStarted():
+                    planned, done = event.planned, event.done
+                    if done:
+                        bar.say(f"{event.name}: {done} of {planned} trials are there already")
+                    bar.count(done, planned)
+                case TrialFinished():
+                    done += 1
+                    if show is not None:
+                        bar.say(show(event))
+                    bar.count(done, planned)
+                case TrialFailed():
+                    bar.say(f"trial {event.ordinal} failed: {event.error}")
+                case Notice():
+                    bar.say(event.text)
+                case RunPaused():
+                    bar.say("paused; `mlxintro runs resume` lets it go on")
+                case RunResumed():
+                    bar.say("going on")
+                case _:
+                    pass
+    return last
+
+
+@contextmanager
+def word_progress() -> Iterator[Callable[[int, int], None]]:
+    """For an extraction, which reads words."""
+    with Bar("reading words for the concept vectors") as bar:
+        yield bar.count
+
+
+@contextmanager
+def download_progress() -> Iterator[Callable[[int, int, str], None]]:
+    """For a download, in megabytes."""
+    with Bar("downloading", unit=" MB") as bar:
+        yield lambda done, total, file: bar.count(done // 1_000_000, max(total // 1_000_000, 1))

@@ -104,7 +104,8 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
 def _default_model(backend: str) -> str:
     from backends.registry import default_model
 
-    return default_model(backend)
+    name: str = default_model(backend)
+    return name
 
 
 def _backend_of(settings: Any) -> Any:
@@ -116,10 +117,10 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
     from mlxintro.cli.progress import follow, word_progress
 
     chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {run.name}")
-    progress = None if flags["as_json"] else word_progress("words of the concept vectors")
-    events = launch.execute(store, run, checked, backend, planned, progress=progress, notice=chatter)
     try:
-        last = follow(events, as_json=flags["as_json"])
+        with word_progress() as progress:
+            session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
+        last = follow(launch.execute(store, run, checked, planned, session), as_json=flags["as_json"])
     except KeyboardInterrupt:
         chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {run.name}")
         raise

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.output import chatter, json_line, shorten, table
+from mlxintro.verdicts import in_words
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,26 +130,9 @@ def _row(trial: Any, grade: Any) -> list[str]:
         trial.concept or "(control)",
         "" if trial.layer is None else str(trial.layer),
         "" if trial.strength is None else f"{trial.strength:g} {trial.unit}",
-        _verdict(grade) if trial.error is None else "failed",
+        in_words(grade) if trial.error is None else "failed",
         shorten(trial.error or trial.response, 90),
     ]
-
-
-def _verdict(grade: Any) -> str:
-    """A grade in one word or two."""
-    if grade is None:
-        return "ungraded"
-    if grade.abstained:
-        return "unclear"
-    if grade.refuses:
-        return "refuses"
-    if grade.coherent is False:
-        return "incoherent"
-    if grade.affirms:
-        if grade.identifies is None:
-            return "detects"
-        return "detects, names" if grade.identifies else "detects only"
-    return "denies, names" if grade.identifies else "denies"
 
 
 def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
@@ -188,7 +172,7 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
     click.echo("\nreply:\n")
     click.echo(trial.response if trial.error is None else f"failed: {trial.error}")
     for grade in grades:
-        click.echo(f"\n{grade.grader}: {_verdict(grade)}; {grade.reason}")
+        click.echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")
 
 
 @runs.command()

@@ -1,0 +1,88 @@
+"""The demonstration: a small real study on the embedded model, and what may honestly be concluded from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlxintro.grading.base import Grade
+from mlxintro.statistics import Summary
+from mlxintro.store.records import Trial
+from mlxintro.study import Study
+
+STRENGTHS = (2.0, 4.0)
+"""Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours what it says."""
+
+
+def demo_study(backend: str, dtype: str | None) -> Study:
+    """The blueprint's five concepts at two strengths, each beside its control.
+
+    The temperature is below the paper's 1, at which a model of this size rarely finishes a sentence.
+    """
+    return Study(
+        model="smollm2",
+        backend=backend,
+        dtype=dtype,
+        preset="lindsey",
+        concepts=("set:blueprint",),
+        layers=(0.66,),
+        strengths=STRENGTHS,
+        unit="raw",
+        trials=3,
+        temperature=0.7,
+        max_tokens=48,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One reply worth reading."""
+
+    trial: Trial
+    grade: Grade | None
+
+
+def quotes(graded: Sequence[tuple[Trial, Grade | None]]) -> list[Quote]:
+    """Per concept one reply at each strength, and two controls. The choice looks at no grade: first come."""
+    chosen: dict[tuple[str | None, float | None, int], Quote] = {}
+    for trial, grade in graded:
+        copy = 0
+        if trial.condition == "control":
+            copy = sum(key[0] is None for key in chosen)
+            if copy >= 2:
+                continue
+        chosen.setdefault((trial.concept, trial.strength, copy), Quote(trial, grade))
+    return sorted(chosen.values(), key=lambda quote: (quote.trial.concept or "", quote.trial.strength or 0.0))
+
+
+def conclusion(summary: Summary) -> list[str]:
+    """What the rates allow to say, in sentences."""
+    overall, net = summary.overall, summary.overall.net
+    said = []
+    if net.value is None:
+        return ["Nothing can be concluded: no reply could be graded."]
+    if net.low > 0:
+        said.append("The model says that it notices something more often with an injection than without one.")
+        if overall.net_identification.low > 0:
+            said.append("It also names the concept more often than chance remarks would explain.")
+        else:
+            said.append(
+                "It does not name what was injected, so it may be reacting to a disturbance, or only saying yes."
+            )
+        said.append("Before believing it: repeat with more trials, and with --transform random as a control.")
+    elif net.high < 0:
+        said.append("The model claims to notice something LESS often with an injection than without one.")
+    else:
+        said.append(
+            f"No evidence of introspection: with and without injection it claims a thought about equally often "
+            f"(difference {100 * net.value:+.0f} points, 95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
+        )
+    leaked = overall.tally.denied_but_named
+    if leaked:
+        said.append(
+            f"In {leaked} replies the concept came out although the model claimed nothing: that is steering, not noticing."
+        )
+    said.append(
+        "That is what to expect: 135 million parameters are far too few. The instrument is real, the answer is no."
+    )
+    return said
