@@ -11,7 +11,7 @@ from mlxintro.store.records import Trial
 from mlxintro.study import Study
 
 STRENGTHS = (2.0, 4.0)
-"""Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours what it says."""
+"""Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours its words."""
 
 
 def demo_study(backend: str, dtype: str | None) -> Study:
@@ -58,31 +58,25 @@ def quotes(graded: Sequence[tuple[Trial, Grade | None]]) -> list[Quote]:
 def conclusion(summary: Summary) -> list[str]:
     """What the rates allow to say, in sentences."""
     overall, net = summary.overall, summary.overall.net
-    said = []
     if net.value is None:
         return ["Nothing can be concluded: no reply could be graded."]
+    said = []
     if net.low > 0:
         said.append("The model says that it notices something more often with an injection than without one.")
         if overall.net_identification.low > 0:
             said.append("It also names the concept more often than chance remarks would explain.")
         else:
-            said.append(
-                "It does not name what was injected, so it may be reacting to a disturbance, or only saying yes."
-            )
-        said.append("Before believing it: repeat with more trials, and with --transform random as a control.")
-    elif net.high < 0:
-        said.append("The model claims to notice something LESS often with an injection than without one.")
+            said.append("It does not name what was injected: it may react to a disturbance, or only say yes.")
+        said.append("Before believing it, repeat with more trials, and with --transform random as a control.")
     else:
         said.append(
-            f"No evidence of introspection: with and without injection it claims a thought about equally often "
-            f"(difference {100 * net.value:+.0f} points, 95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
+            f"No evidence of introspection: with an injection it claims a thought {100 * net.value:+.0f} points more "
+            f"often than without (95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
         )
-    leaked = overall.tally.denied_but_named
-    if leaked:
+    if leaked := overall.tally.denied_but_named:
         said.append(
-            f"In {leaked} replies the concept came out although the model claimed nothing: that is steering, not noticing."
+            f"In {leaked} replies the concept came out although no thought was claimed: steering, not noticing."
         )
-    said.append(
-        "That is what to expect: 135 million parameters are far too few. The instrument is real, the answer is no."
-    )
+    if net.low <= 0:
+        said.append("With 135 million parameters that is to be expected. The instrument is real, the answer is no.")
     return said

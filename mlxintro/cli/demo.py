@@ -98,8 +98,8 @@ def _report(store: Any, run: Any) -> None:
     touched = sum(proof.positions for proof in proofs)
     moved = [proof.relative_change for proof in proofs]
     click.echo(
-        f"\nProof: {len(proofs)} injections, {touched} token positions touched as planned; the residual stream moved by "
-        f"{min(moved):.0%} to {max(moved):.0%} of its norm."
+        f"\nProof: {len(proofs)} injections, {touched} token positions touched as planned; the residual stream moved "
+        f"by {min(moved):.0%} to {max(moved):.0%} of its norm."
     )
     click.echo("\nConclusion:\n")
     for sentence in conclusion(summary):
