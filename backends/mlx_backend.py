@@ -54,7 +54,8 @@ def load(
         source: a resolved local folder.
         device: ``gpu`` or ``cpu``; MLX's default when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16`` for weights that are not quantised and for the scales of those
-            that are, and so for the residual stream; as stored when ``None``.
+            that are, and so for the residual stream; as stored when ``None``. A narrower dtype than stored rounds the
+            scales, which costs a quantised model much more than it costs the stream.
         quantize: ``4bit`` or ``8bit`` to quantise unquantised weights, in groups of 64, while loading.
         batch_size: most rows decoded together.
 
@@ -249,10 +250,12 @@ class MLXBackend(Backend):
         and cap its family has. What comes before the last block is not evaluated, MLX being lazy.
         """
         network = self._network
+        if residuals.shape[-1:] != (self.info.width,):
+            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
         flat = residuals.reshape(-1, self.info.width)
         if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
             raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
-        kept = slice(None) if tokens is None else mx.array(list(tokens))
+        kept = None if tokens is None else mx.array(list(tokens), mx.int32)
         most = min(network.prefill_chunk, max(1, _LOGITS_AT_ONCE // self.info.vocabulary))
         parts = []
         with network.scope():
@@ -260,7 +263,8 @@ class MLXBackend(Backend):
                 part = mx.array(flat[start : start + most])[None]
                 with patched([(network.blocks[-1], _replacement(part))]):
                     logits = network.model(mx.zeros(part.shape[:2], mx.int32))
-                parts.append(np.array(_log_softmax(logits)[0, :, kept]))
+                logprobs = _log_softmax(logits[0])
+                parts.append(np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1)))
         columns = self.info.vocabulary if tokens is None else len(tokens)
         result: Float32 = np.concatenate([np.empty((0, columns), np.float32), *parts])
         return result.reshape(*residuals.shape[:-1], columns)

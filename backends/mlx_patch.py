@@ -8,6 +8,7 @@ tokens or sampling; positions come from the caller and are never inferred from c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,8 @@ Hook = Callable[[mx.array], mx.array]
 
 Positions = NDArray[np.int32]
 """(rows, n): absolute positions of one forward call, -1 for padding."""
+
+Mask = NDArray[np.bool_]
 
 _POST_NORMS: dict[Site, tuple[str, ...]] = {
     "attn_out": ("post_attention_layernorm", "post_self_attn_layernorm"),
@@ -81,21 +84,28 @@ def patched(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
     Args:
         hooks: each module at most once.
     """
-    originals: list[tuple[nn.Module, type]] = []
+    entered: list[tuple[nn.Module, type]] = []
     try:
         for module, hook in hooks:
-            original = type(module)
-            module.__class__ = _subclass(original, hook)
-            originals.append((module, original))
+            original: Any = type(module)
+            module.__class__ = _subclass(original)
+            entered.append((module, original))
+            vars(module)[_slot(original)] = hook
         yield
     finally:
-        for module, original in originals:
+        for module, original in reversed(entered):
             module.__class__ = original
+            vars(module).pop(_slot(original), None)
 
 
-def _subclass(original: type, hook: Hook) -> type:
+@functools.cache
+def _subclass(original: type) -> type:
+    """What a module of this class becomes while patched. Made once: making a class takes as long as a block's call."""
+    slot = _slot(original)
+
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         output = original.__call__(self, *args, **kwargs)
+        hook: Hook = vars(self)[slot]
         if isinstance(output, tuple):
             return (hook(output[0]), *output[1:])
         return hook(output)
@@ -104,50 +114,47 @@ def _subclass(original: type, hook: Hook) -> type:
     return type(original.__name__, (original,), names)
 
 
+def _slot(original: type) -> str:
+    """Where an instance keeps its hook: not among its parameters, and apart for every level of nested patches."""
+    return f"_hook_{len(original.__mro__)}"
+
+
 class DeviceLane:
     """One lane on the device, with what it has done to each row so far.
 
-    All attributes are arrays over the live rows of the batch.
+    Windows are compared with positions on the host, where both are known; the mask that comes of it is the one that
+    is applied, and it is counted only when a forward call applies it.
     """
 
     def __init__(self, lane: Lane) -> None:
         self.owners = lane.owners
-        self.starts, self.stops = lane.starts, lane.stops
-        self._operations = sorted(
-            {int(code) for code, owner in zip(lane.operations, lane.owners, strict=True) if owner >= 0}
-        )
+        self._starts, self._stops = lane.starts[:, None], lane.stops[:, None]
+        self._operations = sorted(set(lane.operations[lane.owners >= 0].tolist()))
         self._codes = mx.array(lane.operations)[:, None, None]
         self._vectors = mx.array(lane.vectors)[:, None, :]
-        self._starts, self._stops = mx.array(lane.starts)[:, None], mx.array(lane.stops)[:, None]
         rows = len(lane.owners)
-        self._spans = mx.broadcast_to(mx.array([[0], [NEVER], [-1]], mx.int32), (3, rows))
-        """(3, rows): positions touched, first, last."""
-        self._sums = mx.zeros((2, rows))
-        """(2, rows): summed change, summed relative change."""
+        self._touched = np.zeros(rows, np.int64)
+        self._first, self._last = np.full(rows, NEVER), np.full(rows, -1)
+        self._change, self._relative = mx.zeros(rows), mx.zeros(rows)
 
-    def touches(self, positions: Positions) -> bool:
-        """Whether any of these positions lies in a window."""
-        return bool(((positions >= self.starts[:, None]) & (positions < self.stops[:, None])).any())
+    def inside(self, positions: Positions) -> Mask:
+        """Which of these positions lie in a window; padding never does."""
+        found: Mask = (positions >= self._starts) & (positions < self._stops)
+        return found
 
-    def apply(self, stream: mx.array, positions: mx.array) -> mx.array:
-        """Inject into (rows, n, width) at positions (rows, n); outside the windows every bit is kept."""
-        inside = (positions >= self._starts) & (positions < self._stops)
+    def apply(self, stream: mx.array, positions: Positions, inside: Mask) -> mx.array:
+        """Inject into (rows, n, width); outside the windows every bit is kept."""
+        mask = mx.array(inside)
         before = stream.astype(mx.float32)
-        after = mx.where(inside[..., None], self._operated(before).astype(stream.dtype), stream)
-        change = mx.linalg.norm(after.astype(mx.float32) - before, axis=-1)
-        length = mx.maximum(mx.linalg.norm(before, axis=-1), 1e-30)
-        none = mx.zeros_like(change)
-        self._sums = self._sums + mx.stack(
-            [mx.where(inside, change, none).sum(axis=1), mx.where(inside, change / length, none).sum(axis=1)]
-        )
-        touched, first, last = self._spans
-        self._spans = mx.stack(
-            [
-                touched + inside.sum(axis=1).astype(mx.int32),
-                mx.minimum(first, mx.where(inside, positions, NEVER).min(axis=1)),
-                mx.maximum(last, mx.where(inside, positions, -1).max(axis=1)),
-            ]
-        )
+        after = mx.where(mask[..., None], self._operated(before).astype(stream.dtype), stream)
+        moved = after.astype(mx.float32) - before
+        moved_square = mx.where(mask, (moved * moved).sum(axis=-1), 0.0)
+        square = mx.maximum((before * before).sum(axis=-1), 1e-30)
+        self._change = self._change + mx.sqrt(moved_square).sum(axis=1)
+        self._relative = self._relative + mx.sqrt(moved_square / square).sum(axis=1)
+        self._touched = self._touched + inside.sum(axis=1)
+        self._first = np.minimum(self._first, np.where(inside, positions, NEVER).min(axis=1))
+        self._last = np.maximum(self._last, np.where(inside, positions, -1).max(axis=1))
         return after
 
     def _operated(self, before: mx.array) -> mx.array:
@@ -163,21 +170,20 @@ class DeviceLane:
         return after
 
     def pending(self) -> tuple[mx.array, mx.array]:
-        """The tallies, to be evaluated with the step that changed them."""
-        return self._spans, self._sums
+        """The measurements, to be evaluated with the step that made them."""
+        return self._change, self._relative
 
     def tally(self, row: int) -> Tally:
-        touched, first, last = np.asarray(self._spans)[:, row]
-        change, relative = np.asarray(self._sums)[:, row]
-        return Tally(int(touched), int(first), int(last), float(change), float(relative))
+        change, relative = (float(np.asarray(sums)[row]) for sums in self.pending())
+        return Tally(int(self._touched[row]), int(self._first[row]), int(self._last[row]), change, relative)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed and renumber."""
+        for name in ("owners", "_starts", "_stops", "_touched", "_first", "_last"):
+            setattr(self, name, getattr(self, name)[list(rows)])
         index = mx.array(list(rows))
-        self.owners, self.starts, self.stops = self.owners[rows], self.starts[rows], self.stops[rows]
-        self._codes, self._vectors = self._codes[index], self._vectors[index]
-        self._starts, self._stops = self._starts[index], self._stops[index]
-        self._spans, self._sums = self._spans[:, index], self._sums[:, index]
+        for name in ("_codes", "_vectors", "_change", "_relative"):
+            setattr(self, name, getattr(self, name)[index])
 
 
 class Interventions:
@@ -198,15 +204,15 @@ class Interventions:
         Yields:
             What is kept, filled by the forward call: (rows, n, width) each, not evaluated.
         """
-        on_device = mx.array(positions)
         seen: dict[Place, mx.array] = {}
         hooks: list[tuple[nn.Module, Hook]] = []
         for place in dict.fromkeys([*self._lanes, *places]):
-            active = [lane for lane in self._lanes.get(place, ()) if lane.touches(positions)]
+            lanes = ((lane, lane.inside(positions)) for lane in self._lanes.get(place, ()))
+            active = [(lane, inside) for lane, inside in lanes if inside.any()]
             if active or place in places:
                 layer, site = place
                 keep = seen if place in places else None
-                hooks.append((site_module(self._blocks[layer], site), _hook(place, active, on_device, keep)))
+                hooks.append((site_module(self._blocks[layer], site), _hook(place, active, positions, keep)))
         with patched(hooks):
             yield seen
 
@@ -224,10 +230,15 @@ class Interventions:
                 lane.keep(rows)
 
 
-def _hook(place: Place, lanes: Sequence[DeviceLane], positions: mx.array, seen: dict[Place, mx.array] | None) -> Hook:
+def _hook(
+    place: Place,
+    lanes: Sequence[tuple[DeviceLane, Mask]],
+    positions: Positions,
+    seen: dict[Place, mx.array] | None,
+) -> Hook:
     def hook(stream: mx.array) -> mx.array:
-        for lane in lanes:
-            stream = lane.apply(stream, positions)
+        for lane, inside in lanes:
+            stream = lane.apply(stream, positions, inside)
         if seen is not None:
             seen[place] = stream
         return stream
