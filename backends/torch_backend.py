@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -19,6 +19,7 @@ import torch
 
 from backends import engine
 from backends.base import (
+    SITES,
     Backend,
     Completion,
     Float32,
@@ -31,7 +32,7 @@ from backends.base import (
     Site,
     Tokenizer,
 )
-from backends.errors import UsageError
+from backends.errors import ModelError, UsageError
 from backends.models import ModelSource
 from backends.tokenizer import ChatTokenizer
 from backends.torch_hooks import Recorder
@@ -87,7 +88,7 @@ def load(
         width=network.config.hidden_size,
         vocabulary=network.config.vocab_size,
         context=network.config.max_position_embeddings,
-        weight_bytes=model.get_memory_footprint(),
+        weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
     )
@@ -111,6 +112,7 @@ class TorchBackend(Backend):
         self.batch_size = batch_size
         self.prefill_chunk = prefill_chunk
         self._network: Network | None = Network.of(model)
+        self._sites_checked = False
 
     @property
     def network(self) -> Network:
@@ -170,6 +172,8 @@ class TorchBackend(Backend):
             torch.mps.empty_cache()
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        self._check_sites(_injected(request.prompt for request in requests))
+
         def start(prompts: Sequence[Prompt]) -> Stream:
             return Stream(self.network, prompts, chunk=self.prefill_chunk, share=True).prefill()
 
@@ -182,6 +186,7 @@ class TorchBackend(Backend):
         sites: tuple[Site, ...],
         positions: Sequence[tuple[int, ...]],
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        self._check_sites(_injected(prompts) | set(sites))
         places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
         network = self.network
         per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
@@ -212,6 +217,7 @@ class TorchBackend(Backend):
     def _score(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        self._check_sites(_injected(prompts))
         # The last token of a continuation is predicted and never read: options that differ there alone share a row.
         readings: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
         for prompt, sequences in enumerate(continuations):
@@ -237,6 +243,27 @@ class TorchBackend(Backend):
                 for option in options:
                     yield index, option, np.array(found[index, option], np.float32), stream.proofs(row)
 
+    def _check_sites(self, sites: Set[Site]) -> None:
+        """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the stream.
+
+        Raises:
+            ModelError: they are not; some families scale them on their way.
+        """
+        if self._sites_checked or sites <= {"resid_post"} or self.info.layers < 2:
+            return
+        recorder = Recorder(self.network, [(0, "resid_post"), *((1, site) for site in SITES)])
+        stream = Stream(self.network, [Prompt((0, 1, 2))], chunk=3)
+        stream.read(0, 3, recorder.edits([0], [2]))
+        before, after, *added = (values[0] for values in recorder.take().values())
+        # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
+        allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
+        if not np.linalg.norm(after - before - sum(added)) <= allowed:
+            raise ModelError(
+                f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
+                "use the site resid_post"
+            )
+        self._sites_checked = True
+
     @torch.inference_mode()
     def _logprobs(self, hidden: torch.Tensor, targets: Sequence[_Target]) -> list[float]:
         table = torch.tensor([(target.row, target.column, target.token) for target in targets])
@@ -261,6 +288,10 @@ def _batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
     iterator = iter(items)
     while part := tuple(islice(iterator, size)):
         yield part
+
+
+def _injected(prompts: Iterable[Prompt]) -> set[Site]:
+    return {injection.site for prompt in prompts for injection in prompt.injections}
 
 
 def _peak(resident: int) -> int:
