@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,38 @@ def test_a_closed_backend_says_so_and_closes_twice(tiny: Callable[[str], Path]) 
     backend.close()
     with pytest.raises(UsageError, match="closed"):
         backend.capture([Prompt((5, 6))])
+
+
+def test_a_model_with_recurrent_state_gives_the_same_replies_in_a_batch(tiny: Callable[[str], Path]) -> None:
+    """Mamba's cache has no positions and no padding: rows of one length share it, others do not."""
+    from mlx_lm.models.mamba import Model, ModelArgs
+
+    mx.random.seed(0)
+    model = Model(
+        ModelArgs(
+            model_type="mamba",
+            vocab_size=448,
+            hidden_size=64,
+            intermediate_size=128,
+            state_size=8,
+            num_hidden_layers=3,
+            conv_kernel=4,
+            use_bias=False,
+            use_conv_bias=True,
+            time_step_rank=4,
+        )
+    )
+    with load(tiny("llama")) as llama:
+        backend = MLXBackend(model, llama.tokenizer, replace(llama.info, layers=3), prefill_chunk=5)
+        assert not backend._network.pads
+        texts = [tuple(range(5, 5 + length)) for length in (12, 12, 17)]
+        vector = np.full(64, 0.5, np.float32)
+        rows = [
+            Request(Prompt(text, (Injection(1, size * vector, 7),)), Sampling(max_tokens=8))
+            for text, size in zip(texts, (1, -3, 1), strict=True)
+        ]
+        together = {reply.index: reply for reply in backend.generate(rows)}
+        for index, row in enumerate(rows):
+            [alone] = backend.generate([row])
+            assert together[index].tokens == alone.tokens
+            assert together[index].proofs[0].positions == len(row.prompt.tokens) - 7 + 7
