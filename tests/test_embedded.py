@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGUFReader
+from gguf.quants import dequantize
 from safetensors import safe_open
 
 from backends import embedded, models
@@ -87,6 +88,32 @@ def test_weights_are_the_blocks_of_the_file_decoded_one_by_one(
         np.testing.assert_array_equal(weights[row, 32 * block : 32 * (block + 1)], expected)
 
 
+@pytest.mark.parametrize(("part", "heads"), [("q", 9), ("k", 3)])
+def test_the_order_of_rows_suits_the_rotary_embedding(
+    tensors: dict[str, Any], float32: Path, part: str, heads: int
+) -> None:
+    """In the file, rotary pairs are neighbours; in the folder, they are half a head apart. Lengths and angles between
+    positions, which is all that attention sees, are the same either way."""
+    tensor = tensors[f"blk.5.attn_{part}.weight"]
+    raw = np.array(dequantize(tensor.data, tensor.tensor_type), np.float64)
+    ours = read(float32, f"model.layers.5.self_attn.{part}_proj.weight").astype(np.float64)
+    assert not np.array_equal(raw, ours)
+    stream = np.random.default_rng(0).standard_normal((6, 576))
+    angles = np.arange(6)[:, None] / 100_000.0 ** (np.arange(32) / 32)
+    turn = np.exp(1j * angles)[:, None, :]
+
+    def rotated(weights: np.ndarray, neighbours: bool) -> np.ndarray:
+        states = (stream @ weights.T).reshape(6, heads, 64)
+        first, second = (states[..., 0::2], states[..., 1::2]) if neighbours else (states[..., :32], states[..., 32:])
+        return (first + 1j * second) * turn
+
+    theirs, mine = rotated(raw, neighbours=True), rotated(ours, neighbours=False)
+    scores = [np.einsum("phd,qhd->hpq", x, x.conj()).real for x in (theirs, mine, rotated(ours, neighbours=True))]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-9)
+    assert not np.allclose(scores[0], scores[2])
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_logits_equal_those_of_transformers_own_loader(gguf: Path, float32: Path) -> None:
     import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -125,15 +126,18 @@ def test_progress_grows_to_the_size_of_what_is_wanted(hub: Hub, files: Path, tmp
     assert len(done) >= 4
 
 
-def test_a_killed_download_continues_where_it_stopped(hub: Hub, files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_download_continues_where_it_stopped(
+    hub: Hub, files: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     hub.pause = 0.1
     process = start(FETCH, hub, tmp_path)
     deadline = time.monotonic() + 30
     while not partial_bytes(tmp_path):
         assert time.monotonic() < deadline, "nothing arrived"
         time.sleep(0.02)
-    process.kill()
-    process.communicate()
+    process.send_signal(how)
+    process.communicate(timeout=15)
     arrived = partial_bytes(tmp_path)
     hub.pause = 0
     while not hub.ranges(SHARD):
