@@ -12,7 +12,6 @@ from backends.errors import UsageError
 from mlxintro import concepts
 from mlxintro.concepts import Concept, library, same_word
 
-
 COMMON = """
 a an and any are as assistant be but can detect do experiment happy help hope i idea injected injection is it just
 language like me model my no not notice of one or say sure that the thing think thought to trial unusual word yes
