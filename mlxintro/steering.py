@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from backends.base import Backend, Float32, Injection, Message, Prompt, Proof, Request, Sampling, Tokenizer
 from backends.errors import UsageError
-from mlxintro import windows
 from mlxintro.concepts import Concept
 from mlxintro.trials import Dose, Transform, Unit
 from mlxintro.vectors import ConceptVector
-from mlxintro.windows import WindowName
+from mlxintro.windows import WindowName, resolve
 
 DEFAULT_LAYER = 0.66
 """Depth fraction: where Lindsey 2025 and most replications find injection to work best."""
@@ -125,7 +124,7 @@ def steer(
     sampling = sampling or Sampling()
     added, dose = vector.scaled(where, strength, unit, transform=transform, seed=sampling.seed)
     rendered = backend.tokenizer.render(messages, prefill)
-    start, stop = windows.resolve(window, rendered, question)
+    start, stop = resolve(window, rendered, question)
     injection = Injection(where, added, start, stop)
     requests = [
         Request(Prompt(rendered.tokens), sampling),

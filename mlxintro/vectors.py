@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from backends.base import Backend, Float32, Message, ModelInfo, Prompt, Tokenizer
 from backends.errors import ModelError, UsageError
-from mlxintro import concepts, windows
+from mlxintro.concepts import library
 from mlxintro.identity import canonical_json, tagged_hash
 from mlxintro.trials import Dose, Transform, Unit, model_key
+from mlxintro.windows import span, token_at
 
 if TYPE_CHECKING:
     from mlxintro.presets import Extraction
@@ -104,12 +105,12 @@ class _Reading:
         length = len(rendered.tokens)
         if self.read == "last-template-token":
             return rendered.tokens, (-1,)
-        start, stop = windows.span(rendered, said)
+        start, stop = span(rendered, said)
         if self.read == "mean":
             return rendered.tokens, tuple(range(start - length, stop - length))
         # The word is looked for inside what the user says: a chat template may well hold the same letters.
         begin = self.template.index("{word}") - (len(text) - len(text.lstrip()))
-        last = windows.token_at(rendered, rendered.text.rfind(said) + begin + len(self.word) - 1)
+        last = token_at(rendered, rendered.text.rfind(said) + begin + len(self.word) - 1)
         return rendered.tokens, (last - length,)
 
 
@@ -201,7 +202,7 @@ def recipe_for(extraction: Extraction, word: str, info: ModelInfo) -> Extraction
     Raises:
         UsageError: the preset names a word list, a case or a read position that does not exist.
     """
-    baseline = concepts.library().baseline(extraction.baseline)
+    baseline = library().baseline(extraction.baseline)
     return ExtractionRecipe(
         word=word.strip(),
         model=model_key(info),
@@ -334,7 +335,7 @@ def _frozen(
 
 def _made_with(info: ModelInfo) -> dict[str, str]:
     made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "device": info.device}
-    for library in _LIBRARIES:
+    for package in _LIBRARIES:
         with suppress(PackageNotFoundError):
-            made[f"version-{library}"] = version(library)
+            made[f"version-{package}"] = version(library)
     return made
