@@ -337,5 +337,5 @@ def _made_with(info: ModelInfo) -> dict[str, str]:
     made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "device": info.device}
     for package in _LIBRARIES:
         with suppress(PackageNotFoundError):
-            made[f"version-{package}"] = version(library)
+            made[f"version-{package}"] = version(package)
     return made
