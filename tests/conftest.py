@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import make_tiny
+
+# Before torch is imported anywhere: its threads wait by spinning, and on a busy machine tiny models then take ten times
+# as long as on one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ The other side of each comparison is ``tests.reference``: one row at a time, no 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ class Subject:
     name: str
     backend: Backend
     reference: Reference
+    said: dict[float, list[Completion]] = field(default_factory=dict)
+    """What the backend said to the mixture, by temperature: computed once, compared with by many."""
+
+    def replies(self, temperature: float = 0.0) -> list[Completion]:
+        if temperature not in self.said:
+            self.said[temperature] = together(self.backend, mixture(temperature))
+        return self.said[temperature]
 
     def rechunked(self, chunk: int, batch_size: int = 16) -> Backend:
         """The same loaded model, with prompts read in small pieces."""
@@ -78,10 +86,21 @@ class Subject:
         return digest.hexdigest(), logits.tobytes()
 
 
+@pytest.fixture(scope="module")
+def references(tiny: Callable[[str], Path]) -> Callable[[str], Reference]:
+    @functools.cache
+    def reference(family: str) -> Reference:
+        return Reference(tiny(family), family)
+
+    return reference
+
+
 @pytest.fixture(
     scope="module", params=[(name, family) for name in ("torch", "mlx") for family in FAMILIES], ids="-".join
 )
-def subject(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iterator[Subject]:
+def subject(
+    request: pytest.FixtureRequest, tiny: Callable[[str], Path], references: Callable[[str], Reference]
+) -> Iterator[Subject]:
     name, family = request.param
     folder = tiny(family)
     source = read_folder(folder, name=family, repository=str(folder))
@@ -97,7 +116,7 @@ def subject(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iter
 
         backend = mlx_backend.load(source, dtype="float32")
     with backend:
-        yield Subject(name, backend, Reference(folder, family))
+        yield Subject(name, backend, references(family))
 
 
 def tokens(length: int, seed: int = 0) -> tuple[int, ...]:
@@ -159,14 +178,13 @@ def same(ours: list[Completion], theirs: list[Completion]) -> bool:
 
 def test_greedy_replies_under_injection_are_those_of_the_whole_sequence_recomputed(subject: Subject) -> None:
     ends = subject.backend.tokenizer.end_tokens
-    for completion, request in zip(together(subject.backend, mixture()), mixture(), strict=True):
+    for completion, request in zip(subject.replies(), mixture(), strict=True):
         assert completion.tokens == subject.reference.reply(request.prompt, request.sampling, ends)
 
 
 def test_sampled_replies_follow_the_sampling_rule_applied_to_recomputed_logits(subject: Subject) -> None:
     ends = subject.backend.tokenizer.end_tokens
-    requests = mixture(temperature=0.9)
-    for completion, request in zip(together(subject.backend, requests), requests, strict=True):
+    for completion, request in zip(subject.replies(0.9), mixture(0.9), strict=True):
         assert completion.tokens == subject.reference.reply(request.prompt, request.sampling, ends)
 
 
@@ -174,19 +192,16 @@ def test_injections_of_the_mixture_matter(subject: Subject) -> None:
     """Equal replies would prove nothing if the injections had no effect."""
     requests = mixture()
     plain = [replace(request, prompt=Prompt(request.prompt.tokens)) for request in requests]
-    differ = [
-        a.tokens != b.tokens
-        for a, b in zip(together(subject.backend, requests), together(subject.backend, plain), strict=True)
-    ]
+    differ = [a.tokens != b.tokens for a, b in zip(subject.replies(), together(subject.backend, plain), strict=True)]
     assert not differ[0]
     assert sum(differ) >= 3
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperature: float) -> None:
     requests = mixture(temperature)
     alone = one_by_one(subject.backend, requests)
-    assert same(together(subject.backend, requests), alone)
+    assert same(subject.replies(temperature), alone)
     backwards = together(subject.backend, requests[::-1])[::-1]
     assert [c.tokens for c in backwards] == [c.tokens for c in alone]
     # Rows left over from the sizes of the batches: 4 and 2.
@@ -195,7 +210,7 @@ def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperatur
 
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject, chunk: int) -> None:
-    whole, chunked = together(subject.backend, mixture()), together(subject.rechunked(chunk), mixture())
+    whole, chunked = subject.replies(), together(subject.rechunked(chunk), mixture())
     assert same(whole, chunked)
     for ours, theirs in zip(whole, chunked, strict=True):
         for a, b in zip(ours.proofs, theirs.proofs, strict=True):
@@ -294,7 +309,7 @@ def test_strength_zero_is_no_injection_bit_for_bit(subject: Subject) -> None:
 
 
 def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> None:
-    for completion, request in zip(together(subject.backend, mixture()), mixture(), strict=True):
+    for completion, request in zip(subject.replies(), mixture(), strict=True):
         read = (request.prompt.tokens + completion.tokens)[: completion.forwarded]
         expected = subject.reference.changes(read, request.prompt.injections)
         for number, proof in enumerate(completion.proofs):
@@ -379,7 +394,7 @@ def test_a_call_leaves_the_model_as_it_was(subject: Subject) -> None:
 
 
 def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: Subject) -> None:
-    before, expected = subject.state(), together(subject.backend, mixture())
+    before, expected = subject.state(), subject.replies()
 
     def fail(event: TokenEvent) -> None:
         raise RuntimeError("the display went away")
@@ -398,7 +413,7 @@ def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: 
 
 
 def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) -> None:
-    expected = together(subject.backend, mixture())
+    expected = subject.replies()
     first, second = (subject.backend.generate(mixture()) for _ in range(2))
     drawn = list(zip(first, second, strict=True))
     for side in zip(*drawn, strict=True):
