@@ -20,7 +20,7 @@ from backends.errors import KnownError, ModelError, PrerequisiteError, UsageErro
 from backends.models import ModelSource, read_folder
 from backends.sampling import choose as reference_choice
 from backends.torch_backend import TorchBackend
-from backends.torch_hooks import hooked
+from backends.torch_hooks import Injector, hooked
 from backends.torch_model import Network
 from backends.torch_stream import Stream, choose, shared_prefix
 from tests.tiny import FAMILIES, make_tiny
@@ -86,6 +86,12 @@ def test_handles_of_others_survive_and_ours_do_not(llama: TorchBackend) -> None:
     llama.network.model(torch.tensor([[1, 2]]))
     handle.remove()
     assert calls
+
+
+def test_strength_zero_keeps_even_the_sign_of_zero(llama: TorchBackend) -> None:
+    prompt = Prompt(tokens(3), (Injection(0, np.zeros(WIDTH, np.float32), start=0),))
+    [[edit]] = Injector(llama.network, [prompt]).edits(torch.arange(3)[None], np.array([0]), np.array([3])).values()
+    assert torch.signbit(edit(torch.full((1, 3, WIDTH), -0.0))).all()
 
 
 def test_a_site_that_a_block_lacks_leaves_no_handle_behind(llama: TorchBackend) -> None:
