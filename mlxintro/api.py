@@ -1,36 +1,18 @@
-"""What a notebook needs, the same functions the command line uses.
+"""The two functions a notebook needs beyond those of other modules; ``import mlxintro as mi`` has them all.
 
-``import mlxintro as mi`` gives these names; see the README for ten lines that use them.
+The README has ten lines that use them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
-from backends.registry import open_backend as load
+from backends.base import Backend
+from backends.registry import open_backend
 from mlxintro import concepts, presets
 from mlxintro.paths import data_home
-from mlxintro.steering import steer, validate
 from mlxintro.vector_cache import VectorCache
 from mlxintro.vectors import ConceptVector, extract, recipe_for
 
-if TYPE_CHECKING:
-    from backends.base import Backend
-
-__all__ = [
-    "Completion",
-    "ConceptVector",
-    "Injection",
-    "Prompt",
-    "Proof",
-    "Request",
-    "Sampling",
-    "concept_vector",
-    "load",
-    "steer",
-    "validate",
-]
+load = open_backend
 
 
 def concept_vector(model: Backend, word: str, *, preset: str = "lindsey", cache: bool = True) -> ConceptVector:

@@ -1,0 +1,21 @@
+"""Turn a command's output into the README's picture: ``mlxintro demo | python docs/picture.py docs/demo.svg``."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+WIDTH = 132
+
+
+def main() -> None:
+    console = Console(record=True, width=WIDTH, file=StringIO())
+    console.print(sys.stdin.read().strip("\n"), markup=False, highlight=False)
+    Path(sys.argv[1]).write_text(console.export_svg(title="mlxintro demo"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
