@@ -32,6 +32,7 @@ from backends.base import (
 )
 from backends.errors import ModelError, UsageError
 from backends.mlx_batch import Batch, Chunk, MLXDecoder, Network
+from backends.mlx_numeric import log_softmax
 from backends.mlx_patch import Hook, find_blocks, patched
 from backends.models import ModelSource
 from backends.tokenizer import ChatTokenizer
@@ -233,7 +234,7 @@ class MLXBackend(Backend):
                 return
             rows, columns = mx.array([spot.row for spot, _ in spots]), mx.array([spot.column for spot, _ in spots])
             ids = mx.array([int(options[spot.row][n][spot.slot]) for spot, n in spots])
-            values = np.array(_log_softmax(chunk.logits)[rows, columns, ids])
+            values = np.array(log_softmax(chunk.logits)[rows, columns, ids])
             for (spot, n), value in zip(spots, values, strict=True):
                 found[spot.row][n][spot.slot] = value
 
@@ -263,7 +264,7 @@ class MLXBackend(Backend):
                 part = mx.array(flat[start : start + most])[None]
                 with patched([(network.blocks[-1], _replacement(part))]):
                     logits = network.model(mx.zeros(part.shape[:2], mx.int32))
-                logprobs = _log_softmax(logits[0])
+                logprobs = log_softmax(logits[0])
                 parts.append(np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1)))
         columns = self.info.vocabulary if tokens is None else len(tokens)
         result: Float32 = np.concatenate([np.empty((0, columns), np.float32), *parts])
@@ -313,8 +314,3 @@ class MLXBackend(Backend):
 
 def _replacement(value: mx.array) -> Hook:
     return lambda stream: value.astype(stream.dtype)
-
-
-def _log_softmax(logits: mx.array) -> mx.array:
-    logits = logits.astype(mx.float32)
-    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)

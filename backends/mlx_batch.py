@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from backends.base import Prompt, Proof, Sampling
 from backends.lanes import Place, proofs
+from backends.mlx_numeric import choose
 from backends.mlx_patch import Interventions, Positions
 
 Observe = Callable[["Chunk"], None]
@@ -307,41 +308,3 @@ class MLXDecoder:
         with self._network.scope():
             for group in self._groups:
                 group.logits = group.batch.step([tokens[at] for at in group.members])
-
-
-def choose(logits: mx.array, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> mx.array:
-    """``backends.sampling.choose`` for a batch, on the device and in float32.
-
-    Args:
-        logits: (rows, vocabulary), any float dtype.
-        draws: (rows,), uniform numbers.
-
-    Returns:
-        int32 (rows,).
-    """
-    logits = logits.astype(mx.float32)
-    greedy = mx.argmax(logits, axis=-1).astype(mx.int32)
-    temperatures = np.array([sampling.temperature for sampling in samplings], np.float32)
-    if not temperatures.any():
-        return greedy
-    hot = mx.array(np.where(temperatures > 0, temperatures, 1))[:, None]
-    weights = mx.softmax(logits / hot, axis=-1, precise=True)
-    limits = np.array([sampling.top_p for sampling in samplings], np.float32)
-    if (limits < 1).any():
-        # A limit above 1 keeps rows without top-p whole, however their sum is rounded.
-        weights = _nucleus(weights, mx.array(np.where(limits < 1, limits, 2))[:, None])
-    cumulative = mx.cumsum(weights, axis=-1)
-    targets = mx.array(draws.astype(np.float32))[:, None] * cumulative[:, -1:]
-    drawn = (cumulative <= targets).sum(axis=-1).astype(mx.int32)
-    ids = mx.arange(logits.shape[-1], dtype=mx.int32)
-    last = mx.where(weights > 0, ids, 0).max(axis=-1)
-    return mx.where(mx.array(temperatures > 0), mx.minimum(drawn, last), greedy)
-
-
-def _nucleus(weights: mx.array, limits: mx.array) -> mx.array:
-    """Zero every token that is not among the most probable ones whose mass reaches the limit."""
-    order = mx.argsort(-weights, axis=-1)
-    ranked = mx.take_along_axis(weights, order, axis=-1)
-    before = mx.cumsum(ranked, axis=-1, inclusive=False)
-    kept = mx.where(before < limits, ranked, 0.0)
-    return mx.put_along_axis(mx.zeros_like(weights), order, kept, axis=-1)

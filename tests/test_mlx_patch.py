@@ -21,7 +21,7 @@ from backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Samplin
 from backends.errors import ModelError, UsageError
 from backends.lanes import lay_out
 from backends.mlx_backend import MLXBackend
-from backends.mlx_batch import choose
+from backends.mlx_numeric import choose, log_softmax
 from backends.mlx_patch import DeviceLane, find_blocks, patched, site_module
 from backends.models import read_folder
 
@@ -400,3 +400,20 @@ def test_a_model_with_recurrent_state_gives_the_same_replies_in_a_batch(tiny: Ca
             [alone] = backend.generate([row])
             assert together[index].tokens == alone.tokens
             assert together[index].proofs[0].positions == len(row.prompt.tokens) - 7 + 7
+
+
+def test_log_probabilities_of_a_large_vocabulary_keep_their_digits() -> None:
+    logits = np.random.default_rng(0).standard_normal((3, 49_153)).astype(np.float32) * 3
+    exact = logits - np.log(np.exp(logits.astype(np.float64)).sum(-1, keepdims=True))
+    np.testing.assert_allclose(np.array(log_softmax(mx.array(logits))), exact, atol=3e-6)
+
+
+def test_draws_from_a_large_vocabulary_are_those_of_the_reference() -> None:
+    noise = np.random.default_rng(1)
+    logits = noise.standard_normal((400, 49_153)).astype(np.float32) * 2
+    draws = noise.random(400)
+    for top_p in (1.0, 0.7):
+        chosen = choose(mx.array(logits), [Sampling(temperature=1.0, top_p=top_p)] * 400, draws)
+        wanted = [sampling.choose(row, 1.0, top_p, draw) for row, draw in zip(logits, draws, strict=True)]
+        # A draw within float32's resolution of a boundary may fall on its other side.
+        assert np.mean(np.array(chosen) != wanted) <= 0.01
