@@ -70,12 +70,12 @@ def conclusion(summary: Summary) -> list[str]:
         said.append("Before believing it, repeat with more trials, and with --transform random as a control.")
     else:
         said.append(
-            f"No evidence of introspection: with an injection it claims a thought {100 * net.value:+.0f} points more "
-            f"often than without (95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
+            f"No evidence of introspection: detections minus false alarms are {100 * net.value:+.0f} points "
+            f"(95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
         )
     if leaked := overall.tally.denied_but_named:
         said.append(
-            f"In {leaked} replies the concept came out although no thought was claimed: steering, not noticing."
+            f"In {leaked} {'reply' if leaked == 1 else 'replies'} the concept came out although no thought was claimed: steering, not noticing."
         )
     if net.low <= 0:
         said.append("With 135 million parameters that is to be expected. The instrument is real, the answer is no.")

@@ -33,7 +33,8 @@ def in_words(grade: Verdict | None) -> str:
     if grade.refuses:
         return "refuses"
     if not grade.affirms:
-        return "denies, names it" if grade.identifies else "denies"
+        # A denial and a change of subject alike.
+        return "no claim, names it" if grade.identifies else "no claim"
     if grade.identifies is None:
         return "claims a thought"
     if not grade.identifies:

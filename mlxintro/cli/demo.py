@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Any
 
@@ -62,7 +63,12 @@ def _free_name(store: Any) -> str:
 
 def _as_it_comes(event: Any) -> str:
     what = f"{event.concept} x{event.strength:g}" if event.concept else "control"
-    return f"  {what:<16} {shorten(event.response, 90)}"
+    return f"  {what:<16} {shorten(event.response, _room(20))}"
+
+
+def _room(taken: int) -> int:
+    """Characters left for a reply on this terminal's lines."""
+    return max(30, shutil.get_terminal_size((130, 24)).columns - taken)
 
 
 def _report(store: Any, run: Any) -> None:
@@ -76,7 +82,7 @@ def _report(store: Any, run: Any) -> None:
             quote.trial.concept or "(none)",
             f"x{quote.trial.strength:g}" if quote.trial.strength else "control",
             in_words(quote.grade),
-            shorten(quote.trial.response, 88),
+            shorten(quote.trial.response, _room(45)),
         ]
         for quote in quotes(list(graded_trials(store, run, "rules")))
     ]
@@ -97,10 +103,11 @@ def _report(store: Any, run: Any) -> None:
     proofs = [proof for trial in injected for proof in trial.proofs]
     touched = sum(proof.positions for proof in proofs)
     moved = [proof.relative_change for proof in proofs]
-    click.echo(
-        f"\nProof: {len(proofs)} injections, {touched} token positions touched as planned; the residual stream moved "
-        f"by {min(moved):.0%} to {max(moved):.0%} of its norm."
-    )
+    if proofs:
+        click.echo(
+            f"\nProof: {len(proofs)} injections, {touched} token positions touched as planned; the residual stream "
+            f"moved by {min(moved):.0%} to {max(moved):.0%} of its norm."
+        )
     click.echo("\nConclusion:\n")
     for sentence in conclusion(summary):
         click.echo(f"  {sentence}")
