@@ -74,9 +74,8 @@ def conclusion(summary: Summary) -> list[str]:
             f"(95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
         )
     if leaked := overall.tally.denied_but_named:
-        said.append(
-            f"In {leaked} {'reply' if leaked == 1 else 'replies'} the concept came out although no thought was claimed: steering, not noticing."
-        )
+        replies = "1 reply" if leaked == 1 else f"{leaked} replies"
+        said.append(f"In {replies} the concept came out although no thought was claimed: steering, not noticing.")
     if net.low <= 0:
         said.append("With 135 million parameters that is to be expected. The instrument is real, the answer is no.")
     return said
