@@ -7,7 +7,8 @@ written.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +29,7 @@ from mlxintro.vector_cache import VectorCache
 from mlxintro.vectors import Progress, extract
 
 BATCH_SIZE = 16
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,42 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     """Expand a study for a loaded model.
 
     Raises:
-        UsageError: a layer that the model does not have, or an empty plan.
+        UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
     """
     planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
     if not len(planned):
         raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
+    longest = max((len(prompt.tokens) for prompt in planned.prompts.values()), default=0)
+    room = backend.info.context - longest
+    if (checked.study.max_tokens or 1) > room:
+        raise UsageError(
+            f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
+            f"{backend.info.model}'s context of {backend.info.context}: "
+            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one")
+        )
     return planned
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse a name that could not be typed or read again.
+
+    Raises:
+        UsageError: it is taken, or unfit.
+    """
+    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or any(map(_unwritable, name)):
+        raise UsageError(
+            f"a run's name is one line of 1 to {_LONGEST_NAME} characters: choose another than {name!r:.99}"
+        )
+    if name.startswith("-"):
+        # Every command that takes a run would take it for an option.
+        raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
+    if any(one.name == name for one in store.runs()):
+        raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
+
+
+def _unwritable(character: str) -> bool:
+    """Control characters, line separators and halves of characters."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
@@ -132,7 +164,7 @@ def execute(
     session: Session,
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run what is planned and missing; see ``runner.run_trials``.
 
     Args:

@@ -73,10 +73,11 @@ class Study(BaseModel):
         study = self.model_copy(
             update={name: value for name, value in defaults.items() if getattr(self, name, None) is None}
         )
-        if study.temperature == 0 and (study.trials or 1) > 1:
-            raise UsageError(
-                "at temperature 0 every repeat of a trial gives the same text: use --trials 1, or --temperature 1"
-            )
+        for name, count in (("trials", study.trials), ("controls", study.controls)):
+            if study.temperature == 0 and (count or 0) > 1:
+                raise UsageError(
+                    f"at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or --temperature 1"
+                )
         return study
 
 

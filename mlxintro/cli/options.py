@@ -9,6 +9,9 @@ import click
 
 from mlxintro.cli.output import chatter
 
+_DEEPEST = 10_000
+"""A range is written out before the model is known; no model has as many layers."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -66,6 +69,8 @@ def _layers(text: str) -> list[int | float]:
     if "-" in text[1:]:
         span, _, step = text.partition(":")
         first, last = (int(end) for end in span.split("-"))
+        if last > _DEEPEST:
+            raise ValueError(f"no model has a layer {last}")
         return list(range(first, last + 1, int(step or 1)))
     return [float(text) if "." in text else int(text)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ import click
 
 if TYPE_CHECKING:
     from mlxintro.statistics import Difference, Rate
+
+
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -58,7 +62,17 @@ def chatter(text: str) -> None:
     click.echo(text, err=True)
 
 
+def shell(name: str) -> str:
+    """A name as it is typed into a shell, for commands that are suggested."""
+    return shlex.quote(name)
+
+
+def visible(text: str) -> str:
+    """Text of a model or of somebody else's store, without what would steer the terminal."""
+    return text.translate(_CONTROLS)
+
+
 def shorten(text: str, width: int) -> str:
-    """One line of at most ``width`` characters."""
-    line = " ".join(text.split())
+    """One line of at most ``width`` characters, none of which steers the terminal."""
+    line = visible(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -74,15 +74,17 @@ class Bar:
 
 
 def follow(
-    events: Iterable[Event], *, as_json: bool = False, show: Callable[[TrialFinished], str] | None = None
+    events: Generator[Event, None, None], *, as_json: bool = False, show: Callable[[TrialFinished], str] | None = None
 ) -> RunFinished | None:
     """Consume a run's events and show them; returns the last one.
+
+    However it ends, the run is let go of at once, while its store is still open.
 
     Args:
         show: what to print about each finished trial, beside counting it.
     """
     last = None
-    with Bar("trials") as bar:
+    with Bar("trials") as bar, closing(events):
         planned = done = 0
         for event in events:
             if as_json:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from backends.errors import KnownError
 from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, json_line, shell
 
 
 @click.command()
@@ -69,6 +70,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
         with Store(path) as store:
             stored = store.find_run(resume)
+            if stored.state in ("running", "paused"):
+                raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
             with _backend_of(stored.study) as backend:
                 launch.check_same_model(stored, backend)
@@ -77,15 +80,15 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     settings = {name: value for name, value in options.items() if value is not None}
-    settings["model"] = settings.get("model") or _default_model(settings["backend"])
+    settings["model"] = _model_name(settings)
     checked = launch.check(make_study(experiment=experiment, **settings))
     if flags["dry_run"]:
         with _backend_of(settings) as backend:
             _describe(launch.plan(checked, backend), checked, backend, flags["as_json"])
         return 0
     with Store(path) as store:
-        if flags["name"] and any(one.name == flags["name"] for one in store.runs()):
-            raise click.UsageError(f"there is already a run called {flags['name']!r}: choose another name")
+        if flags["name"] is not None:
+            launch.check_name(store, flags["name"])
         with _backend_of(settings) as backend:
             planned = launch.plan(checked, backend)
             started = launch.begin(store, checked, backend, planned, flags["name"])
@@ -101,11 +104,17 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
     return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
 
 
-def _default_model(backend: str) -> str:
-    from backends.registry import default_model
+def _model_name(settings: dict[str, Any]) -> str:
+    """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
+    from backends import models
+    from backends.registry import choose, default_model
 
-    name: str = default_model(backend)
-    return name
+    backend = choose(settings["backend"], settings.get("device"))
+    name: str = settings.get("model") or default_model(backend)
+    if backend == "fake":
+        return name
+    kind, where = models.locate(name, backend)
+    return where if kind == "folder" else name
 
 
 def _backend_of(settings: Any) -> Any:
@@ -116,16 +125,17 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
     from mlxintro import launch
     from mlxintro.cli.progress import follow, word_progress
 
-    chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {run.name}")
+    name = shell(run.name)
+    chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {name}")
     try:
         with word_progress() as progress:
             session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
         last = follow(launch.execute(store, run, checked, planned, session), as_json=flags["as_json"])
     except KeyboardInterrupt:
-        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {run.name}")
+        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
         raise
     if last is not None and last.errors:
-        chatter(f"{last.errors} trials failed: `mlxintro runs show {run.name}` lists them, --resume tries them again")
+        chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")
     if not flags["no_grade"]:
         from mlxintro.cli.stats import show_stats
         from mlxintro.grading.passes import find_grader, grade_run
@@ -133,8 +143,8 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
         grade_run(store, run, find_grader("rules"))
         show_stats(store, store.run(run.id), "rules", flags["as_json"])
     if not flags["as_json"]:
-        chatter(f"\nread the replies: mlxintro runs show {run.name}")
-    return 0 if last is not None and last.state in ("done", "cancelled") else 1
+        chatter(f"\nread the replies: mlxintro runs show {name}")
+    return 0 if last is not None and last.state in ("done", "cancelled") and not last.errors else 1
 
 
 def _describe(planned: Any, checked: Any, backend: Any, as_json: bool) -> None:
