@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -60,15 +62,22 @@ def cli(context: click.Context, db: str | None) -> None:
     mlxintro extracts a concept's direction from a model's residual stream, injects it while the model answers, and
     asks whether the model notices. Start with `mlxintro demo`.
     """
+    if db is not None and (not db or os.path.isdir(db)):
+        raise click.UsageError(f"--db takes the path of a file, and {db!r} is none: name one in it, e.g. mlxintro.db")
     context.obj = db
 
 
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Bugs keep their traceback."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="mlxintro", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KnownError as error:
         click.echo(f"mlxintro: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         click.echo(f"mlxintro: {error.format_message()}", err=True)
@@ -77,9 +86,17 @@ def main() -> None:
         click.echo("mlxintro: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader went away (`| head`). Python would complain once more when it flushes stdout at exit.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        click.echo("mlxintro: the disk is full: free some space and try again", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Forget what cannot be written. Python would complain once more when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
