@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shorten, table
+from mlxintro.cli.output import chatter, json_line, shell, shorten, table, visible
 from mlxintro.verdicts import in_words
 
 
@@ -33,7 +33,7 @@ def _store(context: click.Context, *, write: bool = False) -> Any:
 def list_(context: click.Context, as_json: bool) -> None:
     """All runs, the latest last."""
     with _store(context) as store:
-        found = store.runs()
+        found = store.runs()[::-1]
         if as_json:
             for one in found:
                 click.echo(json_line(asdict(one)))
@@ -89,7 +89,7 @@ def show(
         if total > len(rows):
             chatter(f"\n{len(rows)} of {total} trials; --limit shows more")
         if rows:
-            chatter(f"\none trial in full: mlxintro runs show {found.name} {rows[0][0]}")
+            chatter(f"\none trial in full: mlxintro runs show {shell(found.name)} {rows[0][0]}")
 
 
 def _show_head(store: Any, run: Any) -> None:
@@ -170,7 +170,7 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
     for line in strip(prompt, spec.injections):
         click.echo("  " + line)
     click.echo("\nreply:\n")
-    click.echo(trial.response if trial.error is None else f"failed: {trial.error}")
+    click.echo(visible(trial.response) if trial.error is None else f"failed: {trial.error}")
     for grade in grades:
         click.echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")
 
@@ -192,7 +192,9 @@ def rm(context: click.Context, run: str, yes: bool) -> None:
 @runs.command()
 @click.argument("run")
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
+)
 @click.pass_context
 def export(context: click.Context, run: str, format_: str, output: Path | None) -> None:
     """One row per trial, with reply, dose, proof, grades and labels."""
@@ -200,8 +202,9 @@ def export(context: click.Context, run: str, format_: str, output: Path | None) 
 
     with _store(context) as store:
         found = store.find_run(run)
-        count = write_rows(store.export_rows(found.id), format_, output)
-    if output is not None:
+        target = None if output == Path("-") else output
+        count = write_rows(store.export_rows(found.id), format_, target)
+    if target is not None:
         chatter(f"{count} trials of {found.name} written to {output}")
 
 
