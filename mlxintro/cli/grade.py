@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlxintro.cli.output import chatter
+from mlxintro.cli.output import chatter, shell
 
 
 @click.command()
@@ -26,5 +26,5 @@ def grade(context: click.Context, run: str, grader: str, again: bool) -> None:
         done = grade_run(store, found, find_grader(grader), again=again)
     chatter(
         f"{found.name}: {done.graded} graded ({done.abstained} abstained), "
-        f"{done.skipped} were graded before; see mlxintro stats {found.name}"
+        f"{done.skipped} were graded before; see mlxintro stats {shell(found.name)}"
     )

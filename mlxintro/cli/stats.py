@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, difference, json_line, rate, table
+from mlxintro.cli.output import chatter, difference, json_line, rate, shell, table
 
 
 @click.command()
@@ -31,8 +31,9 @@ def stats(context: click.Context, run: str, grader: str, as_json: bool) -> None:
 
 def show_stats(store: Any, run: Any, grader: str, as_json: bool) -> None:
     """Print the summary of a run."""
-    from mlxintro.grading.passes import summary_of
+    from mlxintro.grading.passes import check_has_graded, summary_of
 
+    check_has_graded(store, run, grader)
     summary = summary_of(store, run, grader)
     if as_json:
         click.echo(json_line({"run": run.id, "name": run.name, "state": run.state, "grader": grader, **_data(summary)}))
@@ -75,12 +76,12 @@ def _remarks(run: Any, injected: Any, controls: Any) -> None:
     if abstained:
         chatter(f"\nthe grader abstained on {abstained} replies; they are in no rate")
     if unscored:
-        chatter(f"\n{unscored} replies are not graded: mlxintro grade {run.name} --grader rules")
+        chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader rules")
     if run.errors:
-        chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {run.name}")
+        chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
     if run.remaining and run.state != "done":
         chatter(f"\n{run.remaining} of {run.planned} trials are still to come")
-    if controls.graded < 20:
+    if controls.graded < 20 and not controls.unscored:
         chatter(f"\nonly {controls.graded} controls: the false-alarm rate is hardly known; add some with --controls")
 
 

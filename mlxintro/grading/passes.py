@@ -42,6 +42,17 @@ def find_grader(name: str) -> Grader:
     return GRADERS[name]()
 
 
+def check_has_graded(store: Store, run: Run, name: str) -> None:
+    """Refuse to count verdicts of somebody who has none.
+
+    Raises:
+        UsageError: neither a grader there is nor one that has graded this run.
+    """
+    known = sorted({*GRADERS, *store.graders(run.id)})
+    if name not in known:
+        raise UsageError(f"{name!r} has not graded {run.name}: choose one of {', '.join(known)}")
+
+
 def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) -> Pass:
     """Grade every finished trial this version of the grader has not graded yet.
 
