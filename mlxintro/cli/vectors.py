@@ -115,7 +115,12 @@ def steer(
 
     if len(layer) != 1:
         raise click.UsageError("--layer takes one layer")
-    with _extracted(context, (concept,), preset, any_word, settings, None) as (backend, vectors, found):
+    if validate and strength == 0:
+        raise click.UsageError("--strength 0 changes nothing that could be tested: give another, or --no-validate")
+    extracted = _extracted(context, (concept,), preset, any_word, settings, None)
+    if len(extracted.found) != 1:
+        raise click.UsageError(f"steer takes one concept, and {concept} is {len(extracted.found)}")
+    with extracted as (backend, vectors, found):
         (vector,) = vectors.values()
         sampling = Sampling(max_tokens, temperature, seed=seed, stop=backend.tokenizer.stop_strings)
         dose = {"layer": layer[0], "strength": strength, "unit": unit}
