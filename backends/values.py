@@ -1,0 +1,206 @@
+"""What goes into a backend and what comes out of it: plain values, checked elsewhere and executed elsewhere.
+
+The conventions they follow (layers, positions, windows, dtypes) are stated in ``backends.base``, which offers all of
+these names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.errors import UsageError
+
+Site = Literal["resid_post", "attn_out", "mlp_out"]
+Operation = Literal["add", "ablate", "replace"]
+Float32 = NDArray[np.float32]
+Message = dict[str, str]
+"""``{"role": "system" | "user" | "assistant", "content": ...}``"""
+
+SITES: tuple[Site, ...] = ("resid_post", "attn_out", "mlp_out")
+OPERATIONS: tuple[Operation, ...] = ("add", "ablate", "replace")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Injection:
+    """One intervention on the residual stream of one row."""
+
+    layer: int
+    """0-based block index."""
+    vector: Float32
+    """Shape (width,), float32, already scaled: ``add`` adds exactly this."""
+    start: int
+    """First absolute position touched."""
+    stop: int | None = None
+    """One past the last position touched; ``None`` goes on through every generated token."""
+    site: Site = "resid_post"
+    operation: Operation = "add"
+    """``add`` the vector; ``ablate`` projects its direction out (its length does not matter); ``replace`` puts it in
+    the activation's place (activation patching)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """Token ids, special tokens included, and what is injected while they are processed."""
+
+    tokens: tuple[int, ...]
+    injections: tuple[Injection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
+
+    max_tokens: int = 100
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    seed: int = 0
+    """Key of this row's own random numbers; see ``backends.sampling``."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the reply, beside the model's end tokens. The reply's text is cut before them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    prompt: Prompt
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one injection did, measured inside the forward pass."""
+
+    layer: int
+    site: Site
+    operation: Operation
+    positions: int
+    """How many positions were touched."""
+    first: int | None
+    """First position touched; ``None`` when none was."""
+    last: int | None
+    change: float
+    """Mean over touched positions of ||after - before||, in the stream's own units."""
+    relative_change: float
+    """Mean over touched positions of ||after - before|| / ||before||."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """A token as it is generated, for streaming displays."""
+
+    index: int
+    """Index of the request in the list that was passed."""
+    token: int
+    text: str
+    """What this token adds to the visible reply (empty inside an unfinished character)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    index: int
+    """Index of the request in the list that was passed."""
+    tokens: tuple[int, ...]
+    """Generated ids without the end token."""
+    text: str
+    finish: Literal["stop", "length"]
+    forwarded: int
+    """How many positions went through the model: prompt and every generated token that was fed back."""
+    proofs: tuple[Proof, ...] = ()
+    """One per injection of the prompt, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A dialogue as the model reads it."""
+
+    text: str
+    tokens: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+    """Per token, its ``[start, stop)`` in ``text``, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is loaded, recorded with every run."""
+
+    model: str
+    """What the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
+    revision: str
+    """Commit of a hub model, content hash of a local folder, version of the embedded one."""
+    backend: str
+    device: str
+    dtype: str
+    """``float32``, ``bfloat16`` or ``float16``: the dtype of the residual stream."""
+    quantization: str
+    """``none`` or e.g. ``4-bit (group 64)``."""
+    architecture: str
+    """``model_type`` of the configuration, e.g. ``qwen2``."""
+    layers: int
+    width: int
+    vocabulary: int
+    context: int
+    weight_bytes: int
+    chat_template: bool
+    """False for base models, which get a plain dialogue format."""
+    template_hash: str
+
+    def layer(self, where: int | float) -> int:
+        """Resolve an index, or a depth fraction in [0, 1) given as a float, to a block index.
+
+        Raises:
+            UsageError: outside the model.
+        """
+        if isinstance(where, float) and not where.is_integer():
+            if not 0.0 < where < 1.0:
+                raise UsageError(f"layer {where}: a depth fraction lies between 0 and 1, an index is a whole number")
+            return min(self.layers - 1, math.floor(where * self.layers + 0.5))
+        index = int(where)
+        if not 0 <= index < self.layers:
+            raise UsageError(f"layer {index} is out of range: {self.model} has layers 0 to {self.layers - 1}")
+        return index
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back, with the model's chat template."""
+
+    end_tokens: frozenset[int]
+    """Ids that end a reply."""
+    stop_strings: tuple[str, ...]
+    """Texts that end a reply of a model without a chat template, which would go on and play both sides."""
+
+    def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
+        """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
+
+        Special tokens the template writes are not added a second time.
+        """
+        ...
+
+    def encode(self, text: str) -> Rendered:
+        """Plain text, no template and no special tokens."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Visible text, special tokens left out."""
+        ...
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Each token as text, special ones included, for token strips."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Bytes on the device that holds the model."""
+
+    used: int
+    free: int
+    peak: int
+
+
+OnToken = Callable[[TokenEvent], None]
