@@ -63,7 +63,10 @@ def span(rendered: Rendered, text: str) -> tuple[int, int]:
     at = rendered.text.rfind(text)
     if at < 0 or not text:
         raise UsageError(f"{text[:40]!r} does not stand in the rendered prompt")
-    return token_at(rendered, at), token_at(rendered, at + len(text) - 1) + 1
+    end = at + len(text)
+    # The last character may be spread over several tokens, all of which have it as their place.
+    last = max(position for position, (start, _) in enumerate(rendered.offsets) if start < end)
+    return token_at(rendered, at), last + 1
 
 
 def token_at(rendered: Rendered, character: int) -> int:
