@@ -13,6 +13,10 @@ from mlxintro.study import Study
 STRENGTHS = (2.0, 4.0)
 """Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours its words."""
 
+FEW = 10
+"""Below as many graded replies on either side, the interval of a difference is too narrow to be believed: with 2 of 2
+against 0 of 2 it lies above 0, and Fisher's exact test gives p = 0.33."""
+
 
 def demo_study(backend: str, dtype: str | None) -> Study:
     """The blueprint's five concepts at two strengths, each beside its control.
@@ -60,6 +64,9 @@ def conclusion(summary: Summary) -> list[str]:
     overall, net = summary.overall, summary.overall.net
     if net.value is None:
         return ["Nothing can be concluded: no reply could be graded."]
+    injected, controls = overall.detection.trials, summary.false_alarms.trials
+    if min(injected, controls) < FEW:
+        return [f"Nothing can be concluded from {injected} graded replies with an injection and {controls} without."]
     said = []
     if net.low > 0:
         said.append("The model says that it notices something more often with an injection than without one.")
