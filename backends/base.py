@@ -26,6 +26,7 @@ import numpy as np
 
 from backends.checks import check_prompt, check_proofs, check_sampling
 from backends.errors import UsageError
+from backends.roofline import Roofline
 from backends.values import (
     OPERATIONS,
     SITES,
@@ -167,6 +168,14 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def memory(self) -> MemoryUse: ...
+
+    def roofline(self) -> Roofline | None:
+        """Measure what this machine can do at best with this model, in about a second.
+
+        ``None`` where there is nothing to measure (a simulated subject) or the weights a token meets cannot be counted
+        (mixtures of experts).
+        """
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:

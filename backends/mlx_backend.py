@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-from backends import engine, mlx_model
+from backends import engine, mlx_model, mlx_roofline
 from backends.base import (
     SITES,
     Backend,
@@ -35,6 +35,7 @@ from backends.mlx_batch import Batch, Chunk, MLXDecoder, Network
 from backends.mlx_numeric import log_softmax
 from backends.mlx_patch import Hook, find_blocks, patched
 from backends.models import ModelSource
+from backends.roofline import Roofline
 from backends.tokenizer import ChatTokenizer
 
 _LOGITS_AT_ONCE = 2**26
@@ -277,6 +278,11 @@ class MLXBackend(Backend):
         if self.info.device == "gpu" and limit is not None:
             available = min(available, max(0, int(limit) - used))
         return MemoryUse(used=used, free=available, peak=mx.get_peak_memory())
+
+    def roofline(self) -> Roofline | None:
+        network = self._network
+        with network.scope():
+            return mlx_roofline.measure(network, self.memory().free, mlx_model.DTYPES[self.info.dtype])
 
     def close(self) -> None:
         if self._open is None:

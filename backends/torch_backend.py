@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 
-from backends import engine
+from backends import engine, torch_roofline
 from backends.base import (
     SITES,
     Backend,
@@ -34,6 +34,7 @@ from backends.base import (
 )
 from backends.errors import ModelError, UsageError
 from backends.models import ModelSource
+from backends.roofline import Roofline
 from backends.tokenizer import ChatTokenizer
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
@@ -161,6 +162,9 @@ class TorchBackend(Backend):
         process = psutil.Process().memory_info()
         return MemoryUse(process.rss, psutil.virtual_memory().available, _peak(process.rss))
 
+    def roofline(self) -> Roofline | None:
+        return torch_roofline.measure(self.network, self.memory().free)
+
     def close(self) -> None:
         if self._network is None:
             return
@@ -218,30 +222,12 @@ class TorchBackend(Backend):
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         self._check_sites(_injected(prompts))
-        # The last token of a continuation is predicted and never read: options that differ there alone share a row.
-        readings: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
-        for prompt, sequences in enumerate(continuations):
-            for option, tokens in enumerate(sequences):
-                readings[prompt, tuple(tokens[:-1])].append(option)
-        for batch in _batched(list(readings.items()), self.batch_size):
-            read = [Prompt(prompts[index].tokens + head, prompts[index].injections) for (index, head), _ in batch]
-            stream = Stream(self.network, read, chunk=self.prefill_chunk)
-            found: dict[tuple[int, int], list[float]] = defaultdict(list)
-            for start, stop in stream.chunks():
-                hidden = stream.read(start, stop)
-                targets = []
-                for row, ((index, head), options) in enumerate(batch):
-                    origin = int(stream.pads[row]) + len(prompts[index].tokens) - 1
-                    for column in range(max(start, origin), min(stop, origin + len(head) + 1)):
-                        for option in options:
-                            token = continuations[index][option][column - origin]
-                            targets.append(_Target(row, column - start, token, (index, option)))
-                for part in _batched(targets, _LOGIT_ROWS):
-                    for target, value in zip(part, self._logprobs(hidden, part), strict=True):
-                        found[target.key].append(value)
-            for row, ((index, _), options) in enumerate(batch):
-                for option in options:
-                    yield index, option, np.array(found[index, option], np.float32), stream.proofs(row)
+
+        def start(some: Sequence[Prompt]) -> _Scorer:
+            return _Scorer(self.network, Stream(self.network, some, chunk=self.prefill_chunk, share=True).prefill())
+
+        asked = [index for index, options in enumerate(continuations) if options]
+        return scoring.run(prompts, continuations, start, batched(asked, self.batch_size), self.batch_size)
 
     def _check_sites(self, sites: Set[Site]) -> None:
         """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the stream.
@@ -264,30 +250,48 @@ class TorchBackend(Backend):
             )
         self._sites_checked = True
 
+
+class _Scorer:
+    """``scoring.Reader`` over a stream that has read its prompts."""
+
+    def __init__(self, network: Network, stream: Stream) -> None:
+        self._network = network
+        self._stream = stream
+
+    def first(self, wanted: Sequence[Wanted]) -> list[float]:
+        return _logprobs(self._stream.logits, [w.row for w in wanted], [w.token for w in wanted])
+
     @torch.inference_mode()
-    def _logprobs(self, hidden: torch.Tensor, targets: Sequence[_Target]) -> list[float]:
-        table = torch.tensor([(target.row, target.column, target.token) for target in targets])
-        rows, columns, tokens = table.T.to(hidden.device)
-        logprobs = torch.log_softmax(self.network.logits(hidden[rows, columns]), dim=-1)
-        values: list[float] = logprobs.gather(-1, tokens.to(logprobs.device)[:, None])[:, 0].tolist()
-        return values
+    def follow(
+        self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
+    ) -> tuple[list[float], list[tuple[Proof, ...]]]:
+        twin = self._stream.fork(rows)
+        hidden = twin.extend(tails)
+        values: list[float] = []
+        # Continuations that differ in their last token alone ask for several tokens of one place.
+        places = sorted({(w.row, w.column) for w in wanted})
+        of_place: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for at, w in enumerate(wanted):
+            of_place[w.row, w.column].append(at)
+        found = dict[int, float]()
+        for part in batched(places, _LOGIT_ROWS):
+            asked = [(slot, at) for slot, place in enumerate(part) for at in of_place[place]]
+            picked = hidden[[row for row, _ in part], [column for _, column in part]]
+            tokens = [wanted[at].token for _, at in asked]
+            values = _logprobs(self._network.logits(picked), [slot for slot, _ in asked], tokens)
+            found.update(zip((at for _, at in asked), values, strict=True))
+        return [found[at] for at in range(len(wanted))], [twin.proofs(row) for row in range(len(rows))]
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._stream.proofs(row)
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A token whose log-probability is read off the hidden state at (row, column) of a chunk."""
-
-    row: int
-    column: int
-    token: int
-    key: tuple[int, int]
-    """Prompt and continuation it belongs to."""
-
-
-def _batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
-    iterator = iter(items)
-    while part := tuple(islice(iterator, size)):
-        yield part
+@torch.inference_mode()
+def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Log-probabilities of tokens, from float32 logits (n, vocabulary)."""
+    index = torch.tensor([rows, tokens], device=logits.device)
+    values: list[float] = torch.log_softmax(logits, dim=-1)[index[0], index[1]].tolist()
+    return values
 
 
 def _injected(prompts: Iterable[Prompt]) -> set[Site]:
