@@ -7,17 +7,13 @@ inside a forward pass is ``torch_hooks``', and where things lie in a model is ``
 from __future__ import annotations
 
 import gc
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import psutil
 import torch
 
-from backends import engine, torch_roofline
+from backends import engine, scoring, torch_roofline
 from backends.base import (
     SITES,
     Backend,
@@ -35,6 +31,7 @@ from backends.base import (
 from backends.errors import ModelError, UsageError
 from backends.models import ModelSource
 from backends.roofline import Roofline
+from backends.scoring import Wanted, batched
 from backends.tokenizer import ChatTokenizer
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
@@ -44,8 +41,6 @@ _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
 _LOGIT_ROWS = 64
 """Positions unembedded at a time: a vocabulary is wide."""
-
-T = TypeVar("T")
 
 
 def load(
@@ -195,7 +190,7 @@ class TorchBackend(Backend):
         network = self.network
         per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
         rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
-        for batch in _batched(range(len(prompts)), rows):
+        for batch in batched(range(len(prompts)), rows):
             stream = Stream(network, [prompts[index] for index in batch], chunk=self.prefill_chunk)
             recorder = Recorder(network, places)
             found = [
@@ -268,19 +263,10 @@ class _Scorer:
         twin = self._stream.fork(rows)
         hidden = twin.extend(tails)
         values: list[float] = []
-        # Continuations that differ in their last token alone ask for several tokens of one place.
-        places = sorted({(w.row, w.column) for w in wanted})
-        of_place: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for at, w in enumerate(wanted):
-            of_place[w.row, w.column].append(at)
-        found = dict[int, float]()
-        for part in batched(places, _LOGIT_ROWS):
-            asked = [(slot, at) for slot, place in enumerate(part) for at in of_place[place]]
-            picked = hidden[[row for row, _ in part], [column for _, column in part]]
-            tokens = [wanted[at].token for _, at in asked]
-            values = _logprobs(self._network.logits(picked), [slot for slot, _ in asked], tokens)
-            found.update(zip((at for _, at in asked), values, strict=True))
-        return [found[at] for at in range(len(wanted))], [twin.proofs(row) for row in range(len(rows))]
+        for part in batched(wanted, _LOGIT_ROWS):
+            logits = self._network.logits(hidden[[w.row for w in part], [w.column for w in part]])
+            values += _logprobs(logits, range(len(part)), [w.token for w in part])
+        return values, [twin.proofs(row) for row in range(len(rows))]
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
         return self._stream.proofs(row)

@@ -8,6 +8,7 @@ that the caller passes along, never by counting calls.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -81,8 +82,14 @@ class Injector:
             if any(lane.meets(first, stop) for lane in members)
         }
 
+    def copy(self) -> Injector:
+        """One that counts on by itself from here, once rows were chosen with ``keep``."""
+        twin = copy.copy(self)
+        twin._lanes = {place: [copy.copy(lane) for lane in members] for place, members in self._lanes.items()}
+        return twin
+
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop the other rows."""
+        """Drop the other rows; one that is listed several times is multiplied."""
         self._table = None
         self._prompts = [self._prompts[row] for row in rows]
         for members in self._lanes.values():

@@ -6,6 +6,7 @@ positions whatever column they are in. A prefix that all rows share is processed
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,8 +81,13 @@ class Stream:
 
     @torch.inference_mode()
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
+        return choose(self.logits, samplings, draws)
+
+    @property
+    def logits(self) -> Tensor:
+        """Of the next token, float32 (rows, vocabulary)."""
         assert self._logits is not None, "prefill first"
-        return choose(self._logits, samplings, draws)
+        return self._logits
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
         return self._injector.proofs(row)
@@ -96,11 +102,32 @@ class Stream:
             layer.keep(rows, spare)
         self._injector.keep(rows)
 
+    def fork(self, rows: Sequence[int]) -> Stream:
+        """A stream of its own that goes on from these rows; one may be listed several times."""
+        twin = copy.copy(self)
+        twin._cache = Cache(layers=[copy.copy(layer) for layer in self._cache.layers])
+        twin._injector = self._injector.copy()
+        twin.keep(rows)
+        return twin
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Read further known tokens, equally many per row.
+
+        Returns:
+            (rows, tokens, width): hidden states after the final norm.
+        """
+        table = np.array(tokens, np.int64)
+        parts = []
+        for start in range(0, table.shape[1], self._chunk):
+            part = table[:, start : start + self._chunk]
+            parts.append(self._forward(part, self._lengths[:, None] + np.arange(part.shape[1]), {}))
+            self._lengths = self._lengths + part.shape[1]
+        return torch.cat(parts, dim=1)
+
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> None:
-        column = np.array(tokens)[:, None]
-        hidden = self._forward(column, self._lengths[:, None], {})
-        self._lengths = self._lengths + 1
+        hidden = self.extend([[token] for token in tokens])
         self._logits = self._network.logits(hidden[:, -1])
 
     def _forward(
