@@ -179,14 +179,16 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
 @click.argument("run")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def rm(context: click.Context, run: str, yes: bool) -> None:
+def rm(context: click.Context, run: str, yes: bool) -> int:
     """Delete a run with its trials, grades and labels."""
     with _store(context, write=True) as store:
         found = store.find_run(run)
-        if not yes:
-            click.confirm(f"delete {found.name} with {found.done} trials?", abort=True, err=True)
+        if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
+            chatter("nothing is deleted")
+            return 1
         store.delete_run(found.id)
     chatter(f"{found.name} is deleted")
+    return 0
 
 
 @runs.command()
