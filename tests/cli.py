@@ -1,0 +1,135 @@
+"""The command line, run as a user runs it: a process with a home of its own, or ``main`` called in this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from mlxintro.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "mlxintro"]
+RUN = ("run", "injected-thoughts", "--backend", "fake")
+SMALL = (*RUN, "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "3")
+"""Twelve injected trials and six controls."""
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Stdout as one JSON object per line; anything else on it is an error."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "MLXINTRO_HOME": str(home), "HF_HOME": str(home / "hub"), "OMP_NUM_THREADS": "1", **more}
+
+
+def mlxintro(home: Path, *arguments: str, stdin: str = "", stdout: int | IO[Any] | None = None, **more: str) -> Result:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(home, **more),
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "Exception ignored" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout or "", done.stderr)
+
+
+def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command and go on."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(home),
+        cwd=ROOT,
+    )
+
+
+def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What a run started with ``--json`` tells, as it tells it."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+
+
+def until(told: Iterator[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return next(event for event in told if event["event"] == kind)
+
+
+def ended(process: subprocess.Popen[str]) -> Result:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    assert "Exception ignored" not in err, err
+    return Result(process.returncode, out, err)
+
+
+def content(home: Path) -> tuple[list[str], list[str]]:
+    """Everything a home holds: the rows of its store, and the files beside it."""
+    rows: list[str] = []
+    path = home / "mlxintro.db"
+    if path.exists():
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            rows = list(db.iterdump())
+    files = sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+    return rows, [name for name in files if not name.startswith("mlxintro.db")]
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture(scope="module", name="filled")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one finished run, made once and only copied from."""
+    home = tmp_path_factory.mktemp("filled")
+    assert mlxintro(home, *SMALL, "--name", "first").code == 0
+    return home
+
+
+@pytest.fixture(name="home")
+def own_home(filled: Path, tmp_path: Path) -> Path:
+    """A home with one finished run, to do anything with."""
+    return Path(shutil.copytree(filled, tmp_path / "home"))
+
+
+@pytest.fixture(name="call")
+def call_main(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call ``main`` here, which is quicker than a process, with that home."""
+    monkeypatch.setenv("MLXINTRO_HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "hub"))
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["mlxintro", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ending.value.code, int)
+        return Result(ending.value.code, out, err)
+
+    return run
