@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-from backends import engine, mlx_model, mlx_roofline
+from backends import engine, mlx_model, mlx_roofline, scoring
 from backends.base import (
     SITES,
     Backend,
@@ -31,15 +31,12 @@ from backends.base import (
     Tokenizer,
 )
 from backends.errors import ModelError, UsageError
-from backends.mlx_batch import Batch, Chunk, MLXDecoder, Network
-from backends.mlx_numeric import log_softmax
+from backends.mlx_batch import Batch, Chunk, MLXDecoder, MLXScorer, Network
+from backends.mlx_numeric import LOGITS_AT_ONCE, log_softmax
 from backends.mlx_patch import Hook, find_blocks, patched
 from backends.models import ModelSource
 from backends.roofline import Roofline
 from backends.tokenizer import ChatTokenizer
-
-_LOGITS_AT_ONCE = 2**26
-"""Most logits held at a time while scoring or looking through the lens: 256 MiB in float32."""
 
 
 def load(
@@ -199,51 +196,11 @@ class MLXBackend(Backend):
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         self._check_sites(injection.site for prompt in prompts for injection in prompt.injections)
         network = self._network
-        # Continuations that differ in their last token only are read once: it is predicted, never read.
-        rows: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        for index, options in enumerate(continuations):
-            for option, continuation in enumerate(options):
-                rows.setdefault((index, tuple(continuation[:-1])), []).append(option)
-        keys = list(rows)
-        texts = [(*prompts[index].tokens, *middle) for index, middle in keys]
+        asked = [index for index, options in enumerate(continuations) if options]
         with network.scope():
-            plan = network.plan([len(text) for text in texts], self.batch_size)
-        for members in plan:
-            with network.scope():
-                scored, proven = self._score_batch(
-                    [prompts[keys[row][0]] for row in members],
-                    [texts[row] for row in members],
-                    [[continuations[keys[row][0]][option] for option in rows[keys[row]]] for row in members],
-                )
-            for row, values, proof in zip(members, scored, proven, strict=True):
-                for option, logprobs in zip(rows[keys[row]], values, strict=True):
-                    yield keys[row][0], option, logprobs, proof
-
-    def _score_batch(
-        self, prompts: list[Prompt], texts: list[tuple[int, ...]], options: list[list[Sequence[int]]]
-    ) -> tuple[list[list[Float32]], list[tuple[Proof, ...]]]:
-        """Score, per row, continuations that share all tokens but the last."""
-        batch = Batch(self._network, prompts, [len(text) for text in texts])
-        unread = min(len(prompt.tokens) for prompt in prompts) - 1
-        found = [[np.empty(len(option), np.float32) for option in row] for row in options]
-
-        predicting = [range(len(p.tokens) - 1, len(text)) for p, text in zip(prompts, texts, strict=True)]
-
-        def observe(chunk: Chunk) -> None:
-            spots = [(spot, n) for spot in chunk.find(predicting) for n in range(len(options[spot.row]))]
-            if not spots:
-                return
-            rows, columns = mx.array([spot.row for spot, _ in spots]), mx.array([spot.column for spot, _ in spots])
-            ids = mx.array([int(options[spot.row][n][spot.slot]) for spot, n in spots])
-            values = np.array(log_softmax(chunk.logits)[rows, columns, ids])
-            for (spot, n), value in zip(spots, values, strict=True):
-                found[spot.row][n][spot.slot] = value
-
-        batch.read([text[:unread] for text in texts])
-        chunk = max(1, _LOGITS_AT_ONCE // (self.info.vocabulary * len(texts)))
-        chunk = min(chunk, self._network.prefill_chunk)
-        batch.read([text[unread:] for text in texts], observe=observe, chunk=chunk, final=True)
-        return list(found), [batch.proofs(row) for row in range(len(texts))]
+            plan = network.plan([len(prompts[index].tokens) for index in asked], self.batch_size)
+        batches = [[asked[at] for at in members] for members in plan]
+        return scoring.run(prompts, continuations, lambda some: MLXScorer(network, some), batches, self.batch_size)
 
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
         """See ``Backend.lens``.
@@ -258,7 +215,7 @@ class MLXBackend(Backend):
         if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
             raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
         kept = None if tokens is None else mx.array(list(tokens), mx.int32)
-        most = min(network.prefill_chunk, max(1, _LOGITS_AT_ONCE // self.info.vocabulary))
+        most = min(network.prefill_chunk, max(1, LOGITS_AT_ONCE // self.info.vocabulary))
         parts = []
         with network.scope():
             for start in range(0, len(flat), most):

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from backends.base import Prompt, Proof, Sampling
 from backends.lanes import Place, proofs
-from backends.mlx_numeric import choose
+from backends.mlx_numeric import LOGITS_AT_ONCE, choose, log_softmax
 from backends.mlx_patch import Interventions, Positions
+from backends.scoring import Wanted
 
 Observe = Callable[["Chunk"], None]
 
@@ -83,9 +84,15 @@ class Network:
 
 
 def _last_logits(network: Network, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    _, logits = prefilled(network, prompts)
+    return np.array(logits.astype(mx.float32))
+
+
+def prefilled(network: Network, prompts: Sequence[Prompt]) -> tuple[Batch, mx.array]:
+    """Prompts read to the end, and the next token's logits (rows, vocabulary), not yet evaluated."""
     batch = Batch(network, prompts)
     batch.read([prompt.tokens[:-1] for prompt in prompts])
-    return np.array(batch.step([prompt.tokens[-1] for prompt in prompts]).astype(mx.float32))
+    return batch, batch.step([prompt.tokens[-1] for prompt in prompts])
 
 
 class Spot(NamedTuple):
@@ -119,16 +126,11 @@ class Chunk:
 class Batch:
     """Rows in lock-step: their caches, their positions and their injections."""
 
-    def __init__(self, network: Network, prompts: Sequence[Prompt], lengths: Sequence[int] | None = None) -> None:
-        """Nothing is computed yet.
-
-        Args:
-            prompts: tokens and injections of each row.
-            lengths: how many tokens each row will read before decoding, where that is not its prompt's length.
-        """
+    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
+        """Nothing is computed yet."""
         self._network = network
         self._prompts = list(prompts)
-        self._even = len(set(lengths or [len(prompt.tokens) for prompt in prompts])) == 1
+        self._even = len({len(prompt.tokens) for prompt in prompts}) == 1
         self._done = np.zeros(len(prompts), np.int32)
         """(rows,): positions that are in the cache."""
         self._caches: list[Any] = []
@@ -201,6 +203,14 @@ class Batch:
         self._done += 1
         return logits[:, -1]
 
+    def fork(self, rows: Sequence[int]) -> Batch:
+        """A batch of its own that goes on from these rows; one may be listed several times."""
+        twin = copy.copy(self)
+        twin._caches = [copy.copy(cache) for cache in self._caches]
+        twin.interventions = self.interventions.copy()
+        twin.keep(rows)
+        return twin
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed; the listed ones are renumbered in this order."""
         index = mx.array(list(rows))
@@ -272,9 +282,7 @@ class MLXDecoder:
         self._groups: list[_Group] = []
         with network.scope():
             for members in network.plan([len(prompt.tokens) for prompt in prompts], len(prompts)):
-                batch = Batch(network, [prompts[at] for at in members])
-                batch.read([prompts[at].tokens[:-1] for at in members])
-                logits = batch.step([prompts[at].tokens[-1] for at in members])
+                batch, logits = prefilled(network, [prompts[at] for at in members])
                 self._groups.append(_Group(batch, logits, members))
 
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
@@ -308,3 +316,50 @@ class MLXDecoder:
         with self._network.scope():
             for group in self._groups:
                 group.logits = group.batch.step([tokens[at] for at in group.members])
+
+
+class MLXScorer:
+    """``scoring.Reader`` over a batch that has read its prompts."""
+
+    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
+        """Reads all prompts."""
+        self._network = network
+        with network.scope():
+            self._batch, self._logits = prefilled(network, prompts)
+            mx.eval(self._logits, self._batch.interventions.pending())
+
+    def first(self, wanted: Sequence[Wanted]) -> list[float]:
+        with self._network.scope():
+            return _logprobs(self._logits[:, None], wanted)
+
+    def follow(
+        self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
+    ) -> tuple[list[float], list[tuple[Proof, ...]]]:
+        values: list[float] = [0.0] * len(wanted)
+        done = 0
+
+        def observe(chunk: Chunk) -> None:
+            nonlocal done
+            width = chunk.positions.shape[1]
+            here = [at for at, w in enumerate(wanted) if done <= w.column < done + width]
+            asked = [Wanted(wanted[at].row, wanted[at].column - done, wanted[at].token) for at in here]
+            for at, value in zip(here, _logprobs(chunk.logits, asked), strict=True):
+                values[at] = value
+            done += width
+
+        with self._network.scope():
+            twin = self._batch.fork(rows)
+            most = LOGITS_AT_ONCE // (self._logits.shape[-1] * len(rows))
+            twin.read(tails, observe=observe, chunk=max(1, min(most, self._network.prefill_chunk)), final=True)
+            return values, [twin.proofs(row) for row in range(len(rows))]
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._batch.proofs(row)
+
+
+def _logprobs(logits: mx.array, wanted: Sequence[Wanted]) -> list[float]:
+    """Log-probabilities of tokens, from logits (rows, columns, vocabulary)."""
+    if not wanted:
+        return []
+    rows, columns, tokens = (mx.array(part) for part in zip(*((w.row, w.column, w.token) for w in wanted), strict=True))
+    return [float(value) for value in np.array(log_softmax(logits)[rows, columns, tokens])]

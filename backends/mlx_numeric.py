@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from backends.base import Sampling
 
+LOGITS_AT_ONCE = 2**26
+"""Most logits held at a time while scoring or looking through the lens: 256 MiB in float32."""
+
 _BLOCK = 256
 
 

@@ -8,6 +8,7 @@ tokens or sampling; positions come from the caller and are never inferred from c
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -224,7 +225,14 @@ class Interventions:
         lanes = (lane for lanes in self._lanes.values() for lane in lanes)
         return {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
 
+    def copy(self) -> Interventions:
+        """One that counts on by itself from here, once rows were chosen with ``keep``."""
+        twin = copy.copy(self)
+        twin._lanes = {place: [copy.copy(lane) for lane in lanes] for place, lanes in self._lanes.items()}
+        return twin
+
     def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row not listed; one that is listed several times is multiplied."""
         for lanes in self._lanes.values():
             for lane in lanes:
                 lane.keep(rows)
