@@ -80,6 +80,8 @@ class Backend(abc.ABC):
 
     info: ModelInfo
     tokenizer: Tokenizer
+    batch_size: int
+    """Most rows that run together; longer lists of requests are worked off in batches of this size."""
 
     def generate(self, requests: Sequence[Request], on_token: OnToken | None = None) -> Iterator[Completion]:
         """Continue every prompt; yields completions as rows finish, in any order.

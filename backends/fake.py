@@ -89,7 +89,7 @@ class FakeBackend(Backend):
             chat_template=True,
             template_hash=f"{mix(hash_text(TEMPLATE)):016x}",
         )
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._read: OrderedDict[tuple[int, ...], Float32] = OrderedDict()
         self._unembedding: Float32 | None = None
         self._peak = 0
@@ -118,7 +118,7 @@ class FakeBackend(Backend):
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         return engine.run(
-            requests, lambda prompts: FakeDecoder(self, prompts), self.tokenizer, self._batch_size, on_token
+            requests, lambda prompts: FakeDecoder(self, prompts), self.tokenizer, self.batch_size, on_token
         )
 
     def _capture(

@@ -85,7 +85,7 @@ def open_backend(
         device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
         quantize: e.g. ``4bit``, while loading.
-        batch_size: most rows decoded together; the backend's choice when ``None``.
+        batch_size: most rows decoded together; what memory allows when ``None``, see ``memory.batch_rows``.
         progress: hears of a download.
 
     Raises:
@@ -95,11 +95,10 @@ def open_backend(
         BusyError: another process has a large model in memory.
     """
     name = choose(backend, device)
-    options: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     if name == "fake":
         from backends import fake
 
-        return fake.load(model, device=device, dtype=dtype, quantize=quantize, **options)
+        return fake.load(model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size)
     models.locate(model, name)
     require(name)
     place = _place(name, device)
@@ -115,9 +114,13 @@ def open_backend(
     )
     held = lock.hold(model, source.weight_bytes, scope=_scope(place))
     try:
-        judge(source.weight_bytes, source.config, memory.room(place).free)
+        free = memory.room(place).free
+        judge(source.weight_bytes, source.config, free)
+        rows = batch_size or memory.batch_rows(
+            source.weight_bytes, source.config, free=free, dtype=run_dtype, quantize=quantize
+        )
         module = _library(f"backends.{name}_backend", name)
-        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, **options)
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows)
     except BaseException:
         if held is not None:
             held.release()

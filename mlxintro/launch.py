@@ -28,7 +28,6 @@ from mlxintro.study import Study, make_study
 from mlxintro.vector_cache import VectorCache
 from mlxintro.vectors import Progress, extract
 
-BATCH_SIZE = 16
 _LONGEST_NAME = 80
 
 
@@ -171,4 +170,4 @@ def execute(
         tokens: called with every generated token, for streaming displays.
     """
     measure = partial(checked.experiment.measure, session)
-    yield from run_trials(store, run.id, planned, measure, batch_size=BATCH_SIZE, tokens=tokens)
+    yield from run_trials(store, run.id, planned, measure, batch_size=session.backend.batch_size, tokens=tokens)

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from backends import aliases, lock, registry
+from backends import aliases, lock, memory, registry
 from backends.errors import KnownError, UsageError
 from tests.hub_server import COMMIT, Repository, serve
 
@@ -278,3 +278,14 @@ except PrerequisiteError as error:
     done = python(code, PYTHONPATH=str(tmp_path))
     assert "libcudart.so.99: cannot open shared object" in done.stdout, done.stderr
     assert "reinstall" in done.stdout
+
+
+def test_rows_of_a_batch_follow_from_free_memory() -> None:
+    # Qwen2.5-7B: 28 layers, 4 KV heads of 128, 16 bits: 57,344 bytes a token, 29.4 MB a row of 512 tokens.
+    config = {"num_hidden_layers": 28, "num_key_value_heads": 4, "num_attention_heads": 28, "hidden_size": 3584}
+    weights = 15_200_000_000
+    base = memory.needed(weights, config)
+    row = 512 * 2 * 28 * 4 * 128 * 2
+    assert memory.batch_rows(weights, config, free=base + 2 * 10 * row) == 8
+    assert memory.batch_rows(weights, config, free=base + 2 * 1000 * row) == memory.MOST_ROWS
+    assert memory.batch_rows(weights, config, free=base) == 1

@@ -80,7 +80,15 @@ LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:
 STRENGTHS = Listing(lambda text: [float(text)], "a number")
 
 
-def load_backend(model: str | None, backend: str, device: str | None, dtype: str | None, quantize: str | None) -> Any:
+def load_backend(
+    model: str | None,
+    backend: str,
+    device: str | None,
+    dtype: str | None,
+    quantize: str | None,
+    *,
+    batch_size: int | None = None,
+) -> Any:
     """Load a model, telling the user on stderr what takes the time."""
     from backends.registry import default_model, open_backend
     from mlxintro.cli.progress import download_progress
@@ -88,4 +96,6 @@ def load_backend(model: str | None, backend: str, device: str | None, dtype: str
     name = model or default_model(backend)
     chatter(f"loading {name} ...")
     with download_progress() as progress:
-        return open_backend(name, backend, device=device, dtype=dtype, quantize=quantize, progress=progress)
+        return open_backend(
+            name, backend, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size, progress=progress
+        )

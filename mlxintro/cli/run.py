@@ -73,7 +73,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
-            with _backend_of(stored.study) as backend:
+            with _backend_of(stored.study, stored.batch_size) as backend:
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
                 return _execute(store, stored, checked, backend, planned, flags)
@@ -117,8 +117,9 @@ def _model_name(settings: dict[str, Any]) -> str:
     return where if kind == "folder" else name
 
 
-def _backend_of(settings: Any) -> Any:
-    return load_backend(*(settings.get(name) for name in ("model", "backend", "device", "dtype", "quantize")))
+def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
+    names = ("model", "backend", "device", "dtype", "quantize")
+    return load_backend(*(settings.get(name) for name in names), batch_size=batch_size)
 
 
 def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
