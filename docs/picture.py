@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,10 @@ WIDTH = 132
 def main() -> None:
     console = Console(record=True, width=WIDTH, file=StringIO())
     console.print(sys.stdin.read().strip("\n"), markup=False, highlight=False)
-    Path(sys.argv[1]).write_text(console.export_svg(title="mlxintro demo"), encoding="utf-8")
+    svg = console.export_svg(title="mlxintro demo")
+    # A picture must not fetch fonts from elsewhere: the reader's own fixed-width font will do.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
+    Path(sys.argv[1]).write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":
