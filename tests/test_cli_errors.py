@@ -138,6 +138,7 @@ def test_wrong_settings_of_a_run(call: Call, home: Path, flags: tuple[str, ...],
         (("extract", "", *FAKE, "--any-word"), "is no concept"),
         (("steer", "ocean", *FAKE, "--strength", "nan"), "finite"),
         (("steer", "ocean", *FAKE, "--strength", "0"), "changes nothing that could be tested"),
+        (("steer", "ocean", *FAKE, "--prompt", "\udcff"), "--prompt is not UTF-8"),
         (("steer", "ocean", *FAKE, "--layer", "1,2"), "--layer takes one layer"),
         (("steer", "set:blueprint", *FAKE), "steer takes one concept, and set:blueprint is 5"),
         (("steer", "ocean", *FAKE, "--max-tokens", "9000"), "exceed detector's context"),
@@ -147,7 +148,7 @@ def test_wrong_settings_of_a_run(call: Call, home: Path, flags: tuple[str, ...],
         (("--db", "/", "runs", "list"), "--db takes the path of a file"),
         (("--db", "nowhere.db", "runs", "list"), "there is no store at"),
     ],
-    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+    ids=lambda value: " ".join(value)[:40].encode("ascii", "replace").decode() if isinstance(value, tuple) else "",
 )
 def test_wrong_commands(call: Call, home: Path, arguments: tuple[str, ...], says: str) -> None:
     before = content(home)

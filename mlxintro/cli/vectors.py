@@ -115,6 +115,8 @@ def steer(
 
     if len(layer) != 1:
         raise click.UsageError("--layer takes one layer")
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise click.UsageError("--prompt is not UTF-8: no tokenizer reads it")
     if validate and strength == 0:
         raise click.UsageError("--strength 0 changes nothing that could be tested: give another, or --no-validate")
     extracted = _extracted(context, (concept,), preset, any_word, settings, None)
