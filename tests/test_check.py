@@ -98,7 +98,21 @@ class Weak(FakeBackend):
         return super()._capture(halved, *rest)
 
 
-@pytest.mark.parametrize("broken", [Silent, Lying, Late, Weak])
+class Spilling(FakeBackend):
+    """Injects before the window, too, and says it did not."""
+
+    def _capture(self, prompts: Sequence[Prompt], *rest: Any) -> Captured:
+        wide = [
+            replace(p, injections=tuple(replace(i, start=i.start - 1) for i in p.injections if i.start))
+            for p in prompts
+        ]
+        for (index, spilled, _), (_, _, proofs) in zip(
+            super()._capture(wide, *rest), super()._capture(prompts, *rest), strict=True
+        ):
+            yield index, spilled, proofs
+
+
+@pytest.mark.parametrize("broken", [Silent, Lying, Late, Weak, Spilling])
 def test_an_injection_that_does_not_arrive_as_planned_fails_the_proof(broken: type[FakeBackend]) -> None:
     failed = failures(broken("detector"))
     assert "injection proof" in failed
