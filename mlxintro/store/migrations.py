@@ -155,10 +155,11 @@ def applied(db: sqlite3.Connection) -> list[str]:
     Raises:
         KnownError: the file belongs to another program.
     """
-    (application,) = db.execute("PRAGMA application_id").fetchone()
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return []
+    # Read after the tables: a process that migrates at this moment writes both at once.
+    (application,) = db.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID or "migrations" not in tables:
         raise KnownError("this SQLite file belongs to another program: name an mlxintro store with --db")
     return [name for (name,) in db.execute("SELECT name FROM migrations ORDER BY number")]
