@@ -78,6 +78,7 @@ def _layers(text: str) -> list[int | float]:
 WORDS = Listing(lambda text: [text], "a word")
 LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:2) or a depth fraction (0.66)")
 STRENGTHS = Listing(lambda text: [float(text)], "a number")
+COUNTS = Listing(lambda text: [int(text)], "a whole number")
 
 
 def load_backend(
