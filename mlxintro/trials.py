@@ -7,7 +7,8 @@ changed setting is a different trial and resuming is planned keys minus finished
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
@@ -17,10 +18,15 @@ Unit = Literal["raw", "norm", "resid"]
 """Of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual norm at
 that layer (mean norm over the baseline words at the vector's read token)."""
 
-Transform = Literal["none", "negate", "random"]
-"""What is done to a concept vector before it is scaled; ``random`` draws a direction of the same norm."""
+Transform = Literal["none", "negate", "random", "shuffle"]
+"""What is done to a concept vector before it is scaled: turned around; a random direction of the same norm in its place;
+its own components in random order."""
 
 Condition = Literal["injected", "control"]
+"""Whether anything is injected."""
+
+Readout = Literal["text", "score", "capture"]
+"""How a trial is measured: the subject's sampled reply; log-probabilities of given continuations; activations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ class TrialSpec:
     """Key of a ``PromptRecord``."""
     condition: Condition
     concept: str | None
-    """The concept this trial is about; ``None`` for a control, which belongs to no concept."""
+    """The concept this trial is about, i.e. what would be right to name; ``None`` where there is none. It is not always
+    the concept that is injected."""
     trial: int
     """Number within its cell. Equal numbers share a seed across cells and with the control, so rows are paired."""
     seed: int
@@ -77,18 +84,35 @@ class TrialSpec:
     max_tokens: int
     stop: tuple[str, ...] = ()
     injections: tuple[PlannedInjection, ...] = ()
+    arm: str = ""
+    """Which comparison of the experiment this trial belongs to, e.g. ``random`` or ``clear-no``; empty for the trials the
+    experiment is about, and for its pool of uninjected controls."""
+    readout: Readout = "text"
+    options: tuple[str, ...] = ()
+    """Continuations whose log-probabilities are read, for the readout ``score``."""
+    detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
 
     @property
     def key(self) -> str:
-        return tagged_hash(self)
+        return tagged_hash(self._plain())
 
     def to_json(self) -> str:
-        return canonical_json(self)
+        return canonical_json(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        """Fields that came later are left out at their defaults, so that trials stored before keep their keys."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in plain.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrialSpec:
         injections = tuple(PlannedInjection(**injection) for injection in data["injections"])
-        return cls(**{**data, "stop": tuple(data["stop"]), "injections": injections})
+        lists = {name: tuple(data.get(name, ())) for name in ("stop", "options")}
+        return cls(**{**data, **lists, "injections": injections})
+
+
+_LATER: dict[str, Any] = {"arm": "", "readout": "text", "options": (), "detail": {}}
 
 
 @dataclass(frozen=True, slots=True)

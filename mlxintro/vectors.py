@@ -157,8 +157,9 @@ class ConceptVector:
             layer: block index.
             strength: in ``unit``; a negative one points the other way, 0 adds exactly nothing.
             transform: ``negate`` turns the vector around; ``random`` puts an isotropic random direction of the same
-                norm in its place, fixed by recipe, layer and seed and so the same at every strength.
-            seed: of the random direction.
+                norm in its place, ``shuffle`` the vector's own components in random order, both fixed by recipe, layer
+                and seed and so the same at every strength.
+            seed: of what is random.
 
         Returns:
             float32 (width,), and the strength in every unit. ``Dose.raw`` carries the sign, of ``negate`` as well.
@@ -181,7 +182,10 @@ class ConceptVector:
             )
         multiple = {"raw": strength, "norm": strength / norm, "resid": strength * resid / norm}[unit]
         if transform == "random":
-            raw = self._random_direction(layer, seed) * norm
+            drawn = self._generator(layer, seed).standard_normal(raw.shape)
+            raw = drawn / np.linalg.norm(drawn) * norm
+        elif transform == "shuffle":
+            raw = self._generator(layer, seed).permutation(raw)
         elif transform == "negate":
             multiple = -multiple
         size = abs(multiple) * norm
@@ -189,11 +193,9 @@ class ConceptVector:
             raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
         return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
-    def _random_direction(self, layer: int, seed: int) -> NDArray[np.float64]:
+    def _generator(self, layer: int, seed: int) -> np.random.Generator:
         digest = hashlib.blake2b(f"{self.recipe.key}:{layer}:{seed}".encode(), digest_size=16).digest()
-        noise = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
-        drawn = noise.standard_normal(self.direction.shape[1])
-        return np.asarray(drawn / np.linalg.norm(drawn))
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
 
 
 def recipe_for(extraction: Extraction, word: str, info: ModelInfo) -> ExtractionRecipe:

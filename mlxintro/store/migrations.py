@@ -146,7 +146,9 @@ _INITIAL = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("m001_initial", _INITIAL),)
+_ARMS = ("ALTER TABLE trials ADD COLUMN arm TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS: tuple[Migration, ...] = (Migration("m001_initial", _INITIAL), Migration("m002_arms", _ARMS))
 
 
 def applied(db: sqlite3.Connection) -> list[str]:

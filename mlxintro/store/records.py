@@ -71,6 +71,8 @@ class TrialFilter:
     """Which trials of a run; ``None`` means any."""
 
     condition: str | None = None
+    arm: str | None = None
+    """``""`` for the trials the experiment is about and its uninjected controls."""
     concept: str | None = None
     layer: int | None = None
     strength: float | None = None
@@ -96,6 +98,7 @@ class Trial:
     ordinal: int
     status: Status
     condition: str
+    arm: str
     concept: str | None
     layer: int | None
     """Of the first injection, like strength and unit."""

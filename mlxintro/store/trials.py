@@ -16,13 +16,13 @@ PAGE = 500
 fail as soon as another process has written."""
 
 _COLUMNS = (
-    "run, key, ordinal, status, condition, concept, layer, strength, unit, response, finish, tokens, error, created, "
+    "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens, error, created, "
     "spec AS spec_json, proofs AS proofs_json, doses AS doses_json, measurements AS measurements_json"
 )
 _INSERT = """
-    INSERT INTO trials (run, key, ordinal, status, condition, concept, layer, strength, unit, response, finish, tokens,
+    INSERT INTO trials (run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens,
                         error, created, spec, proofs, doses, measurements)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (run, key) DO UPDATE SET
         ordinal = excluded.ordinal, status = excluded.status, response = excluded.response, finish = excluded.finish,
         tokens = excluded.tokens, error = excluded.error, created = excluded.created, proofs = excluded.proofs,
@@ -111,6 +111,7 @@ def _values(run: str, item: Finished, moment: str) -> tuple[object, ...]:
         ordinal,
         "done" if outcome.error is None else "error",
         spec.condition,
+        spec.arm,
         spec.concept,
         first.layer if first else None,
         first.strength if first else None,
@@ -135,7 +136,7 @@ def _storable(text: str) -> str:
 def _condition(where: TrialFilter) -> tuple[str, list[object]]:
     parts: list[str] = []
     values: list[object] = []
-    for name in ("condition", "concept", "layer", "strength", "status"):
+    for name in ("condition", "arm", "concept", "layer", "strength", "status"):
         value = getattr(where, name)
         if value is not None:
             parts.append(f"{name} = ?")
