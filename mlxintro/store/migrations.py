@@ -148,7 +148,56 @@ _INITIAL = (
 
 _ARMS = ("ALTER TABLE trials ADD COLUMN arm TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("m001_initial", _INITIAL), Migration("m002_arms", _ARMS))
+# One live asking per question at most: the index, not the program, sees to it that nothing is paid for twice.
+_GRADING_CALLS = (
+    """
+    CREATE TABLE grading_batches (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        grader TEXT NOT NULL,
+        version TEXT NOT NULL,
+        token TEXT NOT NULL UNIQUE,
+        remote TEXT,
+        state TEXT NOT NULL CHECK (state IN ('intent', 'open', 'done', 'lost')),
+        size INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        finished TEXT
+    )
+    """,
+    """
+    CREATE TABLE grading_calls (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL,
+        key TEXT NOT NULL,
+        grader TEXT NOT NULL,
+        version TEXT NOT NULL,
+        question TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('sent', 'answered', 'failed', 'void')),
+        batch INTEGER REFERENCES grading_batches (id) ON DELETE CASCADE,
+        reserved REAL NOT NULL,
+        cost REAL,
+        input_tokens INTEGER,
+        output_tokens INTEGER,
+        answer TEXT,
+        reason TEXT NOT NULL DEFAULT '',
+        created TEXT NOT NULL,
+        finished TEXT,
+        FOREIGN KEY (run, key) REFERENCES trials (run, key) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX grading_calls_by_trial ON grading_calls (run, grader, version, key, question)",
+    "CREATE INDEX grading_calls_by_batch ON grading_calls (batch, state)",
+    """
+    CREATE UNIQUE INDEX grading_calls_once ON grading_calls (run, key, grader, version, question)
+    WHERE state IN ('sent', 'answered')
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("m001_initial", _INITIAL),
+    Migration("m002_arms", _ARMS),
+    Migration("m003_grading_calls", _GRADING_CALLS),
+)
 
 
 def applied(db: sqlite3.Connection) -> list[str]:

@@ -1,7 +1,7 @@
 """The store: runs, trials, grades, labels and vectors in one SQLite file.
 
 It knows nothing of models, experiments or graders beyond the shape of a trial, and never loads a numerical library to
-list what it holds. The parts are ``Runs``, ``Trials`` and ``Verdicts``; the schema is in ``migrations``.
+list what it holds. The parts are ``Runs``, ``Trials``, ``Verdicts`` and ``Calls``; the schema is in ``migrations``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from backends.errors import KnownError, UsageError
 from mlxintro.store import merge
+from mlxintro.store.calls import Calls
 from mlxintro.store.database import OlderFormat, translated
 from mlxintro.store.export import export_rows
 from mlxintro.store.records import Imported
-from mlxintro.store.verdicts import Verdicts
 
 
-class Store(Verdicts):
+class Store(Calls):
     """A store's file, opened. Use as a context manager; one instance per thread and per process."""
 
     def export_rows(self, run: str) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from backends.errors import UsageError
@@ -31,18 +32,8 @@ class Verdicts(Trials):
             UsageError: a trial that is not in this run.
         """
         moment = now()
-        rows = [
-            (
-                *(run, grade.key, grade.grader, grade.version),
-                *(_bit(getattr(grade, name)) for name in GRADE_FIELDS),
-                *(int(grade.abstained), grade.reason),
-                None if grade.evidence is None else plain_json(grade.evidence),
-                grade.raw,
-                moment,
-            )
-            for grade in grades
-        ]
-        self._append(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
+        with _known_trials(), self._write() as db:
+            insert_grades(db, run, grades, moment)
 
     def latest_grades(
         self, run: str, *, grader: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
@@ -109,13 +100,34 @@ class Verdicts(Trials):
         return [_vector(row) for row in rows]
 
     def _append(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
-        try:
-            with self._write() as db:
-                db.executemany(sql, rows)
-        except sqlite3.IntegrityError as error:
-            if getattr(error, "sqlite_errorname", "") != "SQLITE_CONSTRAINT_FOREIGNKEY":
-                raise
-            raise UsageError("a verdict names a trial that is not in this run: nothing was stored") from error
+        with _known_trials(), self._write() as db:
+            db.executemany(sql, rows)
+
+
+def insert_grades(db: sqlite3.Connection, run: str, grades: Iterable[Grade], moment: str) -> None:
+    """Add verdicts inside the caller's transaction."""
+    rows = [
+        (
+            *(run, grade.key, grade.grader, grade.version),
+            *(_bit(getattr(grade, name)) for name in GRADE_FIELDS),
+            *(int(grade.abstained), grade.reason),
+            None if grade.evidence is None else plain_json(grade.evidence),
+            grade.raw,
+            moment,
+        )
+        for grade in grades
+    ]
+    db.executemany(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
+
+
+@contextmanager
+def _known_trials() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_CONSTRAINT_FOREIGNKEY":
+            raise
+        raise UsageError("a verdict names a trial that is not in this run: nothing was stored") from error
 
 
 def _restrict(**wanted: str | None) -> tuple[str, list[str]]:
