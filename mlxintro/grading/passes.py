@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from backends.errors import UsageError
 from mlxintro import concepts
@@ -19,6 +20,15 @@ from mlxintro.store.store import Store
 
 GRADERS = {"rules": RulesGrader}
 _CHUNK = 500
+
+
+class Named(Protocol):
+    """What a stored grade keeps of its grader."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     have = {g.key for g in store.latest_grades(run.id, grader=grader.name) if g.version == grader.version}
     graded = abstained = skipped = 0
     waiting: list[records.Grade] = []
-    for trial in store.trials(run.id, TrialFilter(status="done")):
+    for trial in gradable(store, run):
         if trial.key in have and not again:
             skipped += 1
             continue
@@ -78,6 +88,13 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     return Pass(graded, abstained, skipped)
 
 
+def gradable(store: Store, run: Run) -> Iterator[Trial]:
+    """Finished trials that have a reply; those that are read out otherwise have none."""
+    for trial in store.trials(run.id, TrialFilter(status="done")):
+        if trial.response or trial.spec.readout == "text":
+            yield trial
+
+
 def grade_trial(grader: Grader, trial: Trial) -> Grade:
     """Grade one reply. The grader learns the concept, which a control has none of, and nothing else of the trial."""
     return grader.grade(trial.response, trial.concept, related_words(trial.concept))
@@ -89,7 +106,7 @@ def related_words(concept: str | None) -> tuple[str, ...]:
     return known.related if known else ()
 
 
-def to_record(key: str, grader: Grader, grade: Grade) -> records.Grade:
+def to_record(key: str, grader: Named, grade: Grade) -> records.Grade:
     return records.Grade(
         key=key,
         grader=grader.name,

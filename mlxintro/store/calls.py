@@ -51,6 +51,8 @@ class Call:
     question: str
     state: CallState
     batch: int | None
+    reserved: float
+    """US dollars at worst."""
     answer: str | None
     """The grader's reply as it came."""
     reason: str
@@ -134,7 +136,7 @@ class Calls(Verdicts):
     def calls(self, where: Pass) -> list[Call]:
         """Every question that still counts, oldest first."""
         rows = self._rows(
-            "SELECT id, key, question, state, batch, answer, reason FROM grading_calls "
+            f"SELECT {_CALL} FROM grading_calls "
             "WHERE run = ? AND grader = ? AND version = ? AND state <> 'void' ORDER BY id",
             *(where.run, where.grader, where.version),
         )
@@ -170,6 +172,10 @@ class Calls(Verdicts):
             found.append((Pass(run, grader, fields.pop("version")), Batch(**fields)))
         return found
 
+    def submitted(self) -> set[str]:
+        """Every batch's id at the API, as far as it is known, whatever the run."""
+        return {row["remote"] for row in self._rows("SELECT remote FROM grading_batches WHERE remote IS NOT NULL")}
+
     def batch_submitted(self, batch: int, remote: str) -> None:
         with self._write() as db:
             db.execute("UPDATE grading_batches SET state = 'open', remote = ? WHERE id = ?", (remote, batch))
@@ -177,7 +183,7 @@ class Calls(Verdicts):
     def batch_calls(self, batch: int) -> dict[int, Call]:
         """Questions of a batch that wait for their answer, by id."""
         rows = self._rows(
-            "SELECT id, key, question, state, batch, answer, reason FROM grading_calls "
+            f"SELECT {_CALL} FROM grading_calls "
             "WHERE batch = ? AND state = 'sent' ORDER BY id",
             batch,
         )
@@ -208,6 +214,7 @@ class Calls(Verdicts):
         return float(row["dollars"]) if row else 0.0
 
 
+_CALL = "id, key, question, state, batch, reserved, answer, reason"
 _OPEN = (
     "INSERT INTO grading_calls (run, grader, version, key, question, reserved, batch, state, created) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?)"

@@ -1,0 +1,212 @@
+"""A judge on this machine: any model a backend runs, asked yes/no questions, one for each field.
+
+It writes nothing. What is read is how probable it finds the two answers, over several ways of writing each, so there is
+no text to misread and the same reply always gets the same grade. Where the two are about equally probable, or hardly
+any probability is on either, the field stays open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from backends.base import Backend, Prompt
+from mlxintro.grading import rubric
+from mlxintro.grading.base import Grade
+from mlxintro.grading.passes import Pass, gradable, related_words, to_record
+from mlxintro.identity import tagged_hash
+from mlxintro.store.records import Run, Trial
+from mlxintro.store.store import Store
+from mlxintro.trials import model_key
+
+YES = ("Yes", " Yes", "yes", " yes", "YES", " YES")
+NO = ("No", " No", "no", " no", "NO", " NO")
+BAND = 0.1
+"""A field is open when the share of yes is closer than this to one half."""
+LEAST = 0.01
+"""Of all probability, what has to be on yes and no together for an answer to mean anything."""
+CHUNK = 16
+"""Replies judged, and stored, together."""
+_FIRST = ("affirms", "coherent", "refuses", "identifies")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How probable the judge finds the two answers."""
+
+    yes: float
+    """Share of yes in what is on yes and no."""
+    mass: float
+    """Of all probability, what is on yes and no."""
+
+    @property
+    def verdict(self) -> bool | None:
+        if self.mass < LEAST or abs(self.yes - 0.5) < BAND:
+            return None
+        return self.yes > 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    grade: Grade
+    readings: dict[str, Reading]
+    """By field, those that were asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    reply: str
+    concept: str | None
+    related: tuple[str, ...]
+
+
+class LocalJudge:
+    """A loaded model with the rubric. Blind: it reads the reply, and the concept only where naming is asked about."""
+
+    def __init__(self, backend: Backend, *, name: str = "local") -> None:
+        self.name = name
+        self._backend = backend
+        self._yes, self._no = self._ways(YES), self._ways(NO)
+
+    @property
+    def version(self) -> str:
+        """Model, and a hash of everything that decides a grade."""
+        parts = [rubric.load().hash, model_key(self._backend.info), YES, NO, BAND, LEAST]
+        return f"{self._backend.info.model} {tagged_hash(parts).removeprefix('b2:')[:12]}"
+
+    def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
+        """Grade one reply; several at once are quicker."""
+        return self.judge([_Item(reply, concept, tuple(related))])[0].grade
+
+    def judge_trials(self, trials: Sequence[Trial]) -> list[Judged]:
+        """Grade stored replies, in their order."""
+        return self.judge([_Item(trial.response, trial.concept, related_words(trial.concept)) for trial in trials])
+
+    def judge(self, items: Sequence[_Item]) -> list[Judged]:
+        """Grade replies, in their order."""
+        asked = {
+            (at, name): self._prompt(item, name)
+            for at, item in enumerate(items)
+            if item.reply.strip()
+            for name in _FIRST
+            if name != "identifies" or item.concept is not None
+        }
+        readings = self._read(asked)
+        late = {
+            (at, "named_before_affirming"): self._prompt(item, "named_before_affirming")
+            for at, item in enumerate(items)
+            if all((at, name) in readings and readings[at, name].verdict for name in ("affirms", "identifies"))
+        }
+        readings |= self._read(late)
+        return [
+            _judged(item, {name: reading for (where, name), reading in readings.items() if where == at})
+            for at, item in enumerate(items)
+        ]
+
+    def _prompt(self, item: _Item, name: str) -> Prompt:
+        text = rubric.load()
+        concept = item.concept if name in ("identifies", "named_before_affirming") else None
+        shown = text.show(item.reply, concept, item.related if concept else ())
+        content = f"{text.instructions(text.yes_no[name])}\n\n{shown}{text.answer}"
+        return Prompt(self._backend.tokenizer.render([{"role": "user", "content": content}]).tokens)
+
+    def _read(self, asked: dict[tuple[int, str], Prompt]) -> dict[tuple[int, str], Reading]:
+        ways = [*self._yes, *self._no]
+        room = self._backend.info.context - max(map(len, ways))
+        fitting = {key: prompt for key, prompt in asked.items() if len(prompt.tokens) <= room}
+        scored = self._backend.score(list(fitting.values()), [ways] * len(fitting))
+        found = {}
+        for key, logprobs in zip(fitting, scored, strict=True):
+            each = np.exp([float(np.sum(way, dtype=np.float64)) for way in logprobs])
+            yes, no = float(each[: len(self._yes)].sum()), float(each[len(self._yes) :].sum())
+            found[key] = Reading(yes / (yes + no) if yes + no > 0 else 0.5, yes + no)
+        return found
+
+    def _ways(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Different token sequences only: one that came up twice would count twice."""
+        return list(dict.fromkeys(tokens for text in texts if (tokens := self._backend.tokenizer.encode(text).tokens)))
+
+
+def judge_run(
+    store: Store,
+    run: Run,
+    judge: LocalJudge,
+    *,
+    again: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Pass:
+    """Grade every finished trial this judge has not graded yet; stores as it goes.
+
+    Args:
+        again: grade all of them anew.
+        progress: told how many have been graded.
+    """
+    have = {g.key for g in store.latest_grades(run.id, grader=judge.name) if g.version == judge.version}
+    skipped = graded = abstained = 0
+
+    def todo() -> Iterator[Trial]:
+        nonlocal skipped
+        for trial in gradable(store, run):
+            if trial.key in have and not again:
+                skipped += 1
+            else:
+                yield trial
+
+    for trials in _chunks(todo(), CHUNK):
+        judged = judge.judge_trials(trials)
+        store.add_grades(
+            run.id,
+            [
+                replace(to_record(trial.key, judge, one.grade), raw=_raw(one.readings))
+                for trial, one in zip(trials, judged, strict=True)
+            ],
+        )
+        graded += len(trials)
+        abstained += sum(one.grade.abstained for one in judged)
+        if progress is not None:
+            progress(graded)
+    return Pass(graded, abstained, skipped)
+
+
+def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
+    if not item.reply.strip():
+        named = None if item.concept is None else False
+        empty = Grade(
+            affirms=False, identifies=named, named_before_affirming=None, coherent=False, refuses=False, reason="empty"
+        )
+        return Judged(empty, readings)
+    if "affirms" not in readings:
+        grade = Grade(None, None, None, None, None, abstained=True, reason="not graded: longer than the judge can read")
+        return Judged(grade, readings)
+    fields = {name: reading.verdict for name, reading in readings.items()}
+    affirms, coherent = fields["affirms"], fields.get("coherent")
+    grade = Grade(
+        affirms=affirms,
+        identifies=fields.get("identifies"),
+        named_before_affirming=fields.get("named_before_affirming"),
+        coherent=coherent,
+        refuses=fields.get("refuses"),
+        abstained=affirms is None and coherent is not False,
+        reason=_reason(readings["affirms"]),
+    )
+    return Judged(grade, readings)
+
+
+def _reason(reading: Reading) -> str:
+    if reading.mass < LEAST:
+        return "the judge answers neither yes nor no"
+    return f"P(affirms) = {reading.yes:.2f}"
+
+
+def _raw(readings: dict[str, Reading]) -> str:
+    return json.dumps({name: {"yes": round(r.yes, 6), "mass": round(r.mass, 6)} for name, r in readings.items()})
+
+
+def _chunks(trials: Iterable[Trial], size: int) -> Iterator[list[Trial]]:
+    source = iter(trials)
+    while chunk := list(islice(source, size)):
+        yield chunk
