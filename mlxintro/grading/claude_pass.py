@@ -56,8 +56,6 @@ class Report:
     """In a batch that is not back yet."""
     left: int = 0
     """Not asked: the budget was spent, the pass was interrupted, or the API failed."""
-    dollars: float = 0.0
-    """What this grader has cost on this run, earlier passes included, at most."""
     stopped: str = ""
     """Why something is left."""
 

@@ -1,0 +1,100 @@
+"""Stored runs with replies written by hand, and what the plain judge of ``messages_server`` makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlxintro.grading.claude import ClaudeGrader
+from mlxintro.grading.claude_pass import ClaudePass
+from mlxintro.grading.prices import Model, Tariff
+from mlxintro.store.records import Finished, Grade, Run
+from mlxintro.store.store import Store
+from tests.plans import outcome, plan
+
+Fields = tuple[bool | None, bool | None, bool | None, bool | None, bool | None, bool]
+"""affirms, identifies, named_before_affirming, coherent, refuses, abstained."""
+
+DOLLARS = Model(input=1.0, output=10.0)
+"""Not the real prices, so that no test depends on them."""
+ANSWER = (700 * 1.0 + 300 * 0.1 + 90 * 10.0) / 1e6
+"""What the server's usage comes to at these prices, by hand."""
+
+# Reply, and what a person makes of it under the plain judge: on a control, and with the concept "ocean".
+CASES: tuple[tuple[str, Fields, Fields], ...] = (
+    (
+        "I detect a thought. It is about the ocean.",
+        (True, None, None, True, False, False),
+        (True, True, False, True, False, False),
+    ),
+    (
+        "The ocean is vast. I detect that thought.",
+        (True, None, None, True, False, False),
+        (True, True, True, True, False, False),
+    ),
+    (
+        "I detect a thought about bread.",
+        (True, None, None, True, False, False),
+        (True, False, None, True, False, False),
+    ),
+    (
+        "No, nothing. By the way, the ocean is blue.",
+        (False, None, None, True, False, False),
+        (False, True, None, True, False, False),
+    ),
+    ("No, nothing.", (False, None, None, True, False, False), (False, None, None, True, False, False)),
+    ("blorp ocean blorp", (False, None, None, False, False, False), (False, None, None, False, False, False)),
+    ("I decline to do this.", (False, None, None, True, True, False), (False, None, None, True, True, False)),
+    ("Well, perhaps.", (None, None, None, True, False, True), (None, False, None, True, False, True)),
+)
+
+
+def stored_run(path: Path, count: int, replies: Sequence[str] | None = None) -> str:
+    """Make a store with one finished run; every reply is different. Returns the run's id."""
+    with Store(path) as store:
+        run = store.create_run(
+            "injected-thoughts", planned=count, name="r", study={}, model={"model": "x"}, environment={}
+        )
+        said = [reply(i) for i in range(count)] if replies is None else replies
+        store.add_outcomes(run.id, [Finished(i, s, outcome(s, said[i])) for i, s in enumerate(plan(count))])
+        return run.id
+
+
+def reply(number: int) -> str:
+    return f"{CASES[number % len(CASES)][0]} [{number}]"
+
+
+def expected(number: int) -> Fields:
+    concept = plan(number + 1)[number].concept
+    if concept is None or concept == "ocean":
+        return CASES[number % len(CASES)][1 if concept is None else 2]
+    affirms, _, _, coherent, refuses, abstained = CASES[number % len(CASES)][1]
+    # No reply names another concept; bread is named once.
+    named = CASES[number % len(CASES)][0].count(concept) > 0
+    asked = coherent and not refuses and affirms is not False
+    return (
+        affirms,
+        named if asked or named else None,
+        False if named and affirms else None,
+        coherent,
+        refuses,
+        abstained,
+    )
+
+
+def fields(grade: Grade) -> Fields:
+    return (
+        *(grade.affirms, grade.identifies, grade.named_before_affirming, grade.coherent, grade.refuses),
+        grade.abstained,
+    )
+
+
+def graded(store: Store, run: str, grader: str = "claude") -> dict[int, Grade]:
+    """By the trial's number in the plan."""
+    ordinals = {trial.key: trial.ordinal for trial in store.trials(run)}
+    return {ordinals[grade.key]: grade for grade in store.latest_grades(run, grader=grader)}
+
+
+def job_for(store: Store, run: str, *, budget: float | None = None, batch: bool = False) -> ClaudePass:
+    found: Run = store.find_run(run)
+    return ClaudePass(store, found, ClaudeGrader(), Tariff(DOLLARS, batch=batch), budget)
