@@ -12,16 +12,19 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
+from pydantic import ValidationError
+
 from backends.base import Backend
 from backends.errors import UsageError
 from mlxintro import concepts, experiments, presets
 from mlxintro.environment import describe_environment
 from mlxintro.events import Event, TokenGenerated
-from mlxintro.experiments.base import Experiment, Plan, Session
+from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.identity import canonical_json
 from mlxintro.paths import vectors_beside
 from mlxintro.presets import Preset
 from mlxintro.runner import run_trials
+from mlxintro.session import Session
 from mlxintro.store.records import Run, VectorRecord
 from mlxintro.store.store import Store
 from mlxintro.study import Study, make_study
@@ -48,10 +51,32 @@ def check(study: Study) -> Checked:
         UsageError: an unknown experiment, preset or concept, or settings that contradict each other.
     """
     experiment = experiments.find(study.experiment)
-    preset = presets.load(study.preset)
-    resolved = study.resolve(preset)
+    preset = presets.of(study, experiment)
+    resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
+    check_settings(experiment, preset, resolved)
     concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)
     return Checked(resolved, preset, experiment)
+
+
+def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None:
+    """Hold a preset's wording and the options against what the experiment knows.
+
+    Raises:
+        UsageError: one line that names the first that does not fit.
+    """
+    if preset.experiment != experiment.name:
+        raise UsageError(f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}")
+    for what, model, values in (
+        (f"wording of preset {study.preset!r}", experiment.Wording, preset.wording),
+        ("option", experiment.Options, study.options),
+    ):
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
+            raise UsageError(f"{what} {where}: {first['msg']}{known}") from None
 
 
 def check_again(run: Run) -> Checked:

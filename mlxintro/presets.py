@@ -8,14 +8,22 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backends.base import Message
 from backends.errors import UsageError
 from mlxintro.trials import Unit
 from mlxintro.windows import WindowName
+
+if TYPE_CHECKING:
+    from mlxintro.experiments.base import Experiment
+    from mlxintro.study import Study
+
+Suite = Literal["none", "standard", "full"]
+"""Which controls a study runs beside its trials."""
 
 
 class _Data(BaseModel):
@@ -57,16 +65,24 @@ class Defaults(_Data):
     strengths: tuple[float, ...]
     unit: Unit
     trials: int
+    controls: Suite = "standard"
 
 
 class Preset(_Data):
+    experiment: str
+    """Which experiment it is for."""
     title: str
     source: str
     summary: str
     differences: tuple[str, ...]
-    dialogue: Dialogue
+    """Every known difference from the source."""
+    dialogue: Dialogue | None = None
     extraction: Extraction
     defaults: Defaults
+    wording: dict[str, Any] = Field(default_factory=dict)
+    """Texts in the experiment's own terms; see its ``Wording``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of that experiment alone; see its ``Options``."""
 
 
 def names() -> list[str]:
@@ -83,6 +99,41 @@ def load(name: str) -> Preset:
     if name not in names():
         raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}")
     return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text("utf-8")))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A user's own preset, as the plain data that is stored with a run (``Study.preset_data``).
+
+    Raises:
+        UsageError: it cannot be read, or is not a preset.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}") from None
+    _validated(data, str(path))
+    return data
+
+
+def of(study: Study, experiment: Experiment) -> Preset:
+    """The preset of a study: its own wording, the one it names, or the experiment's.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if study.preset_data is not None:
+        return _validated(study.preset_data, study.preset or "preset")
+    return load(study.preset or experiment.preset)
+
+
+def _validated(data: dict[str, Any], where: str) -> Preset:
+    try:
+        return Preset.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _folder() -> Traversable:

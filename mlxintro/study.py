@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from backends.errors import UsageError
-from mlxintro.presets import Preset
+from mlxintro.presets import Preset, Suite
 from mlxintro.trials import Transform, Unit
 from mlxintro.windows import WindowName
 
@@ -32,7 +32,10 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     experiment: str = "injected-thoughts"
-    preset: str = "lindsey"
+    preset: str | None = None
+    """By default the experiment's own."""
+    preset_data: dict[str, Any] | None = None
+    """A user's own wording instead of a preset that ships; ``preset`` is then the file's name."""
     model: str
     backend: str = "auto"
     device: str | None = None
@@ -48,13 +51,15 @@ class Study(BaseModel):
     transform: Transform = "none"
     trials: int | None = Field(default=None, ge=1)
     """Per concept, layer and strength."""
-    controls: int | None = Field(default=None, ge=0)
-    """Uninjected trials in the one shared pool; by default as many as one cell of the grid has."""
+    controls: Annotated[int, Field(ge=0)] | Suite | None = None
+    """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
     window: WindowName | None = None
     temperature: float | None = Field(default=None, ge=0, le=10)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of one experiment alone; see its ``Options``."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Study:
@@ -71,10 +76,13 @@ class Study(BaseModel):
         """
         defaults = preset.defaults.model_dump()
         study = self.model_copy(
-            update={name: value for name, value in defaults.items() if getattr(self, name, None) is None}
+            update={
+                **{name: value for name, value in defaults.items() if getattr(self, name, None) is None},
+                "options": {**preset.options, **self.options},
+            }
         )
         for name, count in (("trials", study.trials), ("controls", study.controls)):
-            if study.temperature == 0 and (count or 0) > 1:
+            if study.temperature == 0 and isinstance(count, int) and count > 1:
                 raise UsageError(
                     f"at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or --temperature 1"
                 )

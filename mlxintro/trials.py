@@ -19,8 +19,8 @@ Unit = Literal["raw", "norm", "resid"]
 that layer (mean norm over the baseline words at the vector's read token)."""
 
 Transform = Literal["none", "negate", "random", "shuffle"]
-"""What is done to a concept vector before it is scaled: turned around; a random direction of the same norm in its place;
-its own components in random order."""
+"""What is done to a concept vector before it is scaled: turned around; a random direction of the same norm in its
+place; its own components in random order."""
 
 Condition = Literal["injected", "control"]
 """Whether anything is injected."""
@@ -85,8 +85,8 @@ class TrialSpec:
     stop: tuple[str, ...] = ()
     injections: tuple[PlannedInjection, ...] = ()
     arm: str = ""
-    """Which comparison of the experiment this trial belongs to, e.g. ``random`` or ``clear-no``; empty for the trials the
-    experiment is about, and for its pool of uninjected controls."""
+    """Which comparison of the experiment this trial belongs to, e.g. ``random`` or ``clear-no``; empty for the trials
+    the experiment is about, and for its pool of uninjected controls."""
     readout: Readout = "text"
     options: tuple[str, ...] = ()
     """Continuations whose log-probabilities are read, for the readout ``score``."""

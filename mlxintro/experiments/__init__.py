@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import iter_modules
 
 from backends.errors import UsageError
 from mlxintro.experiments.base import Experiment
 
-MODULES = {
-    "injected-thoughts": "mlxintro.experiments.injected_thoughts",
-}
+
+def names() -> list[str]:
+    """Every experiment there is."""
+    modules = (module.name for module in iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in modules if name != "base")
 
 
 def find(name: str) -> Experiment:
@@ -18,7 +21,7 @@ def find(name: str) -> Experiment:
     Raises:
         UsageError: there is none.
     """
-    if name not in MODULES:
-        raise UsageError(f"no experiment called {name!r}: choose one of {', '.join(MODULES)}")
-    experiment: Experiment = import_module(MODULES[name]).EXPERIMENT
+    if name not in names():
+        raise UsageError(f"no experiment called {name!r}: choose one of {', '.join(names())}")
+    experiment: Experiment = import_module(f"{__name__}.{name.replace('-', '_')}").EXPERIMENT
     return experiment

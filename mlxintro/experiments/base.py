@@ -1,16 +1,27 @@
-"""What an experiment is: it plans trials and says how a trial is measured. It does not store, grade or count."""
+"""What an experiment is: it plans trials, says how a trial is measured, and what the results come to.
+
+It does not store, grade or print. Every other module of this package is one experiment, whose name is the module's with
+hyphens; its wording and settings are a preset (``mlxintro/data/presets``).
+"""
 
 from __future__ import annotations
 
+import abc
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
-from backends.base import Backend, Injection, ModelInfo, OnToken, Prompt, Request, Sampling, Tokenizer
+from pydantic import BaseModel, ConfigDict
+
+from backends.base import ModelInfo, OnToken, Tokenizer
+from mlxintro import readouts
+from mlxintro.analysis import Analysis, Row
 from mlxintro.presets import Preset
+from mlxintro.session import Session
 from mlxintro.study import Study
-from mlxintro.trials import Dose, Outcome, PromptRecord, TrialSpec
-from mlxintro.vectors import ConceptVector, ExtractionRecipe
+from mlxintro.trials import Outcome, PromptRecord, TrialSpec
+from mlxintro.vectors import ExtractionRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,68 +41,46 @@ class Plan:
         return self.count
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A loaded model with everything the planned trials refer to."""
+class Data(BaseModel):
+    """Base of an experiment's ``Wording`` and ``Options``: what a preset or a study may set, and nothing else."""
 
-    backend: Backend
-    prompts: Mapping[str, PromptRecord]
-    vectors: Mapping[str, ConceptVector]
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Experiment(Protocol):
-    name: str
-    summary: str
+class Experiment(abc.ABC):
+    """One protocol. Instances hold no state."""
 
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    preset: ClassVar[str]
+    """The preset that is taken when none is named."""
+    graded: ClassVar[bool] = False
+    """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
+    Wording: ClassVar[type[Data]] = Data
+    """Texts that the preset's table ``[wording]`` must give."""
+    Options: ClassVar[type[Data]] = Data
+    """Settings of this experiment alone: the preset's table ``[options]``, and a study's over it."""
+
+    @abc.abstractmethod
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         """Expand a resolved study.
 
         Raises:
             UsageError: settings that do not fit this model.
         """
-        ...
 
     def measure(
         self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None
     ) -> Iterator[Outcome]:
         """Run trials, as one batch where the backend can; yields outcomes as they finish."""
-        ...
+        return readouts.measure(session, specs, on_token)
+
+    @abc.abstractmethod
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        """What finished trials come to. A pure function of what is stored."""
 
 
-def prompt_of(session: Session, spec: TrialSpec) -> tuple[Prompt, tuple[Dose, ...]]:
-    """Turn a planned trial into what the backend runs: vectors scaled, doses in every unit."""
-    injections, doses = [], []
-    for planned in spec.injections:
-        vector, dose = session.vectors[planned.vector].scaled(
-            planned.layer, planned.strength, planned.unit, transform=planned.transform, seed=spec.seed
-        )
-        injections.append(
-            Injection(
-                layer=planned.layer,
-                vector=vector,
-                start=planned.start,
-                stop=planned.stop,
-                site=planned.site,
-                operation=planned.operation,
-            )
-        )
-        doses.append(dose)
-    return Prompt(session.prompts[spec.prompt].tokens, tuple(injections)), tuple(doses)
-
-
-def generate(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None) -> Iterator[Outcome]:
-    """Measure trials by letting the subject answer."""
-    prepared = [prompt_of(session, spec) for spec in specs]
-    requests = [
-        Request(prompt, Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.seed, spec.stop))
-        for (prompt, _), spec in zip(prepared, specs, strict=True)
-    ]
-    for completion in session.backend.generate(requests, on_token):
-        yield Outcome(
-            key=specs[completion.index].key,
-            response=completion.text,
-            finish=completion.finish,
-            tokens=len(completion.tokens),
-            proofs=completion.proofs,
-            doses=prepared[completion.index][1],
-        )
+def seed_of(study_seed: int, number: int) -> int:
+    """One seed per pair number: a trial, its control and its neighbours in the grid draw the same random numbers."""
+    digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=6).digest()
+    return int.from_bytes(digest, "big")

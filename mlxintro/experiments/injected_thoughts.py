@@ -6,22 +6,24 @@ Source: Lindsey 2025, "Emergent Introspective Awareness in Large Language Models
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from backends.base import ModelInfo, OnToken, Tokenizer
+from backends.base import ModelInfo, Tokenizer
 from mlxintro import concepts, windows
-from mlxintro.experiments.base import Plan, Session, generate
+from mlxintro.analysis import Analysis, Row
+from mlxintro.experiments.base import Experiment, Plan, seed_of
 from mlxintro.presets import Preset
 from mlxintro.study import Study
-from mlxintro.trials import Outcome, PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
+from mlxintro.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
 from mlxintro.vectors import recipe_for
 
 
-class InjectedThoughts:
+class InjectedThoughts(Experiment):
     name = "injected-thoughts"
+    preset = "lindsey"
+    graded = True
     summary = "inject a concept vector while the subject is asked whether it detects an injected thought"
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
@@ -31,6 +33,7 @@ class InjectedThoughts:
         strengths = list(dict.fromkeys(study.strengths or ()))
         recipes = {word: recipe_for(preset.extraction, word, info) for word in words}
 
+        assert preset.dialogue is not None
         messages, question = preset.dialogue.at_trial(1)
         rendered = tokenizer.render(messages, preset.dialogue.prefill)
         prompt = PromptRecord.of(messages, preset.dialogue.prefill, rendered, tokenizer.pieces(rendered.tokens))
@@ -40,10 +43,10 @@ class InjectedThoughts:
         pairs = len(words) * trials
         # Greedy controls are all the same text: more than one would only pretend to be a larger sample.
         usual = 1 if study.temperature == 0 else pairs
-        controls = usual if study.controls is None else study.controls
+        controls = study.controls if isinstance(study.controls, int) else usual
         base = TrialSpec(
             experiment=self.name,
-            preset=study.preset,
+            preset=study.preset or self.preset,
             model=model_key(info),
             prompt=prompt.key,
             condition="control",
@@ -57,7 +60,7 @@ class InjectedThoughts:
         )
 
         def control(number: int) -> TrialSpec:
-            return replace(base, trial=number, seed=_seed(study.seed, number))
+            return replace(base, trial=number, seed=seed_of(study.seed, number))
 
         def injected(number: int, word: str, layer: int, strength: float) -> TrialSpec:
             injection = PlannedInjection(
@@ -75,7 +78,7 @@ class InjectedThoughts:
                 condition="injected",
                 concept=word,
                 trial=number,
-                seed=_seed(study.seed, number),
+                seed=seed_of(study.seed, number),
                 injections=(injection,),
             )
 
@@ -97,16 +100,8 @@ class InjectedThoughts:
             expand=expand,
         )
 
-    def measure(
-        self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None
-    ) -> Iterator[Outcome]:
-        return generate(session, specs, on_token)
-
-
-def _seed(study_seed: int, number: int) -> int:
-    """One seed per pair number: a trial, its control and its neighbours in the grid draw the same random numbers."""
-    digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=6).digest()
-    return int.from_bytes(digest, "big")
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        return Analysis()
 
 
 EXPERIMENT = InjectedThoughts()

@@ -18,8 +18,8 @@ _RUN = (
     "study, model, environment"
 )
 _TRIAL = (
-    "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, finish, tokens, created, error, response, "
-    "doses, proofs, measurements, spec"
+    "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, finish, tokens, created, error, "
+    "response, doses, proofs, measurements, spec"
 )
 _GRADE = f"run, key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, created, reason, evidence, raw"
 _LABEL = "run, key, labeller, fields, note, created"

@@ -16,12 +16,12 @@ PAGE = 500
 fail as soon as another process has written."""
 
 _COLUMNS = (
-    "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens, error, created, "
-    "spec AS spec_json, proofs AS proofs_json, doses AS doses_json, measurements AS measurements_json"
+    "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens, error, "
+    "created, spec AS spec_json, proofs AS proofs_json, doses AS doses_json, measurements AS measurements_json"
 )
 _INSERT = """
-    INSERT INTO trials (run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens,
-                        error, created, spec, proofs, doses, measurements)
+    INSERT INTO trials (run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish,
+                        tokens, error, created, spec, proofs, doses, measurements)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (run, key) DO UPDATE SET
         ordinal = excluded.ordinal, status = excluded.status, response = excluded.response, finish = excluded.finish,
