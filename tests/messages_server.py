@@ -40,6 +40,8 @@ class Batch:
     created: datetime
     requests: list[dict[str, Any]]
     ended: bool = False
+    lines: list[str] | None = None
+    """Results, generated when they are first read."""
 
 
 def plain_judge(question: str, reply: str, concept: str | None) -> dict[str, str]:
@@ -202,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         owner, path = self.owner, self.path.split("?")[0]
         if path == "/v1/messages/batches":
+            for batch in owner.batches.values():
+                batch.ended = batch.ended or not owner.hold_batches
             newest = sorted(owner.batches.values(), key=lambda batch: batch.created, reverse=True)
             data = [self._batch(batch) for batch in newest]
             self._json(200, {"data": data, "has_more": False, "first_id": None, "last_id": None})
@@ -274,19 +278,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _results(self, batch: Batch) -> None:
         owner = self.owner
         fault = owner.take(owner.result_faults)
-        lines = []
-        for request in batch.requests:
-            asked = read_request(request["params"])
-            fate = owner.fate(asked)
-            result: dict[str, Any]
-            if fate == "errored":
-                error = {"type": "invalid_request_error", "message": "as the test wants it"}
-                result = {"type": "errored", "error": {"type": "error", "error": error, "request_id": None}}
-            elif fate in ("expired", "canceled"):
-                result = {"type": fate}
-            else:
-                result = {"type": "succeeded", "message": owner.message(asked, fate)}
-            lines.append(json.dumps({"custom_id": request["custom_id"], "result": result}))
+        with owner.lock:
+            fresh, batch.lines = batch.lines is None, batch.lines or []
+        if fresh:
+            batch.lines.extend(self._line(request) for request in batch.requests)
+        lines = batch.lines
         # The API promises no order.
         data = "".join(line + "\n" for line in reversed(lines)).encode()
         if fault == "truncate":
@@ -295,8 +291,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._cut()
         elif fault == "drop":
             self._cut()
+        elif fault == "half":
+            self._send(200, data[: len(data) // 2])
+        elif fault == "fewer":
+            self._send(200, b"\n".join(data.splitlines()[1:]) + b"\n")
         else:
             self._send(200, data)
+
+    def _line(self, request: dict[str, Any]) -> str:
+        asked = read_request(request["params"])
+        fate = self.owner.fate(asked)
+        result: dict[str, Any]
+        if fate == "errored":
+            error = {"type": "invalid_request_error", "message": "as the test wants it"}
+            result = {"type": "errored", "error": {"type": "error", "error": error, "request_id": None}}
+        elif fate in ("expired", "canceled"):
+            result = {"type": fate}
+        else:
+            result = {"type": "succeeded", "message": self.owner.message(asked, fate)}
+        return json.dumps({"custom_id": request["custom_id"], "result": result})
 
     def _batch(self, batch: Batch) -> dict[str, Any]:
         ended = batch.ended

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +98,7 @@ class BatchRunner:
         """
         while True:
             if not self.collect(wait=wait):
+                self._job.report.left = sum(1 for _ in dossiers())
                 return
             submitted = self._submit_all(dossiers())
             if not submitted:
@@ -122,10 +122,12 @@ class BatchRunner:
             remote = batch.remote if batch.state == "open" else self._reconcile(batch, wait=wait)
             if remote is None:
                 clear = clear and not job.store.batch_calls(batch.id)
-            elif self._wait_for(remote, batch, wait=wait):
-                self._read(remote, batch)
-            else:
+                continue
+            results = self._wait_for(remote, batch, wait=wait)
+            if results is None:
                 clear = False
+            else:
+                self._read(remote, results, batch)
         return clear
 
     def _submit_all(self, dossiers: Iterator[Dossier]) -> bool:
@@ -206,14 +208,14 @@ class BatchRunner:
     def _reconcile(self, batch: Batch, *, wait: bool) -> str | None:
         """Find the batch of an intent at the API, or learn that it never arrived."""
         created = datetime.fromisoformat(batch.created)
-        delay = 1.0
+        delay, told = 1.0, False
         while True:
             age = (datetime.now(UTC) - created).total_seconds()
             maybe = False
             for remote in self._candidates(batch, created - CLOCKS):
                 if remote.processing_status != "ended":
                     maybe = True
-                elif self._is_ours(remote.id, batch):
+                elif self._is_ours(remote, batch):
                     self._job.store.batch_submitted(batch.id, remote.id)
                     self._notify(f"batch {remote.id} is the one submitted before: going on with it")
                     return remote.id
@@ -222,9 +224,10 @@ class BatchRunner:
                 return None
             if not wait:
                 return None
-            if maybe:
+            if maybe and not told:
+                told = True
                 self._notify(
-                    "a batch of the same size is under way that may be the one submitted before: waiting for it"
+                    "a batch of the same size is under way that may be the one submitted before: waiting for it to end"
                 )
             time.sleep(delay)
             delay = min(SLOWEST, 1.5 * delay)
@@ -244,9 +247,10 @@ class BatchRunner:
             raise self._unusable(error) from None
         return found
 
-    def _is_ours(self, remote: str, batch: Batch) -> bool:
-        with closing(self._lines(remote)) as lines:
-            first = next(lines, None)
+    def _is_ours(self, remote: MessageBatch, batch: Batch) -> bool:
+        if remote.results_url is None:
+            return False
+        first = next(self._lines(remote.id, remote.results_url), None)
         return first is not None and first.custom_id.startswith(f"{batch.token}-")
 
     def _never_arrived(self, batch: Batch) -> None:
@@ -255,14 +259,16 @@ class BatchRunner:
         job.store.finish_batch(batch.id, state="lost", cost=0.0)
         job.budget.settle(0.0, -sum(call.reserved for call in calls.values()))
 
-    def _wait_for(self, remote: str, batch: Batch, *, wait: bool) -> bool:
-        """Whether the batch has ended."""
+    def _wait_for(self, remote: str, batch: Batch, *, wait: bool) -> str | None:
+        """Where the results are, once the batch has ended; ``None`` when it has not and is not to be waited for."""
         delay, told = 1.0, False
         while True:
             try:
                 found = self._client.messages.batches.retrieve(remote)
-                if found.processing_status == "ended":
-                    return True
+                if found.processing_status == "ended" and found.results_url:
+                    return found.results_url
+                if found.archived_at is not None:
+                    raise ApiError(f"the results of batch {remote} are gone: give it up with --abandon")
             except APIStatusError as error:
                 # The API has been seen not to know a batch for a while after accepting it.
                 age = datetime.now(UTC) - datetime.fromisoformat(batch.created)
@@ -271,7 +277,7 @@ class BatchRunner:
             except AnthropicError as error:
                 raise self._unusable(error, remote) from None
             if not wait:
-                return False
+                return None
             if not told:
                 self._notify(
                     f"batch {remote}: waiting for {batch.size} answers, up to a day; Ctrl-C leaves it running, and the "
@@ -281,34 +287,40 @@ class BatchRunner:
             time.sleep(delay)
             delay = min(SLOWEST, 1.5 * delay)
 
-    def _read(self, remote: str, batch: Batch) -> None:
+    def _read(self, remote: str, results: str, batch: Batch) -> None:
         """Store a batch's results; what was stored before is passed over, so this can be repeated."""
         job = self._job
+        waiting = job.store.batch_calls(batch.id)
+        look_up = job.dossiers()
         for attempt in range(_ATTEMPTS):
-            waiting = job.store.batch_calls(batch.id)
-            look_up = job.dossiers()
             try:
-                for line in self._lines(remote):
+                for line in self._lines(remote, results):
                     token, _, number = line.custom_id.partition("-")
                     call = waiting.pop(int(number), None) if token == batch.token and number.isdigit() else None
                     if call is not None:
                         self._settle(call, look_up(call.key), line.result)
                         self._progress()
+            except ValidationError:
+                # Cut off in the middle of a line: what came before it is stored.
+                pass
+            if not waiting:
                 break
-            except AnthropicError as error:
-                if attempt == _ATTEMPTS - 1 or fatal(error, job.grader.model) is not None:
-                    raise self._unusable(error, remote) from None
-            except (ValidationError, ValueError) as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise ApiError(f"the results of batch {remote} arrive damaged: try again later") from error
-            time.sleep(min(SLOWEST, 0.5 * 2**attempt))
-        # No line for these: they are asked again, and what they may have cost stays on the account.
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(0.5 * 2**attempt)
+        else:
+            self._notify(f"batch {remote}: {len(waiting)} of {batch.size} answers are not among its results")
+        # Questions without a line are asked again, and what they may have cost stays on the account.
         job.store.finish_batch(batch.id, state="done")
 
-    def _lines(self, remote: str) -> Generator[_Line, None, None]:
-        with closing(self._client.messages.batches.results(remote)) as lines:
-            for line in lines:
-                yield _Line.model_validate(line.to_dict(mode="json"))
+    def _lines(self, remote: str, results: str) -> Iterator[_Line]:
+        try:
+            # Read whole, so that the SDK's retries cover a connection that breaks half way.
+            text = self._client.get(results, cast_to=str)
+        except AnthropicError as error:
+            raise self._unusable(error, remote) from None
+        for line in text.splitlines():
+            if line.strip():
+                yield _Line.model_validate_json(line)
 
     def _settle(self, call: Call, dossier: Dossier, result: _Result) -> None:
         job = self._job
