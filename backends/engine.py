@@ -1,12 +1,15 @@
-"""The decode loop all backends share: a list of requests becomes batches that run in lock-step.
+"""The decode loop all backends share: a list of requests runs in lock-step, a batch of rows at a time.
 
-A backend supplies a ``Decoder``, which holds one batch on the device; this module decides which rows are in it, when a
-row is finished and what its completion says. It knows nothing of tensors.
+A row leaves when its reply is done, and rows that wait take the places that have become free: a batch stays full while
+replies end at different lengths. A backend supplies a ``Decoder``, which holds the rows on the device; this module
+decides which rows are in it, when a row is finished and what its completion says. It knows nothing of tensors. What it
+does follows from the requests alone, so that repeating a call repeats every batch it forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,14 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Completion, OnToken, Prompt, Proof, Request, Sampling, TokenEvent, Tokenizer
+from backends.errors import ModelError
 from backends.sampling import uniforms
+
+_ADMITTED_AT_ONCE = 4
+"""Rows enter when this part of a batch is free: a quarter. Entering costs a forward pass of its own, which pays when
+several rows share it."""
 
 
 class Decoder(Protocol):
-    """One batch in flight: the prompts are processed, the next token's logits are ready."""
+    """Rows in flight; none at first. Live rows are numbered from 0."""
 
-    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
-        """Next token of every live row from its latest logits; ``draws`` holds one uniform number per row."""
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        """Read prompts. They become live rows, numbered after those there are, with their next token's logits ready."""
+        ...
+
+    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
+        """Next token of every live row from its latest logits; ``draws`` holds one uniform number per row.
+
+        ``None`` for a row whose logits are not numbers.
+        """
         ...
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
@@ -29,7 +44,10 @@ class Decoder(Protocol):
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop every live row not listed; the listed ones are renumbered from 0 in this order."""
+        """Drop every live row not listed, all if none is; the listed ones are renumbered from 0 in this order.
+
+        As few rows as possible change their number.
+        """
         ...
 
     def step(self, tokens: Sequence[int]) -> None:
@@ -45,45 +63,66 @@ class _Row:
     tokens: list[int] = field(default_factory=list)
     shown: str = ""
 
+    @classmethod
+    def of(cls, index: int, request: Request) -> _Row:
+        return cls(index, request, uniforms(request.sampling.seed, request.sampling.max_tokens))
+
 
 def run(
-    requests: Sequence[Request],
-    start: Callable[[Sequence[Prompt]], Decoder],
-    tokenizer: Tokenizer,
-    batch_size: int,
-    on_token: OnToken | None,
+    requests: Sequence[Request], decoder: Decoder, tokenizer: Tokenizer, batch_size: int, on_token: OnToken | None
 ) -> Iterator[Completion]:
-    """Decode all requests, ``batch_size`` rows at a time.
+    """Decode all requests, at most ``batch_size`` rows at a time.
 
     Args:
-        start: prefills prompts and returns their decoder.
+        decoder: without rows.
+
+    Raises:
+        ModelError: rows came to logits that are not numbers. All other rows are finished and yielded first.
     """
-    for first in range(0, len(requests), batch_size):
-        batch = [
-            _Row(index, request, uniforms(request.sampling.seed, request.sampling.max_tokens))
-            for index, request in enumerate(requests[first : first + batch_size], first)
-        ]
-        yield from _decode(batch, start([row.request.prompt for row in batch]), tokenizer, on_token)
-
-
-def _decode(rows: list[_Row], decoder: Decoder, tokenizer: Tokenizer, on_token: OnToken | None) -> Iterator[Completion]:
-    while True:
+    waiting = deque(enumerate(requests))
+    rows: list[_Row] = []
+    failed: list[int] = []
+    while waiting or rows:
+        free = batch_size - len(rows)
+        if waiting and (not rows or free >= min(len(waiting), -(-batch_size // _ADMITTED_AT_ONCE))):
+            entering = [_Row.of(*waiting.popleft()) for _ in range(min(free, len(waiting)))]
+            decoder.admit([row.request.prompt for row in entering])
+            rows += entering
         draws = np.array([row.draws[len(row.tokens)] for row in rows])
         chosen = decoder.sample([row.request.sampling for row in rows], draws)
-        finished = {}
+        gone = set()
         for at, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+            if token is None:
+                failed.append(row.index)
+                gone.add(at)
+                continue
             completion = _advance(row, token, tokenizer, on_token)
             if completion is not None:
-                finished[at] = completion, decoder.proofs(at)
-        live = [at for at in range(len(rows)) if at not in finished]
-        for completion, proven in finished.values():
-            yield replace(completion, proofs=proven)
-        if not live:
-            return
-        if finished:
+                gone.add(at)
+                yield replace(completion, proofs=decoder.proofs(at))
+        if gone:
+            live = _closed_up(len(rows), gone)
             decoder.keep(live)
             rows = [rows[at] for at in live]
-        decoder.step([row.tokens[-1] for row in rows])
+        if rows:
+            decoder.step([row.tokens[-1] for row in rows])
+    if failed:
+        raise ModelError(
+            f"{_rows(failed)} of {len(requests)} came to logits that are not numbers: an injection overflowed the "
+            "model's dtype, so lower the strength or use --dtype bfloat16 or float32"
+        )
+
+
+def _closed_up(count: int, gone: set[int]) -> list[int]:
+    """Which row takes which place when some leave: the last ones fill the holes, all others stay where they are."""
+    left = count - len(gone)
+    movers = (at for at in range(count - 1, left - 1, -1) if at not in gone)
+    return [next(movers) if at in gone else at for at in range(left)]
+
+
+def _rows(failed: Sequence[int]) -> str:
+    shown = ", ".join(str(index) for index in sorted(failed)[:5])
+    return f"row{'s' * (len(failed) > 1)} {shown}{' and others' * (len(failed) > 5)}"
 
 
 def _advance(row: _Row, token: int, tokenizer: Tokenizer, on_token: OnToken | None) -> Completion | None:

@@ -117,9 +117,7 @@ class FakeBackend(Backend):
         self._unembedding = None
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
-        return engine.run(
-            requests, lambda prompts: FakeDecoder(self, prompts), self.tokenizer, self.batch_size, on_token
-        )
+        return engine.run(requests, FakeDecoder(self), self.tokenizer, self.batch_size, on_token)
 
     def _capture(
         self,
@@ -287,16 +285,19 @@ class Stream:
 
 
 class FakeDecoder:
-    """One batch in flight. Implements ``backends.engine.Decoder``."""
+    """Rows in flight. Implements ``backends.engine.Decoder``."""
 
-    def __init__(self, backend: FakeBackend, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend
-        self._rows = [_Row(backend, prompt) for prompt in prompts]
+        self._rows: list[_Row] = []
 
-    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        self._rows += [_Row(self._backend, prompt) for prompt in prompts]
+
+    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
         if self._backend.subject.delay:
             time.sleep(self._backend.subject.delay)
-        chosen = []
+        chosen: list[int | None] = []
         for row, sampling, draw in zip(self._rows, samplings, draws, strict=True):
             logits = row.logits(sampling.seed)
             chosen.append(choose(logits, sampling.temperature, sampling.top_p, float(draw)))

@@ -140,9 +140,7 @@ class MLXBackend(Backend):
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         network = self._network
         self._check_sites(injection.site for request in requests for injection in request.prompt.injections)
-        return engine.run(
-            requests, lambda prompts: MLXDecoder(network, prompts), self.tokenizer, self.batch_size, on_token
-        )
+        return engine.run(requests, MLXDecoder(network), self.tokenizer, self.batch_size, on_token)
 
     def _capture(
         self,

@@ -35,7 +35,7 @@ from backends.scoring import Wanted, batched
 from backends.tokenizer import ChatTokenizer
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
-from backends.torch_stream import Stream
+from backends.torch_stream import Stream, TorchDecoder
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -172,11 +172,8 @@ class TorchBackend(Backend):
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         self._check_sites(_injected(request.prompt for request in requests))
-
-        def start(prompts: Sequence[Prompt]) -> Stream:
-            return Stream(self.network, prompts, chunk=self.prefill_chunk, share=True).prefill()
-
-        return engine.run(requests, start, self.tokenizer, self.batch_size, on_token)
+        decoder = TorchDecoder(self.network, chunk=self.prefill_chunk)
+        return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
 
     def _capture(
         self,

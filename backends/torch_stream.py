@@ -17,7 +17,6 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from backends.base import Prompt, Proof, Sampling
-from backends.errors import ModelError
 from backends.lanes import Place
 from backends.torch_hooks import Edit, Injector, hooked
 from backends.torch_model import Network
@@ -29,7 +28,7 @@ _ROOM = 64
 
 
 class Stream:
-    """A batch of prompts, read chunk by chunk; afterwards a ``Decoder`` of ``backends.engine``."""
+    """A batch of prompts, read chunk by chunk and continued token by token."""
 
     def __init__(self, network: Network, prompts: Sequence[Prompt], *, chunk: int, share: bool = False) -> None:
         self._network = network
@@ -78,10 +77,6 @@ class Stream:
             hidden = self.read(start, stop)
         self._logits = self._network.logits(hidden[:, -1])
         return self
-
-    @torch.inference_mode()
-    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
-        return choose(self.logits, samplings, draws)
 
     @property
     def logits(self) -> Tensor:
@@ -176,6 +171,51 @@ class Stream:
         return shared
 
 
+class TorchDecoder:
+    """``engine.Decoder``: the rows that entered together stay together."""
+
+    def __init__(self, network: Network, *, chunk: int) -> None:
+        self._network = network
+        self._chunk = chunk
+        self._streams: list[Stream] = []
+        self._rows: list[tuple[Stream, int]] = []
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        stream = Stream(self._network, prompts, chunk=self._chunk, share=True).prefill()
+        self._rows += [(stream, row) for row in range(len(prompts))]
+        self._streams.append(stream)
+
+    @torch.inference_mode()
+    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
+        chosen: list[int | None] = [None] * len(samplings)
+        for stream in self._streams:
+            members = [at for at, (owner, _) in enumerate(self._rows) if owner is stream]
+            members.sort(key=lambda at: self._rows[at][1])
+            found = choose(stream.logits, [samplings[at] for at in members], draws[members])
+            for at, token in zip(members, found, strict=True):
+                chosen[at] = token
+        return chosen
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        stream, at = self._rows[row]
+        return stream.proofs(at)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        left = [self._rows[row] for row in rows]
+        for stream in self._streams:
+            kept = sorted(at for owner, at in left if owner is stream)
+            if kept:
+                stream.keep(kept)
+                left = [(owner, kept.index(at) if owner is stream else at) for owner, at in left]
+        self._rows = left
+        self._streams = [stream for stream in self._streams if any(owner is stream for owner, _ in left)]
+
+    def step(self, tokens: Sequence[int]) -> None:
+        for stream in self._streams:
+            members = [at for at, (owner, _) in enumerate(self._rows) if owner is stream]
+            stream.step([tokens[at] for at in sorted(members, key=lambda at: self._rows[at][1])])
+
+
 def shared_prefix(prompts: Sequence[Prompt]) -> int:
     """How many leading tokens all rows have in common, up to the first that any row injects at.
 
@@ -232,15 +272,15 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
         return buffer
 
 
-def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int]:
+def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
     """``backends.sampling.choose`` for all rows at once, on the device, with one transfer to the host.
 
     Args:
         logits: float32 (rows, vocabulary).
         draws: one uniform number per row.
 
-    Raises:
-        ModelError: a row's logits are not numbers.
+    Returns:
+        Token ids; ``None`` for a row whose logits are not numbers.
     """
     vocabulary = logits.shape[-1]
     ids = torch.arange(vocabulary, device=logits.device)
@@ -251,13 +291,7 @@ def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.floa
         index = torch.tensor(warm, device=logits.device)
         drawn = _draw(logits[index], [samplings[row] for row in warm], draws[warm])
         tokens[index] = torch.where(tokens[index] < vocabulary, drawn, vocabulary)
-    chosen: list[int] = tokens.tolist()
-    if vocabulary in chosen:
-        raise ModelError(
-            f"row {chosen.index(vocabulary)} of a batch has logits that are not numbers: an injection overflowed the "
-            "model's dtype, so lower the strength or use --dtype bfloat16 or float32"
-        )
-    return chosen
+    return [None if token == vocabulary else token for token in tokens.tolist()]
 
 
 def _draw(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> Tensor:
