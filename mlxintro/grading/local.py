@@ -80,14 +80,13 @@ class LocalJudge:
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply; several at once are quicker."""
-        return self.judge([_Item(reply, concept, tuple(related))])[0].grade
+        return self._judge([_Item(reply, concept, tuple(related))])[0].grade
 
-    def judge_trials(self, trials: Sequence[Trial]) -> list[Judged]:
-        """Grade stored replies, in their order."""
-        return self.judge([_Item(trial.response, trial.concept, related_words(trial.concept)) for trial in trials])
+    def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
+        """Grade replies, each with its concept or without, in their order."""
+        return self._judge([_Item(reply, concept, related_words(concept)) for reply, concept in texts])
 
-    def judge(self, items: Sequence[_Item]) -> list[Judged]:
-        """Grade replies, in their order."""
+    def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {
             (at, name): self._prompt(item, name)
             for at, item in enumerate(items)
@@ -157,7 +156,7 @@ def judge_run(
                 yield trial
 
     for trials in _chunks(todo(), CHUNK):
-        judged = judge.judge_trials(trials)
+        judged = judge.judge_texts([(trial.response, trial.concept) for trial in trials])
         store.add_grades(
             run.id,
             [
