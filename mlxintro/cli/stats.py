@@ -68,15 +68,15 @@ def show_stats(store: Any, run: Any, grader: str, as_json: bool) -> None:
             for one in summary.concepts
         ]
         click.echo("\n" + table(["concept", "trials", "detection", "identification"], rows, right=(1,)))
-    _remarks(run, injected, controls)
+    _remarks(run, grader, injected, controls)
 
 
-def _remarks(run: Any, injected: Any, controls: Any) -> None:
+def _remarks(run: Any, grader: str, injected: Any, controls: Any) -> None:
     abstained, unscored = injected.abstained + controls.abstained, injected.unscored + controls.unscored
     if abstained:
         chatter(f"\nthe grader abstained on {abstained} replies; they are in no rate")
     if unscored:
-        chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader rules")
+        chatter(f"\n{unscored} replies are not graded by {grader}: see mlxintro grade -h")
     if run.errors:
         chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
     if run.remaining and run.state != "done":

@@ -29,7 +29,7 @@ from mlxintro.grading.claude import (
     unscored,
 )
 from mlxintro.grading.claude_api import scrub
-from mlxintro.grading.passes import gradable, related_words, to_record
+from mlxintro.grading.passes import UNSCORED, gradable, related_words, to_record
 from mlxintro.grading.prices import Tariff
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.store.calls import Call, Pass, Settled
@@ -266,7 +266,7 @@ class ClaudePass:
         self.store.settle(
             self.run.id,
             [Settled(call, "failed", cost, *tokens, text, why)],
-            [self._record(question.dossier, unscored(f"not graded: {why}"), raw)],
+            [self._record(question.dossier, unscored(UNSCORED + why), raw)],
         )
 
     def _record(self, dossier: Dossier, grade: Grade, raw: object) -> GradeRecord:

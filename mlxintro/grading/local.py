@@ -17,7 +17,7 @@ import numpy as np
 from backends.base import Backend, Prompt
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import Pass, gradable, related_words, to_record
+from mlxintro.grading.passes import UNSCORED, Pass, gradable, related_words, to_record
 from mlxintro.identity import tagged_hash
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
@@ -179,7 +179,7 @@ def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
         )
         return Judged(empty, readings)
     if "affirms" not in readings:
-        grade = Grade(None, None, None, None, None, abstained=True, reason="not graded: longer than the judge can read")
+        grade = Grade(None, None, None, None, None, abstained=True, reason=UNSCORED + "longer than the judge can read")
         return Judged(grade, readings)
     fields = {name: reading.verdict for name, reading in readings.items()}
     affirms, coherent = fields["affirms"], fields.get("coherent")

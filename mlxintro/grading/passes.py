@@ -19,6 +19,8 @@ from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 
 GRADERS = {"rules": RulesGrader}
+UNSCORED = "not graded: "
+"""How the reason begins when a grader failed, which is not the same as a grader that cannot tell."""
 _CHUNK = 500
 
 
@@ -135,8 +137,9 @@ def from_record(record: records.Grade) -> Grade:
 
 
 def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
-    """Every finished trial with what one grader last said of it."""
-    grades = {record.key: from_record(record) for record in store.latest_grades(run.id, grader=grader)}
+    """Every finished trial with what one grader last said of it; nothing where it failed to say anything."""
+    latest = store.latest_grades(run.id, grader=grader)
+    grades = {record.key: from_record(record) for record in latest if not record.reason.startswith(UNSCORED)}
     for trial in store.trials(run.id, TrialFilter(status="done")):
         yield trial, grades.get(trial.key)
 
