@@ -31,9 +31,11 @@ from backends.base import (
     Tokenizer,
 )
 from backends.errors import ModelError, UsageError
-from backends.mlx_batch import Batch, Chunk, MLXDecoder, MLXScorer, Network
+from backends.mlx_batch import Batch, Chunk, Network, Prefix
+from backends.mlx_decode import MLXDecoder
 from backends.mlx_numeric import LOGITS_AT_ONCE, log_softmax
 from backends.mlx_patch import Hook, find_blocks, patched
+from backends.mlx_score import MLXScorer
 from backends.models import ModelSource
 from backends.roofline import Roofline
 from backends.tokenizer import ChatTokenizer
@@ -140,7 +142,8 @@ class MLXBackend(Backend):
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         network = self._network
         self._check_sites(injection.site for request in requests for injection in request.prompt.injections)
-        return engine.run(requests, MLXDecoder(network), self.tokenizer, self.batch_size, on_token)
+        decoder = MLXDecoder(network, [request.prompt for request in requests])
+        return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
 
     def _capture(
         self,
@@ -197,8 +200,11 @@ class MLXBackend(Backend):
         asked = [index for index, options in enumerate(continuations) if options]
         with network.scope():
             plan = network.plan([len(prompts[index].tokens) for index in asked], self.batch_size)
+        prefix = Prefix(network, [prompts[index] for index in asked])
         batches = [[asked[at] for at in members] for members in plan]
-        return scoring.run(prompts, continuations, lambda some: MLXScorer(network, some), batches, self.batch_size)
+        return scoring.run(
+            prompts, continuations, lambda some: MLXScorer(network, some, prefix), batches, self.batch_size
+        )
 
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
         """See ``Backend.lens``.
@@ -243,6 +249,8 @@ class MLXBackend(Backend):
         if self._open is None:
             return
         self._open = None
+        # A reply that was abandoned may still be computing, and the limit must not change under it.
+        mx.synchronize()
         mx.clear_cache()
         if self._wired is not None:
             mx.set_wired_limit(self._wired)

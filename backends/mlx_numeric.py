@@ -35,10 +35,13 @@ def choose(logits: mx.array, samplings: Sequence[Sampling], draws: NDArray[np.fl
         draws: (rows,), uniform numbers.
 
     Returns:
-        int32 (rows,).
+        int32 (rows,); -1 for a row whose logits are not numbers.
     """
     logits = logits.astype(mx.float32)
     greedy = mx.argmax(logits, axis=-1).astype(mx.int32)
+    # What overflows in the stream is NaN in every logit, what overflows in the head alone is the largest one.
+    broken = ~mx.isfinite(mx.take_along_axis(logits, greedy[:, None], axis=-1))[:, 0]
+    greedy = mx.where(broken, -1, greedy)
     temperatures = np.array([sampling.temperature for sampling in samplings], np.float32)
     if not temperatures.any():
         return greedy
@@ -49,7 +52,7 @@ def choose(logits: mx.array, samplings: Sequence[Sampling], draws: NDArray[np.fl
         # A limit above 1 keeps rows without top-p whole, however their sum is rounded.
         weights = _nucleus(weights, mx.array(np.where(limits < 1, limits, 2))[:, None])
     drawn = _invert(weights, mx.array(draws.astype(np.float32))[:, None])
-    return mx.where(mx.array(temperatures > 0), drawn, greedy)
+    return mx.where(mx.array(temperatures > 0) & ~broken, drawn, greedy)
 
 
 def _invert(weights: mx.array, uniform: mx.array) -> mx.array:

@@ -19,9 +19,9 @@ import mlx.nn as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import OPERATIONS, Prompt, Site
+from backends.base import OPERATIONS, Prompt, Proof, Site
 from backends.errors import ModelError
-from backends.lanes import NEVER, Lane, Place, Tally, lay_out
+from backends.lanes import NEVER, Lane, Place, Tally, lay_out, proofs
 
 Hook = Callable[[mx.array], mx.array]
 """Takes the output (rows, positions, width) of a module and returns what takes its place."""
@@ -178,6 +178,23 @@ class DeviceLane:
         change, relative = (float(np.asarray(sums)[row]) for sums in self.pending())
         return Tally(int(self._touched[row]), int(self._first[row]), int(self._last[row]), change, relative)
 
+    def resume(self, parts: Sequence[tuple[DeviceLane | None, int]]) -> None:
+        """Count on from what lanes of other batches have counted, whose rows these are.
+
+        Args:
+            parts: a lane, or ``None`` where a batch had none here, and its number of rows.
+        """
+        at = 0
+        change, relative = [], []
+        for lane, rows in parts:
+            if lane is not None:
+                for name in ("_touched", "_first", "_last"):
+                    getattr(self, name)[at : at + rows] = getattr(lane, name)
+            change.append(mx.zeros(rows) if lane is None else lane._change)
+            relative.append(mx.zeros(rows) if lane is None else lane._relative)
+            at += rows
+        self._change, self._relative = mx.concatenate(change), mx.concatenate(relative)
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed and renumber."""
         for name in ("owners", "_starts", "_stops", "_touched", "_first", "_last"):
@@ -192,6 +209,8 @@ class Interventions:
 
     def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], width: int) -> None:
         self._blocks = blocks
+        self._prompts = list(prompts)
+        self._width = width
         self._lanes = {place: [DeviceLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
 
     @contextmanager
@@ -220,10 +239,11 @@ class Interventions:
     def pending(self) -> list[mx.array]:
         return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]
 
-    def tallies(self, row: int) -> dict[int, Tally]:
-        """What was done to a live row, by index of its injection."""
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        """What was done to a live row so far."""
         lanes = (lane for lanes in self._lanes.values() for lane in lanes)
-        return {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
+        tallies = {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
+        return proofs(self._prompts[row], tallies)
 
     def copy(self) -> Interventions:
         """One that counts on by itself from here, once rows were chosen with ``keep``."""
@@ -233,9 +253,22 @@ class Interventions:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed; one that is listed several times is multiplied."""
+        self._prompts = [self._prompts[row] for row in rows]
         for lanes in self._lanes.values():
             for lane in lanes:
                 lane.keep(rows)
+
+    def joined(self, other: Interventions) -> Interventions:
+        """The injections of one's own rows and, numbered after them, of another batch's; both counts go on."""
+        both = Interventions(self._blocks, self._prompts + other._prompts, self._width)
+        for place, lanes in both._lanes.items():
+            for depth, lane in enumerate(lanes):
+                # A row's injections at a place lie in the same lanes of any batch: in the row's own order.
+                lane.resume([(side._lane(place, depth), len(side._prompts)) for side in (self, other)])
+        return both
+
+    def _lane(self, place: Place, depth: int) -> DeviceLane | None:
+        return next(iter(self._lanes.get(place, [])[depth:]), None)
 
 
 def _hook(

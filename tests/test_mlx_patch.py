@@ -21,6 +21,7 @@ from backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Samplin
 from backends.errors import ModelError, UsageError
 from backends.lanes import lay_out
 from backends.mlx_backend import MLXBackend
+from backends.mlx_cache import GroupedKVCache
 from backends.mlx_numeric import choose, log_softmax
 from backends.mlx_patch import DeviceLane, find_blocks, patched, site_module
 from backends.models import read_folder
@@ -245,12 +246,10 @@ def test_a_model_without_a_list_of_blocks_is_named() -> None:
         find_blocks(Recurrent())
 
 
-def test_a_model_that_cannot_pad_still_batches_rows_of_one_length(tiny: Callable[[str], Path]) -> None:
+def test_heads_grouped_in_an_axis_of_their_own_get_a_mask_that_fits(tiny: Callable[[str], Path]) -> None:
     """mlx-lm's Gemma 2 broadcasts a mask per row over its heads; with two rows and two heads, silently."""
     with load(tiny("gemma2")) as backend:
-        network = backend._network
-        assert not network.pads
-        assert network.plan([5, 7, 5, 7, 7], 2) == [[0, 2], [1, 3], [4]]
+        assert backend._network.padding is GroupedKVCache
         rows = [Request(Prompt(tuple(range(5, 5 + n))), Sampling(max_tokens=8)) for n in (9, 14)]
         together = {reply.index: reply.tokens for reply in backend.generate(rows)}
         alone = {index: next(iter(backend.generate([row]))).tokens for index, row in enumerate(rows)}
@@ -388,7 +387,8 @@ def test_a_model_with_recurrent_state_gives_the_same_replies_in_a_batch(tiny: Ca
     )
     with load(tiny("llama")) as llama:
         backend = MLXBackend(model, llama.tokenizer, replace(llama.info, layers=3), prefill_chunk=5)
-        assert not backend._network.pads
+        assert backend._network.padding is None
+        assert backend._network.plan([5, 7, 5, 7, 7], 2) == [[0, 2], [1, 3], [4]]
         texts = [tuple(range(5, 5 + length)) for length in (12, 12, 17)]
         vector = np.full(64, 0.5, np.float32)
         rows = [
