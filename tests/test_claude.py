@@ -384,6 +384,34 @@ def test_killed_at_any_moment_nothing_answered_is_asked_again(tmp_path: Path) ->
             assert store.spent(run, "claude") >= len(server.paid) * ANSWER - 1e-9
 
 
+def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "mlxintro.db"
+    run = stored_run(path, 60)
+    with serving() as server:
+        server.delay = 0.3
+        process = subprocess.Popen(
+            [*COMMAND, "grade", "r", "--grader", "claude"],
+            env=environment(tmp_path, **server.environment),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        while len(server.paid) < 6:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert "interrupted" in err
+        with closing(sqlite3.connect(path)) as db:
+            states = dict(db.execute("SELECT state, count(*) FROM grading_calls GROUP BY 1"))
+        assert states == {"answered": len(server.paid)}
+        server.delay = 0.0
+        server.settle()
+        subprocess.run(process.args, env=environment(tmp_path, **server.environment), cwd=ROOT, check=True)
+        check_all_graded(path, run, 60)
+        assert set(Counter((a.question, a.reply) for a in server.paid).values()) == {1}
+
+
 def test_the_key_is_nowhere(tmp_path: Path) -> None:
     """Not in the store, not in what is printed, not in the SDK's own log, though the server repeats it in an error."""
     stored_run(tmp_path / "mlxintro.db", 6)

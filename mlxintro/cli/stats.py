@@ -76,7 +76,7 @@ def _remarks(run: Any, grader: str, injected: Any, controls: Any) -> None:
     if abstained:
         chatter(f"\nthe grader abstained on {abstained} replies; they are in no rate")
     if unscored:
-        chatter(f"\n{unscored} replies are not graded by {grader}: see mlxintro grade -h")
+        chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")
     if run.errors:
         chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
     if run.remaining and run.state != "done":

@@ -121,7 +121,7 @@ class ClaudePass:
 
         from backends.lock import lock_folder
 
-        name = hashlib.sha256(f"{self.store.path} {self.run.id} {self.grader.name}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{self.store.path.resolve()} {self.run.id} {self.grader.name}".encode()).hexdigest()[:16]
         lock_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(lock_folder() / f"grading-{name}.lock")
         try:
