@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlxintro.grading.base import Grade
-from mlxintro.statistics import Summary
 from mlxintro.store.records import Trial
 from mlxintro.study import Study
+from mlxintro.summary import Summary
 
 STRENGTHS = (2.0, 4.0)
 """Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours its words."""

@@ -1,22 +1,18 @@
-"""Rates with intervals, and the summary of a graded run.
+"""Rates with intervals, and tests of whether two of them differ.
 
-Rates are shares of *graded* trials. A trial whose grade is missing or undecided is counted beside the rate, never in
-it: treating it as "no" would lower detection and false alarms alike without a trace. Intervals are Wilson's for one
+Intervals are Wilson's for one
 rate and Newcombe's for a difference of two; both behave at 0 and 1 and with few trials, where the textbook normal
 interval does not. scipy and statsmodels load on first use, so that listing runs stays quick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-from mlxintro.grading.base import Grade
 
 CONFIDENCE = 0.95
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,159 +97,107 @@ def difference(first: Rate, second: Rate, *, confidence: float = CONFIDENCE) -> 
     return Difference(first.value - second.value, max(-1.0, float(low)), min(1.0, float(high)))
 
 
-@dataclass(frozen=True, slots=True)
-class GradedTrial:
-    """What the summary needs to know of one trial."""
+def exceeds(first: Rate, second: Rate) -> float | None:
+    """One-sided p value of Fisher's exact test that ``first`` is the greater; ``None`` when either has no trials."""
+    if not first.trials or not second.trials:
+        return None
+    import numpy as np
+    from scipy.stats import fisher_exact
 
-    injected: bool
-    concept: str | None = None
-    layer: int | None = None
-    strength: float | None = None
-    grade: Grade | None = None
-    "None when the trial was never graded, or failed."
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts of one group of trials. Every trial is in exactly one of ``graded``, ``abstained``, ``unscored``."""
-
-    trials: int
-    graded: int
-    "The grader decided whether the reply detects."
-    detected: int
-    identified: int
-    "Detected, and the right concept named in time. A detection whose concept is undecided is not counted here."
-    unidentifiable: int
-    "Detections for which the grader left the naming of the concept open; not in the identification rate."
-    refused: int
-    incoherent: int
-    denied_but_named: int
-    "Readable replies that do not affirm and still name the concept: the leak without the recognition."
-    named_first: int
-    "Detections in which the concept stood before the claim."
-    abstained: int
-    "A grade exists, but the grader could not decide."
-    unscored: int
-    "No grade: not graded yet, or the grader failed."
-
-    @property
-    def detection(self) -> Rate:
-        return rate(self.detected, self.graded)
-
-    @property
-    def identification(self) -> Rate:
-        return rate(self.identified, self.graded - self.unidentifiable)
+    counts = np.array([[one.successes, one.trials - one.successes] for one in (first, second)])
+    return float(fisher_exact(counts, alternative="greater").pvalue)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One cell of the grid, one concept, or a whole run: injected trials against the pool of controls."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted for how many there are (S. Holm 1979), in the same order."""
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
 
-    tally: Tally
-    detection: Rate
-    "Detects (readable, affirms, does not refuse) over graded injected trials."
-    identification: Rate
-    "Detects and names the concept in time, over graded injected trials."
-    net: Difference
-    "Detection minus the false-alarm rate of all controls of the run."
-    net_identification: Difference
-    "Identification minus the false-alarm rate: the net score of the paper."
-    layer: int | None = None
-    strength: float | None = None
-    concept: str | None = None
+    return [float(value) for value in multipletests(p_values, method="holm")[1]]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A graded run."""
+def clustered(pairs: Mapping[str, tuple[Rate, Rate]]) -> float | None:
+    """One-sided p value that first rates exceed second ones, with concepts as the units that were sampled.
 
-    overall: Group
-    controls: Tally
-    false_alarms: Rate
-    "Detects, over graded controls. Refusals are not false alarms."
-    cells: tuple[Group, ...]
-    "One per (layer, strength), sorted."
-    concepts: tuple[Group, ...]
-    "One per concept, sorted by name."
+    Trials of one concept resemble each other, which a test over trials overlooks. Under the hypothesis of no difference
+    every concept's difference may as well have the other sign: all sign patterns are tried, or 9,999 drawn ones.
 
+    Args:
+        pairs: two rates per concept; concepts without trials on either side are left out.
 
-def summarise(rows: Iterable[GradedTrial]) -> Summary:
-    """Summarise a run, its cells and its concepts.
-
-    Controls depend on neither layer, strength nor concept, so one pool of them serves every cell.
+    Returns:
+        ``None`` with fewer than two concepts.
     """
-    all_rows = list(rows)
-    injected = [row for row in all_rows if row.injected]
-    controls = tally(row for row in all_rows if not row.injected)
-    false_alarms = controls.detection
+    gaps = [a.value - b.value for a, b in pairs.values() if a.value is not None and b.value is not None]
+    if len(gaps) < 2:
+        return None
+    import numpy as np
+    from scipy.stats import permutation_test
 
-    def group(
-        members: Sequence[GradedTrial],
-        *,
-        layer: int | None = None,
-        strength: float | None = None,
-        concept: str | None = None,
-    ) -> Group:
-        counts = tally(members)
-        detection, identification = counts.detection, counts.identification
-        return Group(
-            counts,
-            detection,
-            identification,
-            difference(detection, false_alarms),
-            difference(identification, false_alarms),
-            layer,
-            strength,
-            concept,
-        )
-
-    cells = _grouped(injected, lambda row: (row.layer, row.strength))
-    concepts = _grouped(injected, lambda row: row.concept)
-    return Summary(
-        overall=group(injected),
-        controls=controls,
-        false_alarms=false_alarms,
-        cells=tuple(
-            group(members, layer=layer, strength=strength)
-            for (layer, strength), members in sorted(cells.items(), key=lambda item: _order(*item[0]))
-        ),
-        concepts=tuple(
-            group(members, concept=concept)
-            for concept, members in sorted(concepts.items(), key=lambda item: item[0] or "")
-        ),
+    found = permutation_test(
+        (gaps,),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=9_999,
+        vectorized=True,
+        rng=np.random.default_rng(0),
     )
+    return float(found.pvalue)
 
 
-def tally(rows: Iterable[GradedTrial]) -> Tally:
-    """Count one group of trials."""
-    members = list(rows)
-    grades = [row.grade for row in members if row.grade is not None]
-    decided = [grade for grade in grades if grade.detects is not None]
-    detected = [grade for grade in decided if grade.detects]
-    return Tally(
-        trials=len(members),
-        graded=len(decided),
-        detected=len(detected),
-        identified=sum(grade.success is True for grade in detected),
-        unidentifiable=sum(grade.success is None for grade in detected),
-        refused=sum(grade.refuses is True for grade in grades),
-        incoherent=sum(grade.coherent is False for grade in grades),
-        denied_but_named=sum(
-            grade.coherent is True and grade.affirms is False and grade.identifies is True for grade in grades
-        ),
-        named_first=sum(grade.named_before_affirming is True for grade in detected),
-        abstained=len(grades) - len(decided),
-        unscored=len(members) - len(grades),
-    )
+def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+    """Probability that a positive scores above a negative, ties counting half; ``None`` where either is missing."""
+    if not positives or not negatives:
+        return None
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(positives, negatives).statistic) / (len(positives) * len(negatives))
 
 
-def _grouped(rows: Sequence[GradedTrial], key: Callable[[GradedTrial], K]) -> dict[K, list[GradedTrial]]:
-    groups: dict[K, list[GradedTrial]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean with its interval; unknown (None) without values, and without bounds from a single one."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
 
 
-def _order(layer: int | None, strength: float | None) -> tuple[int, float]:
-    """Missing values sort first."""
-    return (-1 if layer is None else layer, float("-inf") if strength is None else strength)
+def mean(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Mean:
+    """A mean with Student's t interval."""
+    if not values:
+        return Mean(None, None, None, 0)
+    centre = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Mean(centre, None, None, 1)
+    spread = statistics.stdev(values)
+    half = _t(len(values) - 1, confidence) * spread / math.sqrt(len(values))
+    return Mean(centre, centre - half, centre + half, len(values))
+
+
+def mean_difference(first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE) -> Mean:
+    """Mean of ``first`` minus mean of ``second`` with Welch's interval; ``count`` is the smaller sample's size."""
+    if not first or not second:
+        return Mean(None, None, None, 0)
+    gap = math.fsum(first) / len(first) - math.fsum(second) / len(second)
+    count = min(len(first), len(second))
+    if count < 2:
+        return Mean(gap, None, None, count)
+    a, b = statistics.variance(first) / len(first), statistics.variance(second) / len(second)
+    if a + b == 0:
+        return Mean(gap, gap, gap, count)
+    freedom = (a + b) ** 2 / (a * a / (len(first) - 1) + b * b / (len(second) - 1))
+    half = _t(freedom, confidence) * math.sqrt(a + b)
+    return Mean(gap, gap - half, gap + half, count)
+
+
+def _t(freedom: float, confidence: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, freedom))

@@ -9,8 +9,8 @@ from scipy.stats import fisher_exact
 from mlxintro import launch
 from mlxintro.demo import FEW, conclusion, demo_study, quotes
 from mlxintro.grading.base import Grade
-from mlxintro.statistics import GradedTrial, Summary, summarise
 from mlxintro.store.records import Trial
+from mlxintro.summary import GradedTrial, Summary, summarise
 
 
 def graded(*, claims: bool, names: bool = False) -> Grade:
@@ -110,6 +110,7 @@ def trial(number: int, concept: str | None, strength: float | None) -> Trial:
         ordinal=number,
         status="done",
         condition="control" if concept is None else "injected",
+        arm="",
         concept=concept,
         layer=None if concept is None else 20,
         strength=strength,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from mlxintro.grading import Grade
-from mlxintro.statistics import GradedTrial, difference, rate, summarise
+from mlxintro.statistics import difference, rate
+from mlxintro.summary import GradedTrial, summarise
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
 VAGUE = replace(YES, identifies=False)

@@ -11,12 +11,13 @@ from typing import Protocol
 
 from backends.errors import UsageError
 from mlxintro import concepts
+from mlxintro.analysis import Row
 from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules import RulesGrader
-from mlxintro.statistics import GradedTrial, Summary, summarise
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
+from mlxintro.summary import GradedTrial, Summary, summarise
 
 GRADERS = {"rules": RulesGrader}
 UNSCORED = "not graded: "
@@ -145,8 +146,32 @@ def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, 
 
 
 def summary_of(store: Store, run: Run, grader: str) -> Summary:
-    """Rates of a run by one grader's verdicts."""
+    """Rates of a run by one grader's verdicts, control arms left out."""
     return summarise(
         GradedTrial(trial.condition == "injected", trial.concept, trial.layer, trial.strength, grade)
         for trial, grade in graded_trials(store, run, grader)
+        if not trial.arm
+    )
+
+
+def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
+    """Every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
+    return [_row(trial, grade) for trial, grade in graded_trials(store, run, grader)]
+
+
+def _row(trial: Trial, grade: Grade | None) -> Row:
+    spec = trial.spec
+    return Row(
+        key=trial.key,
+        condition=trial.condition,
+        arm=trial.arm,
+        concept=trial.concept,
+        layer=trial.layer,
+        strength=trial.strength,
+        trial=spec.trial,
+        response=trial.response,
+        measurements=trial.measurements,
+        detail=spec.detail,
+        grade=grade,
+        injected=tuple(injection.concept for injection in spec.injections),
     )
