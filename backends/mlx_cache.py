@@ -58,9 +58,8 @@ def padded(caches: Sequence[Any], rows: int, kind: type[BatchKVCache]) -> list[A
     Args:
         kind: which one stands in for ``KVCache``.
     """
-    return [
-        _merged([_changed(cache, lambda array: array[at : at + 1]) for at in range(rows)], kind) for cache in caches
-    ]
+    singles = [chosen(caches, [row]) for row in range(rows)]
+    return [_merged(layer, kind) for layer in zip(*singles, strict=True)]
 
 
 def spread(caches: Sequence[Any], rows: int, kind: type[BatchKVCache]) -> list[Any]:

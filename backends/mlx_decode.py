@@ -72,7 +72,9 @@ class MLXDecoder:
                 limits = np.array([setting.max_tokens for setting in settings])
                 if (group.batch.generated + 1 < limits).any():
                     group.logits = group.batch.step(tokens)
-                mx.async_eval(tokens, group.proven.pending(), group.logits, group.batch.interventions.pending())
+                mx.async_eval(  # type: ignore[no-untyped-call]
+                    tokens, group.proven.pending(), group.logits, group.batch.interventions.pending()
+                )
                 drawn.append(tokens)
             read = [np.array(tokens) for tokens in drawn]
         chosen: list[int | None] = [None] * len(samplings)
