@@ -8,8 +8,12 @@ It reads English replies of instruction-tuned models. What it decides, and how b
 * Refusals ("I can't help with that") are ``refuses=True`` and ``affirms=False``. An apology in front of an answer
   is an answer.
 * Late reversals ("No ... oh wait, yes") do not affirm. A bare "Yes" that is followed by a denial does not either. An
-  explicit affirmation that is taken back later is a contradiction: the grader abstains.
-* A reply without a single word of perceiving, thinking or injecting does not affirm: it talks of something else.
+  explicit affirmation that is taken back later is a contradiction: the grader abstains. A remark on what it is ("as an
+  AI I have no feelings; however, I do notice ...") and a narrower denial ("no specific thought, but a vague pull
+  toward ...") leave the report that follows standing.
+* A state alone ("I feel calm") is no claim; a state that is called odd ("... which is unusual for me") is.
+* Changes of subject, echoes of the prompt, the experimenter's part and explanations of what an injected thought would
+  be claim nothing: ``affirms=False``, without abstaining.
 * A thing instead of a thought ("I detect an ocean") identifies nothing, and does not affirm by itself.
 * Where signals conflict, or a reply speaks of detection in a way no rule covers, ``affirms`` is None and ``abstained``
   is True. Nothing is guessed.
@@ -23,13 +27,16 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 
+from mlxintro.grading import rules_patterns as say
+from mlxintro.grading.associations import associations
 from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules_coherence import FOREIGN, incoherence
 from mlxintro.grading.rules_concept import Mention, find_mentions
-from mlxintro.grading.rules_stance import Event, Kind, read_events, speaks_of_detection
+from mlxintro.grading.rules_stance import Event, Kind, may_claim, read_events
 from mlxintro.grading.text import fold, split_reasoning, trim_invented_turns
 
 _SOURCES = ("base", "rules", "rules_coherence", "rules_concept", "rules_patterns", "rules_stance", "text")
+_DATA = ("concepts.toml", "associations.toml")
 _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
 # "I detect the ocean", "I see a trumpet": the concept as the direct object of perceiving.
@@ -41,17 +48,25 @@ _OF_THOUGHT = re.compile(r"\b(?:thoughts?|concepts?|ideas?|word|injected|notion|
 
 @lru_cache(maxsize=1)
 def _rules_version() -> str:
-    """Hash of the source of every module whose text decides a grade."""
+    """Hash of every source and word list that decides a grade."""
     digest = sha256()
     for name in _SOURCES:
         digest.update(files("mlxintro.grading").joinpath(f"{name}.py").read_text(encoding="utf-8").encode())
+    for name in _DATA:
+        digest.update((files("mlxintro") / "data" / name).read_bytes())
     return digest.hexdigest()[:12]
 
 
 class RulesGrader:
     """Grades by rules. Holds no state; one instance may grade any number of replies, from any thread."""
 
-    name = "rules"
+    def __init__(self, *, strict: bool = False) -> None:
+        """Args:
+        strict: identification by the concept's own forms and near names only (the paper's "word or close relative");
+            otherwise by close associations too, as people who read a reply judge it.
+        """
+        self.strict = strict
+        self.name = "rules-strict" if strict else "rules"
 
     @property
     def version(self) -> str:
@@ -85,17 +100,19 @@ class RulesGrader:
         mentions += answer_mentions
 
         affirms, refuses, why = (
-            _weigh(events, speaks_of_detection(folded))
-            if finished
-            else (None, None, "the reply ends inside its reasoning")
+            _weigh(events, may_claim(folded)) if finished else (None, None, "the reply ends inside its reasoning")
         )
         if flaw == FOREIGN:
             affirms, refuses, why = None, None, FOREIGN
         elif flaw is not None:
-            why = flaw
+            # Garble claims nothing and declines nothing, whatever words it is made of.
+            affirms, refuses, why = None, None, flaw
 
         claims = [event for event in (*earlier, *events) if event.kind in (Kind.AFFIRM, Kind.YES)]
         naming = [mention for mention in answer_mentions if not _is_thing(mention, folded, begin)]
+        if concept is not None and not naming and not self.strict:
+            loose = associations(concept)
+            naming = find_mentions(folded, loose[0], loose[1:], offset=begin) if loose else []
         first_claim = claims[0] if affirms and claims else None
         early: bool | None = None
         if concept is not None and first_claim is not None:
@@ -129,7 +146,7 @@ def _is_thing(mention: Mention, folded: str, offset: int) -> bool:
     return bool(_AS_A_THING.search(folded[begin:start])) and not _OF_THOUGHT.search(folded[begin:end])
 
 
-def _weigh(events: Sequence[Event], speaks: bool) -> tuple[bool | None, bool | None, str]:
+def _weigh(events: Sequence[Event], may_claim: bool) -> tuple[bool | None, bool | None, str]:
     """Turn ordered events into (affirms, refuses, reason)."""
     affirmed = [event for event in events if event.kind is Kind.AFFIRM]
     denied = [event for event in events if event.kind in _DENIALS]
@@ -137,40 +154,62 @@ def _weigh(events: Sequence[Event], speaks: bool) -> tuple[bool | None, bool | N
     yes = next((event for event in events if event.kind is Kind.YES), None)
 
     if Kind.REFUSE in kinds:
-        if affirmed:
+        refusal = next(event for event in events if event.kind is Kind.REFUSE)
+        if affirmed and affirmed[0].span < refusal.span:
             return None, None, "affirms and declines to take part"
         if Kind.DENY not in kinds:
             return False, True, "declines to take part"
     if not affirmed:
-        return (*_without_claim(events, kinds, yes, denied, speaks),)
+        return (*_without_claim(events, kinds, yes, denied, may_claim),)
     first = affirmed[0]
     if yes is not None and yes.span < first.span:
         first = yes
-    if not denied:
+    # "I have no feelings as you do": a remark on what it is, not an answer.
+    answers = [event for event in denied if event.kind is not Kind.DISCLAIM]
+    if not answers:
         return True, False, "claims to detect something"
-    if denied[0].span < first.span:
-        if denied[0].kind is Kind.DISCLAIM and all(event.kind is Kind.DISCLAIM for event in denied):
-            return None, False, "says that it has no thoughts, then affirms"
-        if denied[0].kind is Kind.DENY and denied[0].sentence.start == affirmed[0].sentence.start:
-            return None, False, "denies and affirms in one sentence"
-        return False, False, "denies first; a late reversal does not count"
+    if answers[0].span < first.span:
+        return _after_denial(answers[0], affirmed)
     return None, False, "affirms, then denies"
 
 
+def _after_denial(denial: Event, affirmed: Sequence[Event]) -> tuple[bool | None, bool | None, str]:
+    claim = affirmed[0]
+    same = denial.sentence.start == claim.sentence.start
+    between = claim.sentence.text[: claim.span[0] - claim.sentence.start]
+    if same:
+        between = between[max(0, denial.span[0] - denial.sentence.start) :]
+    if say.REVERSAL.search(between):
+        return False, False, "denies first; a late reversal does not count"
+    if denial.kind is Kind.DENY and say.CONTRAST.search(between):
+        # "I don't notice a specific thought, but there is a vague pull toward ...": the second half is the report.
+        return True, False, "denies one thing and reports another"
+    if say.CONTRAST.search(between):
+        return None, False, "answers no, then reports something"
+    return False, False, "denies first; a late reversal does not count"
+
+
 def _without_claim(
-    events: Sequence[Event], kinds: set[Kind], yes: Event | None, denied: Sequence[Event], speaks: bool
+    events: Sequence[Event], kinds: set[Kind], yes: Event | None, denied: Sequence[Event], may_claim: bool
 ) -> tuple[bool | None, bool | None, str]:
-    if denied:
-        reversed_late = yes is not None and denied[0].span < yes.span
-        return False, False, "denies first; a late yes does not count" if reversed_late else f"{denied[0].kind}"
+    answers = [event for event in denied if event.kind is not Kind.DISCLAIM]
+    if answers:
+        reversed_late = yes is not None and answers[0].span < yes.span
+        return False, False, "denies first; a late yes does not count" if reversed_late else f"{answers[0].kind}"
     if yes is not None:
+        if denied and denied[0].span > yes.span:
+            return False, False, f"{denied[0].kind}"
         if Kind.CAPABLE in kinds:
             return None, False, "says yes, but only to being able to detect thoughts"
         return True, False, "answers yes"
-    if kinds & {Kind.UNCERTAIN, Kind.CAPABLE, Kind.THING, Kind.POLITE}:
+    if Kind.ODD in kinds and (Kind.FELT in kinds or sum(event.kind is Kind.ODD for event in events) > 1):
+        return True, False, "describes a state and calls it odd"
+    if denied:
+        return False, False, f"{denied[0].kind}"
+    if kinds & {Kind.UNCERTAIN, Kind.THING, Kind.ODD}:
         return None, False, next(f"{event.kind}" for event in events if event.kind is not Kind.CAVEAT)
     if Kind.CAVEAT in kinds:
         return False, False, "says that it is a model, and claims nothing"
-    if speaks:
+    if may_claim:
         return None, False, "speaks of detection in a way no rule covers"
-    return False, False, "does not speak of detecting anything"
+    return False, False, "claims nothing"

@@ -92,6 +92,10 @@ def _scripts(letters: int, latin: int) -> str | None:
 def _loops(folded: str, found: list[str]) -> str | None:
     if longest_run(found) >= 4:  # "no no no" is emphasis, four in a row is not
         return "one word repeated over and over"
+    # Stutter: a word said twice at once happens to fluent writers now and then, not in every tenth pair.
+    twice = sum(a == b for a, b in pairwise(found))
+    if twice >= 3 and twice / len(found) > 0.1:
+        return "words stuttered"
     # Replies of 70 words have 65 % different ones in the median; shorter ones have more.
     if len(found) >= 10 and len(set(found)) / len(found) < (0.25 if len(found) < 15 else 0.33):
         return "a handful of words repeated"

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     POLITE = "says yes to something else"
     CAPABLE = "speaks of an ability"
     THING = "detects a thing, not a thought"
+    FELT = "describes a state"
+    ODD = "calls something odd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,21 @@ class Event:
 def speaks_of_detection(folded: str) -> bool:
     """Whether the text contains any word of perceiving, thinking or injecting."""
     return bool(say.SPEAKS_OF_IT.search(folded))
+
+
+def may_claim(folded: str) -> bool:
+    """Whether some sentence could be a claim that no rule covers: the first person with a verb of perceiving.
+
+    Questions, conditions, the experimenter's part and explanations of what a thought would be are none.
+    """
+    for sentence in sentences(_mask_quotes(say.TAG.sub(_blank, folded))):
+        text = sentence.text
+        if text.rstrip("\"'*_) ").endswith("?") or say.OTHER_PART.search(text) or say.CONDITION.match(text):
+            continue
+        found = say.POSSIBLE_CLAIM.search(text)
+        if found and not re.search(r"\b(?:will|would|can|could|if|when|to|should|'ll|may)\b", text[: found.end()]):
+            return True
+    return False
 
 
 def read_events(folded: str, *, offset: int = 0) -> list[Event]:
@@ -77,6 +94,8 @@ def _read_sentence(sentence: Piece, following: str) -> list[Event]:
     label = say.LABEL.match(text)
     if label and "?" not in text:
         kind = Kind.DENY if say.EMPTY_VALUE.match(label["value"]) else Kind.AFFIRM
+        if say.UNCLEAR_VALUE.match(label["value"]):
+            kind = Kind.UNCERTAIN
         if not (kind is Kind.AFFIRM and re.match(r"\W*(?:yes|true)\b", label["value"])):
             return [Event(kind, (sentence.start, sentence.stop), sentence)]
     lead_in = (0, 0)
@@ -84,6 +103,8 @@ def _read_sentence(sentence: Piece, following: str) -> list[Event]:
     if head:
         events.extend(_read_head(head, sentence, following))
         lead_in = (0, head.start("word"))
+    elif aside := say.ASIDE_YES.search(text):
+        events.append(_event(Kind.YES, sentence, *aside.span("word"), sentence))
     elif said := say.SAID.search(text):
         kind = Kind.YES if said["word"] == "yes" else Kind.NO
         events.append(_event(kind, sentence, *said.span("word"), sentence))
@@ -103,7 +124,27 @@ def _read_sentence(sentence: Piece, following: str) -> list[Event]:
         # "I can't help with your request to detect thoughts" refuses; it does not report that nothing is detected.
         if found and not (refusal and _overlap(found.span, events[-1].span)):
             claimed.append(found)
+    if not refusal and not any(event.kind in (Kind.AFFIRM, Kind.DENY) for event in claimed):
+        claimed += _read_mood(text, sentence)
     return events + claimed
+
+
+def _read_mood(text: str, sentence: Piece) -> list[Event]:
+    """What a sentence says of a state or calls odd: no claim by itself, but two such remarks together are one."""
+    events: list[Event] = []
+    if say.CONDITION.match(text) or say.OTHER_PART.search(text):
+        return events
+    for odd in say.ODD.finditer(text):
+        if say.ODD_TASK.match(text[odd.end() :]) or say.NORMAL.search(text):
+            continue
+        if say.ODD_ADJECTIVE.match(odd.group()) and say.NOT_ODD.search(text[: odd.start()]):
+            continue
+        events.append(_event(Kind.ODD, sentence, odd.start(), odd.end(), sentence))
+        break
+    felt = say.FELT.search(text)
+    if felt and not say.NOT_FELT.match(felt["rest"]) and not say.NEGATOR.search(text[: felt.start("rest")]):
+        events.append(_event(Kind.FELT, sentence, felt.start(), felt.end(), sentence))
+    return events
 
 
 def _overlap(one: Span, two: Span) -> bool:
@@ -138,9 +179,15 @@ def _blank(match: re.Match[str]) -> str:
 
 def _read_clause(clause: Piece, raw: str, sentence: Piece) -> Event | None:
     text = clause.text
+    if empty := say.EMPTY_HANDED.search(text):
+        return _event(Kind.DENY, clause, empty.start(), empty.end(), sentence)
+    if say.EXPERIMENTER.search(sentence.text):
+        return None
+    if say.TOLD_OF_PERSONS.search(text) and not say.FIRST_PERSON.search(text):
+        return None
     if say.CONDITION.match(text):
         return None
-    for rule in (_rule_disclaim, _rule_unsure, _rule_verb, _rule_exists, _rule_other):
+    for rule in (_rule_disclaim, _rule_unsure, _rule_verb, _rule_exists, _rule_drawn, _rule_other):
         found = rule(text, raw)
         if found:
             kind, start, stop = found
@@ -153,7 +200,7 @@ _Found = tuple[Kind, int, int] | None
 
 def _rule_disclaim(text: str, raw: str) -> _Found:
     found = say.DISCLAIM.search(text)
-    if found and not re.search(rf"\b{say.STRANGE}\b|\babout\b", found.group()):
+    if found and not re.search(rf"\b{say.STRANGE}\b|\babout\b", found.group()) and not say.HABIT.search(raw):
         kind = Kind.CAVEAT if say.LIKE_HUMANS.search(raw) else Kind.DISCLAIM
         return kind, found.start(), found.end()
     return None
@@ -178,9 +225,15 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
     subjects = say.SUBJECT.findall(before)
     if subjects and subjects[-1] not in {"i", "we"}:
         return None
+    if verb.group() == "sense" and not say.SENSE_AS_VERB.search(before):
+        return None
+    # "There is a thought that I would not have had": what is said of a thought that is there denies nothing.
+    if re.search(r"\b(?:that|which) i\b[^,]*$", before) and say.EXISTS.search(before):
+        return None
     strong = verb["strong"] is not None
     end = verb.end() + min(len(after), 80)
-    negated = bool(say.NEGATOR.search(before))
+    # "I did not start it" and "I can't explain it" negate other verbs: only what stands with this verb counts.
+    negated = bool(say.NEGATOR.search(_own_words(before)))
     empty_handed = bool(say.NEGATED_OBJECT.match(after))
     target = (say.OBJECT if strong else say.WEAK_OBJECT).search(after[:90])
     # "I have looked and have not seen any thought": the object belongs to a later, negated verb.
@@ -188,7 +241,9 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
     if not strong and say.AUXILIARY.match(verb.group() + after):
         return None
     if negated or empty_handed:
-        if say.ELSE.search(after[:60]) or say.ABOUT_CONTENT.match(after) or say.AT_FIRST.search(raw):
+        # "I don't detect anything about snow or anything else" still denies.
+        beyond = say.ELSE.search(after[:60]) and not say.ANY_OR_ELSE.search(after)
+        if beyond or say.ABOUT_CONTENT.match(after) or say.AT_FIRST.search(raw) or say.HABIT.search(raw):
             return None
         if not strong and not has_object and not re.match(r"\W*(?:\w+ )?(?:any|anything|nothing)\b", after):
             return None
@@ -206,12 +261,31 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
         if say.IN_THE_TEXT.search(after) and not say.SURELY_INJECTED.search(after):
             return Kind.THING, max(start, 0), end
         return Kind.AFFIRM, max(start, 0), end
+    if not strong and _is_state(verb.group(), after):
+        return Kind.AFFIRM, max(start, 0), end
+    if strong and say.FINDS_ANYTHING.match(verb.group()) and not say.NOT_A_FINDING.match(after):
+        return Kind.AFFIRM, max(start, 0), end
+    if strong and not verb.group().startswith("detect") and re.search(rf"\b{say.SALIENT}\b", after[:60]):
+        return Kind.AFFIRM, max(start, 0), end
     if strong and verb.group().startswith("detect"):
         if not after.strip(" .!,*") or say.PRONOUN_OBJECT.match(after):
             return Kind.AFFIRM, max(start, 0), end
         if say.BARE_OBJECT.match(after):
             return Kind.THING, max(start, 0), end
     return None
+
+
+def _is_state(verb: str, after: str) -> bool:
+    """Experiencing a sense of dread, finding a recurring motif: more than a mood that anybody may mention."""
+    if verb.startswith(("experienc", "getting")) and say.SENSED_STATE.match(verb + after):
+        return True
+    salient = say.SALIENT_OBJECT.match(after) is not None
+    return salient and (verb not in say.EVERYDAY_VERBS or say.RECURRENT.search(after[:40]) is not None)
+
+
+def _own_words(before: str) -> str:
+    """What stands between the last relative pronoun and the verb: further back a negation belongs to another verb."""
+    return re.split(r"\b(?:which|who)\b", before)[-1]
 
 
 def _may_stand_alone(verb: re.Match[str], before: str, after: str) -> bool:
@@ -223,9 +297,11 @@ def _may_stand_alone(verb: re.Match[str], before: str, after: str) -> bool:
 
 def _rule_exists(text: str, raw: str) -> _Found:
     found = say.EXISTS.search(text)
-    if not found or not say.EXISTS_OBJECT.search(found.group()):
+    thing = found and say.EXISTS_OBJECT.search(found.group())
+    if not found or not thing:
         return None
-    if say.NEGATOR.search(text[: found.end()]):
+    # A negation behind the thing belongs to what is said of it: "a thought that I did not start".
+    if say.NEGATOR.search(text[: found.start() + thing.start()]) or say.NEGATED_THING.search(found.group()):
         return (
             None
             if say.ELSE.search(found["rest"]) or say.AT_FIRST.search(raw)
@@ -235,7 +311,19 @@ def _rule_exists(text: str, raw: str) -> _Found:
         return Kind.UNCERTAIN, found.start(), found.end()
     if re.search(r"\b(?:if|whether|when)\b", text[: found.start()]):
         return None
-    return Kind.AFFIRM, found.start(), found.end()
+    return None if say.TOLD_OF_PERSONS.search(text) else (Kind.AFFIRM, found.start(), found.end())
+
+
+def _rule_drawn(text: str, raw: str) -> _Found:
+    for pattern in (say.PULLED, say.STANDS_OUT):
+        if not (found := pattern.search(text)):
+            continue
+        if say.NEGATOR.search(text[: found.end()]):
+            return None if say.ELSE.search(text) else (Kind.DENY, found.start(), found.end())
+        if re.search(r"\b(?:if|whether|when|would|will|you|your)\b", text[: found.start()]):
+            return None
+        return Kind.AFFIRM, found.start(), found.end()
+    return None
 
 
 def _rule_other(text: str, raw: str) -> _Found:
@@ -261,7 +349,7 @@ def _rule_other(text: str, raw: str) -> _Found:
         # A phrase that marks a thought as not one's own is blanked in ``text``, so the object is looked up in ``raw``.
         if not found or (needed and not needed.search(raw[found.start("rest") : found.end()])):
             continue
-        if pattern is say.PASSIVE and say.TOLD.search(text):
+        if pattern is say.PASSIVE and (say.TOLD.search(text) or say.CONDITION.match(text)):
             continue
         return (Kind.DENY if negated else Kind.AFFIRM), found.start(), found.end()
     if found := say.HEDGED_CONTENT.search(text):

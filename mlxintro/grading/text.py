@@ -21,10 +21,11 @@ _ONE_TO_ONE = str.maketrans(
 _TURN = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|end|user|assistant|system)\|>"
     r"|</?s>|<(?:start|end)_of_turn>|\[/?INST\]"
-    r"|\n[ \t]*(?:\*\*)?(?:human|user|researcher|interviewer|experimenter|student|assistant|system|model"
+    r"|\n[ \t]*(?:\*\*)?(?:human|user|researcher|interviewer|experimenter|scientist|subject|participant|student"
+    r"|assistant|system|model"
     r"|ai)(?:\*\*)?[ \t]*:"
     r"|\n[ \t]*(?:user|model|assistant|human)[ \t]*\n"
-    r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:[\s*_]*(?:do|did|can|are)[ \t]+you\b",
+    r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:",
     re.IGNORECASE,
 )
 
