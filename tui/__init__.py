@@ -1,1 +1,1 @@
-"""Looking at the store and driving runs, in a terminal. The only folder that imports textual."""
+"""The terminal app: looking at the store and driving runs. It does no work of its own."""

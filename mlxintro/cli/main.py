@@ -21,6 +21,7 @@ COMMANDS = {
     "runs": ("runs", "List, show, export, import and delete runs; pause or cancel one."),
     "grade": ("grade", "Grade the replies of a run."),
     "stats": ("stats", "Rates of a run with their intervals."),
+    "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
     "bench": ("bench", "Time this machine: trials per second, the cost of injection, the floor."),
 }
 """Command -> module in ``mlxintro.cli`` and its one-line help, which must not cost an import."""

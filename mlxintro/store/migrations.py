@@ -193,10 +193,14 @@ _GRADING_CALLS = (
     """,
 )
 
+# Rates by cell are counted from this index alone, without reading the replies.
+_CELLS = ("CREATE INDEX trials_by_cell ON trials (run, arm, status, condition, layer, strength, key)",)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("m001_initial", _INITIAL),
     Migration("m002_arms", _ARMS),
     Migration("m003_grading_calls", _GRADING_CALLS),
+    Migration("m004_cells", _CELLS),
 )
 
 

@@ -1,0 +1,24 @@
+"""``mlxintro tui``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from backends.errors import UsageError
+
+
+@click.command()
+@click.pass_context
+def tui(context: click.Context) -> int:
+    """Launch studies, watch them and read every reply in the terminal.
+
+    Runs are processes of their own: leaving the app, or killing it, does not stop them. F1 helps, Ctrl-P finds every
+    action. Keys can be changed, and errors are in a log file; both lie beside the store.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the terminal app needs a terminal: use `mlxintro runs list` in scripts")
+    from tui.app import run_app
+
+    return run_app(context.obj)

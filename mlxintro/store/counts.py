@@ -1,0 +1,83 @@
+"""Counts over a run, made by SQLite: for displays, which cannot read a million trials to show one rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlxintro.store.records import GRADE_FIELDS, Run
+from mlxintro.store.verdicts import Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCount:
+    """How many trials of one cell have one and the same verdict."""
+
+    condition: str
+    layer: int | None
+    strength: float | None
+    trials: int
+    graded: bool
+    """False: these trials have no verdict of this grader."""
+    abstained: bool = False
+    affirms: bool | None = None
+    identifies: bool | None = None
+    named_before_affirming: bool | None = None
+    coherent: bool | None = None
+    refuses: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    ordinal: int
+    error: str
+
+
+class Counts(Verdicts):
+    """The part of the store that counts."""
+
+    def verdict_counts(self, run: str, grader: str) -> list[VerdictCount]:
+        """The finished trials of a run's main arm by condition, layer, strength and latest verdict.
+
+        Reads two indices and the grades; a run of a million graded trials takes seconds, so call it in a thread.
+        """
+        fields = ", ".join(f"g.{name}" for name in GRADE_FIELDS)
+        rows = self._rows(
+            f"SELECT t.condition, t.layer, t.strength, count(*) AS trials, g.id IS NOT NULL AS graded, g.abstained, "
+            f"{fields} FROM trials t LEFT JOIN grades g ON g.run = t.run AND g.key = t.key AND g.grader = ? "
+            "AND NOT EXISTS (SELECT 1 FROM grades h WHERE h.run = g.run AND h.key = g.key AND h.grader = g.grader "
+            "AND (h.created, h.id) > (g.created, g.id)) WHERE t.run = ? AND t.arm = '' AND t.status = 'done' "
+            f"GROUP BY t.condition, t.layer, t.strength, graded, g.abstained, {fields}",
+            *(grader, run),
+        )
+        return [
+            VerdictCount(
+                row["condition"],
+                row["layer"],
+                row["strength"],
+                row["trials"],
+                bool(row["graded"]),
+                bool(row["abstained"]),
+                **{name: None if row[name] is None else bool(row[name]) for name in GRADE_FIELDS},
+            )
+            for row in rows
+        ]
+
+    def graded_since(self, last: int) -> tuple[int, set[str]]:
+        """The newest grade's number, and the runs that have grades newer than number ``last``."""
+        row = self._row("SELECT max(id) AS newest FROM grades")
+        newest = int(row["newest"] or 0) if row else 0
+        if newest <= last:
+            return newest, set()
+        if last == 0:
+            return newest, {row["id"] for row in self._rows("SELECT id FROM runs")}
+        return newest, {row["run"] for row in self._rows("SELECT DISTINCT run FROM grades WHERE id > ?", last)}
+
+    def failures(self, run: Run, *, limit: int) -> list[Failure]:
+        """The failed trials of a run, those late in the plan first."""
+        if not run.errors:
+            return []
+        rows = self._rows(
+            "SELECT ordinal, error FROM trials WHERE run = ? AND status = 'error' ORDER BY ordinal DESC LIMIT ?",
+            *(run.id, limit),
+        )
+        return [Failure(row["ordinal"], row["error"]) for row in rows]

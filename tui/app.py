@@ -1,0 +1,216 @@
+"""The app: where one is, what is remembered, and where errors stop. The screens are in ``tui.places``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from backends.errors import KnownError, UsageError
+from mlxintro.paths import DataHome, data_home
+from mlxintro.store.store import Store
+from tui import border
+from tui.commands import Actions
+from tui.help import HelpScreen
+from tui.memory import Memory, keys_template, load_keys
+from tui.places import PLACES, find
+from tui.processes import Processes
+
+T = TypeVar("T")
+DARK, LIGHT = "textual-dark", "textual-light"
+
+_log = logging.getLogger(__name__)
+
+
+class IntroApp(border.Guarded, App[int]):
+    """mlxintro in a terminal."""
+
+    TITLE = "mlxintro"
+    CSS_PATH = "app.tcss"
+    COMMANDS: ClassVar = {Actions}
+    HELP = "mlxintro extracts a concept's direction from a model, injects it, and asks whether the model notices."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(
+                place.key, f"go('{place.name}')", place.title, show=False, id=f"go.{place.name}", tooltip=place.summary
+            )
+            for place in PLACES
+        ),
+        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused", key_display="F1"),
+        Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Find any action by its name"),
+        Binding("ctrl+t", "toggle_light", "Light/dark", show=False, id="app.theme", tooltip="Light or dark theme"),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the app; runs go on"),
+        Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
+    ]
+
+    def __init__(self, home: DataHome) -> None:
+        super().__init__()
+        self.data = home
+        folder = home.db.parent
+        self.state_file = folder / "tui.json"
+        self.keys_file = folder / "keys.toml"
+        self.log_file = home.logs / "tui.log"
+        self.remembered = Memory.load(self.state_file)
+        self.run_name = ""
+        """Of the run that is open, for the bar at the top."""
+        self.processes = Processes(home)
+        self.demo_wanted = False
+        """The next look at the new study fills in the demo."""
+        self.compared: tuple[str, str] | None = None
+        """Two runs that results are to show side by side."""
+        self._told: dict[str, str] = {}
+        for place in PLACES:
+            self.add_mode(place.name, place.make)
+
+    # -- where one is
+
+    async def on_mount(self) -> None:
+        if self.remembered.theme in self.available_themes:
+            self.theme = self.remembered.theme
+        try:
+            self.set_keymap(load_keys(self.keys_file))
+        except UsageError as error:
+            self.trouble(error)
+        self.set_interval(0.5, self._watch_processes)
+        await self.switch_mode(find(self.remembered.place).name)
+
+    def action_go(self, place: str) -> None:
+        """Switch to a screen; what is open over the present one is closed first."""
+        while len(self.screen_stack) > 1 and isinstance(self.screen, border.Dialogue):
+            self.pop_screen()
+        self.remembered.place = place
+        self.remembered.save(self.state_file)
+        self.switch_mode(place)
+
+    def open_run(self, run: str, name: str, place: str = "live") -> None:
+        """Make a run the one all screens are about, and go to one of them."""
+        self.remembered.run = run
+        self.run_name = name
+        self.action_go(place)
+
+    def set_up_demo(self) -> None:
+        """Go to the new study with the demo's settings filled in."""
+        self.demo_wanted = True
+        self.action_go("new")
+
+    def compare(self, first: str, second: str) -> None:
+        """Two runs side by side, where there is a screen for results."""
+        self.compared = (first, second)
+        if find("results").name == "results":
+            self.open_run(first, self.ask(lambda store: store.run(first).name), "results")
+        else:
+            raise UsageError("compare them on the command line: mlxintro stats RUN")
+
+    @property
+    def run_id(self) -> str:
+        """Of the run that is open, or empty."""
+        return self.remembered.run
+
+    # -- the store and the runs
+
+    def ask(self, query: Callable[[Store], T]) -> T:
+        """Ask the store, in whatever thread this is called."""
+        if not self.data.db.exists():
+            Store(self.data.db).close()
+        with Store(self.data.db, read_only=True) as store:
+            return query(store)
+
+    def change(self, step: Callable[[Store], T]) -> T:
+        """Write to the store; for the short steps a key press asks for."""
+        with Store(self.data.db) as store:
+            return step(store)
+
+    def _watch_processes(self) -> None:
+        for failed in self.processes.ended():
+            self.notify(
+                f"{failed.last_line()}\nOutput: {failed.log}",
+                title=f"{failed.name} ended with an error",
+                severity="error",
+                timeout=20,
+                markup=False,
+            )
+
+    # -- errors stop here
+
+    def trouble(self, error: BaseException) -> None:
+        """Tell a person about an error, and go on."""
+        border.tell(self, error, self.log_file)
+
+    def trouble_once(self, what: str, error: BaseException) -> None:
+        """The same for something that is tried again and again: told when it changes."""
+        if self._told.get(what) != str(error):
+            self._told[what] = str(error)
+            self.trouble(error)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.trouble(event.worker.error)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What the border did not catch: Textual would show its traceback with every variable in it."""
+        if self.is_headless:
+            super()._handle_exception(error)
+            return
+        _log.critical("the app ends", exc_info=error)
+        self._return_code = 1
+        self.exit(1, 1, f"mlxintro tui: {type(error).__name__}: {error}; runs go on; details: {self.log_file}")
+
+    # -- actions
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen, str(self.data.db.parent)))
+
+    def action_toggle_light(self) -> None:
+        self.theme = LIGHT if self.current_theme.dark else DARK
+        self.remembered.theme = self.theme
+        self.remembered.save(self.state_file)
+
+    def action_write_keys(self) -> None:
+        """Write the keymap's template, unless there is a file already."""
+        if self.keys_file.exists():
+            self.notify(f"It is there already: {self.keys_file}", markup=False)
+            return
+        self.keys_file.parent.mkdir(parents=True, exist_ok=True)
+        self.keys_file.write_text(keys_template(self._bindings_by_id()), "utf-8")
+        self.notify(f"Edit {self.keys_file} and start again", markup=False)
+
+    def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
+        pages: list[type[Screen[None]] | type[App[int]]] = [type(self), *(type(place.make()) for place in PLACES)]
+        return {
+            b.id: (b.key, b.description)
+            for page in pages
+            for b in page.BINDINGS
+            if isinstance(b, Binding) and b.id is not None
+        }
+
+
+def run_app(db: str | Path | None = None) -> int:
+    """Show the app until it is left; returns the exit code.
+
+    Raises:
+        KnownError: the store cannot be opened.
+    """
+    home = data_home(db)
+    Store(home.db).close()
+    log = home.logs / "tui.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, encoding="utf-8")
+    except OSError as error:
+        raise KnownError(f"{log}: {error.strerror}: choose another place with --db") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        return IntroApp(home).run() or 0
+    finally:
+        root.removeHandler(handler)
+        handler.close()

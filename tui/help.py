@@ -1,0 +1,53 @@
+"""F1: what the focused widget is for, and every key that works there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tui.border import Dialogue
+
+
+def help_of(widget: DOMNode | None) -> str:
+    """The ``HELP`` of a widget or of the nearest ancestor that has one; the screen's own is added below it."""
+    found: list[str] = []
+    node = widget
+    while node is not None:
+        text = getattr(node, "HELP", None)
+        if isinstance(text, str) and text.strip() and (not found or isinstance(node, Screen)):
+            found.append(text.strip())
+        node = node.parent
+    return "\n\n".join(found)
+
+
+class HelpScreen(Dialogue[None]):
+    """Read from the screen below it when it is made."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,question_mark", "dismiss", "Close", id="help.close")]
+
+    def __init__(self, below: Screen[object], folder: str) -> None:
+        super().__init__()
+        self._text = help_of(below.focused or below) or "No help for this."
+        self._keys = [
+            (below.app.get_key_display(active.binding), active.binding.description or active.binding.action)
+            for active in sorted(below.active_bindings.values(), key=lambda one: one.node is not below)
+            if active.enabled and active.binding.description and not active.binding.system
+        ]
+        self._folder = folder
+
+    def compose(self) -> ComposeResult:
+        width = max((len(key) for key, _ in self._keys), default=0)
+        keys = "\n".join(f"{key:>{width}}  {what}" for key, what in self._keys)
+        with VerticalScroll(id="help") as box:
+            box.border_title = "Help"
+            box.border_subtitle = "Esc closes"
+            yield Static(Content(self._text))
+            yield Static(Content.assemble("\n", Content.styled("Keys here", "bold"), "\n", keys))
+            yield Static(Content(f"\nCtrl+P finds every action by name. Keys, state and logs lie in\n{self._folder}"))

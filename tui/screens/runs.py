@@ -1,0 +1,281 @@
+"""Every run with its rates and its state, and what can be done with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static
+
+from backends.errors import UsageError
+from mlxintro.rates import RunRates, run_rates
+from mlxintro.store.records import Run
+from mlxintro.store.store import Store
+from tui import steering, words
+from tui.dialogues import AskPath, Confirm
+from tui.page import Page
+
+GRADER = "rules"
+COLUMNS = ("name", "state", "trials", "detects", "false alarms", "names it", "model", "experiment", "created (UTC)")
+_AGAIN = 20.0
+"""A run that goes on is counted again when this many times the time of the last count have passed."""
+
+
+class RunsPage(Page):
+    PLACE = "runs"
+    HELP = (
+        "All runs, the newest first. Enter opens one. Detects: share of injected trials in which a readable reply says "
+        "that it noticed something; names it: and names the concept; false alarms: that claim without an injection. "
+        "In brackets 95 % intervals, in percent. They are counted from the rules grader's verdicts.\n"
+        "/ filters by name, model, experiment and state. M marks a run; C compares two marked ones."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", id="runs.open", tooltip="Open the run and watch it"),
+        Binding("n", "app.go('new')", "New", id="runs.new", tooltip="Set up a new study"),
+        Binding("d", "demo", "Demo", id="runs.demo", tooltip="Set up the demo study on the embedded model"),
+        Binding("r", "resume", "Resume", id="runs.resume", tooltip="Resume the run"),
+        Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause the run, or let it go on"),
+        Binding("x", "cancel", "Cancel", id="runs.cancel", tooltip="Stop the run for good"),
+        Binding("e", "export", "Export", id="runs.export", tooltip="Export the run to a file"),
+        Binding("m", "mark", "Mark", show=False, id="runs.mark", tooltip="Mark the run, for comparing"),
+        Binding("c", "compare", "Compare", show=False, id="runs.compare", tooltip="Compare two marked runs"),
+        Binding("delete,D", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
+        Binding("slash", "filter", "Filter", id="runs.filter", tooltip="Filter the list of runs", key_display="/"),
+        Binding("escape", "unfilter", "All", show=False, id="runs.unfilter", tooltip="Show all runs again"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[str, Run] = {}
+        self._rates: dict[str, tuple[int, RunRates]] = {}
+        self._due: dict[str, float] = {}
+        self._last_grade = 0
+        self._marked: list[str] = []
+        self._shown: dict[str, tuple[str, ...]] = {}
+
+    def body(self) -> Iterator[Widget]:
+        yield Input(placeholder="filter by name, model, experiment, state", id="filter")
+        yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
+        yield Static(id="empty")
+        yield Static(id="about", classes="quiet")
+
+    @property
+    def table(self) -> DataTable[str]:
+        return self.query_one("#runs", DataTable)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        for name in COLUMNS:
+            self.table.add_column(name, key=name)
+        self.query_one("#filter").display = False
+        self.table.focus()
+
+    # -- keeping up to date
+
+    def look(self) -> None:
+        self.read("runs", lambda store: (store.runs(), store.graded_since(self._last_grade)), self._arrived)
+
+    def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
+        runs, (self._last_grade, regraded) = found
+        self._runs = {run.id: run for run in runs}
+        for run in regraded:
+            self._rates.pop(run, None)
+        self._draw()
+        self._count_next()
+
+    def _count_next(self) -> None:
+        """Count one run whose rates are out of date, those in sight first; its answer asks for the next one."""
+        now = time.monotonic()
+        for run in self._runs.values():
+            known = self._rates.get(run.id)
+            if run.done and (known is None or known[0] != run.done) and self._due.get(run.id, 0.0) <= now:
+                self.read("rates", partial(_counted, run), self._counted)
+                return
+
+    def _counted(self, answer: tuple[Run, RunRates, float]) -> None:
+        run, rates, seconds = answer
+        self._rates[run.id] = (run.done, rates)
+        self._due[run.id] = time.monotonic() + max(1.0, _AGAIN * seconds)
+        self._draw()
+        self._count_next()
+
+    def _draw(self) -> None:
+        wanted = self.query_one("#filter", Input).value.casefold().split()
+        rows = {run.id: self._row(run) for run in self._runs.values()}
+        rows = {i: row for i, row in rows.items() if all(any(w in c.casefold() for c in row) for w in wanted)}
+        table = self.table
+        if list(rows) != list(self._shown):
+            here = self._key()
+            table.clear()
+            for identity, row in rows.items():
+                table.add_row(*row, key=identity)
+            at = here or self.home.run_id
+            if at in rows:
+                table.move_cursor(row=list(rows).index(at))
+        else:
+            for identity, row in rows.items():
+                for name, old, new in zip(COLUMNS, self._shown[identity], row, strict=True):
+                    if old != new:
+                        table.update_cell(identity, name, new, update_width=True)
+        self._shown = rows
+        self._draw_around()
+
+    def _row(self, run: Run) -> tuple[str, ...]:
+        known = self._rates.get(run.id)
+        blank = "…" if run.done else "–"
+        detects = words.rate(known[1].injected.detection) if known else blank
+        names = words.rate(known[1].injected.identification) if known else blank
+        alarms = words.rate(known[1].controls.detection) if known else blank
+        mark = "◆ " if run.id in self._marked else ""
+        failed = f" {run.errors} failed" if run.errors else ""
+        return (
+            mark + run.name,
+            words.state(run),
+            f"{words.bar(run.done, run.planned, 6)} {run.done}/{run.planned}{failed}",
+            detects,
+            alarms,
+            names,
+            words.model(run),
+            run.experiment,
+            run.created[:16].replace("T", " "),
+        )
+
+    def _draw_around(self) -> None:
+        empty = self.query_one("#empty", Static)
+        empty.display = not self._shown
+        if not self._runs:
+            empty.update("\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own.")
+        elif not self._shown:
+            empty.update("\n  No run matches the filter; Esc shows all.")
+        run = self._runs.get(self._key())
+        text = f"{len(self._shown)} of {len(self._runs)} runs in {self.home.data.db}"
+        if run is not None and run.error:
+            text = f"{run.name} failed: {run.error}"
+        elif run is not None and run.state == "interrupted":
+            text = f"{run.name}: its process is gone; {run.remaining} trials are left, R resumes it"
+        self.query_one("#about", Static).update(Content(text))
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        self._draw_around()
+
+    # -- what can be done
+
+    def _key(self) -> str:
+        table = self.table
+        if not table.row_count or not table.is_valid_row_index(table.cursor_row):
+            return ""
+        return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
+
+    def _run(self) -> Run:
+        found = self._runs.get(self._key())
+        if found is None:
+            raise UsageError("no run is chosen: N sets up a new study")
+        return found
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        self.action_open()
+
+    def action_open(self) -> None:
+        run = self._run()
+        self.home.open_run(run.id, run.name)
+
+    def action_demo(self) -> None:
+        self.home.set_up_demo()
+
+    def action_resume(self) -> None:
+        run = self._run()
+        steering.resume(self.home, run)
+        self.home.open_run(run.id, run.name)
+
+    def action_pause(self) -> None:
+        steering.pause_or_go_on(self.home, self._run())
+        self.look()
+
+    def action_cancel(self) -> None:
+        run = self._run()
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                steering.cancel(self.home, run)
+                self.look()
+
+        self.app.push_screen(
+            Confirm(f"Stop {run.name} for good? Its {run.done} finished trials stay.", "Stop it"), answered
+        )
+
+    def action_delete(self) -> None:
+        run = self._run()
+
+        def delete(store: Store) -> str:
+            store.delete_run(run.id)
+            return run.name
+
+        def deleted(name: str) -> None:
+            self.notify(f"{name} is deleted", markup=False)
+            self._marked = [one for one in self._marked if one != run.id]
+            self.look()
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.write("delete", delete, deleted)
+
+        question = f"Delete {run.name} with {run.done} trials, their grades and labels? This cannot be undone."
+        self.app.push_screen(Confirm(question, "Delete it"), answered)
+
+    def action_export(self) -> None:
+        run = self._run()
+
+        def answered(path: Path | None) -> None:
+            if path is not None:
+                done = f"{run.name} is written to {path}"
+                self.read("export", partial(_export, run.id, path), lambda n: self.notify(f"{done}: {n} rows"))
+
+        suggestion = Path.cwd() / f"{run.name.replace('/', '_')}.jsonl"
+        self.app.push_screen(AskPath(f"Export {run.name} ({run.done} trials) to", suggestion), answered)
+
+    def action_mark(self) -> None:
+        run = self._run().id
+        self._marked = [one for one in self._marked if one != run] if run in self._marked else [*self._marked, run][-2:]
+        self._draw()
+
+    def action_compare(self) -> None:
+        if len(self._marked) != 2:
+            raise UsageError(f"{len(self._marked)} runs are marked: mark two with M, then compare them with C")
+        self.home.compare(*self._marked)
+
+    def action_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_unfilter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        self.table.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._draw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.table.focus()
+
+
+def _counted(run: Run, store: Store) -> tuple[Run, RunRates, float]:
+    started = time.monotonic()
+    rates = run_rates(store.verdict_counts(run.id, GRADER))
+    # The interval's library takes a second to load: here, not where keys are waited for.
+    _ = rates.injected.detection
+    return run, rates, time.monotonic() - started
+
+
+def _export(run: str, path: Path, store: Store) -> int:
+    from mlxintro.exporting import write_rows
+
+    return write_rows(store.export_rows(run), path.suffix.lstrip("."), path)
