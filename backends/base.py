@@ -18,6 +18,7 @@ This layer knows nothing of concepts, trials or experiments.
 from __future__ import annotations
 
 import abc
+import gc
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,7 @@ from typing import Self
 import numpy as np
 
 from backends.checks import check_prompt, check_proofs, check_sampling
-from backends.errors import UsageError
+from backends.errors import OutOfMemory, UsageError
 from backends.roofline import Roofline
 from backends.values import (
     OPERATIONS,
@@ -89,13 +90,21 @@ class Backend(abc.ABC):
         Raises:
             UsageError: a request does not fit the model.
             InjectionError: what was injected is not what was asked for.
+            OutOfMemory: ``batch_size`` rows are too many. It may be lowered, and the call made again.
         """
         for request in requests:
             check_prompt(request.prompt, self.info, request.sampling.max_tokens)
             check_sampling(request.sampling)
-        for completion in self._generate(requests, on_token):
-            check_proofs(requests[completion.index].prompt, completion.forwarded, completion.proofs)
-            yield completion
+        try:
+            for completion in self._generate(requests, on_token):
+                check_proofs(requests[completion.index].prompt, completion.forwarded, completion.proofs)
+                yield completion
+            return
+        except Exception as error:
+            if not self._exhausted(error):
+                raise
+        # Out of the handler: the error is gone, and with it the frames that held what filled the memory.
+        raise self._freed()
 
     def capture(
         self,
@@ -115,6 +124,10 @@ class Backend(abc.ABC):
 
         Returns:
             Per prompt, site -> float32 array of shape (layers, positions, width).
+
+        Raises:
+            UsageError: positions or prompts that do not fit.
+            OutOfMemory: as for ``generate``.
         """
         chosen = tuple(range(self.info.layers)) if layers is None else tuple(self.info.layer(i) for i in layers)
         where = []
@@ -126,10 +139,15 @@ class Backend(abc.ABC):
                 raise UsageError(f"positions {list(wanted)} reach outside a prompt of {n} tokens")
             where.append(tuple(p % n for p in wanted))
         results: list[dict[Site, Float32]] = [{} for _ in prompts]
-        for index, captured, proofs in self._capture(prompts, chosen, tuple(sites), where):
-            check_proofs(prompts[index], len(prompts[index].tokens), proofs)
-            results[index] = captured
-        return results
+        try:
+            for index, captured, proofs in self._capture(prompts, chosen, tuple(sites), where):
+                check_proofs(prompts[index], len(prompts[index].tokens), proofs)
+                results[index] = captured
+            return results
+        except Exception as error:
+            if not self._exhausted(error):
+                raise
+        raise self._freed()
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]) -> list[list[Float32]]:
         """Log-probabilities of given continuations.
@@ -148,11 +166,16 @@ class Backend(abc.ABC):
             if any(len(option) == 0 for option in options):
                 raise UsageError("a continuation to score has no tokens")
             check_prompt(prompt, self.info, max((len(option) for option in options), default=0))
-        for index, option, logprobs, proofs in self._score(prompts, continuations):
-            # The last token of a continuation is predicted, never read, so the model sees one position fewer.
-            check_proofs(prompts[index], len(prompts[index].tokens) + len(logprobs) - 1, proofs)
-            results[index][option] = logprobs
-        return results
+        try:
+            for index, option, logprobs, proofs in self._score(prompts, continuations):
+                # The last token of a continuation is predicted, never read, so the model sees one position fewer.
+                check_proofs(prompts[index], len(prompts[index].tokens) + len(logprobs) - 1, proofs)
+                results[index][option] = logprobs
+            return results
+        except Exception as error:
+            if not self._exhausted(error):
+                raise
+        raise self._freed()
 
     @abc.abstractmethod
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
@@ -182,6 +205,21 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Free the weights. Closing twice is harmless."""
+
+    def _exhausted(self, error: Exception) -> bool:
+        """Whether an error of the library says that memory is used up."""
+        return isinstance(error, MemoryError)
+
+    def _release(self) -> None:  # noqa: B027  # nothing, where nothing is kept
+        """Give back memory that the library keeps for later."""
+
+    def _freed(self) -> OutOfMemory:
+        gc.collect()
+        self._release()
+        return OutOfMemory(
+            f"{self.info.device} has no memory left for {self.batch_size} rows at once: close other programs, or take "
+            "fewer or shorter trials"
+        )
 
     @abc.abstractmethod
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]: ...

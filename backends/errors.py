@@ -29,3 +29,7 @@ class ModelError(KnownError):
 
 class InjectionError(KnownError):
     """What was injected is not what was planned. Results without a matching proof are never returned."""
+
+
+class OutOfMemory(KnownError):
+    """The rows that ran together did not fit into the device's memory. What they held has been freed."""

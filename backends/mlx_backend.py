@@ -40,6 +40,8 @@ from backends.models import ModelSource
 from backends.roofline import Roofline
 from backends.tokenizer import ChatTokenizer
 
+_EXHAUSTED = ("malloc]", "Insufficient Memory")
+
 
 def load(
     source: ModelSource,
@@ -254,6 +256,15 @@ class MLXBackend(Backend):
         mx.clear_cache()
         if self._wired is not None:
             mx.set_wired_limit(self._wired)
+
+    def _exhausted(self, error: Exception) -> bool:
+        # MLX has no class for it: "[malloc] Unable to allocate", "[metal::malloc] ...", "Insufficient Memory".
+        return isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and any(sign in str(error) for sign in _EXHAUSTED)
+        )
+
+    def _release(self) -> None:
+        mx.clear_cache()
 
     def _check_sites(self, sites: Iterable[Site]) -> None:
         """Before ``attn_out`` or ``mlp_out`` is used: the two must be what a block adds to the stream.

@@ -39,6 +39,7 @@ from backends.torch_stream import Stream, TorchDecoder
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
+_EXHAUSTED = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "out of memory")
 _LOGIT_ROWS = 64
 """Positions unembedded at a time: a vocabulary is wide."""
 
@@ -165,6 +166,15 @@ class TorchBackend(Backend):
             return
         self._network = None
         gc.collect()
+        self._release()
+
+    def _exhausted(self, error: Exception) -> bool:
+        # CUDA has a class for it; the CPU's and Apple's allocators raise what everything else raises.
+        return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+            isinstance(error, RuntimeError) and any(sign in str(error) for sign in _EXHAUSTED)
+        )
+
+    def _release(self) -> None:
         if self.info.device.startswith("cuda"):
             torch.cuda.empty_cache()
         elif self.info.device == "mps":

@@ -23,11 +23,13 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:
+    """A block of trials is handed to the backend, which keeps as many of its rows running as a batch holds."""
+
     first: int
-    """Ordinal of the first trial of the batch."""
+    """Ordinal of the first trial of the block."""
     trials: int
     missing: int
-    """How many of them are new; the others are measured again to keep the batch as it was (see the runner)."""
+    """How many of them are new; the others are measured again to keep the block as it was (see the runner)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,5 +194,13 @@ def execute(
     Args:
         tokens: called with every generated token, for streaming displays.
     """
-    measure = partial(checked.experiment.measure, session)
-    yield from run_trials(store, run.id, planned, measure, batch_size=session.backend.batch_size, tokens=tokens)
+    backend = session.backend
+    yield from run_trials(
+        store,
+        run.id,
+        planned,
+        partial(checked.experiment.measure, session),
+        batch_size=backend.batch_size,
+        shrink=partial(setattr, backend, "batch_size"),
+        tokens=tokens,
+    )

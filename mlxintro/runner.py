@@ -2,12 +2,16 @@
 
 It knows nothing of models, prompts or vectors: ``measure`` does the work. It does not grade and does not print.
 
-Batches are fixed slices of the plan: batch i holds the trials ``i * size`` to ``(i + 1) * size - 1``, whatever was
-finished before. A row's numbers depend on its neighbours at the level of float rounding, and a rounding difference can
-tip a sampled token, so a batch that was cut short is measured again **as a whole** and only what is missing is stored.
-That costs at most one batch per interruption, and makes a resumed run equal to one that was never interrupted. The
-rows that are measured twice are compared with what is stored: if they differ, the machine has changed, and a notice
-says so.
+The plan is cut into fixed blocks of ``BATCHES`` batches: block i holds the trials ``i * n`` to ``(i + 1) * n - 1``,
+whatever was finished before. Within a block the backend keeps ``batch_size`` rows running, and lets the next in when
+one ends. A row's numbers depend on its neighbours at the level of float rounding, and a rounding difference can tip a
+sampled token, so a block that was cut short is measured again **as a whole** and only what is missing is stored. That
+costs at most one block per interruption, and makes a resumed run equal to one that was never interrupted. The rows that
+are measured twice are compared with what is stored: if they differ, the machine has changed, and a notice says so.
+
+When memory runs out, half as many rows run together from there on, and the block is cut in two: its halves are blocks
+of the smaller size. The store remembers the smaller size, so a resumed run goes on exactly as this one would have. When
+a block fails for another reason, its open trials are halved until those that fail stand alone.
 
 A result is committed the moment it arrives, which takes about 0.1 ms: ``kill -9`` loses only rows in flight.
 """
@@ -22,7 +26,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 
 from backends.base import OnToken, TokenEvent
-from backends.errors import InjectionError, KnownError
+from backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.events import (
     BatchStarted,
     Event,
@@ -41,14 +45,18 @@ from mlxintro.store.store import Store
 from mlxintro.trials import Outcome, TrialSpec
 
 Measure = Callable[[Sequence[TrialSpec], OnToken | None], Iterator[Outcome]]
-"""Runs trials as one batch; yields outcomes in any order, each as soon as it is there. Token events carry the index of
-the trial in the sequence."""
+"""Runs a block of trials; yields outcomes in any order, each as soon as it is there. Token events carry the index
+of the trial in the sequence."""
+
+BATCHES = 4
+"""Batches in a block. A batch runs half empty while the last replies of its block end, so longer blocks are faster; and
+what an interruption costs grows with them."""
 
 BEAT_SECONDS = 2.0
 POLL_SECONDS = 0.2
 """How long a paused run sleeps before it asks again."""
 HOPELESS = 8
-"""Failures before the first success, or a whole batch of them if that is more, that end a run: the set-up is broken."""
+"""Failures before the first success, or a batch of them if that is more, that end a run: the set-up is broken."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +80,7 @@ def run_trials(
     measure: Measure,
     *,
     batch_size: int,
+    shrink: Callable[[int], None] | None = None,
     tokens: Callable[[TokenGenerated], None] | None = None,
 ) -> Iterator[Event]:
     """Run what is planned and not yet finished. Nothing happens until the first event is asked for.
@@ -82,9 +91,12 @@ def run_trials(
     Args:
         store: open for writing, used by this thread.
         run_id: full id.
-        planned: the whole plan, always in the same order; it is read once, a batch at a time.
+        planned: the whole plan, always in the same order; it is read once, a block at a time.
         measure: see ``Measure``.
-        batch_size: trials per batch. A resumed run keeps the size it was started with.
+        batch_size: rows that run together. It is the backend's business to keep to it; here it gives the length of a
+            block. A resumed run keeps the size it has.
+        shrink: makes ``measure`` run fewer rows together from now on, after memory has run out. Without it an
+            ``OutOfMemory`` is a failure like any other.
         tokens: called with every token as it is generated, from inside ``measure``, where an event cannot be yielded.
 
     Yields:
@@ -107,8 +119,10 @@ def run_trials(
             yield RunStarted(run_id, run.name, run.planned, run.done)
             size = run.batch_size or batch_size
             if size != batch_size:
-                yield Notice(f"keeping batches of {size}, with which this run was started, so that its texts agree")
-            yield from _Work(store, run, measure, size, tokens).all(planned)
+                yield Notice(f"keeping batches of {size}, with which this run was made so far, so that its texts agree")
+                if shrink is not None:
+                    shrink(size)
+            yield from _Work(store, run, measure, size, shrink, tokens).all(planned)
     except _Cancelled:
         yield finish("cancelled")
     except Exception as error:
@@ -139,39 +153,43 @@ class _Work:
     """One session of a run."""
 
     def __init__(
-        self, store: Store, run: Run, measure: Measure, size: int, tokens: Callable[[TokenGenerated], None] | None
+        self,
+        store: Store,
+        run: Run,
+        measure: Measure,
+        size: int,
+        shrink: Callable[[int], None] | None,
+        tokens: Callable[[TokenGenerated], None] | None,
     ) -> None:
         self.store = store
         self.run = run
         self.measure = measure
         self.size = size
+        self.shrink = shrink
         self.tokens = tokens
         self.finished = store.finished_keys(run.id)
         self.succeeded = 0
         self.failed = 0
+        self.last_error = ""
         self.noticed_difference = False
 
     def all(self, planned: Iterable[TrialSpec]) -> Iterator[Event]:
         plan = iter(planned)
         first = 0
-        error = ""
-        while batch := list(islice(plan, self.size)):
-            for event in self._batch(first, batch):
-                if isinstance(event, TrialFailed):
-                    error = event.error
-                yield event
-            first += len(batch)
+        while block := list(islice(plan, BATCHES * self.size)):
+            yield from self._block(first, block)
+            first += len(block)
         now = self.store.run(self.run.id)
         if self.failed and not now.done:
-            raise KnownError(f"every trial failed: {error}")
+            raise KnownError(f"every trial failed: {self.last_error}")
         if now.planned != now.done + now.errors:
             # The plan holds the same trial twice, or has changed since: what it came to is what counts.
             self.store.set_planned(now.id, now.done + now.errors)
 
-    def _batch(self, first: int, batch: Sequence[TrialSpec]) -> Iterator[Event]:
+    def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[Event]:
         ordinals: dict[str, int] = {}
         specs: dict[str, TrialSpec] = {}
-        for ordinal, spec in enumerate(batch, first):
+        for ordinal, spec in enumerate(block, first):
             key = spec.key
             ordinals.setdefault(key, ordinal)
             specs.setdefault(key, spec)
@@ -182,19 +200,50 @@ class _Work:
         yield BatchStarted(first, len(specs), len(missing))
         try:
             yield from self._measured(specs, ordinals)
+            return
         except _MeasureFailed as failure:
-            left = [key for key in missing if key not in self.finished]
-            _log.info("batch at %d failed", first, exc_info=failure.cause)
-            if len(specs) == 1:
-                yield from self._stored(ordinals[left[0]], specs[left[0]], _failure(left[0], failure.cause))
-                return
-            yield Notice(f"a batch failed, its {len(left)} open trials are run one by one: {describe(failure.cause)}")
+            _log.info("block at %d failed", first, exc_info=failure.cause)
+            cause = failure.cause
+        if isinstance(cause, OutOfMemory) and self.shrink is not None and self.size > 1:
+            yield from self._smaller(cause, self.shrink)
+            # Rows of this block that are stored had other neighbours: that they differ now says nothing.
+            noticed, self.noticed_difference = self.noticed_difference, True
+            rest = list(block)
+            while rest:
+                # The size may fall again on the way.
+                part, rest = rest[: BATCHES * self.size], rest[BATCHES * self.size :]
+                yield from self._block(first, part)
+                first += len(part)
+            self.noticed_difference = noticed
+            return
+        if len(specs) > 1:
+            count = sum(key not in self.finished for key in specs)
+            yield Notice(f"a block failed, its {count} open trials are run in smaller parts: {describe(cause)}")
+        yield from self._narrowed(specs, ordinals, cause)
+
+    def _smaller(self, cause: OutOfMemory, shrink: Callable[[int], None]) -> Iterator[Event]:
+        self.size //= 2
+        shrink(self.size)
+        self.store.set_batch_size(self.run.id, self.size)
+        yield Notice(f"going on with {self.size} rows at a time, nothing is lost: {describe(cause)}")
+
+    def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[Event]:
+        """Measure again what is open of trials that failed together, in halves, until those that fail stand alone."""
+        left = [key for key in specs if key not in self.finished]
+        if len(specs) == 1:
             for key in left:
-                try:
-                    yield from self._measured({key: specs[key]}, ordinals)
-                except _MeasureFailed as single:
-                    _log.info("trial %s failed", key, exc_info=single.cause)
-                    yield from self._stored(ordinals[key], specs[key], _failure(key, single.cause))
+                yield from self._stored(ordinals[key], specs[key], _failure(key, cause))
+            return
+        half = (len(left) + 1) // 2
+        for keys in filter(None, (left[:half], left[half:])):
+            part = {key: specs[key] for key in keys}
+            try:
+                yield from self._measured(part, ordinals)
+                continue
+            except _MeasureFailed as failure:
+                _log.info("%d trials failed", len(part), exc_info=failure.cause)
+                again = failure.cause
+            yield from self._narrowed(part, ordinals, again)
 
     def _measured(self, specs: dict[str, TrialSpec], ordinals: dict[str, int]) -> Iterator[Event]:
         waiting = set(specs)
@@ -232,6 +281,7 @@ class _Work:
         self.store.add_outcomes(self.run.id, [Finished(ordinal, spec, outcome)])
         if outcome.error is not None:
             self.failed += 1
+            self.last_error = outcome.error
             yield TrialFailed(outcome.key, ordinal, outcome.error)
             if not self.succeeded and self.failed >= max(self.size, HOPELESS):
                 raise KnownError(f"the first {self.failed} trials all failed: {outcome.error}")
@@ -258,8 +308,8 @@ class _Work:
         if stored.response != outcome.response and not self.noticed_difference:
             self.noticed_difference = True
             yield Notice(
-                f"trial {outcome.key} comes out differently than before: the device, the libraries or their settings "
-                "have changed since; start a new run if all texts must come from one machine"
+                f"trial {outcome.key} comes out differently than before: the device, the libraries, their settings or "
+                "the batch size have changed since; start a new run if all texts must come from one machine"
             )
 
     def _steered(self) -> Iterator[Event]:
@@ -287,7 +337,7 @@ def _failure(key: str, error: Exception) -> Outcome:
 
 @contextmanager
 def _beating(store: Store, run: str) -> Iterator[None]:
-    """A heartbeat while a long batch runs, from a thread with a connection of its own."""
+    """A heartbeat while a long block runs, from a thread with a connection of its own."""
     stop = threading.Event()
 
     def beat() -> None:

@@ -6,16 +6,17 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from backends.base import OnToken
-from backends.errors import InjectionError, KnownError
+from backends.errors import InjectionError, KnownError, OutOfMemory
 from backends.fake import FakeBackend
 from mlxintro import events
 from mlxintro.events import Event, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
-from mlxintro.runner import HOPELESS, Measure, describe, run_trials
+from mlxintro.runner import BATCHES, HOPELESS, Measure, describe, run_trials
 from mlxintro.store import Store
 from mlxintro.trials import Outcome, TrialSpec
 from tests import plans
@@ -57,6 +58,33 @@ def texts(store: Store, run: str) -> dict[str, str]:
 
 def run_all(store: Store, run: str, count: int, measure: Measure, size: int = 4) -> list[Event]:
     return list(run_trials(store, run, plan(count), measure, batch_size=size))
+
+
+@dataclass
+class Device:
+    """Holds so many rows and no more; runs ``rows`` together, however long the list it is given."""
+
+    capacity: int
+    rows: int
+    sizes: list[int] = field(default_factory=list)
+    """Of the batches that ran."""
+
+    def shrink(self, rows: int) -> None:
+        self.rows = rows
+
+    def measure(self, specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        for first in range(0, len(specs), self.rows):
+            batch = specs[first : first + self.rows]
+            # It is full in the middle of a batch, when half of its rows have ended.
+            short = batch if len(batch) <= self.capacity else batch[: len(batch) // 2]
+            beside = hashlib.sha256("".join(s.key for s in batch).encode()).hexdigest()[:12]
+            yield from (outcome(s, f"{s.trial} beside {beside}") for s in short)
+            if len(batch) > self.capacity:
+                raise OutOfMemory(f"no memory for {len(batch)} rows: close other programs")
+            self.sizes.append(len(batch))
+
+    def run(self, store: Store, run: str, count: int, size: int) -> Iterator[Event]:
+        return run_trials(store, run, plan(count), self.measure, batch_size=size, shrink=self.shrink)
 
 
 def of(kind: type, seen: list[Event]) -> list[Event]:
@@ -164,6 +192,68 @@ def test_resuming_tries_failed_trials_again_and_only_those(store: Store) -> None
     assert texts(store, run) == {spec(i).key: f"reply {i}" for i in range(12)}
 
 
+def test_when_memory_runs_out_half_as_many_rows_go_on_and_nothing_is_lost(store: Store) -> None:
+    run = planned_run(store, 100)
+    device = Device(capacity=5, rows=16)
+    seen = list(device.run(store, run, 100, size=16))
+    assert [e.text.split(",")[0] for e in of(events.Notice, seen)] == [
+        "going on with 8 rows at a time",
+        "going on with 4 rows at a time",
+    ]
+    assert all("\n" not in e.text for e in of(events.Notice, seen))
+    now = store.run(run)
+    assert (now.state, now.done, now.errors, now.batch_size) == ("done", 100, 0, 4)
+    assert set(device.sizes) == {4}, "the smaller size is kept"
+    assert [t.ordinal for t in store.trials(run)] == list(range(100))
+
+
+@pytest.mark.parametrize("stop_after", [1, 20, 21, 40, 90])
+def test_a_run_short_of_memory_that_is_resumed_equals_one_that_was_not_interrupted(
+    store: Store, stop_after: int
+) -> None:
+    whole, cut = planned_run(store, 100), planned_run(store, 100)
+    list(Device(capacity=5, rows=16).run(store, whole, 100, size=16))
+    session = Device(capacity=5, rows=16).run(store, cut, 100, size=16)
+    for event in session:
+        if store.run(cut).done >= stop_after and isinstance(event, TrialFinished):
+            break
+    session.close()  # type: ignore[attr-defined]
+    seen = list(Device(capacity=5, rows=16).run(store, cut, 100, size=16))
+    assert texts(store, cut) == texts(store, whole)
+    assert ["keeping batches" in e.text for e in of(events.Notice, seen)] == ([True] if stop_after > 8 else [False] * 2)
+
+
+def test_a_trial_that_fits_no_memory_at_all_is_an_error_row(store: Store) -> None:
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        for s in specs:
+            if s.trial == 5:
+                raise OutOfMemory("one row is too much: use shorter prompts")
+            yield outcome(s)
+
+    run = planned_run(store, 12)
+    sizes: list[int] = []
+    list(run_trials(store, run, plan(12), measure, batch_size=4, shrink=sizes.append))
+    assert sizes == [2, 1]
+    assert (store.run(run).done, store.run(run).errors) == (11, 1)
+    assert store.trial(run, spec(5).key).error == "one row is too much: use shorter prompts"
+
+
+def test_trials_that_fail_are_found_without_running_the_others_one_by_one(store: Store) -> None:
+    calls: list[int] = []
+
+    def measure(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        calls.append(len(specs))
+        if any(s.trial == 77 for s in specs):
+            raise KnownError("trial 77 does not fit: shorten it")
+        yield from (outcome(s) for s in specs)
+
+    run = planned_run(store, 128)
+    run_all(store, run, 128, measure, size=32)
+    assert (store.run(run).done, store.run(run).errors) == (127, 1)
+    # 128, then two halves at each of 7 levels.
+    assert len(calls) <= 1 + 2 * 7
+
+
 def test_an_unforeseen_error_says_what_kind_it_is_in_one_line(store: Store) -> None:
     run = planned_run(store, 3)
     run_all(store, run, 3, failing(1, error=ZeroDivisionError("division\n by zero")))
@@ -216,7 +306,8 @@ def test_a_run_in_which_nothing_works_fails_before_the_night_is_over(store: Stor
     with pytest.raises(KnownError, match="failed: the device is gone: restart it"):
         seen.extend(session)
     tried = min(count, max(size, HOPELESS))
-    assert attempts <= tried + math.ceil(tried / size)
+    # A tree over the trials of a block: as many inner nodes as leaves, and one path to the first of them.
+    assert attempts <= 2 * tried + math.ceil(math.log2(BATCHES * size))
     now = store.run(run)
     assert (now.state, now.done, now.errors) == ("failed", 0, tried)
     assert "the device is gone" in str(now.error)

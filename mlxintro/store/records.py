@@ -49,7 +49,8 @@ class Run:
     """Fields of ``ModelInfo``."""
     environment: dict[str, Any]
     batch_size: int | None
-    """Trials per batch, fixed when the run first starts: a resumed run must form the same batches."""
+    """Rows that run together, since the run first started or memory last ran out: a resumed run must form the same
+    blocks (see ``mlxintro.runner``)."""
     created: str
     """Times are UTC in ISO 8601 with microseconds."""
     started: str | None = None

@@ -153,6 +153,11 @@ class Runs(Database):
         with self._write() as db:
             db.execute("UPDATE runs SET planned = ? WHERE id = ?", (planned, run))
 
+    def set_batch_size(self, run: str, batch_size: int) -> None:
+        """After memory ran out: a later session starts with what was found to fit."""
+        with self._write() as db:
+            db.execute("UPDATE runs SET batch_size = ? WHERE id = ?", (batch_size, run))
+
     def control(self, run: str) -> Control:
         """What is asked of the process that runs it. A run that was deleted is one to cancel."""
         row = self._row("SELECT control FROM runs WHERE id = ?", run)
