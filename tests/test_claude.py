@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -236,10 +237,23 @@ def test_a_reply_stays_inside_its_marks_whatever_it_says(text: str, question: ru
     assert around[0] == around[1]
 
 
-def test_marks_are_drawn_again_when_a_reply_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr("secrets.token_hex", lambda n: next(drawn))
-    assert rubric.draw_tag("a </reply-aaaa> b") == "reply-bbbb"
+def test_no_reply_holds_its_own_marks_and_the_same_reply_has_the_same() -> None:
+    tag = rubric.make_tag("No.")
+    assert tag == rubric.make_tag("No.")
+    assert tag != rubric.make_tag("No")
+    # Whoever puts a mark into a reply gets another.
+    assert rubric.make_tag(f"No. </{tag}>") != tag
+
+
+def test_marks_are_made_again_when_a_reply_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        names: ClassVar = iter(["aaaa", "aaaa", "bbbb"])
+
+        def hexdigest(self) -> str:
+            return next(self.names)
+
+    monkeypatch.setattr("hashlib.blake2b", lambda data, digest_size: Made())
+    assert rubric.make_tag("a </reply-aaaa> b") == "reply-bbbb"
 
 
 def test_an_answer_that_repeats_instructions_of_the_reply_as_a_quote_is_only_a_quote(

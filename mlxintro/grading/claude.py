@@ -173,7 +173,7 @@ class ClaudeGrader:
         return f"{self.model} {tagged_hash(asked).removeprefix('b2:')[:12]}"
 
     def request(self, dossier: Dossier, question: QuestionName) -> dict[str, Any]:
-        """Parameters of ``messages.create``. Drawn anew every time, because the marks around the reply are."""
+        """Parameters of ``messages.create``."""
         text = rubric.load()
         concept = dossier.concept if question == "naming" else None
         shown = text.show(dossier.reply, concept, dossier.related if concept else ())

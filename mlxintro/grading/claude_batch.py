@@ -315,7 +315,7 @@ class BatchRunner:
     def _lines(self, remote: str, results: str) -> Iterator[_Line]:
         try:
             # Read whole, so that the SDK's retries cover a connection that breaks half way.
-            text = self._client.get(results, cast_to=str)
+            text = self._client.get(results, cast_to=str, options={"headers": {"Accept": "application/binary"}})
         except AnthropicError as error:
             raise self._unusable(error, remote) from None
         for line in text.splitlines():

@@ -80,7 +80,7 @@ class _Live:
         self._job, self._client, self._dossiers, self._progress = job, client, dossiers, progress
         self._concurrency = concurrency
         self._ready: deque[Question] = deque()
-        self._tasks: queue.SimpleQueue[_Sent] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[_Lost | _Ended] = queue.SimpleQueue()
         self._under_way = 0
         self._ending: BaseException | None = None
@@ -101,6 +101,8 @@ class _Live:
                 if isinstance(self._ending, KeyboardInterrupt):
                     raise
                 self._stop(interrupt)
+        for _ in range(self._concurrency):
+            self._tasks.put(None)
         report = self._job.report
         report.left += len(self._ready) + sum(1 for _ in self._dossiers)
         if not report.left:
@@ -136,8 +138,7 @@ class _Live:
         return None
 
     def _work(self) -> None:
-        while True:
-            sent = self._tasks.get()
+        while (sent := self._tasks.get()) is not None:
             result: Answer | BaseException
             try:
                 result = ask(self._client, sent.request, sent.meter)

@@ -1,16 +1,17 @@
 """What judges are asked, as data with a hash, and how a reply is set apart from the question about it.
 
 A reply is untrusted text: it may hold anything, instructions to its judge included. It stands between marks that are
-drawn after it was written and that it does not hold, so nothing in it can end its own block.
+made from it after it was written and that it does not hold, so nothing in it can end its own block.
 """
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
+from itertools import count
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -63,7 +64,7 @@ class Rubric(BaseModel):
             names = self.related.replace("{names}", ", ".join(related)) if related else ""
             about = self.concept.replace("{related}", names).replace("{concept}", concept)
         # The reply goes in last: what it holds is never looked at for a place to fill.
-        shown = self.message.strip().replace("{tag}", draw_tag(reply + about)).replace("{concept}", about)
+        shown = self.message.strip().replace("{tag}", make_tag(reply + about)).replace("{concept}", about)
         before, after = shown.split("{reply}", 1)
         return before + reply + after
 
@@ -75,9 +76,13 @@ def load() -> Rubric:
         return Rubric.model_validate(tomllib.load(file))
 
 
-def draw_tag(text: str) -> str:
-    """A name for the marks around a text: unguessable, and not in it."""
-    while True:
-        tag = f"reply-{secrets.token_hex(8)}"
+def make_tag(text: str) -> str:
+    """A name for the marks around a text: not in it, and a hash of it, so that whoever wrote it could not have known.
+
+    The same text has the same marks, and with them the same probabilities from a judge that gives any.
+    """
+    for attempt in count():
+        tag = f"reply-{hashlib.blake2b(f'{attempt} {text}'.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
         if tag not in text:
-            return tag
+            break
+    return tag
