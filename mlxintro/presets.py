@@ -57,7 +57,8 @@ class Extraction(_Data):
 
 
 class Defaults(_Data):
-    window: WindowName
+    window: WindowName | None = None
+    """Left out where the place of the injection is part of the experiment's design."""
     temperature: float
     top_p: float
     max_tokens: int

@@ -54,13 +54,17 @@ def separator_before(rendered: Rendered, question: str) -> int:
     return token_at(rendered, anchor)
 
 
-def span(rendered: Rendered, text: str) -> tuple[int, int]:
+def span(rendered: Rendered, text: str, before: str = "") -> tuple[int, int]:
     """Positions ``[start, stop)`` of the tokens that overlap the last occurrence of ``text``.
+
+    Args:
+        before: only what stands before the last occurrence of this text counts.
 
     Raises:
         UsageError: it does not stand in the rendered prompt.
     """
-    at = rendered.text.rfind(text)
+    limit = rendered.text.rfind(before) if before else len(rendered.text)
+    at = rendered.text.rfind(text, 0, limit) if limit >= 0 else -1
     if at < 0 or not text:
         raise UsageError(f"{text[:40]!r} does not stand in the rendered prompt")
     end = at + len(text)
