@@ -9,8 +9,10 @@ from mlxintro.cli.output import chatter, shell
 
 
 @click.command()
-@click.argument("run")
-@click.option("--grader", type=click.Choice(["rules", "claude", "local"]), default="rules", show_default=True)
+@click.argument("run", required=False)
+@click.option(
+    "--grader", type=click.Choice(["rules", "rules-strict", "claude", "local"]), default="rules", show_default=True
+)
 @click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
 @click.option("--retry", is_flag=True, help="claude: only what could not be graded before.")
 @click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside those of other judges.")
@@ -34,13 +36,16 @@ from mlxintro.cli.output import chatter, shell
     show_default=True,
     help="local: what runs it.",
 )
+@click.option("--file", "path", metavar="FILE", help="Grade replies from elsewhere: JSON lines; - reads stdin.")
+@click.option("--agreement", is_flag=True, help="Grade nothing: how far graders and labellers agree.")
+@click.option("--between", metavar="A,B", help="--agreement: these two. Default: every pair there is.")
 @click.option("--disagreements", is_flag=True, help="Grade nothing: list replies that graders read differently.")
 @click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
-@click.option("--json", "as_json", is_flag=True, help="--disagreements, --dry-run: JSON.")
+@click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
 @click.pass_context
 def grade(
     context: click.Context,
-    run: str,
+    run: str | None,
     grader: str,
     again: bool,
     retry: bool,
@@ -55,6 +60,9 @@ def grade(
     dry_run: bool,
     judge: str | None,
     judge_backend: str,
+    path: str | None,
+    agreement: bool,
+    between: str | None,
     disagreements: bool,
     graders: str | None,
     as_json: bool,
@@ -65,14 +73,31 @@ def grade(
     injected. `claude` sends replies to the Anthropic API, with the key in ANTHROPIC_API_KEY. `local` asks a model on
     this machine yes/no questions and reads how probable it finds either answer. What could not be graded stays
     unscored, which is not a "no".
+
+    `--file` grades replies of other programs: {"response": ..., "concept": ..., "id": ...} per line, concept null for
+    controls. It prints one object per line with the five fields and the verdict: "success" claims a thought and names
+    the concept, "failure" does not, null is undecided.
     """
+    if path is not None:
+        from mlxintro.cli.grade_file import grade_file
+
+        if run is not None:
+            raise click.UsageError("give a RUN or --file, not both")
+        grade_file(context, path, grader)
+        return
+    if run is None:
+        raise click.UsageError("name a RUN, or a file with --file; see `mlxintro runs list`")
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 
-    _check_flags(context, grader, disagreements)
-    with Store(data_home(context.obj).db, read_only=disagreements) as store:
+    _check_flags(context, grader, disagreements or agreement)
+    with Store(data_home(context.obj).db, read_only=disagreements or agreement) as store:
         found = store.find_run(run)
-        if disagreements:
+        if agreement:
+            from mlxintro.cli.grade_agreement import show_agreement
+
+            show_agreement(store, found, between, as_json)
+        elif disagreements:
             from mlxintro.cli.grade_compare import show_disagreements
 
             show_disagreements(store, found, graders, as_json)
@@ -114,13 +139,17 @@ def _check_flags(context: click.Context, grader: str, disagreements: bool) -> No
                 raise click.UsageError(
                     f"--{name.replace('_', '-')} belongs to --grader {owner}: add it, or leave it out"
                 )
-    if "name" in given and (grader == "rules" or disagreements):
+    if "name" in given and (grader.startswith("rules") or disagreements):
         raise click.UsageError("--as belongs to --grader claude and --grader local: add one, or leave it out")
     if {"no_wait"} & given and "batch" not in given:
         raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
     if {"again", "retry"} <= given:
         raise click.UsageError("--again grades everything and --retry only what failed: choose one")
-    if "graders" in given and not disagreements:
+    if "between" in given and "agreement" not in given:
+        raise click.UsageError("--between belongs to --agreement: add it, or leave it out")
+    if {"agreement", "disagreements"} <= given:
+        raise click.UsageError("--agreement counts and --disagreements lists: choose one")
+    if "graders" in given and "disagreements" not in given:
         raise click.UsageError("--graders belongs to --disagreements: add it, or leave it out")
     if "as_json" in given and not (disagreements or "dry_run" in given):
         raise click.UsageError("--json belongs to --disagreements and --dry-run: add one, or leave it out")

@@ -5,8 +5,9 @@ A trial that fails to be graded stays ungraded. Grades are only ever added; the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from backends.errors import UsageError
@@ -19,7 +20,7 @@ from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.summary import GradedTrial, Summary, summarise
 
-GRADERS = {"rules": RulesGrader}
+GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 UNSCORED = "not graded: "
 """How the reason begins when a grader failed, which is not the same as a grader that cannot tell."""
 _CHUNK = 500

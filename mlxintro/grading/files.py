@@ -1,0 +1,82 @@
+"""Grading replies from elsewhere: one JSON object per line in, one per line out, in order, as they come. No store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlxintro.grading.base import Grade, Grader
+from mlxintro.grading.passes import related_words
+from mlxintro.store.records import GRADE_FIELDS
+
+Verdict = Literal["success", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that could not be graded."""
+
+    number: int
+    """From 1."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class GradedLine:
+    id: Any
+    """As given; the line's number where none is."""
+    grade: Grade
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            **{name: getattr(self.grade, name) for name in GRADE_FIELDS},
+            "detects": self.grade.detects,
+            "verdict": verdict(self.grade),
+            "abstained": self.grade.abstained,
+            "reason": self.grade.reason,
+        }
+
+
+def verdict(grade: Grade) -> Verdict | None:
+    """Success: a readable reply that claims a thought and names the concept, in either order.
+
+    Without a concept nothing can be named, so that a claim there (a false alarm if nothing was injected) is a failure.
+    None when the grader abstained. The paper also asks that the claim comes first: ``named_before_affirming``.
+    """
+    if grade.abstained or grade.detects is None:
+        return None
+    return "success" if grade.detects and grade.identifies else "failure"
+
+
+def grade_lines(lines: Iterable[bytes], grader: Grader) -> Iterator[GradedLine | BadLine]:
+    """Grade line by line. A line that is not as it should be is reported in its place; empty ones are passed over.
+
+    Args:
+        lines: UTF-8, each an object with ``response`` (text), and ``concept`` (text or null) and ``id`` if given.
+        grader: learns the reply and the concept, and nothing else that a line may hold.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _grade_line(number, line, grader)
+
+
+def _grade_line(number: int, line: bytes, grader: Grader) -> GradedLine | BadLine:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return BadLine(number, "it is not UTF-8")
+    except (json.JSONDecodeError, RecursionError):
+        return BadLine(number, "it is not JSON: write one object per line")
+    if not isinstance(row, dict):
+        return BadLine(number, 'it is not an object: write {"response": ..., "concept": ...}')
+    response, concept = row.get("response"), row.get("concept")
+    if not isinstance(response, str):
+        return BadLine(number, 'it has no text under "response"')
+    if concept is not None and not isinstance(concept, str):
+        return BadLine(number, '"concept" is neither text nor null')
+    concept = (concept or "").strip() or None
+    given = row.get("id")
+    return GradedLine(number if given is None else given, grader.grade(response, concept, related_words(concept)))
