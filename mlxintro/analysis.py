@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlxintro.grading.base import Grade
-from mlxintro.statistics import Difference, Rate
+from mlxintro.statistics import Difference, Mean, Rate
 
-Cell = str | int | float | Rate | Difference | None
-"""A value in a table; rates and differences carry their intervals."""
+Cell = str | int | float | Rate | Difference | Mean | None
+"""A value in a table; rates, differences and means carry their intervals."""
 
 VerdictKind = Literal[
     "introspective identification",

@@ -33,6 +33,7 @@ def demo_study(backend: str, dtype: str | None) -> Study:
         strengths=STRENGTHS,
         unit="raw",
         trials=3,
+        controls=15,
         temperature=0.7,
         max_tokens=48,
     )

@@ -21,7 +21,7 @@ from mlxintro.cli.main import main
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "mlxintro"]
 RUN = ("run", "injected-thoughts", "--backend", "fake")
-SMALL = (*RUN, "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "3")
+SMALL = (*RUN, "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "3", "--controls", "6")
 """Twelve injected trials and six controls."""
 
 

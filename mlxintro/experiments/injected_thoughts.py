@@ -1,23 +1,32 @@
 """Injected thoughts: does the subject notice a concept vector in its residual stream, and can it name the concept?
 
-Grid of concepts x layers x strengths x trials, and one pool of uninjected controls, which depend on none of these.
+Grid of concepts x layers x strengths x trials, one pool of uninjected controls, which depend on none of these, and the
+arms of a suite of controls (``mlxintro.controls``).
 Source: Lindsey 2025, "Emergent Introspective Awareness in Large Language Models", self-report of injected thoughts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
+from pydantic import Field
+
 from backends.base import ModelInfo, Tokenizer
-from mlxintro import concepts, windows
+from backends.errors import UsageError
+from mlxintro import concepts, controls, windows
 from mlxintro.analysis import Analysis, Row
-from mlxintro.experiments.base import Experiment, Plan, seed_of
-from mlxintro.presets import Preset
+from mlxintro.experiments.base import Data, Experiment, Plan, seed_of
+from mlxintro.presets import Dialogue, Preset
 from mlxintro.study import Study
 from mlxintro.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
 from mlxintro.vectors import recipe_for
+
+
+class Options(Data):
+    trial_numbers: int = Field(default=1, ge=1, le=1000)
+    """The number shown to the subject runs from 1 to this, so that repeats differ in their text."""
 
 
 class InjectedThoughts(Experiment):
@@ -25,30 +34,27 @@ class InjectedThoughts(Experiment):
     preset = "lindsey"
     graded = True
     summary = "inject a concept vector while the subject is asked whether it detects an injected thought"
+    Options = Options
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         chosen = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
         words = list(dict.fromkeys(concept.word for concept in chosen))
         layers = list(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
-        strengths = list(dict.fromkeys(study.strengths or ()))
+        cells = [(layer, strength) for layer in layers for strength in dict.fromkeys(study.strengths or ())]
         recipes = {word: recipe_for(preset.extraction, word, info) for word in words}
-
-        assert preset.dialogue is not None
-        messages, question = preset.dialogue.at_trial(1)
-        rendered = tokenizer.render(messages, preset.dialogue.prefill)
-        prompt = PromptRecord.of(messages, preset.dialogue.prefill, rendered, tokenizer.pieces(rendered.tokens))
-        start, stop = windows.resolve(study.window or "question", rendered, question)
-
-        trials = study.trials or 1
-        pairs = len(words) * trials
-        # Greedy controls are all the same text: more than one would only pretend to be a larger sample.
-        usual = 1 if study.temperature == 0 else pairs
-        controls = study.controls if isinstance(study.controls, int) else usual
+        if preset.dialogue is None:
+            raise UsageError(f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question")
+        numbers = Options.model_validate(study.options).trial_numbers
+        pairs = len(words) * (study.trials or 1)
+        pool = pool_size(study, pairs, numbers)
+        slots = list(controls.slots(study, pairs, len(words), len(cells), min(numbers, max(pairs, 1))))
+        asked = _Prompts(preset.dialogue, study, tokenizer)
+        own = [asked.at(number) for number in range(1, min(numbers, max(pool, pairs, 1)) + 1)]
         base = TrialSpec(
             experiment=self.name,
             preset=study.preset or self.preset,
             model=model_key(info),
-            prompt=prompt.key,
+            prompt=own[0].record.key,
             condition="control",
             concept=None,
             trial=0,
@@ -60,17 +66,20 @@ class InjectedThoughts(Experiment):
         )
 
         def control(number: int) -> TrialSpec:
-            return replace(base, trial=number, seed=seed_of(study.seed, number))
+            prompt = own[number % len(own)].record.key
+            return replace(base, trial=number, seed=seed_of(study.seed, number), prompt=prompt)
 
-        def injected(number: int, word: str, layer: int, strength: float) -> TrialSpec:
+        def injected(number: int, cell: int, prompt: _Asked) -> TrialSpec:
+            word = words[number % len(words)]
+            layer, strength = cells[cell]
             injection = PlannedInjection(
                 concept=word,
                 vector=recipes[word].key,
                 layer=layer,
                 strength=strength,
                 unit=cast(Unit, study.unit),
-                start=start,
-                stop=stop,
+                start=prompt.start,
+                stop=prompt.stop,
                 transform=study.transform,
             )
             return replace(
@@ -79,29 +88,95 @@ class InjectedThoughts(Experiment):
                 concept=word,
                 trial=number,
                 seed=seed_of(study.seed, number),
+                prompt=prompt.record.key,
                 injections=(injection,),
             )
 
+        def repeat(number: int) -> _Asked:
+            return own[number // len(words) % len(own)]
+
+        def arm(slot: controls.Slot) -> TrialSpec:
+            if slot.question:
+                prompt = asked.at(1, slot.question)
+            else:
+                prompt = own[slot.number % len(own)] if slot.cell is None else repeat(slot.number)
+            spec = control(slot.number) if slot.cell is None else injected(slot.number, slot.cell, prompt)
+            spec = replace(spec, arm=slot.arm, prompt=prompt.record.key)
+            if slot.arm in controls.TRANSFORMED:
+                turned = replace(spec.injections[0], transform=controls.TRANSFORMED[slot.arm])
+                return replace(spec, injections=(turned,))
+            if slot.arm == controls.OTHER:
+                # The next concept's vector; the pair's own concept stays the one that would be right to name.
+                other = words[(slot.number + 1) % len(words)]
+                swapped = replace(spec.injections[0], concept=other, vector=recipes[other].key)
+                return replace(spec, injections=(swapped,))
+            detail = {"question": slot.question} if slot.question else {}
+            return replace(spec, readout="score", options=(*controls.YES, *controls.NO), detail=detail)
+
+        by_number: dict[int, list[controls.Slot]] = {}
+        for slot in slots:
+            by_number.setdefault(slot.number, []).append(slot)
+
         def expand() -> Iterator[TrialSpec]:
-            # A control beside the grid of every pair, so that rates on both sides grow together.
-            for number in range(max(pairs, controls)):
-                if number < controls:
+            # What belongs to one pair stands together, so that rates on all sides grow together.
+            for number in range(max(pairs, pool, *(n + 1 for n in by_number), 0)):
+                if number < pool:
                     yield control(number)
                 if number < pairs:
-                    word = words[number % len(words)]
-                    for layer in layers:
-                        for strength in strengths:
-                            yield injected(number, word, layer, strength)
+                    yield from (injected(number, cell, repeat(number)) for cell in range(len(cells)))
+                yield from map(arm, by_number.get(number, ()))
 
+        asked_about = [asked.at(1, slot.question) for slot in slots if slot.question]
         return Plan(
-            count=controls + pairs * len(layers) * len(strengths),
-            prompts={prompt.key: prompt},
+            count=pool + pairs * len(cells) + len(slots),
+            prompts={one.record.key: one.record for one in (*own, *asked_about)},
             recipes={recipe.key: recipe for recipe in recipes.values()},
             expand=expand,
         )
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
-        return Analysis()
+        from mlxintro.detection_analysis import analyse
+
+        return analyse(rows, study)
+
+
+def pool_size(study: Study, pairs: int, numbers: int) -> int:
+    """Uninjected trials: as many as the pairs of a cell, or as many as are asked for.
+
+    Greedy controls of one prompt are all the same text: more than one would only pretend to be a larger sample.
+    """
+    if isinstance(study.controls, int):
+        return study.controls
+    if study.controls == "none":
+        return 0
+    return min(pairs, numbers) if study.temperature == 0 else pairs
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    record: PromptRecord
+    start: int
+    stop: int | None
+
+
+class _Prompts:
+    """The dialogue rendered at each trial number and with each control question, once."""
+
+    def __init__(self, dialogue: Dialogue, study: Study, tokenizer: Tokenizer) -> None:
+        self._dialogue = dialogue
+        self._window = study.window or "question"
+        self._tokenizer = tokenizer
+        self._made: dict[tuple[int, str], _Asked] = {}
+
+    def at(self, number: int, question: str = "") -> _Asked:
+        if (number, question) not in self._made:
+            dialogue = controls.asking(self._dialogue, question)
+            messages, anchor = dialogue.at_trial(number)
+            rendered = self._tokenizer.render(messages, dialogue.prefill)
+            pieces = self._tokenizer.pieces(rendered.tokens)
+            record = PromptRecord.of(messages, dialogue.prefill, rendered, pieces)
+            self._made[number, question] = _Asked(record, *windows.resolve(self._window, rendered, anchor))
+        return self._made[number, question]
 
 
 EXPERIMENT = InjectedThoughts()

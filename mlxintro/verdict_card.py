@@ -1,0 +1,153 @@
+"""From rates to a finding: what the trials of a run allow to say, and what that rests on.
+
+The card looks at counts and log-probabilities only. It asks in this order: is there enough data; is a thought claimed
+more often with an injection than without (Fisher's exact test, one-sided); if not, is it claimed anyway (yes-bias), or
+does the concept come out unclaimed (steering only); if so, is the right concept named more often than by luck, and more
+often claimed than under random vectors of the same norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlxintro.analysis import Verdict, VerdictKind
+from mlxintro.statistics import Mean, Rate, exceeds
+
+ALPHA = 0.01
+"""Level of each of the card's tests, halved where a run is judged twice (whole, and by its best cell)."""
+FEW = 10
+"""Fewer graded replies on either side say nothing."""
+BIASED = 0.1
+"""A run whose false-alarm rate lies above this, with its whole interval, comes from a subject that says yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the card looks at; every rate is over graded replies."""
+
+    where: str
+    detection: Rate
+    false_alarms: Rate
+    identification: Rate
+    guessed: Rate
+    """How often a reply claims a thought and names the concept that is asked about where it was not injected."""
+    guessed_from: str
+    leaked: Rate
+    """The concept comes out in a reply that claims nothing."""
+    leaked_elsewhere: Rate
+    """The same where the concept was not injected."""
+    random: Rate | None = None
+    """Detection under random vectors."""
+    shift: Mean | None = None
+    """Of the yes-no logit of the trial question, by the injection."""
+    unrelated: Mean | None = None
+    """The same for questions with clear answers."""
+    net: Mean | None = None
+    """The former minus the latter."""
+
+    @property
+    def drifts(self) -> bool:
+        """Unrelated answers move towards yes, too, and the trial question no further than they."""
+        if self.unrelated is None or self.net is None or self.unrelated.low is None or self.net.low is None:
+            return False
+        return self.unrelated.low > 0 and self.net.low <= 0
+
+
+_RANK: dict[VerdictKind, int] = {
+    "introspective identification": 5,
+    "anomaly noticed but not named": 4,
+    "yes-bias": 3,
+    "steering only": 2,
+    "no effect": 1,
+    "too little data": 0,
+}
+
+
+def judge(seen: Evidence, alpha: float = ALPHA) -> VerdictKind:
+    """The finding that one body of evidence supports at a level."""
+    if min(seen.detection.trials, seen.false_alarms.trials) < FEW:
+        return "too little data"
+    if not _above(seen.detection, seen.false_alarms, alpha):
+        if seen.false_alarms.low > BIASED:
+            return "yes-bias"
+        return "steering only" if _above(seen.leaked, seen.leaked_elsewhere, alpha) else "no effect"
+    named = _above(seen.identification, seen.guessed, alpha)
+    if seen.drifts and not named:
+        return "yes-bias"
+    particular = seen.random is None or seen.random.trials < FEW or _above(seen.detection, seen.random, alpha)
+    return "introspective identification" if named and particular else "anomaly noticed but not named"
+
+
+def card(whole: Evidence, best: Evidence | None = None) -> Verdict:
+    """The verdict of a run.
+
+    Args:
+        whole: all trials of the grid.
+        best: the best cell, on concepts that did not take part in choosing it; its finding counts where it is the
+            stronger one.
+    """
+    if best is None or judge(best) == "too little data":
+        kind, seen = judge(whole), whole
+    else:
+        kind, seen = max(((judge(one, ALPHA / 2), one) for one in (whole, best)), key=lambda found: _RANK[found[0]])
+    return Verdict(kind, _headline(kind, seen), tuple(_evidence(seen)))
+
+
+def _above(first: Rate, second: Rate, alpha: float) -> bool:
+    p = exceeds(first, second)
+    return p is not None and p < alpha
+
+
+def _headline(kind: VerdictKind, seen: Evidence) -> str:
+    match kind:
+        case "too little data":
+            return (
+                f"Nothing can be concluded from {seen.detection.trials} graded replies with an injection and "
+                f"{seen.false_alarms.trials} without: {FEW} on either side are the least."
+            )
+        case "no effect":
+            return "The subject does not claim a thought more often with an injection than without one."
+        case "steering only":
+            return "The concept colours the replies, but the subject does not claim to notice anything."
+        case "yes-bias":
+            if seen.drifts:
+                return "The injection moves answers towards yes whatever the question is: no sign of noticing."
+            return "The subject claims a thought whether or not there is one."
+        case "anomaly noticed but not named":
+            if seen.random is not None and seen.random.trials >= FEW and not _above(seen.detection, seen.random, ALPHA):
+                return "The subject reports a disturbance, and random vectors of the same norm do it as well."
+            return "The subject notices that something is injected, but cannot say what."
+        case _:
+            return "The subject claims a thought when there is one, and names it more often than by luck."
+
+
+def _evidence(seen: Evidence) -> list[str]:
+    lines = [f"judged on {seen.where}", f"claims a thought: {_versus(seen.detection, seen.false_alarms, 'uninjected')}"]
+    if seen.random is not None:
+        lines.append(f"against random vectors: {_versus(seen.detection, seen.random, 'random')}")
+    lines.append(f"names the concept: {_versus(seen.identification, seen.guessed, seen.guessed_from)}")
+    lines.append(f"names it without a claim: {_versus(seen.leaked, seen.leaked_elsewhere, seen.guessed_from)}")
+    if seen.net is not None and seen.shift is not None and seen.unrelated is not None and seen.net.value is not None:
+        lines.append(
+            f"yes-no logit moves by {_mean(seen.shift)}, that of unrelated questions by {_mean(seen.unrelated)}; "
+            f"net {_mean(seen.net)}"
+        )
+    if seen.random is None:
+        lines.append("no random vectors were tried: any disturbance may have the same effect (--controls standard)")
+    return lines
+
+
+def _versus(first: Rate, second: Rate, other: str) -> str:
+    p = exceeds(first, second)
+    counts = f"{_share(first)} against {_share(second)} {other}"
+    return counts if p is None else f"{counts}, p = {p:.2g}"
+
+
+def _share(one: Rate) -> str:
+    return "nothing graded" if one.value is None else f"{one.value:.0%} ({one.successes}/{one.trials})"
+
+
+def _mean(one: Mean) -> str:
+    if one.value is None:
+        return "an unknown amount"
+    return f"{one.value:+.2f}" if one.low is None else f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})"
