@@ -21,6 +21,7 @@ from mlxintro.environment import describe_environment
 from mlxintro.events import Event, TokenGenerated
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.identity import canonical_json
+from mlxintro.live import Broadcast
 from mlxintro.paths import vectors_beside
 from mlxintro.presets import Preset
 from mlxintro.runner import run_trials
@@ -189,18 +190,27 @@ def execute(
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
 ) -> Generator[Event, None, None]:
-    """Run what is planned and missing; see ``runner.run_trials``.
+    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
 
     Args:
         tokens: called with every generated token, for streaming displays.
     """
     backend = session.backend
-    yield from run_trials(
-        store,
-        run.id,
-        planned,
-        partial(checked.experiment.measure, session),
-        batch_size=backend.batch_size,
-        shrink=partial(setattr, backend, "batch_size"),
-        tokens=tokens,
+    live = Broadcast(store.path, run.id, session.prompts)
+
+    def told(token: TokenGenerated) -> None:
+        live.token(token)
+        if tokens is not None:
+            tokens(token)
+
+    yield from live.watching(
+        run_trials(
+            store,
+            run.id,
+            planned,
+            live.measuring(partial(checked.experiment.measure, session)),
+            batch_size=backend.batch_size,
+            shrink=partial(setattr, backend, "batch_size"),
+            tokens=told,
+        )
     )

@@ -82,7 +82,7 @@ def run_trials(
     batch_size: int,
     shrink: Callable[[int], None] | None = None,
     tokens: Callable[[TokenGenerated], None] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run what is planned and not yet finished. Nothing happens until the first event is asked for.
 
     Failed trials are stored with their error and tried again the next time. Abandoning the iterator, or Ctrl-C, leaves

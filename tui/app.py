@@ -20,7 +20,7 @@ from tui.commands import Actions
 from tui.help import HelpScreen
 from tui.memory import Memory, keys_template, load_keys
 from tui.places import PLACES, find
-from tui.processes import Processes
+from tui.processes import Processes, Started
 
 T = TypeVar("T")
 DARK, LIGHT = "textual-dark", "textual-light"
@@ -60,10 +60,14 @@ class IntroApp(border.Guarded, App[int]):
         self.run_name = ""
         """Of the run that is open, for the bar at the top."""
         self.processes = Processes(home)
+        self.starting: Started | None = None
+        """A run that this app has started and that is not in the store yet."""
         self.demo_wanted = False
         """The next look at the new study fills in the demo."""
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
+        self._active: set[str] = set()
+        """Runs that were going on when last looked."""
         self._told: dict[str, str] = {}
         for place in PLACES:
             self.add_mode(place.name, place.make)
@@ -78,6 +82,7 @@ class IntroApp(border.Guarded, App[int]):
         except UsageError as error:
             self.trouble(error)
         self.set_interval(0.5, self._watch_processes)
+        self.set_interval(1.0, self._watch_runs)
         await self.switch_mode(find(self.remembered.place).name)
 
     def action_go(self, place: str) -> None:
@@ -90,6 +95,7 @@ class IntroApp(border.Guarded, App[int]):
 
     def open_run(self, run: str, name: str, place: str = "live") -> None:
         """Make a run the one all screens are about, and go to one of them."""
+        self.starting = None
         self.remembered.run = run
         self.run_name = name
         self.action_go(place)
@@ -125,6 +131,30 @@ class IntroApp(border.Guarded, App[int]):
         """Write to the store; for the short steps a key press asks for."""
         with Store(self.data.db) as store:
             return step(store)
+
+    def start_run(self, name: str, arguments: list[str]) -> None:
+        """Start `mlxintro run` for a new run of that name, and go to watch it."""
+        self.starting = self.processes.start(name, ["run", *arguments, "--name", name])
+        self.action_go("live")
+
+    def _watch_runs(self) -> None:
+        self.run_worker(self._compare_states, thread=True, group="states", exclusive=True, exit_on_error=False)
+
+    def _compare_states(self) -> None:
+        """Say when a run ends or its process is gone, whichever screen is shown."""
+        try:
+            states = self.ask(lambda store: [(run.id, run.name, run.state) for run in store.runs()])
+        except KnownError as error:
+            _log.info("states: %s", error)
+            return
+        gone = [name for run, name, state in states if state == "interrupted" and run in self._active]
+        over = [(name, state) for run, name, state in states if state in ("done", "failed") and run in self._active]
+        self._active = {run for run, _, state in states if state in ("running", "paused")}
+        for name in gone:
+            text = f"The process of {name} is gone; everything finished is stored. R resumes it."
+            self.call_from_thread(self.notify, text, severity="error", timeout=15, markup=False)
+        for name, state in over:
+            self.call_from_thread(self.notify, f"{name}: {state}", markup=False)
 
     def _watch_processes(self) -> None:
         for failed in self.processes.ended():

@@ -131,7 +131,13 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
     try:
         with word_progress() as progress:
             session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
-        last = follow(launch.execute(store, run, checked, planned, session), as_json=flags["as_json"])
+        events = launch.execute(store, run, checked, planned, session)
+        if not flags["no_grade"]:
+            from mlxintro.grading.alongside import graded_alongside
+            from mlxintro.grading.passes import find_grader
+
+            events = graded_alongside(store, run.id, find_grader("rules"), events)
+        last = follow(events, as_json=flags["as_json"])
     except KeyboardInterrupt:
         chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
         raise
@@ -139,7 +145,7 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
         chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")
     if not flags["no_grade"]:
         from mlxintro.cli.stats import show_stats
-        from mlxintro.grading.passes import find_grader, grade_run
+        from mlxintro.grading.passes import grade_run
 
         grade_run(store, run, find_grader("rules"))
         show_stats(store, store.run(run.id), "rules", flags["as_json"])

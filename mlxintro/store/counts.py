@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlxintro.store.records import GRADE_FIELDS, Run
+from mlxintro.store.records import GRADE_FIELDS, Run, Trial
+from mlxintro.store.trials import COLUMNS
 from mlxintro.store.verdicts import Verdicts
 
 
@@ -81,3 +82,8 @@ class Counts(Verdicts):
             *(run.id, limit),
         )
         return [Failure(row["ordinal"], row["error"]) for row in rows]
+
+    def last_trial(self, run: str) -> Trial | None:
+        """The trial latest in the plan that is there."""
+        row = self._row(f"SELECT {COLUMNS} FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT 1", run)
+        return None if row is None else Trial(**dict(row))

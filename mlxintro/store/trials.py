@@ -15,7 +15,7 @@ PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection
 fail as soon as another process has written."""
 
-_COLUMNS = (
+COLUMNS = (
     "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens, error, "
     "created, spec AS spec_json, proofs AS proofs_json, doses AS doses_json, measurements AS measurements_json"
 )
@@ -67,7 +67,7 @@ class Trials(Runs):
         after: tuple[Any, ...] = (-1, "")
         while True:
             rows = self._rows(
-                f"SELECT {_COLUMNS} FROM trials WHERE run = ? AND (ordinal, key) > (?, ?){condition} "
+                f"SELECT {COLUMNS} FROM trials WHERE run = ? AND (ordinal, key) > (?, ?){condition} "
                 "ORDER BY ordinal, key LIMIT ? OFFSET ?",
                 *(run, *after, *values, size, offset),
             )
@@ -91,7 +91,7 @@ class Trials(Runs):
         """
         start = key if key.startswith("b2:") else f"b2:{key}"
         rows = self._rows(
-            f"SELECT {_COLUMNS} FROM trials WHERE run = ? AND key >= ? AND key < ? LIMIT 2", run, start, start + "g"
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key >= ? AND key < ? LIMIT 2", run, start, start + "g"
         )
         if len(rows) == 1:
             return Trial(**dict(rows[0]))

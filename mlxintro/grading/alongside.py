@@ -1,0 +1,40 @@
+"""Grading while a run goes on, so that whoever watches sees rates and not only counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+
+from mlxintro.events import Event, TrialFinished
+from mlxintro.grading.base import Grader
+from mlxintro.grading.passes import related_words, to_record
+from mlxintro.store.records import Grade
+from mlxintro.store.store import Store
+
+EVERY_SECONDS = 1.0
+
+
+def graded_alongside(
+    store: Store, run: str, grader: Grader, events: Generator[Event, None, None]
+) -> Generator[Event, None, None]:
+    """Pass events on and grade the replies in them, storing grades once a second.
+
+    Only for graders that take no time, such as the rules (under a millisecond a reply). What is not stored when the run
+    is killed, and what has no text, is left to the pass after the run.
+    """
+    waiting: list[Grade] = []
+    stored = time.monotonic()
+    try:
+        with closing(events):
+            for event in events:
+                if isinstance(event, TrialFinished) and event.response:
+                    verdict = grader.grade(event.response, event.concept, related_words(event.concept))
+                    waiting.append(to_record(event.key, grader, verdict))
+                if waiting and time.monotonic() - stored > EVERY_SECONDS:
+                    store.add_grades(run, waiting)
+                    waiting, stored = [], time.monotonic()
+                yield event
+    finally:
+        if waiting:
+            store.add_grades(run, waiting)

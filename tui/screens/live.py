@@ -1,0 +1,192 @@
+"""A run as it goes on: how far, how fast, the heat map filling in, and the reply that is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from backends.errors import UsageError
+from mlxintro.live import Writing
+from mlxintro.store.records import Run
+from mlxintro.store.store import Store
+from tui import steering, words
+from tui.dialogues import Confirm
+from tui.page import Page
+from tui.processes import last_line
+from tui.watching import Sight, Watcher, grid_of
+from tui.widgets.heatmap import HeatMap
+
+
+class LivePage(Page):
+    PLACE = "live"
+    SECONDS = 0.4
+    HELP = (
+        "One run, wherever it was started. Leaving this screen or the app does not stop it. The reply at the bottom is "
+        "one of those being written now; tokens that are injected into are underlined.\n"
+        "P pauses after the replies at hand and lets go on again; R resumes a run whose process is gone; X stops it."
+    )
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause", "Pause/go on", id="live.pause", tooltip="Pause the run, or let it go on"),
+        Binding("r", "resume", "Resume", id="live.resume", tooltip="Resume the run"),
+        Binding("x", "cancel", "Cancel", id="live.cancel", tooltip="Stop the run for good"),
+        Binding("escape", "app.go('runs')", "Runs", id="live.back", tooltip="Back to the list of runs"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watcher = Watcher("")
+        self._run: Run | None = None
+
+    def body(self) -> Iterator[Widget]:
+        yield Static(id="headline")
+        yield Static(id="state")
+        with Horizontal(id="panes"):
+            yield HeatMap(id="heat")
+            with VerticalScroll(id="writing"):
+                yield Static(id="reply")
+        yield Static(id="errors")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#heat").border_title = "detects, by layer and strength"
+        self.query_one("#writing").border_title = "being written"
+
+    def look(self) -> None:
+        starting = self.home.starting
+        if starting is not None:
+            self.read("starting", lambda store: _id_of(store, starting.name), self._begun)
+            return
+        if not self.home.run_id:
+            self._say("No run is open.", "1 lists the runs, Enter opens one; 2 sets up a new study.")
+            return
+        if self._watcher.run != self.home.run_id:
+            self._watcher = Watcher(self.home.run_id)
+            self._run = None
+        self.read("look", self._watcher.look, self._show)
+
+    def _begun(self, run: str | None) -> None:
+        starting = self.home.starting
+        if starting is None:
+            return
+        if run is not None:
+            self.home.starting = None
+            self.home.open_run(run, starting.name)
+            self._name_run()
+            self.look()
+        elif starting.process.poll() is None:
+            self._say(f"{starting.name}: starting ...", last_line(starting.log))
+        else:
+            self._say(f"✗ {starting.name} did not start", f"{last_line(starting.log)}\nOutput: {starting.log}")
+
+    def _say(self, headline: str, text: str) -> None:
+        self._run = None
+        self.query_one("#headline", Static).update(Content.styled(words.plain(headline), "bold"))
+        self.query_one("#state", Static).update(Content(words.plain(text)))
+        self.query_one("#panes").display = False
+        self.query_one("#errors").display = False
+
+    def _show(self, sight: Sight) -> None:
+        run = self._run = sight.run
+        if run.id != self.home.run_id:
+            return
+        self.home.run_name = run.name
+        self._name_run()
+        self.query_one("#panes").display = True
+        bar = words.bar(run.done, run.planned, 20)
+        headline = f"{words.state(run)}  {bar} {run.done}/{run.planned}"
+        self.query_one("#headline", Static).update(Content.styled(headline, "bold"))
+        self.query_one("#state", Static).update(Content(self._second_line(sight)))
+        self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))
+        self.query_one("#reply", Static).update(self._reply(sight))
+        errors = self.query_one("#errors", Static)
+        lines = [f"✗ trial {one.ordinal}: {one.error}" for one in sight.failures[:3]]
+        if run.error:
+            lines.insert(0, f"✗ {run.error}")
+        if run.errors > 3:
+            lines.append(f"  {run.errors} trials failed in all; R tries them again when the run has ended")
+        errors.display = bool(lines)
+        errors.update(Content(words.plain("\n".join(lines))))
+
+    def _second_line(self, sight: Sight) -> str:
+        run = sight.run
+        if run.state == "interrupted":
+            return f"Its process is gone; everything finished is stored. R resumes the {run.remaining} trials left."
+        if run.state == "planned":
+            started = self.home.processes.find(run.name)
+            return f"preparing: {last_line(started.log)}" if started else "preparing: reading words for the vectors"
+        parts = [
+            f"detects {words.rate(sight.rates.injected.detection)}",
+            f"false alarms {words.rate(sight.rates.controls.detection)}",
+        ]
+        pace = self._watcher.pace()
+        if run.state == "running":
+            if pace:
+                parts.append(f"{pace:.1f}/s, about {words.duration(run.remaining / pace)} left")
+            if sight.memory is not None:
+                parts.append(f"memory {words.size(sight.memory)}, {words.size(sight.free)} free")
+        return "  ".join(parts)
+
+    def _reply(self, sight: Sight) -> Content:
+        if sight.writing is None:
+            return self._finished(sight)
+        self.query_one("#writing").border_title = "being written"
+        return reply(sight.writing)
+
+    def _finished(self, sight: Sight) -> Content:
+        """Between batches, and when the run has ended: the reply that stands last in the plan."""
+        self.query_one("#writing").border_title = "last reply"
+        trial = sight.last
+        if trial is None:
+            return Content.styled("no reply yet", "dim")
+        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
+        head = words.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
+        return Content.assemble(Content.styled(head, "dim"), words.plain(trial.error or trial.response))
+
+    def _open(self) -> Run:
+        if self._run is None:
+            raise UsageError("no run is open here yet: 1 lists the runs")
+        return self._run
+
+    def action_pause(self) -> None:
+        steering.pause_or_go_on(self.home, self._open())
+        self.look()
+
+    def action_resume(self) -> None:
+        steering.resume(self.home, self._open())
+
+    def action_cancel(self) -> None:
+        run = self._open()
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                steering.cancel(self.home, run)
+
+        self.app.push_screen(
+            Confirm(f"Stop {run.name} for good? Its {run.done} finished trials stay.", "Stop it"), answered
+        )
+
+
+def reply(writing: Writing) -> Content:
+    """The reply so far; tokens that are injected into are underlined."""
+    if writing.condition == "control":
+        head = "control: nothing is injected"
+    else:
+        head = f"{writing.concept} at layer {writing.layer}, {writing.strength:g} {writing.unit}"
+    rows = f"{head}; one of {writing.rows} replies being written; {len(writing.pieces)} tokens\n\n"
+    parts = [Content.styled(words.plain(rows), "dim")]
+    for at, piece in enumerate(writing.pieces):
+        hit = any(start <= at and (stop is None or at < stop) for start, stop in writing.steered)
+        text = words.plain(piece)
+        parts.append(Content.styled(text, "underline") if hit else Content(text))
+    return Content.assemble(*parts, Content.styled("▌", "bold"))
+
+
+def _id_of(store: Store, name: str) -> str | None:
+    return next((run.id for run in store.runs() if run.name == name), None)

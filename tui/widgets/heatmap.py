@@ -1,0 +1,72 @@
+"""Layer by strength as numbers and shades: legible without colour, and over any terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import ScrollableContainer
+from textual.content import Content
+from textual.widgets import Static
+
+from mlxintro.rates import Cell, Tally
+
+SHADES = " ░▒▓█"
+_WIDTH = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    layers: Sequence[int]
+    strengths: Sequence[float]
+    cells: dict[Cell, Tally]
+    planned: int
+    """Trials per cell; 0 when it is not known."""
+    unit: str
+
+
+def shade(value: float) -> str:
+    """Two characters, darker for a higher rate."""
+    return SHADES[min(4, int(value * 4.999))] * 2
+
+
+def draw(grid: Grid) -> Content:
+    """A line per layer, a column per strength: shade, detections in percent, trials done of those planned."""
+    head = f"{'layer':>6} " + "".join(f"{f'x{strength:g} {grid.unit}':>{_WIDTH}}" for strength in grid.strengths)
+    lines = [Content.styled(head, "bold")]
+    best = max((_value(tally) or 0.0 for tally in grid.cells.values()), default=0.0)
+    for layer in sorted(grid.layers, reverse=True):
+        parts = [Content.styled(f"{layer:>6} ", "bold")]
+        for strength in grid.strengths:
+            tally = grid.cells.get((layer, strength))
+            value = _value(tally) if tally else None
+            style = "bold $accent" if value and value == best else "$accent" if value else "dim"
+            parts.append(Content.styled(_cell(tally, value, grid.planned).rjust(_WIDTH), style))
+        lines.append(Content.assemble(*parts))
+    return Content("\n").join(lines)
+
+
+def _value(tally: Tally) -> float | None:
+    return tally.detected / tally.decided if tally.decided else None
+
+
+def _cell(tally: Tally | None, value: float | None, planned: int) -> str:
+    done = tally.trials if tally else 0
+    count = f"{done}/{planned}" if planned and done < planned else str(done) if done else "·"
+    return count if value is None else f"{shade(value)}{value:>4.0%} {count}"
+
+
+class HeatMap(ScrollableContainer, can_focus=True):
+    HELP = (
+        "Rows are layers, the deepest on top; columns are strengths. A cell shows the share of graded injected trials "
+        "that detect something, as a shade and in percent, and how many trials are done (of how many). A dot: none yet."
+    )
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="grid")
+
+    def show(self, grid: Grid) -> None:
+        """Draw a grid in place of the last one."""
+        text = draw(grid) if grid.layers and grid.strengths else Content("no injected trials by layer and strength yet")
+        self.query_one("#grid", Static).update(text)
