@@ -27,6 +27,7 @@ import numpy as np
 
 from backends.checks import check_prompt, check_proofs, check_sampling
 from backends.errors import OutOfMemory, UsageError
+from backends.footprint import Shape
 from backends.roofline import Roofline
 from backends.values import (
     OPERATIONS,
@@ -82,7 +83,10 @@ class Backend(abc.ABC):
     info: ModelInfo
     tokenizer: Tokenizer
     batch_size: int
-    """Most rows that run together; longer lists of requests are worked off in batches of this size."""
+    """Most rows that run together; longer lists of requests are worked off in batches of this size. May be set between
+    calls."""
+    shape: Shape | None = None
+    """Sizes from which its use of memory is predicted; ``None`` where they are not known."""
 
     def generate(self, requests: Sequence[Request], on_token: OnToken | None = None) -> Iterator[Completion]:
         """Continue every prompt; yields completions as rows finish, in any order.

@@ -17,11 +17,6 @@ from backends.errors import ModelError
 POSITIONS = 4096
 """Cached positions an estimate allows for: eight rows of a typical trial."""
 
-ROW_POSITIONS = 512
-"""Tokens of a typical trial, prompt and reply."""
-MOST_ROWS = 64
-"""Beyond this a batch gains little, and its first reply is long in coming."""
-
 _OVERHEAD = 300_000_000
 """Buffers of the libraries themselves, in bytes; 5 % of the weights come on top for work space."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -92,36 +87,25 @@ def needed(
         dtype: what the weights are converted to; ``None`` leaves them as stored.
         quantize: e.g. ``4bit``, applied while loading.
     """
-    settings, stored, item = _settings(config, dtype)
+    settings, _, item = settings_of(config, dtype)
+    weights = loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
+    return int(weights * 1.05) + POSITIONS * cache_bytes(settings, item) + _OVERHEAD
+
+
+def loaded_bytes(
+    weight_bytes: int, config: Mapping[str, Any] | None = None, *, dtype: str | None = None, quantize: str | None = None
+) -> int:
+    """Bytes of the weights alone, in what they are run in; arguments as for ``needed``."""
+    settings, stored, item = settings_of(config, dtype)
     weights = float(weight_bytes)
     if not settings.get("quantization") and not settings.get("quantization_config"):
         bits = re.match(r"\d+", quantize or "")
         # Half a bit per weight for scales.
         weights *= (int(bits[0]) + 0.5) / (8 * stored) if bits else item / stored
-    return int(weights * 1.05) + POSITIONS * cache_bytes(settings, item) + _OVERHEAD
+    return int(weights)
 
 
-def batch_rows(
-    weight_bytes: int,
-    config: Mapping[str, Any] | None = None,
-    *,
-    free: int,
-    dtype: str | None = None,
-    quantize: str | None = None,
-) -> int:
-    """How many rows of ``ROW_POSITIONS`` tokens may run together: a power of two up to ``MOST_ROWS``.
-
-    Half of what the weights leave free is for their caches, the rest for logits and work space. Powers of two, so that
-    a little more or less free memory gives the same batches and a study the same texts.
-    """
-    settings, _, item = _settings(config, dtype)
-    row = ROW_POSITIONS * cache_bytes(settings, item)
-    left = (free - needed(weight_bytes, config, dtype=dtype, quantize=quantize)) // 2
-    rows = min(MOST_ROWS, max(1, left // row)) if row else 16
-    return int(2 ** (rows.bit_length() - 1))
-
-
-def _settings(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[dict[str, Any], int, int]:
+def settings_of(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[dict[str, Any], int, int]:
     """The text model's configuration, and bytes per number as stored and as run."""
     settings = dict(config or {})
     inner = settings.get("text_config")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from backends import aliases, lock, memory, models
+from backends import aliases, footprint, lock, memory, models
 from backends.errors import PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def open_backend(
         device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
         quantize: e.g. ``4bit``, while loading.
-        batch_size: most rows decoded together; what memory allows when ``None``, see ``memory.batch_rows``.
+        batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
+            ``footprint``.
         progress: hears of a download.
 
     Raises:
@@ -116,11 +117,11 @@ def open_backend(
     try:
         free = memory.room(place).free
         judge(source.weight_bytes, source.config, free)
-        rows = batch_size or memory.batch_rows(
-            source.weight_bytes, source.config, free=free, dtype=run_dtype, quantize=quantize
-        )
+        shape = footprint.Shape.of(source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize)
+        rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(f"backends.{name}_backend", name)
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows)
+        opened.shape = shape
     except BaseException:
         if held is not None:
             held.release()

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from backends import aliases, lock, memory, registry
+from backends import aliases, footprint, lock, registry
 from backends.errors import KnownError, UsageError
 from tests.hub_server import COMMIT, Repository, serve
 
@@ -210,8 +210,10 @@ def test_small_models_do_not_wait(tmp_path: Path, holder: subprocess.Popen[str])
 
 
 def test_other_memory_has_a_lock_of_its_own(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    with lock.hold("qwen2.5-7b", HUGE, scope="cuda-0", folder=tmp_path) or pytest.fail("no lock"):
-        pass
+    held = lock.hold("qwen2.5-7b", HUGE, scope="cuda-0", folder=tmp_path)
+    assert held is not None
+    with held, pytest.raises(KnownError, match="this process already has"):
+        lock.hold("qwen2.5-14b", HUGE, scope="cuda-0", folder=tmp_path)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -280,12 +282,35 @@ except PrerequisiteError as error:
     assert "reinstall" in done.stdout
 
 
-def test_rows_of_a_batch_follow_from_free_memory() -> None:
-    # Qwen2.5-7B: 28 layers, 4 KV heads of 128, 16 bits: 57,344 bytes a token, 29.4 MB a row of 512 tokens.
-    config = {"num_hidden_layers": 28, "num_key_value_heads": 4, "num_attention_heads": 28, "hidden_size": 3584}
-    weights = 15_200_000_000
-    base = memory.needed(weights, config)
-    row = 512 * 2 * 28 * 4 * 128 * 2
-    assert memory.batch_rows(weights, config, free=base + 2 * 10 * row) == 8
-    assert memory.batch_rows(weights, config, free=base + 2 * 1000 * row) == memory.MOST_ROWS
-    assert memory.batch_rows(weights, config, free=base) == 1
+QWEN = {
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "num_attention_heads": 28,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "vocab_size": 152064,
+    "dtype": "bfloat16",
+}
+
+
+def test_rows_of_a_batch_follow_from_free_memory_and_the_trials() -> None:
+    shape = footprint.Shape.of(QWEN, 15_200_000_000)
+    assert shape is not None
+    # 28 layers, keys and values, 4 heads of 128, 16 bits: 57,344 bytes a position.
+    assert shape.cached == 28 * 2 * 4 * 128 * 2
+    trial = {"prompt_tokens": 400, "new_tokens": 112, "shared_prefix": 370}
+    row = 512 * shape.cached
+    for rows in (1, 2, 8, 64):
+        # Between half as many rows of keys and values alone, and three times as many with everything else.
+        assert footprint.rows_that_fit(shape, rows * row, **trial) <= rows
+        assert footprint.rows_that_fit(shape, 3 * rows * row, **trial) >= rows
+    assert footprint.rows_that_fit(shape, 10**12, **trial) == footprint.MOST_ROWS
+    assert footprint.rows_that_fit(shape, 0, **trial) == 1
+    short = footprint.rows_that_fit(shape, 10**9, prompt_tokens=50, new_tokens=10)
+    assert short > footprint.rows_that_fit(shape, 10**9, prompt_tokens=3000, new_tokens=1000)
+
+
+@pytest.mark.parametrize("free", [10**8, 10**9, 5 * 10**9, 2 * 10**10])
+def test_the_number_of_rows_is_a_power_of_two(free: int) -> None:
+    rows = footprint.rows_that_fit(footprint.Shape.of(QWEN, 15_200_000_000), free)
+    assert rows.bit_count() == 1

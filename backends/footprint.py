@@ -1,0 +1,149 @@
+"""What a batch takes in memory, predicted from a model's configuration, and how many rows fit.
+
+The prediction follows what the backends do: a row has keys and values of its own for its whole prompt and reply (a
+shared prefix is computed once but copied to every row), logits over the vocabulary with what sampling makes of them,
+and, while prompts are read, activations of the columns that are not shared. It is the peak when every reply has full
+length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from backends import memory
+
+MOST_ROWS = 128
+"""Beyond this a batch gains little, its first reply is long in coming, and an interruption costs more."""
+TYPICAL_PROMPT, TYPICAL_REPLY = 384, 128
+"""Tokens, where nothing is known of what will run."""
+
+_MARGIN = 0.7
+"""Share of the free memory a batch may be predicted to take. The rest is for rows that are read while others run, and
+for what the prediction does not know."""
+_ROOM = 64
+"""Cached columns allocated ahead of the tokens they will hold."""
+_SAMPLING_BYTES = 24
+"""Per row and token of the vocabulary: float32 logits, their scaled copy, float64 weights and cumulative weights."""
+_CHUNK = 2048
+"""Prompt columns of a forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model that memory follows from."""
+
+    weights: int
+    """Bytes, as run."""
+    cached: int
+    """Bytes of keys and values per position."""
+    width: int
+    inner: int
+    """Width inside the MLP."""
+    vocabulary: int
+    item: int
+    """Bytes per number of the residual stream."""
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        weight_bytes: int,
+        *,
+        dtype: str | None = None,
+        quantize: str | None = None,
+    ) -> Shape | None:
+        """From config.json; ``None`` when it does not say.
+
+        Args:
+            weight_bytes: size of the weight files.
+            dtype: what the model is run in; as stored when ``None``.
+            quantize: e.g. ``4bit``, while loading.
+        """
+        settings, _, item = memory.settings_of(config, dtype)
+        cached = memory.cache_bytes(settings, item)
+        try:
+            width, vocabulary = int(settings["hidden_size"]), int(settings["vocab_size"])
+            inner = int(settings.get("intermediate_size") or 4 * width)
+        except (KeyError, TypeError, ValueError):
+            return None
+        weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
+        return cls(weights, cached, width, inner, vocabulary, item) if cached else None
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Predicted bytes at the peak, by cause."""
+
+    weights: int
+    cache: int
+    logits: int
+    """Of the next token, and the work space of sampling."""
+    activations: int
+    """While prompts are read."""
+
+    @property
+    def work(self) -> int:
+        """Beside the weights. Prompts are read before anything is sampled, so only the larger of the two counts."""
+        return self.cache + max(self.logits, self.activations)
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.work
+
+    def as_dict(self) -> dict[str, int]:
+        """For JSON: the fields and the total."""
+        return {**asdict(self), "total": self.total}
+
+
+def predict(shape: Shape, *, rows: int, prompt_tokens: int, new_tokens: int, shared_prefix: int = 0) -> Footprint:
+    """What ``rows`` rows take together.
+
+    Args:
+        prompt_tokens: of the longest prompt.
+        new_tokens: of the longest reply.
+        shared_prefix: leading tokens that are read once for all rows.
+    """
+    columns = prompt_tokens + _ROOM * max(1, -(-(new_tokens - 1) // _ROOM))
+    read = rows * min(_CHUNK, max(1, prompt_tokens - shared_prefix))
+    # Per token: the stream and its norm in the model's dtype, the injection's float32 copies of it, and the MLP's two
+    # branches with their product.
+    per_token = shape.width * (3 * shape.item + 3 * 4) + 3 * shape.inner * shape.item
+    return Footprint(
+        weights=shape.weights,
+        # A shared prefix is copied to the rows first and moved to where there is room for the rest; allocators keep
+        # what the first copies took.
+        cache=rows * (columns + shared_prefix) * shape.cached,
+        logits=rows * shape.vocabulary * _SAMPLING_BYTES,
+        activations=read * per_token,
+    )
+
+
+def rows_that_fit(
+    shape: Shape | None,
+    free: int,
+    *,
+    prompt_tokens: int = TYPICAL_PROMPT,
+    new_tokens: int = TYPICAL_REPLY,
+    shared_prefix: int = 0,
+) -> int:
+    """How many rows may run together: a power of two up to ``MOST_ROWS``.
+
+    Powers of two, so that a little more or less free memory gives the same batches and a study the same texts.
+
+    Args:
+        shape: 16 rows when it is not known.
+        free: bytes, once the weights are loaded.
+    """
+    if shape is None:
+        return 16
+    rows = MOST_ROWS
+    while rows > 1:
+        needed = predict(
+            shape, rows=rows, prompt_tokens=prompt_tokens, new_tokens=new_tokens, shared_prefix=shared_prefix
+        )
+        if needed.work <= _MARGIN * free:
+            break
+        rows //= 2
+    return rows
