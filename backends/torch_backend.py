@@ -35,7 +35,7 @@ from backends.scoring import Wanted, batched
 from backends.tokenizer import ChatTokenizer
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
-from backends.torch_stream import Stream, TorchDecoder
+from backends.torch_stream import PromptReader, Stream, TorchDecoder
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -182,7 +182,7 @@ class TorchBackend(Backend):
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         self._check_sites(_injected(request.prompt for request in requests))
-        decoder = TorchDecoder(self.network, chunk=self.prefill_chunk)
+        decoder = TorchDecoder(self._reader([request.prompt for request in requests]))
         return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
 
     def _capture(
@@ -206,9 +206,9 @@ class TorchBackend(Backend):
             ]
             for start, stop in stream.chunks():
                 wanted = [
-                    (row, slot, int(column) - start)
+                    (row, slot, column - start)
                     for row, index in enumerate(batch)
-                    for slot, column in enumerate(np.array(positions[index], np.int64) + stream.pads[row])
+                    for slot, column in enumerate(positions[index])
                     if start <= column < stop
                 ]
                 edits = recorder.edits([w[0] for w in wanted], [w[2] for w in wanted]) if wanted else None
@@ -225,11 +225,16 @@ class TorchBackend(Backend):
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         self._check_sites(_injected(prompts))
 
-        def start(some: Sequence[Prompt]) -> _Scorer:
-            return _Scorer(self.network, Stream(self.network, some, chunk=self.prefill_chunk, share=True).prefill())
-
         asked = [index for index, options in enumerate(continuations) if options]
+        reader = self._reader([prompts[index] for index in asked])
+
+        def start(some: Sequence[Prompt]) -> _Scorer:
+            return _Scorer(self.network, reader.read(some))
+
         return scoring.run(prompts, continuations, start, batched(asked, self.batch_size), self.batch_size)
+
+    def _reader(self, prompts: Sequence[Prompt]) -> PromptReader:
+        return PromptReader(self.network, prompts, chunk=self.prefill_chunk)
 
     def _check_sites(self, sites: Set[Site]) -> None:
         """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the stream.

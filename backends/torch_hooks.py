@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from backends.torch_model import Network
 
 Edit = Callable[[Tensor], Tensor]
 """Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
+
+_ARRAYS = ("_vectors", "_starts", "_stops", "_operations", "_effective", "tally")
+"""What a lane holds on the device, by rows."""
 
 _ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
 
@@ -92,9 +96,23 @@ class Injector:
         """Drop the other rows; one that is listed several times is multiplied."""
         self._table = None
         self._prompts = [self._prompts[row] for row in rows]
-        for members in self._lanes.values():
+        for place, members in list(self._lanes.items()):
             for lane in members:
                 lane.keep(rows)
+            if all((lane.owners < 0).all() for lane in members):
+                del self._lanes[place]
+
+    def absorb(self, other: Injector) -> None:
+        """Take the rows of another one in, after these."""
+        self._table = None
+        ours, theirs = len(self._prompts), len(other._prompts)
+        for place in self._lanes.keys() | other._lanes.keys():
+            mine, more = self._lanes.get(place, []), other._lanes.get(place, [])
+            self._lanes[place] = [
+                a.joined(b) if a and b else a.joined(a.blank(theirs)) if a else b.blank(ours).joined(b)
+                for a, b in zip_longest(mine, more)
+            ]
+        self._prompts += other._prompts
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
         """What was done to a row so far. The tallies of all rows come to the host in one transfer per pass."""
@@ -148,8 +166,29 @@ class _DeviceLane:
         index = torch.tensor(list(rows), device=self.tally.device)
         self.owners = self.owners[list(rows)]
         self._window = self._window[:, list(rows)]
-        for name in ("_vectors", "_starts", "_stops", "_operations", "_effective", "tally"):
+        for name in _ARRAYS:
             setattr(self, name, getattr(self, name).index_select(0, index))
+
+    def blank(self, rows: int) -> _DeviceLane:
+        """Rows without an injection, at the same place."""
+        empty = lanes.Lane(
+            vectors=np.zeros((rows, self._vectors.shape[-1]), np.float32),
+            starts=np.zeros(rows, np.int32),
+            stops=np.zeros(rows, np.int32),
+            operations=np.zeros(rows, np.int32),
+            owners=np.full(rows, -1, np.int32),
+        )
+        return _DeviceLane(empty, self.tally.device)
+
+    def joined(self, other: _DeviceLane) -> _DeviceLane:
+        """These rows and then those."""
+        twin = copy.copy(self)
+        twin.owners = np.concatenate([self.owners, other.owners])
+        twin._window = np.concatenate([self._window, other._window], axis=1)
+        twin._present = self._present | other._present
+        for name in _ARRAYS:
+            setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        return twin
 
     def _change(self, before: Tensor) -> Tensor:
         vector = self._vectors

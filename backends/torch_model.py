@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from backends import torch_attention
 from backends.base import Site
 from backends.errors import ModelError, PrerequisiteError, UsageError
 from backends.models import ModelSource
@@ -116,6 +117,31 @@ class Network:
         cap = getattr(self.config, "final_logit_softcapping", None)
         return scaled if cap is None else torch.tanh(scaled / cap) * cap
 
+    def masks(self, positions: Tensor, width: int) -> Any:
+        """Which columns are attended, a column being a position; in the form the model takes them in.
+
+        Args:
+            positions: of the queries, (rows or 1, tokens).
+            width: columns there are.
+
+        Returns:
+            bool (rows or 1, 1, tokens, columns); additive for eager attention; per type of layer where there are two.
+        """
+        columns = torch.arange(width, device=positions.device)
+        where = positions[:, None, :, None]
+        full = columns <= where
+        window = getattr(self.config, "sliding_window", None) or 0
+        kinds = set(getattr(self.config, "layer_types", None) or (["sliding_attention"] if window else []))
+        kinds = kinds or {"full_attention"}
+        masks = {kind: full if kind == "full_attention" else full & (columns > where - window) for kind in kinds}
+        if self.config._attn_implementation == "eager":
+            least = torch.finfo(self.dtype).min
+            masks = {
+                kind: torch.zeros_like(mask, dtype=self.dtype).masked_fill_(~mask, least)
+                for kind, mask in masks.items()
+            }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
     @torch.inference_mode()
     def verify(self) -> None:
         """Compare the parts with the whole on three tokens.
@@ -180,6 +206,7 @@ def load_model(
             f"{source.name} is incomplete: {len(absent)} weights, {absent[0]} first, are missing from "
             f"{source.folder} or have another shape; fetch the model again"
         )
+    torch_attention.use_in(model)
     return model.eval()
 
 

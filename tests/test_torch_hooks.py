@@ -18,11 +18,13 @@ from backends import torch_backend, torch_model
 from backends.base import SITES, Injection, Prompt, Request, Sampling
 from backends.errors import KnownError, ModelError, PrerequisiteError, UsageError
 from backends.models import ModelSource, read_folder
+from backends.prefix import groups, shared_prefix, usable
 from backends.sampling import choose as reference_choice
 from backends.torch_backend import TorchBackend
 from backends.torch_hooks import Injector, hooked
 from backends.torch_model import Network
-from backends.torch_stream import Stream, choose, shared_prefix
+from backends.torch_sampling import choose
+from backends.torch_stream import PromptReader, Stream
 from tests.tiny import FAMILIES, make_tiny
 
 WIDTH = 64
@@ -111,12 +113,12 @@ def test_a_shared_prefix_gives_the_logits_of_a_full_prefill(backend: TorchBacken
         Prompt(head + tokens(length, row + 1), (Injection(1, vector(row), start=40 + 3 * row, site=SITES[row]),))
         for row, length in enumerate(tail)
     ]
-    assert shared_prefix(prompts) == 40
     results = []
-    for share in (False, True):
-        stream = Stream(backend.network, prompts, chunk=16, share=share).prefill()
-        assert stream._logits is not None
-        results.append((stream._logits.numpy(), [stream.proofs(row) for row in range(3)]))
+    for stream in (
+        Stream(backend.network, prompts, chunk=16).prefill(),
+        PromptReader(backend.network, prompts, chunk=16).read(prompts),
+    ):
+        results.append((stream.logits.numpy(), [stream.proofs(row) for row in range(3)]))
     (plain, plain_proofs), (shared, shared_proofs) = results
     np.testing.assert_allclose(plain, shared, rtol=1e-4, atol=2e-5)
     for ours, theirs in zip(plain_proofs, shared_proofs, strict=True):
@@ -140,10 +142,21 @@ def test_padded_rows_keep_their_sliding_window(family: str, tmp_path: Path) -> N
 
 def test_the_prefix_ends_before_the_first_injection_and_leaves_every_row_a_token() -> None:
     head = tokens(30)
-    assert shared_prefix([Prompt(head), Prompt(head)]) == 29
-    assert shared_prefix([Prompt(head), Prompt((*head, 5), (Injection(0, vector(), start=12),))]) == 12
-    assert shared_prefix([Prompt(head), Prompt((head[0] + 1, *head[1:]))]) == 0
-    assert shared_prefix([Prompt(head), Prompt(head[:20])]) == 19
+    assert shared_prefix([Prompt(head), Prompt(head)]) == head[:29]
+    assert shared_prefix([Prompt(head), Prompt((*head, 5), (Injection(0, vector(), start=12),))]) == head[:12]
+    assert shared_prefix([Prompt(head), Prompt((head[0] + 1, *head[1:]))]) == ()
+    assert shared_prefix([Prompt(head), Prompt(head[:20])]) == head[:19]
+    assert shared_prefix([Prompt(head)]) == shared_prefix([]) == ()
+    # An outlier does not spoil it for the rest.
+    assert shared_prefix([Prompt(head), Prompt(head[:3]), Prompt(head)]) == head[:29]
+    assert usable(Prompt(head, (Injection(0, vector(), start=15),)), head[:29]) == 15
+    assert usable(Prompt(head[:20]), head[:29]) == 19
+
+
+def test_prompts_are_read_together_unless_padding_would_cost_too_much() -> None:
+    assert groups([50, 50, 50], [40, 40, 40]) == [(40, [0, 1, 2])]
+    assert groups([50, 300, 50], [0, 0, 0]) == [(0, [0, 2]), (0, [1])]
+    assert groups([50, 50, 50], [40, 0, 40]) == [(40, [0, 2]), (0, [1])]
 
 
 def test_choices_are_those_of_the_reference() -> None:

@@ -1,0 +1,79 @@
+"""What the prompts of a call have in common, and which of them are read together. Plain arithmetic on token lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from backends.base import Prompt
+
+_SHORTEST = 8
+"""Prefixes shorter than this are not worth a forward pass of their own."""
+_COMPARED = 500
+"""Different beginnings that are compared with each other."""
+_PADDING = 1.25
+"""Tokens computed over tokens needed, at most, in prompts that are read together."""
+
+
+def shared_prefix(prompts: Sequence[Prompt]) -> tuple[int, ...]:
+    """The beginning that saves most when it is read once for all prompts that can use it.
+
+    A prompt can use tokens up to its first injection, and not its last one: sampling needs that one's hidden state.
+    """
+    beginnings = Counter(prompt.tokens[: _limit(prompt)] for prompt in prompts)
+    ordered = sorted(dict(beginnings.most_common(_COMPARED)))
+    counts = np.array([beginnings[beginning] for beginning in ordered])
+    # Neighbours in alphabetical order have most in common.
+    common = np.array([_common(ours, theirs) for ours, theirs in pairwise(ordered)], np.int64)
+    most = 0
+    best: tuple[int, ...] = ()
+    for at, beginning in enumerate(ordered):
+        lengths = np.minimum.accumulate(np.concatenate([[len(beginning)], common[at:]]))
+        saved = lengths * (np.cumsum(counts[at:]) - 1)
+        if (top := int(saved.argmax())) >= 0 and saved[top] > most:
+            most, best = int(saved[top]), beginning[: int(lengths[top])]
+    return best if len(best) >= _SHORTEST else ()
+
+
+def usable(prompt: Prompt, shared: Sequence[int]) -> int:
+    """How much of a shared beginning a prompt can take over."""
+    found = min(_limit(prompt), _common(prompt.tokens, shared))
+    return found if found >= _SHORTEST else 0
+
+
+def groups(lengths: Sequence[int], begun: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Prompts that are read together, padded to a rectangle without much waste.
+
+    Args:
+        lengths: tokens of each prompt.
+        begun: how many of them are there already.
+
+    Returns:
+        Per group the first column that is read, and its prompts in ascending order.
+    """
+    result: list[tuple[int, list[int]]] = []
+    needed = 0
+    for at in sorted(range(len(lengths)), key=lambda at: (-begun[at], lengths[at])):
+        own = lengths[at] - begun[at]
+        if result:
+            first, members = min(result[-1][0], begun[at]), [*result[-1][1], at]
+            area = len(members) * (max(lengths[member] for member in members) - first)
+            if area <= _PADDING * (needed + own):
+                result[-1], needed = (first, members), needed + own
+                continue
+        result.append((begun[at], [at]))
+        needed = own
+    return [(first, sorted(members)) for first, members in result]
+
+
+def _limit(prompt: Prompt) -> int:
+    return min([len(prompt.tokens) - 1, *(injection.start for injection in prompt.injections)])
+
+
+def _common(ours: Sequence[int], theirs: Sequence[int]) -> int:
+    return next(
+        (at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+    )

@@ -1,0 +1,126 @@
+"""Keys and values of a batch, in place: a row keeps its slot, and the token at position p lies in column p.
+
+So a prefix that rows share lies in the same columns for all, a row that enters is a copy into a free slot, and a
+decoding step writes one column per row. Slots reach beyond their row's last token; what lies there is never attended.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+_ROOM = 64
+"""Columns allocated ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Where one forward pass writes."""
+
+    columns: slice | Tensor
+    """The same for all rows, or int64 (rows, tokens)."""
+    width: int
+    """Columns attended."""
+
+    def into(self, store: Tensor, new: Tensor) -> None:
+        rows, heads, _, size = new.shape
+        if isinstance(self.columns, slice):
+            store[:rows, :, self.columns] = new
+            return
+        columns = self.columns.to(store.device)
+        heights = torch.arange(rows * heads, device=store.device).view(rows, heads, 1) * store.shape[2]
+        store.view(-1, size).index_copy_(0, (heights + columns[:, None]).flatten(), new.reshape(-1, size))
+
+
+class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
+    """One layer. ``keys`` and ``values`` are (slots, heads, columns, head width)."""
+
+    def __init__(self, owner: SlotCache) -> None:
+        super().__init__()
+        self.owner = owner
+        self.keys: Any = None
+        self.values: Any = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        write, rows = self.owner.write, key_states.shape[0]
+        assert write is not None, "say first where to write"
+        found = []
+        for name, new in (("keys", key_states), ("values", value_states)):
+            store = _roomy(getattr(self, name), new, rows, write.width)
+            setattr(self, name, store)
+            write.into(store, new)
+            found.append(store[:rows, :, : write.width])
+        return found[0], found[1]
+
+    def get_seq_length(self) -> int:
+        return 0 if self.owner.write is None else self.owner.write.width
+
+    def copied(self, owner: SlotCache, rows: Sequence[int] | None = None, columns: int | None = None) -> SlotLayer:
+        twin = copy.copy(self)
+        twin.owner = owner
+        if self.keys is not None:
+            index = torch.tensor([0] if rows is None else list(rows), device=self.keys.device)
+            twin.keys, twin.values = (part[:, :, :columns].index_select(0, index) for part in (self.keys, self.values))
+        return twin
+
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        index, places = torch.tensor([sources, targets], device=self.keys.device)
+        for part in (self.keys, self.values):
+            part[places] = part[index]
+
+    def absorb(self, other: SlotLayer, first: int, rows: int) -> None:
+        for name in ("keys", "values"):
+            new = getattr(other, name)[:rows]
+            store = _roomy(getattr(self, name), new, first + rows, new.shape[2])
+            setattr(self, name, store)
+            store[first : first + rows, :, : new.shape[2]] = new
+            # Whoever had the slot before may have left numbers that are none; nothing times those is not nothing.
+            store[first : first + rows, :, new.shape[2] :] = 0
+
+
+class SlotCache(Cache):  # type: ignore[misc]
+    """All layers. ``write`` says where the next pass writes."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__(layers=[])
+        self.write: Write | None = None
+        self.layers = [SlotLayer(self) for _ in range(layers)]
+
+    def fork(self, rows: Sequence[int], columns: int | None = None) -> SlotCache:
+        """A cache of its own that goes on from these rows, up to a column; one may be listed several times."""
+        twin = SlotCache(0)
+        twin.write = self.write
+        twin.layers = [layer.copied(twin, rows, columns) for layer in self.layers]
+        return twin
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Row ``rows[i]`` becomes row i; rows that keep their number are not touched."""
+        moved = [(source, target) for target, source in enumerate(rows) if source != target]
+        if moved:
+            for layer in self.layers:
+                layer.move(*zip(*moved, strict=True))
+
+    def absorb(self, other: SlotCache, first: int, rows: int) -> None:
+        """Take the first rows of another cache in, from slot ``first`` on."""
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.absorb(theirs, first, rows)
+
+
+def _roomy(store: Tensor | None, like: Tensor, rows: int, columns: int) -> Tensor:
+    """The store, or a larger copy of it where it has too few slots or columns."""
+    held = (0, 0) if store is None else (store.shape[0], store.shape[2])
+    if store is not None and held[0] >= rows and held[1] >= columns:
+        return store
+    _, heads, _, size = like.shape
+    room = columns + _ROOM if columns > held[1] else held[1]
+    # Not empty memory: columns that are not attended are still multiplied, by nothing.
+    grown = like.new_zeros(max(rows, held[0]), heads, room, size)
+    if store is not None:
+        grown[: held[0], :, : held[1]] = store
+    return grown

@@ -1,0 +1,65 @@
+"""``backends.sampling`` for all rows of a batch at once, with PyTorch, with one transfer to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backends.base import Sampling
+
+
+def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
+    """``backends.sampling.choose`` for all rows.
+
+    Args:
+        logits: float32 (rows, vocabulary).
+        draws: one uniform number per row.
+
+    Returns:
+        Token ids; ``None`` for a row whose logits are not numbers.
+    """
+    vocabulary = logits.shape[-1]
+    if logits.device.type == "cpu":
+        top, tokens = logits.max(-1)
+    else:
+        # Which of several maxima is returned differs between devices; the rule wants the first.
+        top = logits.amax(-1)
+        ids = torch.arange(vocabulary, device=logits.device)
+        tokens = torch.where(logits == top[:, None], ids, vocabulary).amin(-1)
+    tokens = torch.where(top.isfinite(), tokens, vocabulary)
+    warm = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
+    if warm:
+        index = torch.tensor(warm, device=logits.device)
+        chosen = logits if len(warm) == len(samplings) else logits[index]
+        drawn = _draw(chosen, top[index], [samplings[row] for row in warm], draws[warm])
+        tokens[index] = torch.where(tokens[index] < vocabulary, drawn, vocabulary)
+    return [None if token == vocabulary else token for token in tokens.tolist()]
+
+
+def _draw(logits: Tensor, top: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> Tensor:
+    # float64 as in the reference, but for Apple GPUs, which have none.
+    precision = torch.float32 if logits.device.type == "mps" else torch.float64
+    settings = np.stack([[s.temperature for s in samplings], draws])
+    temperature, uniform = torch.from_numpy(settings).to(precision).to(logits.device)[..., None]
+    weights = logits.to(precision).sub_(top[:, None]).div_(temperature).exp_()
+    cut = [row for row, sampling in enumerate(samplings) if sampling.top_p < 1]
+    if cut:
+        index = torch.tensor(cut, device=logits.device)
+        limits = torch.tensor([[samplings[row].top_p] for row in cut], dtype=precision, device=logits.device)
+        weights[index] = _nucleus(weights[index], limits)
+    cumulative = weights.cumsum(-1)
+    total = cumulative[:, -1:]
+    found = torch.searchsorted(cumulative, uniform * total, right=True)
+    # Rounding at the very end must not lead beyond the last token that has any weight.
+    return torch.minimum(found, torch.searchsorted(cumulative, total.contiguous()))[:, 0]
+
+
+def _nucleus(weights: Tensor, limits: Tensor) -> Tensor:
+    """Zero every token that is not among the most probable ones whose mass reaches the limit."""
+    ordered, order = (weights / weights.sum(-1, keepdim=True)).sort(dim=-1, descending=True, stable=True)
+    beyond = ordered.cumsum(-1) - ordered >= limits
+    return weights.scatter(-1, order, weights.gather(-1, order).masked_fill(beyond, 0.0))
