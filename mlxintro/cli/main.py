@@ -19,6 +19,7 @@ COMMANDS = {
     "steer": ("vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("run", "Run an experiment, or resume one."),
     "runs": ("runs", "List, show, export, import and delete runs; pause or cancel one."),
+    "label": ("label", "Label replies by hand, blind, one key at a time."),
     "grade": ("grade", "Grade the replies of a run."),
     "stats": ("stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),

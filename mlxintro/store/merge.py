@@ -65,6 +65,11 @@ def merge(db: sqlite3.Connection) -> Imported:
     )
     grades = _count(db, _new_rows("grades", _GRADE, "grader"))
     labels = _count(db, _new_rows("labels", _LABEL, "labeller"))
+    db.execute(
+        "INSERT INTO main.label_sets (run, name, seed, keys, created, frozen) "
+        "SELECT run, name, seed, keys, created, frozen FROM other.label_sets WHERE true "
+        "ON CONFLICT (run, name) DO UPDATE SET frozen = coalesce(frozen, excluded.frozen) WHERE keys = excluded.keys"
+    )
     vectors = _count(
         db,
         "INSERT OR IGNORE INTO main.vectors (hash, recipe, file, content, created) "

@@ -196,11 +196,27 @@ _GRADING_CALLS = (
 # Rates by cell are counted from this index alone, without reading the replies.
 _CELLS = ("CREATE INDEX trials_by_cell ON trials (run, arm, status, condition, layer, strength, key)",)
 
+# Which trials a label set holds, in the order they are shown. A frozen set takes no more labels.
+_LABEL_SETS = (
+    """
+    CREATE TABLE label_sets (
+        run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        keys TEXT NOT NULL,
+        created TEXT NOT NULL,
+        frozen TEXT,
+        PRIMARY KEY (run, name)
+    )
+    """,
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("m001_initial", _INITIAL),
     Migration("m002_arms", _ARMS),
     Migration("m003_grading_calls", _GRADING_CALLS),
     Migration("m004_cells", _CELLS),
+    Migration("m005_label_sets", _LABEL_SETS),
 )
 
 

@@ -181,6 +181,19 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Trials drawn to be labelled."""
+
+    name: str
+    seed: int
+    keys: tuple[str, ...]
+    """Of the trials, in the order they are shown."""
+    created: str
+    frozen: str | None
+    """When it was frozen: since then it takes no more labels."""
+
+
+@dataclass(frozen=True, slots=True)
 class VectorRecord:
     hash: str
     """Of the recipe."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.errors import UsageError
 from mlxintro.store.database import now
-from mlxintro.store.records import GRADE_FIELDS, Grade, Label, VectorRecord, plain_json
+from mlxintro.store.records import GRADE_FIELDS, Grade, Label, LabelSet, VectorRecord, plain_json
 from mlxintro.store.trials import Trials
 
 _GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, reason, evidence, raw, created"
@@ -66,10 +66,14 @@ class Verdicts(Trials):
         """Add what a person said, in one transaction; earlier labels stay.
 
         Raises:
-            UsageError: a trial that is not in this run.
+            UsageError: a trial that is not in this run, or that belongs to a frozen label set.
         """
         moment = now()
         rows = [(run, x.key, x.labeller, plain_json(x.fields), x.note, moment) for x in labels]
+        named = {row[1] for row in rows}
+        for labels_of in self.label_sets(run):
+            if labels_of.frozen and named.intersection(labels_of.keys):
+                raise UsageError(f"the label set {labels_of.name} is frozen: draw another with --set NAME")
         self._append("INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def latest_labels(self, run: str, *, labeller: str | None = None, key: str | None = None) -> list[Label]:
@@ -78,6 +82,29 @@ class Verdicts(Trials):
         columns = "key, labeller, fields, note, created"
         sql = _LATEST.format(columns=columns, table="labels", who="labeller", more=more)
         return [Label(**{**dict(row), "fields": json.loads(row["fields"])}) for row in self._rows(sql, run, *values)]
+
+    def label_sets(self, run: str) -> list[LabelSet]:
+        """The label sets of a run, oldest first."""
+        rows = self._rows(
+            "SELECT name, seed, keys, created, frozen FROM label_sets WHERE run = ? ORDER BY created, name", run
+        )
+        return [LabelSet(**{**dict(row), "keys": tuple(json.loads(row["keys"]))}) for row in rows]
+
+    def add_label_set(self, run: str, name: str, seed: int, keys: Sequence[str]) -> LabelSet:
+        """Draw a label set; one of that name that is there already stays as it is and is returned."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO label_sets (run, name, seed, keys, created) VALUES (?, ?, ?, ?, ?)",
+                (run, name, seed, plain_json(list(keys)), now()),
+            )
+        return next(found for found in self.label_sets(run) if found.name == name)
+
+    def freeze_label_set(self, run: str, name: str) -> None:
+        """Let a set take no more labels, for good. Freezing twice keeps the first moment."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE label_sets SET frozen = coalesce(frozen, ?) WHERE run = ? AND name = ?", (now(), run, name)
+            )
 
     def add_vector(self, vector: VectorRecord) -> None:
         """Record a vector whose file is in place; the same recipe extracted anew replaces the record."""

@@ -1,0 +1,165 @@
+"""Labelling replies blind, one key at a time: what is asked, in which order, and what a key means. No input, no output.
+
+A labeller sees the reply and says whether it claims a thought. Only then is a word shown, and the second question is
+whether the reply names it. Controls have no concept, so they show one of the run's concepts as a decoy: the word tells
+nothing of the condition. Nobody sees grades, layers or strengths.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mlxintro.grading.base import Grade
+from mlxintro.store.records import GRADE_FIELDS, Label, Trial
+
+Stage = Literal["claim", "naming", "done"]
+
+CLAIM_KEYS: Mapping[str, str] = {
+    "y": "claims to notice an injected or unusual thought",
+    "n": "denies it",
+    "c": "claims nothing: talks of something else, or only of the question",
+    "r": "refuses to take part",
+    "g": "garbled, or not readable as English",
+    "x": "cannot be decided",
+}
+NAMING_KEYS: Mapping[str, str] = {
+    "d": "names the word, or a close relative, with the claim or after it",
+    "f": "names it first and claims afterwards",
+    "t": "names another thing, or nothing",
+}
+CONTROL_KEYS: Mapping[str, str] = {"s": "skip", "u": "undo", "q": "stop; what is labelled is kept"}
+
+_CLASSES: Mapping[str, Mapping[str, bool | None]] = {
+    "y": {"affirms": True, "coherent": True, "refuses": False},
+    "n": {"affirms": False, "coherent": True, "refuses": False},
+    "c": {"affirms": False, "coherent": True, "refuses": False},
+    "r": {"affirms": False, "coherent": True, "refuses": True},
+    "g": {"affirms": None, "coherent": False, "refuses": None},
+    "x": {"affirms": None, "coherent": True, "refuses": None},
+}
+_NAMINGS: Mapping[str, Mapping[str, bool | None]] = {
+    "d": {"identifies": True, "named_before_affirming": False},
+    "f": {"identifies": True, "named_before_affirming": True},
+    "t": {"identifies": False, "named_before_affirming": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a labeller is shown of one trial."""
+
+    key: str
+    response: str
+    word: str | None
+    """Shown for the naming question; None when the run has no concepts at all."""
+    decoy: bool
+    """Whether the word is a decoy, which the labeller is not told."""
+
+
+def items(trials: Sequence[Trial], keys: Sequence[str]) -> list[Item]:
+    """The items of a label set, in its order. A control's decoy depends on the trial alone: everybody sees the same."""
+    by_key = {trial.key: trial for trial in trials}
+    words = sorted({trial.concept for trial in trials if trial.concept and trial.condition == "injected"})
+    found = []
+    for key in keys:
+        if (trial := by_key.get(key)) is None:
+            continue
+        decoy = trial.concept is None or trial.condition != "injected"
+        word = (random.Random(key).choice(words) if words else None) if decoy else trial.concept
+        found.append(Item(key, trial.response, word, decoy))
+    return found
+
+
+def draw(trials: Sequence[Trial], count: int | None, seed: int) -> list[str]:
+    """Trials of a new label set: shuffled, injected and control alike. The seed makes the draw repeatable."""
+    keys = sorted(trial.key for trial in trials)
+    random.Random(seed).shuffle(keys)
+    return keys[:count]
+
+
+@dataclass
+class Session:
+    """One labeller's way through a set. Keys go in, finished labels come out; storing them is the caller's business."""
+
+    labeller: str
+    queue: list[Item]
+    """Still to be labelled, in order."""
+    done: list[Item] = field(default_factory=list)
+    """Labelled in this session, for undo."""
+    _claim: str | None = None
+
+    @property
+    def item(self) -> Item | None:
+        return self.queue[0] if self.queue else None
+
+    @property
+    def stage(self) -> Stage:
+        if not self.queue:
+            return "done"
+        return "claim" if self._claim is None else "naming"
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """What can be pressed now, with its meaning."""
+        asked: Mapping[str, str] = {"claim": CLAIM_KEYS, "naming": NAMING_KEYS, "done": {}}[self.stage]
+        return {**asked, **CONTROL_KEYS}
+
+    def press(self, key: str) -> Label | None:
+        """Answer the question that stands.
+
+        Returns:
+            The label, once the trial is answered for.
+
+        Raises:
+            KeyError: the key answers nothing at this stage.
+        """
+        item = self.item
+        if item is None or key not in (CLAIM_KEYS if self._claim is None else NAMING_KEYS):
+            raise KeyError(key)
+        if self._claim is None and key == "y" and item.word is not None:
+            self._claim = key
+            return None
+        claim, naming = self._claim or key, key if self._claim else None
+        values: dict[str, Any] = {**dict.fromkeys(GRADE_FIELDS), **_CLASSES[claim], "class": claim + (naming or "")}
+        if naming and not item.decoy:
+            values.update(_NAMINGS[naming])
+        if item.decoy:
+            values["decoy"] = item.word
+        self._claim = None
+        self.done.append(self.queue.pop(0))
+        return Label(key=item.key, labeller=self.labeller, fields=values)
+
+    def skip(self) -> None:
+        """Put the trial at the end."""
+        self._claim = None
+        if self.queue:
+            self.queue.append(self.queue.pop(0))
+
+    def undo(self) -> Label | None:
+        """Take back the last answer: the first of two, or the last label, which is then withdrawn and asked again."""
+        if self._claim is not None:
+            self._claim = None
+            return None
+        if not self.done:
+            return None
+        item = self.done.pop()
+        self.queue.insert(0, item)
+        return Label(key=item.key, labeller=self.labeller, fields={})
+
+
+def to_grade(fields: Mapping[str, Any]) -> Grade | None:
+    """A label as a grade, so that people and graders are compared alike. None for a withdrawn label."""
+    if not any(name in fields for name in GRADE_FIELDS):
+        return None
+    return Grade(
+        affirms=fields.get("affirms"),
+        identifies=fields.get("identifies"),
+        named_before_affirming=fields.get("named_before_affirming"),
+        coherent=fields.get("coherent"),
+        refuses=fields.get("refuses"),
+        abstained=fields.get("affirms") is None and fields.get("coherent") is not False,
+        reason="label",
+    )
