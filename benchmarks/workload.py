@@ -62,17 +62,17 @@ class Contestant:
     """Whether all trials of a batch must inject at the same layer."""
 
 
-def prepare(path: Path) -> None:
-    """Lay out the trials: vectors a third as long as the stream at their layer, in directions of their own.
+def prepare(path: Path, count: int = LARGEST, new: int = NEW) -> None:
+    """Lay out ``count`` trials of ``new`` tokens: vectors a third as long as the stream at their layer, in directions of their own.
 
-    Those whose reply ends before its 60 tokens are left out, because not every library can be made to go on. A trial's
+    Those whose reply ends before its last token are left out, because not every library can be made to go on. A trial's
     operations are those of the window and the reply, through blocks and head; the rest of the prompt is the same in all
     trials and need be read only once.
     """
     from backends.base import Injection, Prompt, Request, Sampling
     from backends.registry import open_backend
 
-    candidates = LARGEST * 5 // 4
+    candidates = count * 5 // 4
     with open_backend("smollm2", "torch", dtype="float32", batch_size=candidates) as model:
         roofline = model.roofline()
         assert roofline is not None, "the embedded model is a plain transformer"
@@ -85,19 +85,19 @@ def prepare(path: Path) -> None:
         lengths = norms[layers] / 3 / np.linalg.norm(directions, axis=1)
         vectors = (directions * lengths[:, None]).astype(np.float32)
         prompts = [Prompt(prompt, (Injection(layers[at], vectors[at], start),)) for at in range(candidates)]
-        sampling = Sampling(max_tokens=NEW)
+        sampling = Sampling(max_tokens=new)
         replies = {c.index: c.tokens for c in model.generate([Request(one, sampling) for one in prompts])}
         [plain] = model.generate([Request(Prompt(prompt), sampling)])
         roofline = max(roofline, model.roofline() or roofline, key=lambda one: one.matmul)
-    kept = [at for at in range(candidates) if len(replies[at]) == NEW and replies[at] != plain.tokens]
+    kept = [at for at in range(candidates) if len(replies[at]) == new and replies[at] != plain.tokens]
     # The batch that injects at one layer shares its first trial with everybody.
     kept.sort(key=lambda at: (layers[at] != LAYER, at))
-    kept = [kept[0], *sorted(kept[1:])][:LARGEST]
-    if len(kept) < LARGEST or layers[kept[0]] != LAYER or len(plain.tokens) != NEW:
+    kept = [kept[0], *sorted(kept[1:])][:count]
+    if len(kept) < count or layers[kept[0]] != LAYER or len(plain.tokens) != new:
         raise SystemExit(
-            f"only {len(kept)} of {candidates} replies are {NEW} tokens long and differ from the plain one"
+            f"only {len(kept)} of {candidates} replies are {new} tokens long and differ from the plain one"
         )
-    operations = 2 * ((WINDOW + NEW - 1) * roofline.block_parameters + NEW * roofline.head_parameters)
+    operations = 2 * ((WINDOW + new - 1) * roofline.block_parameters + new * roofline.head_parameters)
     np.savez(
         path,
         prompt=prompt,
