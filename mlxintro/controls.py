@@ -83,6 +83,7 @@ def slots(study: Study, pairs: int, words: int, cells: int, prompts: int = 1) ->
             yield from (Slot(arm, number, turn(number, words, cells)) for number in range(pairs))
             continue
         asked = questions()[arm] if arm in UNRELATED else ("",) * prompts
+        asked = asked[:pairs]
         yield from (Slot(arm, number, None, text) for number, text in enumerate(asked))
         for number in range(min(pairs, MOST_SCORED)):
             yield Slot(arm, number, turn(number, words, cells), asked[number % len(asked)])

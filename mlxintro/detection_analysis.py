@@ -375,10 +375,9 @@ def _remarks(run: _Rows, verdict: Verdict, best: Best | None) -> list[str]:
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "
             "concepts that did not choose it"
         )
-    for label, name in (("unclear", "abstained"), ("ungraded", "not graded")):
-        count = sum(taxonomy.class_of(row.grade, row.condition == "injected") == label for row in grid)
-        if count:
-            said.append(f"{count} of {len(grid)} replies are {name} and in no rate")
+    unclear = sum(taxonomy.class_of(row.grade, row.condition == "injected") == "unclear" for row in grid)
+    if unclear:
+        said.append(f"the grader abstained on {unclear} of {len(grid)} replies; they are in no rate")
     return said
 
 

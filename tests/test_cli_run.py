@@ -33,7 +33,10 @@ from tests.cli import (  # noqa: F401  (fixtures)
     until,
 )
 
-SLOW = (*RUN, "-m", "detector?delay=0.02", "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "8")
+SLOW = (
+    *(*RUN, "-m", "detector?delay=0.02", "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "8"),
+    *("--controls", "16"),
+)
 PLANNED = 2 * 8 * 2 + 2 * 8
 """Trials, of which a batch takes about a second."""
 
@@ -61,7 +64,9 @@ def test_a_run_prints_its_rates_on_stdout_and_everything_else_on_stderr(tmp_path
 
 def test_every_planned_trial_is_stored_once_with_its_proof(filled: Path) -> None:
     rows = mlxintro(filled, "runs", "export", "first").lines
-    study = make_study(model="detector", backend="fake", concepts=("ocean", "fear"), strengths=(2.0, 4.0), trials=3)
+    study = make_study(
+        model="detector", backend="fake", concepts=("ocean", "fear"), strengths=(2.0, 4.0), trials=3, controls=6
+    )
     with FakeBackend("detector") as backend:
         plan = [spec.key for spec in launch.plan(launch.check(study), backend)]
     assert [row["trial_key"] for row in rows] == plan
@@ -147,7 +152,9 @@ def test_resuming_a_finished_run_measures_nothing(home: Path) -> None:
 
 
 def test_failed_trials_are_rows_and_make_the_exit_code_1(tmp_path: Path) -> None:
-    done = mlxintro(tmp_path, *RUN, "--concepts", "ocean", "--strengths", "2,1e39", "--name", "mixed")
+    done = mlxintro(
+        tmp_path, *RUN, "--concepts", "ocean", "--strengths", "2,1e39", "--controls", "1", "--name", "mixed"
+    )
     assert done.code == 1
     assert "1 trials failed" in done.err
     rows = mlxintro(tmp_path, "runs", "export", "mixed").lines

@@ -32,7 +32,7 @@ FAKE = ("--backend", "fake")
 
 
 def test_runs_are_listed_the_latest_last(call: Call) -> None:
-    call(*RUN, "--concepts", "bread", "--strengths", "2", "--name", "second")
+    call(*RUN, "--concepts", "bread", "--strengths", "2", "--controls", "1", "--name", "second")
     listed = call("runs", "list", "--json").lines
     assert [one["name"] for one in listed] == ["first", "second"]
     assert [(one["done"], one["planned"], one["errors"], one["state"]) for one in listed] == [
@@ -134,7 +134,12 @@ def test_a_dash_means_stdout(call: Call) -> None:
 
 def test_a_store_comes_home_once_however_often_it_is_brought(call: Call, home: Path, tmp_path: Path) -> None:
     gpu = tmp_path / "gpu.db"
-    assert call("--db", str(gpu), *RUN, "--concepts", "bread", "--strengths", "2", "--name", "first").code == 0
+    assert (
+        call(
+            "--db", str(gpu), *RUN, "--concepts", "bread", "--strengths", "2", "--controls", "1", "--name", "first"
+        ).code
+        == 0
+    )
     there = call("--db", str(gpu), "runs", "export", "first").lines
     first = call("runs", "import", str(gpu))
     assert (first.code, first.out) == (0, "")

@@ -7,16 +7,17 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, difference, json_line, rate, shell, table
+from mlxintro.cli.output import chatter, difference, json_line, rate, shell, visible
 
 
 @click.command()
 @click.argument("run")
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
+@click.option("--published", is_flag=True, help="Beside published figures, with every difference in protocol.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
-def stats(context: click.Context, run: str, grader: str, as_json: bool) -> None:
-    """Rates of a run with their intervals.
+def stats(context: click.Context, run: str, grader: str, published: bool, as_json: bool) -> None:
+    """What a run comes to: the verdict and what it rests on, rates with intervals, cells, categories, failures.
 
     Detection: a readable reply that says it noticed something. Identification: it also names the concept, not before
     saying so. Net: minus the false-alarm rate of the controls, in points. Intervals are 95 %: Wilson's for rates,
@@ -26,63 +27,65 @@ def stats(context: click.Context, run: str, grader: str, as_json: bool) -> None:
     from mlxintro.store.store import Store
 
     with Store(data_home(context.obj).db, read_only=True) as store:
-        show_stats(store, store.find_run(run), grader, as_json)
+        show_stats(store, store.find_run(run), grader, as_json, published=published)
 
 
-def show_stats(store: Any, run: Any, grader: str, as_json: bool) -> None:
-    """Print the summary of a run."""
+def show_stats(store: Any, run: Any, grader: str, as_json: bool, *, published: bool = False) -> None:
+    """Print what a run comes to."""
+    from mlxintro import experiments
     from mlxintro.grading.passes import check_has_graded, summary_of
+    from mlxintro.rendering import as_data, lines
+    from mlxintro.run_analysis import analysis_of
 
-    check_has_graded(store, run, grader)
+    graded = experiments.find(run.experiment).graded
+    if graded:
+        check_has_graded(store, run, grader)
     summary = summary_of(store, run, grader)
+    analysis = analysis_of(store, run, grader)
+    card = None
+    if published:
+        from mlxintro.published import compare
+
+        card = compare(run, analysis, grader)
     if as_json:
-        click.echo(json_line({"run": run.id, "name": run.name, "state": run.state, "grader": grader, **_data(summary)}))
+        head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
+        more = {} if card is None else {"published": asdict(card)}
+        click.echo(json_line({**head, **(_data(summary) if graded else {}), **as_data(analysis), **more}))
         return
-    injected, controls = summary.overall.tally, summary.controls
-    click.echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}, graded by {grader}")
-    click.echo(f"  detection       {rate(summary.overall.detection)}")
-    click.echo(f"  false alarms    {rate(summary.false_alarms)}")
-    click.echo(f"  identification  {rate(summary.overall.identification)}")
-    click.echo(f"  net detection   {difference(summary.overall.net)} points")
-    click.echo(
-        f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
-        f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
-    )
-    if summary.cells:
-        rows = [
-            [
-                str(cell.layer),
-                f"{cell.strength:g}",
-                str(cell.tally.trials),
-                rate(cell.detection),
-                rate(cell.identification),
-                str(cell.tally.incoherent),
-            ]
-            for cell in summary.cells
-        ]
-        header = ["layer", "strength", "trials", "detection", "identification", "incoherent"]
-        click.echo("\n" + table(header, rows, right=(0, 1, 2, 5)))
-    if len(summary.concepts) > 1:
-        rows = [
-            [str(one.concept), str(one.tally.trials), rate(one.detection), rate(one.identification)]
-            for one in summary.concepts
-        ]
-        click.echo("\n" + table(["concept", "trials", "detection", "identification"], rows, right=(1,)))
-    _remarks(run, grader, injected, controls)
+    by = f", graded by {grader}" if graded else f", {run.experiment}"
+    click.echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
+    if graded:
+        injected = summary.overall.tally
+        click.echo(f"  detection       {rate(summary.overall.detection)}")
+        click.echo(f"  false alarms    {rate(summary.false_alarms)}")
+        click.echo(f"  identification  {rate(summary.overall.identification)}")
+        click.echo(f"  net detection   {difference(summary.overall.net)} points")
+        click.echo(
+            f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
+            f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
+        )
+    click.echo()
+    for line in lines(analysis):
+        click.echo(visible(line))
+    if card is not None:
+        from mlxintro.published import card_lines
+
+        click.echo()
+        for line in card_lines(card):
+            click.echo(line)
+    for remark in analysis.remarks:
+        chatter(f"\n{remark}")
+    _remarks(run, summary, grader)
 
 
-def _remarks(run: Any, grader: str, injected: Any, controls: Any) -> None:
-    abstained, unscored = injected.abstained + controls.abstained, injected.unscored + controls.unscored
-    if abstained:
-        chatter(f"\nthe grader abstained on {abstained} replies; they are in no rate")
+def _remarks(run: Any, summary: Any, grader: str) -> None:
+    unscored = summary.overall.tally.unscored + summary.controls.unscored
     if unscored:
         chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")
     if run.errors:
         chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
     if run.remaining and run.state != "done":
         chatter(f"\n{run.remaining} of {run.planned} trials are still to come")
-    if controls.graded < 20 and not controls.unscored:
-        chatter(f"\nonly {controls.graded} controls: the false-alarm rate is hardly known; add some with --controls")
 
 
 def _data(summary: Any) -> dict[str, Any]:
