@@ -85,6 +85,8 @@ class Backend(abc.ABC):
     batch_size: int
     """Most rows that run together; longer lists of requests are worked off in batches of this size. May be set between
     calls."""
+    batch_size_given: bool = False
+    """Whether a person chose it, so that it is not fitted to the trials."""
     shape: Shape | None = None
     """Sizes from which its use of memory is predicted; ``None`` where they are not known."""
 

@@ -121,7 +121,7 @@ def open_backend(
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(f"backends.{name}_backend", name)
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows)
-        opened.shape = shape
+        opened.shape, opened.batch_size_given = shape, batch_size is not None
     except BaseException:
         if held is not None:
             held.release()

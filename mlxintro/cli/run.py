@@ -8,7 +8,7 @@ import click
 
 from backends.errors import KnownError
 from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line, shell
+from mlxintro.cli.output import chatter, shell
 
 
 @click.command()
@@ -46,7 +46,9 @@ from mlxintro.cli.output import chatter, json_line, shell
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--name", help="What to call the run.")
 @click.option("--resume", metavar="RUN", help="Go on with a run, after any interruption. Needs nothing else.")
-@click.option("--dry-run", is_flag=True, help="Show what would run, and stop.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would run, the time and memory it takes, and what it could show."
+)
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -83,8 +85,10 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     settings["model"] = _model_name(settings)
     checked = launch.check(make_study(experiment=experiment, **settings))
     if flags["dry_run"]:
+        from mlxintro.cli.dry_run import describe
+
         with _backend_of(settings) as backend:
-            _describe(launch.plan(checked, backend), checked, backend, flags["as_json"])
+            describe(checked, launch.plan(checked, backend), backend, flags["as_json"])
         return 0
     with Store(path) as store:
         if flags["name"] is not None:
@@ -152,16 +156,3 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
     if not flags["as_json"]:
         chatter(f"\nread the replies: mlxintro runs show {name}")
     return 0 if last is not None and last.state in ("done", "cancelled") and not last.errors else 1
-
-
-def _describe(planned: Any, checked: Any, backend: Any, as_json: bool) -> None:
-    study = checked.study
-    layers = [backend.info.layer(layer) for layer in study.layers]
-    if as_json:
-        click.echo(json_line({"trials": len(planned), "layers": layers, "study": study.model_dump(mode="json")}))
-        return
-    click.echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
-    click.echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
-    click.echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
-    click.echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
-    click.echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {study.window}")
