@@ -14,6 +14,7 @@ from textual.worker import Worker, WorkerState
 
 from backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
 from tui import border
 from tui.commands import Actions
@@ -122,9 +123,12 @@ class IntroApp(border.Guarded, App[int]):
 
     def ask(self, query: Callable[[Store], T]) -> T:
         """Ask the store, in whatever thread this is called."""
-        if not self.data.db.exists():
-            Store(self.data.db).close()
-        with Store(self.data.db, read_only=True) as store:
+        try:
+            store = Store(self.data.db, read_only=True)
+        except (OlderFormat, UsageError):
+            # Not there yet, or from an earlier version: opening it for writing makes it, or brings it up to date.
+            store = Store(self.data.db)
+        with store:
             return query(store)
 
     def change(self, step: Callable[[Store], T]) -> T:

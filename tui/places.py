@@ -29,7 +29,7 @@ class Place:
 
 PLACES = (
     Place("runs", "Runs", "1", "tui.screens.runs:RunsPage", "Every run: rates, state, resume, export"),
-    # Place("new", "New", "2", "tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
+    Place("new", "New", "2", "tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
     Place("live", "Live", "3", "tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"),
 )
 

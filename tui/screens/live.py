@@ -147,7 +147,7 @@ class LivePage(Page):
             return Content.styled("no reply yet", "dim")
         what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
         head = words.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
-        return Content.assemble(Content.styled(head, "dim"), words.plain(trial.error or trial.response))
+        return Content.assemble(Content.styled(head, "dim"), words.plain(trial.error or trial.response or "(no text: read out as numbers)"))
 
     def _open(self) -> Run:
         if self._run is None:
