@@ -1,0 +1,236 @@
+"""Thought versus text: can the subject tell a concept injected into a sentence from the sentence itself?
+
+A vector is injected on the tokens of a sentence only. Of each pair one trial asks which word comes to mind, another to
+repeat the sentence; both share a seed. A pair counts when both are right. A third trial reads, without sampling, the
+log-probabilities of ten candidate words as the answer. Controls: no injection, and a random vector of the same norm.
+Source: Lindsey 2025, "Emergent Introspective Awareness", section on distinguishing thoughts from text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import Field
+
+from backends.base import ModelInfo, Tokenizer
+from mlxintro import concepts, windows
+from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table
+from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.experiments.base import Data, Experiment, Plan
+from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentences, user
+from mlxintro.presets import Preset
+from mlxintro.scoring_text import named, repeats
+from mlxintro.statistics import Rate, rate
+from mlxintro.study import Study
+from mlxintro.trials import TrialSpec
+
+WORD, CHOICE, REPEAT = "word", "choice", "repeat"
+
+
+class Wording(Data):
+    word: SentenceText
+    """Asks which word comes to mind while reading ``{sentence}``."""
+    repeat: SentenceText
+    """Asks for ``{sentence}`` again."""
+
+
+class Options(Data):
+    candidates: str = "set:lindsey-50"
+    """Where the words that were not injected are drawn from."""
+    wrong: int = Field(default=9, ge=1, le=49)
+    """How many of them stand beside the injected one."""
+    spare_tokens: int = Field(default=5, ge=0)
+    """Tokens a repetition may take beyond the sentence's own."""
+
+
+class ThoughtVsText(Experiment):
+    name = "thought-vs-text"
+    preset = "thought-vs-text"
+    summary = "inject a vector on a sentence's tokens: name the word it brings to mind, and repeat the sentence"
+    Wording = Wording
+    Options = Options
+
+    def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
+        grid = Grid.of(self.name, study, preset, info, tokenizer)
+        grid.no_window("into the sentence's tokens")
+        return grid.plan(list(self._trials(grid)))
+
+    def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
+        wording = Wording.model_validate(grid.preset.wording)
+        options = Options.model_validate(grid.study.options)
+        among = concepts.library().resolve([options.candidates], allow_unknown=False)
+        for pair in grid.pairs:
+            (sentence,) = pick_sentences(pair)
+            # Shuffled, so that a tie between candidates favours none of them.
+            words = [pair.word, *(other.word for other in distractors(pair, options.wrong, among))]
+            pair.rng("order").shuffle(words)
+            for template, questions in ((wording.word, (WORD, CHOICE)), (wording.repeat, (REPEAT,))):
+                asked = grid.ask([user(fill(template, sentence=sentence).strip())])
+                window = windows.span(asked.rendered, sentence)
+                for question in questions:
+                    detail = {"question": question, "sentence": sentence, "candidates": words}
+                    base = grid.trial(pair, asked, detail=detail)
+                    if question == CHOICE:
+                        base = replace(base, readout="score", options=tuple(f for w in words for f in _forms(w)))
+                    elif question == REPEAT:
+                        tokens = len(grid.tokenizer.encode(sentence).tokens) + options.spare_tokens
+                        base = replace(base, max_tokens=tokens)
+                    yield from _conditions(grid, pair, base, window)
+
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        pairs = _pairs(rows)
+        cells = sorted({(layer, strength) for arm, layer, strength, _ in pairs if arm == "" and layer is not None})
+        control = {number: one for (arm, layer, _, number), one in pairs.items() if layer is None}
+        contrasts: dict[tuple[int, float], tuple[Contrast, Contrast]] = {}
+        joint, table = {}, []
+        for layer, strength in cells:
+            own = {n: one for (arm, at, s, n), one in pairs.items() if arm == "" and (at, s) == (layer, strength)}
+            random = {
+                n: one for (arm, at, s, n), one in pairs.items() if arm == "random" and (at, s) == (layer, strength)
+            }
+            chosen = contrast(
+                (one.concept, float(one.choice) - float(control[n].choice))
+                for n, one in own.items()
+                if n in control and one.choice is not None and control[n].choice is not None
+            )
+            both = contrast(
+                (one.concept, float(one.both) - float(control[n].both))
+                for n, one in own.items()
+                if n in control and one.both is not None and control[n].both is not None
+            )
+            contrasts[layer, strength] = (both, chosen)
+            joint[layer, strength] = _share([one.both for one in own.values()])
+            marks = [_share([getattr(one, name) for one in own.values()]) for name in ("word", "choice", "repeat")]
+            table.append((layer, strength, joint[layer, strength], *marks, _share([r.choice for r in random.values()])))
+        found = judge({cell: (both,) for cell, (both, _) in contrasts.items()})
+        chosen_found = judge({cell: (chosen,) for cell, (_, chosen) in contrasts.items()})
+        evidence = []
+        if found.best is not None:
+            both, chosen = contrasts[found.best]
+            evidence = [
+                f"both right, injected minus uninjected: {in_words(both)}",
+                f"forced choice, injected minus uninjected: {in_words(chosen)}",
+                f"forced choice over all cells: {'above' if chosen_found.effect else 'not above'} the uninjected rate",
+            ]
+        chance = next((1 / len(row.detail["candidates"]) for row in rows), None)
+        figures = [
+            Figure("joint", "word and repetition both right", _share([o.both for k, o in pairs.items() if _own(k)])),
+            Figure("word", "word named", _share([o.word for k, o in pairs.items() if _own(k)])),
+            Figure(
+                "choice",
+                "forced choice right",
+                _share([o.choice for k, o in pairs.items() if _own(k)]),
+                "" if chance is None else f"chance {chance:.0%}",
+            ),
+            Figure("repeat", "sentence repeated", _share([o.repeat for k, o in pairs.items() if _own(k)])),
+        ]
+        figures += [
+            Figure(f"{name}_control", f"{label}, uninjected", _share([getattr(o, name) for o in control.values()]))
+            for name, label in (("both", "both right"), ("word", "word named"), ("choice", "forced choice"))
+        ]
+        return Analysis(
+            verdict=verdict(
+                found,
+                "The subject names the injected word and still repeats the sentence, more often than without injection.",
+                "Injected words are not named beside a correct repetition more often than without injection.",
+                evidence,
+            ),
+            figures=tuple(figures),
+            heat_maps=(
+                HeatMap(
+                    "joint",
+                    "word and repetition both right",
+                    tuple(sorted({c[0] for c in cells})),
+                    tuple(sorted({c[1] for c in cells})),
+                    joint,
+                    study.unit or "raw",
+                ),
+            )
+            if cells
+            else (),
+            tables=(
+                Table(
+                    "cells",
+                    "by layer and strength",
+                    ("layer", "strength", "both", "word", "choice", "repeat", "choice, random vector"),
+                    tuple(table),
+                ),
+            ),
+            remarks=(OPTIMISM,) if len(cells) > 1 else (),
+        )
+
+
+class _Scored:
+    """One pair under one condition; ``None`` where a trial is missing."""
+
+    def __init__(self, concept: str) -> None:
+        self.concept = concept
+        self.word: bool | None = None
+        self.choice: bool | None = None
+        self.repeat: bool | None = None
+
+    @property
+    def both(self) -> bool | None:
+        return None if self.word is None or self.repeat is None else self.word and self.repeat
+
+
+_Key = tuple[str, int | None, float | None, int]
+
+
+def _own(key: _Key) -> bool:
+    return key[0] == "" and key[1] is not None
+
+
+def _pairs(rows: Sequence[Row]) -> dict[_Key, _Scored]:
+    found: dict[_Key, _Scored] = {}
+    for row in rows:
+        assert row.concept is not None
+        one = found.setdefault((row.arm, row.layer, row.strength, row.trial), _Scored(row.concept))
+        setattr(one, row.detail["question"], score(row))
+    return found
+
+
+def score(row: Row) -> bool:
+    """Whether one trial is right."""
+    question = row.detail["question"]
+    if question == REPEAT:
+        return repeats(row.response, row.detail["sentence"])
+    candidates = row.detail["candidates"]
+    if question == CHOICE:
+        return most_likely(row.measurements["logprobs"], candidates) == row.concept
+    library = concepts.library()
+    return named(row.response, [library.find(word) or concepts.custom(word) for word in candidates]) == row.concept
+
+
+def most_likely(logprobs: Mapping[str, float], words: Sequence[str]) -> str:
+    """The word whose forms (capitalised or not) are most probable together."""
+
+    def total(word: str) -> float:
+        values = [logprobs[form] for form in _forms(word)]
+        top = max(values)
+        return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
+
+    return max(words, key=total)
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((word, word[:1].upper() + word[1:])))
+
+
+def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:
+    if pair.number < grid.uninjected:
+        yield base
+    for cell in grid.cells:
+        yield injected(base, grid.inject(pair.word, cell, window))
+        if grid.arms:
+            yield injected(base, grid.inject(pair.word, cell, window, "random"), arm="random")
+
+
+def _share(values: Sequence[bool | None]) -> Rate:
+    known = [value for value in values if value is not None]
+    return rate(sum(known), len(known))
+
+
+EXPERIMENT = ThoughtVsText()
