@@ -13,7 +13,7 @@ from mlxintro.grading import Grade, RulesGrader
 from mlxintro.grading.passes import related_words
 
 DATA = Path(__file__).parent / "data"
-SETS = ("replies_written", "replies_smollm2", "replies_heldout")
+SETS = ("replies_written", "replies_second", "replies_smollm2", "replies_heldout")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def _read(name: str) -> Iterator[Labelled]:
         yield Labelled(row["response"], row["concept"], row["says"], row["names"], grade)
 
 
-@pytest.mark.parametrize("name", ["replies_written", "replies_heldout"])
+@pytest.mark.parametrize("name", ["replies_written", "replies_second", "replies_heldout"])
 def test_kappa_on_success_is_at_least_what_is_promised(name: str) -> None:
     from statsmodels.stats.inter_rater import cohens_kappa
 

@@ -110,7 +110,8 @@ class RulesGrader:
 
         claims = [event for event in (*earlier, *events) if event.kind in (Kind.AFFIRM, Kind.YES)]
         naming = [mention for mention in answer_mentions if not _is_thing(mention, folded, begin)]
-        if concept is not None and not naming and not self.strict:
+        if affirms and concept is not None and not naming and not self.strict:
+            # What a claim is about may be told loosely; without a claim a loose word is no leak of the concept.
             loose = associations(concept)
             naming = find_mentions(folded, loose[0], loose[1:], offset=begin) if loose else []
         first_claim = claims[0] if affirms and claims else None
@@ -206,8 +207,10 @@ def _without_claim(
         return True, False, "describes a state and calls it odd"
     if denied:
         return False, False, f"{denied[0].kind}"
-    if kinds & {Kind.UNCERTAIN, Kind.THING, Kind.ODD}:
-        return None, False, next(f"{event.kind}" for event in events if event.kind is not Kind.CAVEAT)
+    if kinds & {Kind.UNCERTAIN, Kind.THING}:
+        return None, False, next(f"{e.kind}" for e in events if e.kind in (Kind.UNCERTAIN, Kind.THING))
+    if any(event.kind is Kind.ODD and say.FIRST_PERSON.search(event.sentence.text) for event in events):
+        return None, False, f"{Kind.ODD}"
     if Kind.CAVEAT in kinds:
         return False, False, "says that it is a model, and claims nothing"
     if may_claim:

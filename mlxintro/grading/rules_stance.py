@@ -54,6 +54,8 @@ def may_claim(folded: str) -> bool:
         if text.rstrip("\"'*_) ").endswith("?") or say.OTHER_PART.search(text) or say.CONDITION.match(text):
             continue
         found = say.POSSIBLE_CLAIM.search(text)
+        if found and re.match(r"\W*(?:the|your|this|that|my role|what)\b", text[found.end() :]):
+            continue
         if found and not re.search(r"\b(?:will|would|can|could|if|when|to|should|'ll|may)\b", text[: found.end()]):
             return True
     return False
@@ -114,7 +116,7 @@ def _read_sentence(sentence: Piece, following: str) -> list[Event]:
     # A label in front of the answer ("Detected: no") is no claim of its own.
     claims = text[: lead_in[0]] + " " * (lead_in[1] - lead_in[0]) + text[lead_in[1] :]
     plain = Piece(say.NOT_A_NEGATION.sub(_blank, claims), sentence.start)
-    refusal = say.REFUSE.search(plain.text)
+    refusal = say.REFUSE.search(plain.text) if _has_any(plain.text, say.NEGATIVE_SIGNS) else None
     if refusal:
         events.append(_event(Kind.REFUSE, sentence, refusal.start(), refusal.end(), sentence))
     claimed: list[Event] = []
@@ -198,8 +200,13 @@ def _read_clause(clause: Piece, raw: str, sentence: Piece) -> Event | None:
 _Found = tuple[Kind, int, int] | None
 
 
+def _has_any(text: str, signs: tuple[str, ...]) -> bool:
+    """A cheap look before an expensive pattern that cannot match without one of these."""
+    return any(sign in text for sign in signs)
+
+
 def _rule_disclaim(text: str, raw: str) -> _Found:
-    found = say.DISCLAIM.search(text)
+    found = say.DISCLAIM.search(text) if _has_any(text, say.NEGATIVE_SIGNS) else None
     if found and not re.search(rf"\b{say.STRANGE}\b|\babout\b", found.group()) and not say.HABIT.search(raw):
         kind = Kind.CAVEAT if say.LIKE_HUMANS.search(raw) else Kind.DISCLAIM
         return kind, found.start(), found.end()
@@ -207,6 +214,8 @@ def _rule_disclaim(text: str, raw: str) -> _Found:
 
 
 def _rule_unsure(text: str, raw: str) -> _Found:
+    if not _has_any(text, say.DOUBTING_SIGNS):
+        return None
     found = say.UNSURE.search(text) or say.DOUBLE.search(text)
     return (Kind.UNCERTAIN, found.start(), len(text)) if found and not say.ELSE.search(text) else None
 
@@ -348,6 +357,8 @@ def _rule_other(text: str, raw: str) -> _Found:
         found = pattern.search(text)
         # A phrase that marks a thought as not one's own is blanked in ``text``, so the object is looked up in ``raw``.
         if not found or (needed and not needed.search(raw[found.start("rest") : found.end()])):
+            continue
+        if pattern is say.FEELS and say.OF_TRIALS.search(text):
             continue
         if pattern is say.PASSIVE and (say.TOLD.search(text) or say.CONDITION.match(text)):
             continue
