@@ -8,6 +8,8 @@ import threading
 from tui.processes import Processes
 
 LIMIT_SECONDS = 300
+_KNOWN = ("concepts:", "layers:", "strengths:", "sampling:")
+"""Lines that say what stands in the form."""
 
 
 class DryRun:
@@ -39,7 +41,7 @@ class DryRun:
         if process.returncode < 0:
             return None
         said = out if process.returncode == 0 else err
-        lines = [line for line in said.splitlines() if line.strip()]
+        lines = [line for line in said.splitlines() if line.strip() and not line.startswith(_KNOWN)]
         return "\n".join(lines if process.returncode == 0 else lines[-1:])
 
     def stop(self) -> None:

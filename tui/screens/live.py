@@ -147,7 +147,8 @@ class LivePage(Page):
             return Content.styled("no reply yet", "dim")
         what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
         head = words.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
-        return Content.assemble(Content.styled(head, "dim"), words.plain(trial.error or trial.response or "(no text: read out as numbers)"))
+        text = trial.error or trial.response or "(no text: read out as numbers)"
+        return Content.assemble(Content.styled(head, "dim"), words.plain(text))
 
     def _open(self) -> Run:
         if self._run is None:

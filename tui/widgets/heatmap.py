@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ class Grid:
 
 
 def shade(value: float) -> str:
-    """Two characters, darker for a higher rate."""
-    return SHADES[min(4, int(value * 4.999))] * 2
+    """Two characters, darker for a higher rate; blank for none at all."""
+    return SHADES[min(4, math.ceil(value * 4))] * 2
 
 
 def draw(grid: Grid) -> Content:
