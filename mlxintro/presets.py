@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from backends.base import Message
 from backends.errors import UsageError
@@ -37,6 +37,12 @@ class Dialogue(_Data):
     """Where the trial question starts; the window ``question`` is anchored on it."""
     prefill: str = ""
     """Put in the assistant's mouth before it answers."""
+
+    @model_validator(mode="after")
+    def _asked_last(self) -> Dialogue:
+        if not self.messages or not self.question or self.question not in self.messages[-1].get("content", ""):
+            raise ValueError("question must stand in the last message, which the subject answers")
+        return self
 
     def at_trial(self, trial: int) -> tuple[tuple[Message, ...], str]:
         """Messages and question with the trial number filled in."""
@@ -105,6 +111,9 @@ def load(name: str) -> Preset:
 def read_file(path: Path) -> dict[str, Any]:
     """A user's own preset, as the plain data that is stored with a run (``Study.preset_data``).
 
+    A file with ``based_on = "lindsey"`` gives only what differs from that preset: tables are merged key by key, the
+    dialogue as a whole.
+
     Raises:
         UsageError: it cannot be read, or is not a preset.
     """
@@ -114,8 +123,23 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}") from None
+    if "based_on" in data:
+        data = _inherited(data, path)
     _validated(data, str(path))
     return data
+
+
+def _inherited(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    base = str(data.pop("based_on"))
+    whole = load(base).model_dump(mode="json", exclude_none=True)
+    found = {**whole, "title": f"{path.stem}, based on {base}", **data}
+    for table in ("extraction", "defaults", "wording", "options"):
+        if table in data and isinstance(data[table], dict):
+            found[table] = {**whole.get(table, {}), **data[table]}
+    if "differences" not in data:
+        given = ", ".join(name for name in data) or "nothing"
+        found["differences"] = [*whole["differences"], f"{path.name} gives of its own: {given}."]
+    return found
 
 
 def of(study: Study, experiment: Experiment) -> Preset:

@@ -1,7 +1,7 @@
 """A study: every setting of a run, validated, and resolved so that nothing is left to defaults.
 
-A ``Study`` comes from flags (and, later, files); ``resolve`` fills what it leaves open from its preset. The resolved
-study is stored with the run, and planning it again gives the same trials.
+A ``Study`` comes from flags and files (``mlxintro.study_file``); ``resolve`` fills what it leaves open from its preset.
+The resolved study is stored with the run, and planning it again gives the same trials.
 """
 
 from __future__ import annotations
@@ -81,8 +81,10 @@ class Study(BaseModel):
                 "options": {**preset.options, **self.options},
             }
         )
+        numbers = study.options.get("trial_numbers", 1)
+        texts = numbers if isinstance(numbers, int) else 1
         for name, count in (("trials", study.trials), ("controls", study.controls)):
-            if study.temperature == 0 and isinstance(count, int) and count > 1:
+            if study.temperature == 0 and isinstance(count, int) and count > texts:
                 raise UsageError(
                     f"at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or --temperature 1"
                 )

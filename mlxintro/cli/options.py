@@ -66,6 +66,10 @@ class Listing(click.ParamType[Any]):
 
 
 def _layers(text: str) -> list[int | float]:
+    if text.startswith("even:"):
+        from mlxintro.study_file import evenly
+
+        return list(evenly(text))
     if "-" in text[1:]:
         span, _, step = text.partition(":")
         first, last = (int(end) for end in span.split("-"))
@@ -76,9 +80,29 @@ def _layers(text: str) -> list[int | float]:
 
 
 WORDS = Listing(lambda text: [text], "a word")
-LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:2) or a depth fraction (0.66)")
+LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:2), a depth fraction (0.66) or even:10")
 STRENGTHS = Listing(lambda text: [float(text)], "a number")
 COUNTS = Listing(lambda text: [int(text)], "a whole number")
+
+
+class Controls(click.ParamType[Any]):
+    """A suite of controls, or a number of uninjected trials."""
+
+    name = "controls"
+    SUITES = ("none", "standard", "full")
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "none|standard|full|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if value in self.SUITES or isinstance(value, int):
+            return value
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is neither a number from 0 nor one of {', '.join(self.SUITES)}", param, context)
+        return int(value)
+
+
+CONTROLS = Controls()
 
 
 def load_backend(
