@@ -63,7 +63,9 @@ class Contestant:
 
 
 def prepare(path: Path, count: int = LARGEST, new: int = NEW) -> None:
-    """Lay out ``count`` trials of ``new`` tokens: vectors a third as long as the stream at their layer, in directions of their own.
+    """Lay out ``count`` trials of ``new`` tokens.
+
+    Their vectors are a third as long as the stream at their layer, in directions of their own.
 
     Those whose reply ends before its last token are left out, because not every library can be made to go on. A trial's
     operations are those of the window and the reply, through blocks and head; the rest of the prompt is the same in all

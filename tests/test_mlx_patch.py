@@ -417,3 +417,93 @@ def test_draws_from_a_large_vocabulary_are_those_of_the_reference() -> None:
         wanted = [sampling.choose(row, 1.0, top_p, draw) for row, draw in zip(logits, draws, strict=True)]
         # A draw within float32's resolution of a boundary may fall on its other side.
         assert np.mean(np.array(chosen) != wanted) <= 0.01
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3"])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_rows_that_enter_a_running_batch_say_what_they_say_alone(
+    tiny: Callable[[str], Path], family: str, temperature: float
+) -> None:
+    """Lengths on both sides of Gemma 3's window of 32, so that its rotating caches have turned when rows enter."""
+    noise = np.random.default_rng(3)
+    requests = []
+    for row in range(11):
+        length = int(noise.integers(4, 60))
+        text = tuple(range(5, 9)) + tuple(noise.integers(5, 390, length).tolist())
+        vector = noise.normal(size=64).astype(np.float32)
+        injections = (Injection(row % 4, vector, 4 + row % 3, stop=None if row % 2 else length + 6),)
+        sampling = Sampling(max_tokens=int(noise.integers(2, 50)), temperature=temperature, seed=row)
+        requests.append(Request(Prompt(text, injections), sampling))
+    with load(tiny(family), batch_size=3) as backend:
+        together = {reply.index: reply for reply in backend.generate(requests)}
+        for index, request in enumerate(requests):
+            [alone] = backend.generate([request])
+            assert together[index].tokens == alone.tokens
+            for ours, theirs in zip(together[index].proofs, alone.proofs, strict=True):
+                assert (ours.positions, ours.first, ours.last) == (theirs.positions, theirs.first, theirs.last)
+                assert ours.change == pytest.approx(theirs.change, rel=1e-4)
+
+
+def test_what_a_call_has_in_common_is_read_once(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    with load(tiny("llama"), batch_size=2) as backend:
+        kind = type(backend._network.model)
+        assert backend._network.padding is not None
+        read: list[tuple[int, ...]] = []
+        original = kind.__call__
+
+        def counted(self: Any, inputs: mx.array, *args: Any, **kwargs: Any) -> mx.array:
+            read.append(inputs.shape)
+            return original(self, inputs, *args, **kwargs)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(kind, "__call__", counted)
+        texts = [(*range(5, 35), 40 + row, 50, 51) for row in range(6)]
+        list(backend.generate([Request(Prompt(text), Sampling(max_tokens=1)) for text in texts]))
+        # 30 tokens once; of the other three, two are read and the last is fed, in three batches of two.
+        assert read == [(1, 30), *[(2, 2), (2, 1)] * 3]
+        read.clear()
+        backend.score([Prompt(text) for text in texts], [[(7,)]] * 6)
+        assert read == [(1, 30), *[(2, 2), (2, 1)] * 3]
+
+
+def test_a_reply_costs_no_forward_pass_more_than_its_tokens(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(tiny("llama")) as backend:
+        kind, passes = type(backend._network.model), []
+        original = kind.__call__
+        monkeypatch.setattr(kind, "__call__", lambda *args, **kwargs: passes.append(1) or original(*args, **kwargs))
+        [reply] = backend.generate([Request(Prompt((5, 6, 7)), Sampling(max_tokens=6))])
+        assert reply.finish == "length"
+        # Two tokens of the prompt, its last one, and five of the reply: the sixth is never fed.
+        assert len(passes) == 1 + 1 + 5
+
+
+def test_rows_that_overflow_fail_and_the_others_finish(tiny: Callable[[str], Path]) -> None:
+    fine = injected(size=1.0)
+    # One of them alone stays finite: its norm overflows to infinity, and the stream over it is 0.
+    broken = replace(fine, injections=injected(1, 3e38).injections + injected(2, 3e38).injections)
+    with load(tiny("llama")) as backend:
+        running = backend.generate([Request(prompt, Sampling(max_tokens=3)) for prompt in (fine, broken, fine)])
+        replies = [next(running), next(running)]
+        assert sorted(reply.index for reply in replies) == [0, 2]
+        with pytest.raises(ModelError, match="row 1 of 3"):
+            next(running)
+
+
+def test_memory_is_wired_while_the_model_is_open(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [1000]
+
+    def wire() -> int:
+        limits.append(5000)
+        return limits[-2]
+
+    with load(tiny("llama")) as donor:
+        network, info, tokenizer = donor._network, donor.info, donor.tokenizer
+        monkeypatch.setattr(mlx_backend, "maybe_set_recommended_wired_limit", wire)
+        monkeypatch.setattr(mlx_backend.mx, "default_device", lambda: mx.gpu)
+        monkeypatch.setattr(mlx_backend.mx, "set_wired_limit", limits.append)
+        backend = MLXBackend(network.model, tokenizer, info)
+        assert limits == [1000, 5000]
+        backend.close()
+        backend.close()
+        assert limits == [1000, 5000, 1000]
