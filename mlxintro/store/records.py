@@ -86,8 +86,12 @@ class TrialFilter:
     identifies: bool | None = None
     coherent: bool | None = None
     refuses: bool | None = None
+    verdict: str | None = None
+    """Class of the latest verdict, in the words of ``mlxintro.verdicts``; ``ungraded`` where there is none."""
+    disputed: bool | None = None
+    """Whether two graders' latest verdicts contradict each other in a field."""
     labelled: bool | None = None
-    """Whether a person has labelled it."""
+    """Whether a person has labelled it; a label that was withdrawn does not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from typing import Any
 from backends.errors import KnownError, UsageError
 from mlxintro.store import merge
 from mlxintro.store.calls import Calls
-from mlxintro.store.counts import Counts
 from mlxintro.store.database import OlderFormat, translated
 from mlxintro.store.export import export_rows
+from mlxintro.store.pages import Pages
 from mlxintro.store.records import Imported
 
 
-class Store(Counts, Calls):
+class Store(Pages, Calls):
     """A store's file, opened. Use as a context manager; one instance per thread and per process."""
 
     def export_rows(self, run: str) -> Iterator[dict[str, Any]]:

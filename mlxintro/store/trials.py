@@ -8,6 +8,7 @@ from typing import Any
 
 from backends.errors import UsageError
 from mlxintro.store.database import now, translated
+from mlxintro.store.filters import condition
 from mlxintro.store.records import Finished, Trial, TrialFilter, plain_json
 from mlxintro.store.runs import Runs
 
@@ -62,12 +63,12 @@ class Trials(Runs):
         return islice(self._pages(run, where or TrialFilter(), offset, limit), limit)
 
     def _pages(self, run: str, where: TrialFilter, offset: int, limit: int | None) -> Iterator[Trial]:
-        condition, values = _condition(where)
+        more, values = condition(where)
         size = PAGE if limit is None else min(PAGE, max(1, limit))
         after: tuple[Any, ...] = (-1, "")
         while True:
             rows = self._rows(
-                f"SELECT {COLUMNS} FROM trials WHERE run = ? AND (ordinal, key) > (?, ?){condition} "
+                f"SELECT {COLUMNS} FROM trials WHERE run = ? AND (ordinal, key) > (?, ?){more} "
                 "ORDER BY ordinal, key LIMIT ? OFFSET ?",
                 *(run, *after, *values, size, offset),
             )
@@ -79,8 +80,8 @@ class Trials(Runs):
 
     def count_trials(self, run: str, where: TrialFilter | None = None) -> int:
         """How many trials a filter lets through."""
-        condition, values = _condition(where or TrialFilter())
-        row = self._row(f"SELECT count(*) AS n FROM trials WHERE run = ?{condition}", run, *values)
+        more, values = condition(where or TrialFilter())
+        row = self._row(f"SELECT count(*) AS n FROM trials WHERE run = ?{more}", run, *values)
         return int(row["n"]) if row else 0
 
     def trial(self, run: str, key: str) -> Trial:
@@ -131,34 +132,3 @@ def _values(run: str, item: Finished, moment: str) -> tuple[object, ...]:
 def _storable(text: str) -> str:
     """Half a surrogate pair, which byte-level models can produce, has no UTF-8 form."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _condition(where: TrialFilter) -> tuple[str, list[object]]:
-    parts: list[str] = []
-    values: list[object] = []
-    for name in ("condition", "arm", "concept", "layer", "strength", "status"):
-        value = getattr(where, name)
-        if value is not None:
-            parts.append(f"{name} = ?")
-            values.append(value)
-    if where.text:
-        parts.append("instr(lower(response), lower(?)) > 0")
-        values.append(where.text)
-    verdicts = [n for n in ("affirms", "identifies", "coherent", "refuses") if getattr(where, n) is not None]
-    if verdicts or where.grader is not None:
-        who = "g.grader = ?" if where.grader is not None else "1"
-        what = "".join(f" AND g.{name} = ?" for name in verdicts)
-        # No later grade by the same grader: only the latest counts.
-        parts.append(
-            "EXISTS (SELECT 1 FROM grades g WHERE g.run = trials.run AND g.key = trials.key AND "
-            f"{who}{what} AND NOT EXISTS (SELECT 1 FROM grades h WHERE h.run = g.run AND h.key = g.key "
-            "AND h.grader = g.grader AND (h.created, h.id) > (g.created, g.id)))"
-        )
-        values += [where.grader] if where.grader is not None else []
-        values += [int(getattr(where, name)) for name in verdicts]
-    if where.labelled is not None:
-        parts.append(
-            f"{'' if where.labelled else 'NOT '}EXISTS "
-            "(SELECT 1 FROM labels l WHERE l.run = trials.run AND l.key = trials.key)"
-        )
-    return "".join(f" AND {part}" for part in parts), values

@@ -76,9 +76,14 @@ class Verdicts(Trials):
                 raise UsageError(f"the label set {labels_of.name} is frozen: draw another with --set NAME")
         self._append("INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def latest_labels(self, run: str, *, labeller: str | None = None, key: str | None = None) -> list[Label]:
-        """The labels that count, ordered by trial and labeller."""
+    def latest_labels(
+        self, run: str, *, labeller: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
+    ) -> list[Label]:
+        """The labels that count, ordered by trial and labeller; of one labeller, of one trial, of some trials."""
         more, values = _restrict(labeller=labeller, key=key)
+        if keys is not None:
+            more += " AND key IN (SELECT value FROM json_each(?))"
+            values.append(plain_json(list(keys)))
         columns = "key, labeller, fields, note, created"
         sql = _LATEST.format(columns=columns, table="labels", who="labeller", more=more)
         return [Label(**{**dict(row), "fields": json.loads(row["fields"])}) for row in self._rows(sql, run, *values)]

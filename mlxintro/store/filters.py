@@ -1,0 +1,82 @@
+"""Which trials of a run: a filter as SQL over the indices, so that a million trials are not read to find a few."""
+
+from __future__ import annotations
+
+from mlxintro.store.records import GRADE_FIELDS, TrialFilter
+
+_PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
+_FIELDS = ("affirms", "identifies", "coherent", "refuses")
+
+VERDICT = """CASE
+    WHEN g.coherent = 0 THEN 'incoherent'
+    WHEN g.abstained THEN 'unclear'
+    WHEN g.refuses = 1 THEN 'refuses'
+    WHEN coalesce(g.affirms, 0) = 0 THEN CASE WHEN g.identifies = 1 THEN 'no claim, names it' ELSE 'no claim' END
+    WHEN g.identifies IS NULL THEN 'claims a thought'
+    WHEN g.identifies = 0 THEN 'claims another'
+    WHEN g.named_before_affirming = 1 THEN 'names it first'
+    ELSE 'claims, names it' END"""
+"""The class of a verdict, as ``mlxintro.verdicts.in_words`` has it."""
+
+_LATEST = (
+    "{0}.run = trials.run AND {0}.key = trials.key AND NOT EXISTS (SELECT 1 FROM grades h WHERE h.run = {0}.run "
+    "AND h.key = {0}.key AND h.grader = {0}.grader AND (h.created, h.id) > ({0}.created, {0}.id))"
+)
+_DISPUTED = (
+    f"EXISTS (SELECT 1 FROM grades g JOIN grades o ON o.run = g.run AND o.key = g.key AND o.grader > g.grader "
+    f"WHERE ({' OR '.join(f'g.{name} <> o.{name}' for name in GRADE_FIELDS)}) "
+    f"AND {_LATEST.format('g')} AND {_LATEST.format('o')})"
+)
+_LABELLED = (
+    "EXISTS (SELECT 1 FROM labels l WHERE l.run = trials.run AND l.key = trials.key AND l.fields <> '{}' "
+    "AND NOT EXISTS (SELECT 1 FROM labels m WHERE m.run = l.run AND m.key = l.key AND m.labeller = l.labeller "
+    "AND (m.created, m.id) > (l.created, l.id)))"
+)
+
+
+def condition(where: TrialFilter) -> tuple[str, list[object]]:
+    """A filter as SQL that begins with `` AND``, for a query over ``trials``, and the values of its marks."""
+    parts: list[str] = []
+    values: list[object] = []
+    for name in _PLAIN:
+        value = getattr(where, name)
+        if value is not None:
+            parts.append(f"{name} = ?")
+            values.append(value)
+    for part, more in (_verdicts(where), _class(where)):
+        parts += [part] if part else []
+        values += more
+    for holds, wanted in ((_DISPUTED, where.disputed), (_LABELLED, where.labelled)):
+        if wanted is not None:
+            parts.append(holds if wanted else f"NOT {holds}")
+    # Last, because only this one reads the reply.
+    if where.text:
+        parts.append("instr(lower(response), lower(?)) > 0")
+        values.append(where.text)
+    return "".join(f" AND {part}" for part in parts), values
+
+
+def _verdicts(where: TrialFilter) -> tuple[str, list[object]]:
+    """The latest verdict of the grader (of any, if none is named) has these fields."""
+    wanted = {name: int(value) for name in _FIELDS if (value := getattr(where, name)) is not None}
+    if not wanted and (where.grader is None or where.verdict is not None):
+        return "", []
+    who = "" if where.grader is None else " AND g.grader = ?"
+    what = "".join(f" AND g.{name} = ?" for name in wanted)
+    # Cheap comparisons first: whether it is the latest takes another look into the index.
+    return (
+        f"EXISTS (SELECT 1 FROM grades g WHERE g.run = trials.run AND g.key = trials.key{who}{what} "
+        f"AND {_LATEST.format('g')})",
+        [*([where.grader] if where.grader is not None else []), *wanted.values()],
+    )
+
+
+def _class(where: TrialFilter) -> tuple[str, list[object]]:
+    if where.verdict is None:
+        return "", []
+    who = "" if where.grader is None else " AND g.grader = ?"
+    graders: list[object] = [where.grader] if where.grader is not None else []
+    any_of = "SELECT 1 FROM grades g WHERE g.run = trials.run AND g.key = trials.key"
+    if where.verdict == "ungraded":
+        return f"NOT EXISTS ({any_of}{who})", graders
+    return f"EXISTS ({any_of}{who} AND {VERDICT} = ? AND {_LATEST.format('g')})", [*graders, where.verdict]

@@ -1,0 +1,104 @@
+"""Trials by place: which ones a filter lets through, stretch by stretch of the plan, and the few that are in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlxintro.store.counts import Counts
+from mlxintro.store.filters import condition
+from mlxintro.store.records import Grade, Label, Trial, TrialFilter, plain_json
+from mlxintro.store.trials import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A trial with what was last said of it."""
+
+    trial: Trial
+    grades: tuple[Grade, ...]
+    """By grader, in the order of their names."""
+    labels: tuple[Label, ...]
+    """By labeller; those withdrawn are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Values that a run's trials have."""
+
+    arms: tuple[str, ...]
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    strengths: tuple[float, ...]
+    graders: tuple[str, ...]
+
+
+class Pages(Counts):
+    """The part of the store that serves lists too long to be held."""
+
+    def matching(self, run: str, where: TrialFilter, start: int, stop: int) -> list[int]:
+        """Rows of the trials at ``start <= ordinal < stop`` of the plan that a filter lets through, in order.
+
+        A stretch of the plan bounds the time, however few match. Rows are numbers for ``seen``, valid while the run
+        exists.
+        """
+        more, values = condition(where)
+        rows = self._rows(
+            f"SELECT id FROM trials WHERE run = ? AND ordinal >= ? AND ordinal < ?{more} ORDER BY ordinal, key",
+            *(run, start, stop, *values),
+        )
+        return [row["id"] for row in rows]
+
+    def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
+        """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
+        found = self._rows(
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY ordinal, key",
+            *(run, plain_json(list(rows))),
+        )
+        trials = [Trial(**dict(row)) for row in found]
+        keys = [trial.key for trial in trials]
+        grades: dict[str, list[Grade]] = {key: [] for key in keys}
+        for grade in self.latest_grades(run, keys=keys):
+            grades[grade.key].append(grade)
+        labels: dict[str, list[Label]] = {key: [] for key in keys}
+        for label in self.latest_labels(run, keys=keys):
+            if label.fields:
+                labels[label.key].append(label)
+        return [Seen(trial, tuple(grades[trial.key]), tuple(labels[trial.key])) for trial in trials]
+
+    def last_ordinal(self, run: str) -> int:
+        """The last place of the plan that has a trial; -1 when there is none."""
+        row = self._row("SELECT max(ordinal) AS last FROM trials WHERE run = ?", run)
+        return -1 if row is None or row["last"] is None else int(row["last"])
+
+    def choices(self, run: str) -> Choices:
+        """What can be filtered by. Reads an index, a fraction of a second for a million trials."""
+
+        def values(column: str) -> list[object]:
+            rows = self._rows(f"SELECT DISTINCT {column} AS value FROM trials WHERE run = ?", run)
+            return [row["value"] for row in rows if row["value"] is not None]
+
+        return Choices(
+            arms=tuple(sorted(map(str, values("arm")))),
+            concepts=tuple(sorted(map(str, values("concept")))),
+            layers=tuple(sorted(int(str(value)) for value in values("layer"))),
+            strengths=tuple(sorted(float(str(value)) for value in values("strength"))),
+            graders=tuple(self.graders(run)),
+        )
+
+    def keys(self, run: str, where: TrialFilter) -> list[str]:
+        """Keys of all trials that a filter lets through, sorted: for drawing from them."""
+        more, values = condition(where)
+        return [
+            row["key"] for row in self._rows(f"SELECT key FROM trials WHERE run = ?{more} ORDER BY key", run, *values)
+        ]
+
+    def trials_of(self, run: str, keys: Sequence[str]) -> list[Trial]:
+        """Trials by their full keys, in the order of the keys; those that are gone are left out."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
+            *(run, plain_json(list(keys))),
+        )
+        by_key = {row["key"]: Trial(**dict(row)) for row in rows}
+        return [by_key[key] for key in keys if key in by_key]
