@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from backends.base import Completion, OnToken, Prompt, Proof, Request, Sampling, TokenEvent, Tokenizer
 from backends.errors import ModelError
 from backends.sampling import uniforms
+from backends.visible import Visible
 
 _ADMITTED_AT_ONCE = 4
 """Rows enter when this part of a batch is free: a quarter. Entering costs a forward pass of its own, which pays when
@@ -60,12 +61,15 @@ class _Row:
     index: int
     request: Request
     draws: NDArray[np.float64]
+    visible: Visible
     tokens: list[int] = field(default_factory=list)
-    shown: str = ""
+    shown: int = 0
+    """Characters of the text that were told."""
 
     @classmethod
-    def of(cls, index: int, request: Request) -> _Row:
-        return cls(index, request, uniforms(request.sampling.seed, request.sampling.max_tokens))
+    def of(cls, index: int, request: Request, tokenizer: Tokenizer) -> _Row:
+        draws = uniforms(request.sampling.seed, request.sampling.max_tokens)
+        return cls(index, request, draws, Visible(tokenizer))
 
 
 def run(
@@ -85,7 +89,7 @@ def run(
     while waiting or rows:
         free = batch_size - len(rows)
         if waiting and (not rows or free >= min(len(waiting), -(-batch_size // _ADMITTED_AT_ONCE))):
-            entering = [_Row.of(*waiting.popleft()) for _ in range(min(free, len(waiting)))]
+            entering = [_Row.of(*waiting.popleft(), tokenizer) for _ in range(min(free, len(waiting)))]
             decoder.admit([row.request.prompt for row in entering])
             rows += entering
         draws = np.array([row.draws[len(row.tokens)] for row in rows])
@@ -130,20 +134,23 @@ def _advance(row: _Row, token: int, tokenizer: Tokenizer, on_token: OnToken | No
     sampling = row.request.sampling
     forwarded = len(row.request.prompt.tokens) + len(row.tokens)
     if token in tokenizer.end_tokens:
-        return Completion(row.index, tuple(row.tokens), tokenizer.decode(row.tokens), "stop", forwarded)
+        text = tokenizer.decode(row.tokens)
+        if on_token is not None and text[row.shown :]:
+            on_token(TokenEvent(row.index, token, text[row.shown :]))
+        return Completion(row.index, tuple(row.tokens), text, "stop", forwarded)
     row.tokens.append(token)
     full = len(row.tokens) == sampling.max_tokens
     if not (sampling.stop or on_token or full):
         return None
-    text = tokenizer.decode(row.tokens)
+    text = row.visible.text(row.tokens) if sampling.stop or on_token else tokenizer.decode(row.tokens)
     cut = min((at for at in map(text.find, sampling.stop) if at >= 0), default=-1)
     if cut >= 0:
         text = text[:cut]
     if on_token is not None:
         # An unfinished multi-byte character decodes to U+FFFD; hold it back until it is whole.
         visible = text if full or cut >= 0 else text.rstrip("�")
-        on_token(TokenEvent(row.index, token, visible[len(row.shown) :]))
-        row.shown = max(row.shown, visible, key=len)
+        on_token(TokenEvent(row.index, token, visible[row.shown :]))
+        row.shown = max(row.shown, len(visible))
     if cut >= 0:
         return Completion(row.index, tuple(row.tokens), text, "stop", forwarded)
     if full:
