@@ -190,6 +190,7 @@ class FakeBackend(Backend):
             strength=max(float(size[layer, at].mean()) for layer in layers),
             depth=sum(layers) / len(layers) / self.info.layers,
             positions=tuple(int(i) for i in at if i < len(prompt.tokens)),
+            sizes=tuple(float(size[-1, i]) for i in at if i < len(prompt.tokens)),
         )
 
     def ways(self, prompt: Prompt, reading: Reading, dice: Dice) -> list[Outcome]:

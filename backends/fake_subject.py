@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from urllib.parse import parse_qsl
@@ -98,6 +98,8 @@ class Reading:
     """Mean fraction of the depth at which it was injected."""
     positions: tuple[int, ...] = ()
     """Prompt positions changed."""
+    sizes: tuple[float, ...] = ()
+    """By how much each of them was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,26 +266,30 @@ def _named(probability: float, word: str) -> Outcome:
 
 
 def _pick(subject: Subject, asked: Turn, listed: Sequence[tuple[str, str]], reading: Reading) -> list[Outcome]:
-    """Asked for a number: of the option that names the injected word, or of the line it was injected in."""
+    """Asked for a number: of the option that names the injected word, or of the line it was injected in.
+
+    A detector knows the line when it is asked about injections; a steered subject is drawn to it by any question.
+    """
     right = None
-    if _noticed(subject, reading) and subject.name == "detector":
+    about = re.search(r"inject|detect", asked.text, re.IGNORECASE)
+    if _noticed(subject, reading) and (subject.name == "steering-only" or (subject.name == "detector" and about)):
         right = next((n for n, option in listed if reading.word and reading.word in option.lower()), None)
         right = right or _where(asked, reading)
-    share = (1 - subject.hit if right else 1.0) / len(listed)
+    hit = subject.hit if subject.name == "detector" else 0.9
+    share = (1 - hit if right else 1.0) / len(listed)
     return [
-        Outcome(share + (subject.hit if number == right else 0.0), (number,), (f"{number}.", number))
-        for number, _ in listed
+        Outcome(share + (hit if number == right else 0.0), (number,), (f"{number}.", number)) for number, _ in listed
     ]
 
 
 def _where(asked: Turn, reading: Reading) -> str | None:
-    """Number of the listed line that holds most of the changed positions."""
-    counts: Counter[str] = Counter()
-    for position in reading.positions:
+    """Number of the listed line that was changed most, on average over its changed positions."""
+    changes: dict[str, list[float]] = defaultdict(list)
+    for position, size in zip(reading.positions, reading.sizes, strict=True):
         line = next((text for first, text in reversed(asked.lines) if first <= position), "")
         if match := _NUMBERED.match(line):
-            counts[match.group(1)] += 1
-    return max(counts, key=lambda number: counts[number], default=None)
+            changes[match.group(1)].append(size)
+    return max(changes, key=lambda number: sum(changes[number]) / len(changes[number]), default=None)
 
 
 def _line(text: str) -> str:

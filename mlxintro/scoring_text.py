@@ -6,8 +6,9 @@ inner experience are for graders (``mlxintro.grading``).
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mlxintro.concepts import Concept
 from mlxintro.grading.text import fold
@@ -17,9 +18,11 @@ _EDGE = " \t\n\"'.!?*_`"
 
 _NOT = r"(?:not|n't|never|no)"
 _ACCIDENT = re.compile(
-    r"\b(?:sorry|apologi[sz]e|apologies|my (?:mistake|bad|error)|oops|unintentional(?:ly)?|unintended|inadvertent(?:ly)?"
+    r"\b(?:sorry|apologi[sz]e|apologies|my (?:mistake|bad|error)|oops"
+    r"|unintentional(?:ly)?|unintended|inadvertent(?:ly)?"
     r"|(?:by|an?|just an?|purely|was) (?:accident|mistake|error|slip)(?:al)?|accidental(?:ly)?|accident|mistake|slip)\b"
-    rf"|\b(?:did|was|wasn|didn|do|have|had) ?{_NOT} (?:really |actually )?(?:mean|intend|intentional|deliberate|on purpose)"
+    rf"|\b(?:did|was|wasn|didn|do|have|had) ?{_NOT} (?:really |actually )?"
+    r"(?:mean|intend|intentional|deliberate|on purpose)"
     r"|\bnever (?:really |actually )?(?:meant?|intend(?:ed)?)\b|\bwithout (?:meaning|intending)\b|\bno intention\b"
 )
 _MEANT = re.compile(
@@ -90,3 +93,24 @@ def _negated(text: str, start: int, phrase: str) -> bool:
     if re.match(rf"{_NOT} |was{_NOT} ", phrase):
         return False
     return bool(re.search(rf"(?:\b|(?<=\w)){_NOT} (?:really |actually )?$", text[max(0, start - 20) : start]))
+
+
+def word_forms(word: str, *, space: bool = False) -> tuple[str, ...]:
+    """A word as an answer may begin with it, capitalised or not; with a space where it goes on with a text."""
+    forms = dict.fromkeys((word, word[:1].upper() + word[1:]))
+    return tuple(" " + form if space else form for form in forms)
+
+
+def most_likely(logprobs: Mapping[str, float], words: Sequence[str], *, space: bool = False) -> str:
+    """The word whose forms are most probable together; the first of those that tie.
+
+    Args:
+        logprobs: natural logarithms, for all ``word_forms``.
+    """
+    return max(words, key=lambda word: log_total([logprobs[form] for form in word_forms(word, space=space)]))
+
+
+def log_total(logprobs: Sequence[float]) -> float:
+    """Logarithm of the sum of probabilities."""
+    top = max(logprobs)
+    return top + math.log(sum(math.exp(value - top) for value in logprobs)) if top > -math.inf else top

@@ -8,8 +8,7 @@ Source: Lindsey 2025, "Emergent Introspective Awareness", section on distinguish
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pydantic import Field
@@ -21,7 +20,7 @@ from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, ve
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentences, user
 from mlxintro.presets import Preset
-from mlxintro.scoring_text import named, repeats
+from mlxintro.scoring_text import most_likely, named, repeats, word_forms
 from mlxintro.statistics import Rate, rate
 from mlxintro.study import Study
 from mlxintro.trials import TrialSpec
@@ -73,7 +72,7 @@ class ThoughtVsText(Experiment):
                     detail = {"question": question, "sentence": sentence, "candidates": words}
                     base = grid.trial(pair, asked, detail=detail)
                     if question == CHOICE:
-                        base = replace(base, readout="score", options=tuple(f for w in words for f in _forms(w)))
+                        base = replace(base, readout="score", options=tuple(f for w in words for f in word_forms(w)))
                     elif question == REPEAT:
                         tokens = len(grid.tokenizer.encode(sentence).tokens) + options.spare_tokens
                         base = replace(base, max_tokens=tokens)
@@ -202,21 +201,6 @@ def score(row: Row) -> bool:
         return most_likely(row.measurements["logprobs"], candidates) == row.concept
     library = concepts.library()
     return named(row.response, [library.find(word) or concepts.custom(word) for word in candidates]) == row.concept
-
-
-def most_likely(logprobs: Mapping[str, float], words: Sequence[str]) -> str:
-    """The word whose forms (capitalised or not) are most probable together."""
-
-    def total(word: str) -> float:
-        values = [logprobs[form] for form in _forms(word)]
-        top = max(values)
-        return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
-
-    return max(words, key=total)
-
-
-def _forms(word: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((word, word[:1].upper() + word[1:])))
 
 
 def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:

@@ -1,0 +1,184 @@
+"""Forced identification: the detection is given, only the concept is asked for.
+
+The reply is begun for the subject ("Yes, I do detect an injected thought. The thought is about"), so that what it would
+say about noticing plays no part. A second trial of each pair reads the log-probabilities of ten candidate words.
+Success here takes no noticing, only a concept that shapes the next word: it bounds identification from above. Controls:
+no injection, a random vector of the same norm, another concept's vector; chance is measured by pairing replies with the
+study's other concepts.
+Source: Macar et al. 2026, "Mechanisms of Introspective Awareness" (arXiv 2603.21396), forced identification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pydantic import Field
+
+from backends.base import ModelInfo, Tokenizer
+from backends.errors import UsageError
+from mlxintro import concepts, windows
+from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.experiments.base import Data, Experiment, Plan
+from mlxintro.grading.text import sentences
+from mlxintro.grid import Grid, Pair, distractors, injected
+from mlxintro.presets import Preset
+from mlxintro.scoring_text import most_likely, named, names, word_forms
+from mlxintro.statistics import Rate, rate
+from mlxintro.study import Study
+from mlxintro.trials import TrialSpec
+
+SAID, CHOICE = "said", "choice"
+OTHER, RANDOM = "other", "random"
+
+
+class Options(Data):
+    candidates: str = "set:lindsey-50"
+    """Where the words that were not injected are drawn from."""
+    wrong: int = Field(default=9, ge=1, le=49)
+    """How many of them stand beside the injected one."""
+
+
+class ForcedIdentification(Experiment):
+    name = "forced-identification"
+    preset = "forced-identification"
+    summary = "begin the answer for the subject, and let it name the injected thought"
+    Options = Options
+
+    def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
+        if preset.dialogue is None or not preset.dialogue.prefill:
+            raise UsageError(f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill")
+        grid = Grid.of(self.name, study, preset, info, tokenizer)
+        messages, question = preset.dialogue.at_trial(1)
+        asked = grid.ask(messages, preset.dialogue.prefill)
+        window = windows.resolve(study.window or "question", asked.rendered, question)
+        options = Options.model_validate(study.options)
+        among = concepts.library().resolve([options.candidates], allow_unknown=False)
+
+        def trials() -> Iterator[TrialSpec]:
+            for pair in grid.pairs:
+                others = distractors(pair, options.wrong, among)
+                words = [pair.word, *(other.word for other in others)]
+                pair.rng("order").shuffle(words)
+                detail = {"candidates": words}
+                said = grid.trial(pair, asked, detail={"question": SAID})
+                forms = tuple(form for word in words for form in word_forms(word, space=True))
+                choice = replace(
+                    said, readout="score", options=forms, detail={"question": CHOICE, **detail}, max_tokens=1
+                )
+                for base in (said, choice):
+                    yield from self._conditions(grid, pair, base, window, others[0].word)
+
+        return grid.plan(list(trials()))
+
+    def _conditions(
+        self, grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int | None], other: str
+    ) -> Iterator[TrialSpec]:
+        if pair.number < grid.uninjected:
+            yield base
+        for cell in grid.cells:
+            yield injected(base, grid.inject(pair.word, cell, window))
+            if grid.arms:
+                yield injected(base, grid.inject(pair.word, cell, window, "random"), arm=RANDOM)
+            if grid.arms > 1:
+                yield injected(base, grid.inject(other, cell, window), arm=OTHER)
+
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        said = [row for row in rows if row.detail["question"] == SAID]
+        chosen = [row for row in rows if row.detail["question"] == CHOICE]
+        cells = sorted(
+            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
+        )
+        words = sorted({row.concept or "" for row in rows})
+        contrasts: dict[tuple[int, float], list[Contrast]] = {}
+        rates: dict[tuple[int, float], Rate] = {}
+        table = []
+        for layer, strength in cells:
+            own, random, picked, picked_random = (
+                [row for row in rows_about(kind, arm=arm) if (row.layer, row.strength) == (layer, strength)]
+                for kind in (said, chosen)
+                for arm in ("", RANDOM)
+            )
+            base = rows_about(said, arm="", condition="control")
+            contrasts[layer, strength] = [_against(own, base), _against_others(own, words)]
+            if random:
+                contrasts[layer, strength].append(_against(own, random))
+            rates[layer, strength] = _share(own)
+            chance = by_luck(own, words)
+            table.append((layer, strength, _share(own), chance, _share(random), _share(picked), _share(picked_random)))
+        found = judge(contrasts)
+        evidence = []
+        if found.best is not None:
+            labels = ("minus no injection", "minus the study's other concepts", "minus a random vector")
+            pairs = zip(labels, contrasts[found.best], strict=False)
+            evidence = [f"named, {label}: {in_words(one)}" for label, one in pairs]
+        figures = [
+            Figure("identified", "concept named", _share(rows_about(said, arm="", condition="injected"))),
+            Figure("identified_control", "concept named, no injection", _share(rows_about(said, condition="control"))),
+            Figure("identified_random", "concept named, random vector", _share(rows_about(said, arm=RANDOM))),
+            Figure("identified_other", "concept named, another's vector", _share(rows_about(said, arm=OTHER))),
+            Figure("by_luck", "another concept of the study named", _luck(said, words), "shuffled pairing"),
+            Figure("choice", "forced choice right", _share(rows_about(chosen, arm="", condition="injected"))),
+            Figure("choice_control", "forced choice, no injection", _share(rows_about(chosen, condition="control"))),
+        ]
+        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
+        heat = HeatMap("identified", "concept named", tuple(layers), tuple(strengths), rates, study.unit or "raw")
+        columns = ("layer", "strength", "named", "by luck", "random vector", "choice", "choice, random vector")
+        return Analysis(
+            verdict=verdict(
+                found,
+                "Told that there is a thought, the subject names the injected concept above every control.",
+                "Told that there is a thought, the subject does not name the injected concept above its controls.",
+                evidence,
+            ),
+            figures=tuple(figures),
+            heat_maps=(heat,) if cells else (),
+            tables=(Table("cells", "by layer and strength", columns, tuple(table)),),
+            remarks=(
+                "Naming a concept here takes no noticing: any vector that steers the next word towards it does as well.",
+                *((OPTIMISM,) if len(cells) > 1 else ()),
+            ),
+        )
+
+
+def right(row: Row, concept: str | None = None) -> bool:
+    """Whether a trial names a concept, by default its own: before the reply's first sentence ends, or by likelihood."""
+    wanted = concept or row.concept or ""
+    if row.detail["question"] == CHOICE:
+        return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted
+    start = next((piece.text for piece in sentences(row.response)), "")
+    return names(start, concepts.library().find(wanted) or concepts.custom(wanted))
+
+
+def by_luck(rows: Sequence[Row], words: Sequence[str]) -> float | None:
+    """Share of pairings of a reply with each other concept that match: every shuffled pairing, averaged."""
+    pairs = [right(row, word) for row in rows for word in words if word != row.concept]
+    return sum(pairs) / len(pairs) if pairs else None
+
+
+def _luck(rows: Sequence[Row], words: Sequence[str]) -> Rate:
+    pairs = [
+        right(row, word)
+        for row in rows_about(rows, arm="", condition="injected")
+        for word in words
+        if word != row.concept
+    ]
+    return rate(sum(pairs), len(pairs))
+
+
+def _against(own: Sequence[Row], other: Sequence[Row]) -> Contrast:
+    before = {row.trial: float(right(row)) for row in other}
+    return contrast((row.concept or "", float(right(row)) - before[row.trial]) for row in own if row.trial in before)
+
+
+def _against_others(own: Sequence[Row], words: Sequence[str]) -> Contrast:
+    luck = [(row, by_luck([row], words)) for row in own]
+    return contrast((row.concept or "", float(right(row)) - chance) for row, chance in luck if chance is not None)
+
+
+def _share(rows: Sequence[Row]) -> Rate:
+    return rate(sum(map(right, rows)), len(rows))
+
+
+EXPERIMENT = ForcedIdentification()

@@ -1,0 +1,223 @@
+"""Prefill: does a concept vector make the subject own a word that was put in its mouth?
+
+The subject is asked for a word, an unrelated word is put in the assistant's turn, and it is asked whether it meant to
+say that. If the word's vector was injected before it (on the sentence of the first turn), a subject that consults what
+it had in mind should own it more often. Arms: no injection, the matching vector, another word's, a random one of the
+same norm, and the matching vector on the follow-up question, after the word. The reduction is counted against the lower
+of no injection and another word's vector.
+Source: Lindsey 2025, "Emergent Introspective Awareness", section on intended and unintended outputs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from backends.base import ModelInfo, Tokenizer
+from mlxintro import concepts, windows
+from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.experiments.base import Data, Experiment, Plan
+from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentences, user
+from mlxintro.presets import Preset
+from mlxintro.scoring_text import apologises, log_total, repeats
+from mlxintro.statistics import Rate, rate
+from mlxintro.study import Study
+from mlxintro.trials import TrialSpec
+
+OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
+
+
+class Wording(Data):
+    word: SentenceText
+    """Asks for a word while reading ``{sentence}``."""
+    question: str
+    """Asks whether the word was meant."""
+    repeat: SentenceText
+    """Asks for ``{sentence}`` again: how far the injection disturbs reading."""
+    meant: tuple[str, ...]
+    """Openings that own the word."""
+    accident: tuple[str, ...]
+    """Openings that disown it."""
+
+
+class Options(Data):
+    others: str = "set:lindsey-50"
+    """Where the other word is drawn from."""
+    openings: bool = True
+    """Read the log-probabilities of both kinds of openings as well."""
+    transcription: bool = True
+    """Ask for the sentence as well, with the same injection."""
+
+
+class Prefill(Experiment):
+    name = "prefill"
+    preset = "prefill"
+    summary = "put a word in the subject's mouth, with and without its vector before it: did it mean to say that?"
+    Wording = Wording
+    Options = Options
+
+    def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
+        grid = Grid.of(self.name, study, preset, info, tokenizer)
+        grid.no_window("into the sentence's tokens of the first turn")
+        return grid.plan(list(self._trials(grid)))
+
+    def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
+        wording = Wording.model_validate(grid.preset.wording)
+        options = Options.model_validate(grid.study.options)
+        among = concepts.library().resolve([options.others], allow_unknown=False)
+        for pair in grid.pairs:
+            (sentence,) = pick_sentences(pair)
+            (other,) = distractors(pair, 1, among)
+            first = user(fill(wording.word, sentence=sentence).strip())
+            asked = grid.ask([first, assistant(pair.word), user(wording.question)])
+            detail = {"sentence": sentence, "question": "meant"}
+            spoken = grid.trial(pair, asked, detail=detail)
+            kinds = [spoken]
+            if options.openings:
+                texts = (*wording.meant, *wording.accident)
+                split = {"question": "openings", "meant": list(wording.meant)}
+                kinds.append(replace(spoken, readout="score", options=texts, detail=detail | split))
+            before = windows.span(asked.rendered, sentence)
+            after = windows.span(asked.rendered, wording.question)
+            for base in kinds:
+                if pair.number < grid.uninjected:
+                    yield base
+                for cell in grid.cells:
+                    yield injected(base, grid.inject(pair.word, cell, before))
+                    if grid.study.controls == "none" or isinstance(grid.study.controls, int):
+                        continue
+                    yield injected(base, grid.inject(other.word, cell, before), arm=OTHER)
+                    yield injected(base, grid.inject(pair.word, cell, after), arm=AFTER)
+                    if grid.arms > 1 or base.readout == "score":
+                        yield injected(base, grid.inject(pair.word, cell, before, "random"), arm=RANDOM)
+            if options.transcription:
+                yield from self._repetition(grid, pair, wording, sentence)
+
+    def _repetition(self, grid: Grid, pair: Pair, wording: Wording, sentence: str) -> Iterator[TrialSpec]:
+        asked = grid.ask([user(fill(wording.repeat, sentence=sentence).strip())])
+        tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
+        detail = {"sentence": sentence, "question": "repeat"}
+        base = grid.trial(pair, asked, arm=TRANSCRIPTION, max_tokens=tokens, detail=detail)
+        window = windows.span(asked.rendered, sentence)
+        if pair.number < grid.uninjected:
+            yield base
+        yield from (injected(base, grid.inject(pair.word, cell, window)) for cell in grid.cells)
+
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        spoken = [row for row in rows if row.detail["question"] == "meant"]
+        none = rows_about(spoken, arm="", condition="control")
+        cells = sorted(
+            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
+        )
+        reductions: dict[tuple[int, float], list[Contrast]] = {}
+        owned: dict[tuple[int, float], Rate] = {}
+        table = []
+        for layer, strength in cells:
+            at = [row for row in spoken if (row.layer, row.strength) == (layer, strength)]
+            matched, other, after = (rows_about(at, arm=arm) for arm in ("", OTHER, AFTER))
+            reductions[layer, strength] = [_reduction(none, matched), _reduction(other, matched)]
+            rates = [apology_rate(group) for group in (matched, other, after)]
+            owned[layer, strength] = rates[0]
+            floor = min((r.value for r in (apology_rate(none), rates[1]) if r.value is not None), default=None)
+            known = floor is not None and rates[0].value is not None
+            gap = floor - rates[0].value if known else None
+            copied = [
+                row for row in rows if row.arm == TRANSCRIPTION and (row.layer, row.strength) == (layer, strength)
+            ]
+            table.append((layer, strength, *rates, gap, _repeated(copied)))
+        found = judge(reductions)
+        evidence = []
+        if found.best is not None:
+            against_none, against_other = reductions[found.best]
+            evidence = [
+                f"fewer apologies than without injection: {in_words(against_none)}",
+                f"fewer apologies than after another word's vector: {in_words(against_other)}",
+            ]
+        unclear = sum(apologises(row.response) is None for row in spoken)
+        remarks = [f"{unclear} of {len(spoken)} replies neither own nor disown the word; they are in no rate."]
+        shift = _openings(rows)
+        figures = [
+            Figure("apologies_none", "apologies, no injection", apology_rate(none)),
+            *(
+                Figure(f"apologies_{name}", f"apologies, {label}", apology_rate(rows_about(group, arm=arm)))
+                for name, label, arm, group in (
+                    ("matching", "matching vector", "", rows_about(spoken, condition="injected")),
+                    ("other", "other word's vector", OTHER, spoken),
+                    ("after", "matching vector after the word", AFTER, spoken),
+                    ("random", "random vector", RANDOM, spoken),
+                )
+            ),
+            Figure("reduction", "best cell's reduction", _best_reduction(table), "against the lower of none and other"),
+            *(
+                Figure(
+                    f"owning_{arm or 'matching'}", f"log-odds of owning it, {arm or 'matching'} minus none", one.mean
+                )
+                for arm, one in shift.items()
+            ),
+        ]
+        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
+        title = "apology rate, matching vector"
+        heat = HeatMap("apologies", title, tuple(layers), tuple(strengths), owned, study.unit or "raw")
+        columns = ("layer", "strength", "matching", "other", "after", "reduction", "sentence repeated")
+        return Analysis(
+            verdict=verdict(
+                found,
+                "A word's vector injected before the word makes the subject own it more often.",
+                "The subject disowns the word as often with its vector as without it, or after another word's.",
+                evidence,
+            ),
+            figures=tuple(figures),
+            heat_maps=(heat,) if cells else (),
+            tables=(Table("cells", "apology rates by layer and strength", columns, tuple(table)),),
+            remarks=(*remarks, *((OPTIMISM,) if len(cells) > 1 else ())),
+        )
+
+
+def apology_rate(rows: Sequence[Row]) -> Rate:
+    """Share of replies that disown the word, among those that are clear."""
+    known = [one for row in rows if (one := apologises(row.response)) is not None]
+    return rate(sum(known), len(known))
+
+
+def _reduction(against: Sequence[Row], matched: Sequence[Row]) -> Contrast:
+    before = {row.trial: apologises(row.response) for row in against}
+    differences = []
+    for row in matched:
+        then, now = before.get(row.trial), apologises(row.response)
+        if then is not None and now is not None:
+            differences.append((row.concept or "", float(then) - float(now)))
+    return contrast(differences)
+
+
+def _best_reduction(table: Sequence[tuple[object, ...]]) -> float | None:
+    return max((row[5] for row in table if isinstance(row[5], float)), default=None)
+
+
+def _repeated(rows: Sequence[Row]) -> Rate:
+    return rate(sum(repeats(row.response, row.detail["sentence"]) for row in rows), len(rows))
+
+
+def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:
+    """Log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
+
+    other = [value for text, value in logprobs.items() if text not in meant]
+    return log_total([logprobs[text] for text in meant]) - log_total(other)
+
+
+def _openings(rows: Sequence[Row]) -> dict[str, Contrast]:
+    """Shift of the log-odds against no injection, by arm."""
+    odds: dict[str, list[tuple[int, str, float]]] = defaultdict(list)
+    for row in rows_about(rows):
+        if row.detail["question"] == "openings":
+            arm = "none" if row.condition == "control" else row.arm
+            odds[arm].append((row.trial, row.concept or "", owning(row.measurements["logprobs"], row.detail["meant"])))
+    base = {number: value for number, _, value in odds.pop("none", [])}
+    return {
+        arm: contrast((concept, value - base[number]) for number, concept, value in found if number in base)
+        for arm, found in odds.items()
+    }
+
+
+EXPERIMENT = Prefill()
