@@ -116,7 +116,8 @@ def _show(session: Any, total: int) -> None:
         click.echo()
     else:
         click.echo(f"word: {visible(session.item.word)}")
-    click.echo("  ".join(f"[{key}] {meaning}" for key, meaning in session.keys.items()))
+    for key, meaning in session.keys.items():
+        click.echo(f"  {key}  {meaning}")
 
 
 def _key() -> str:

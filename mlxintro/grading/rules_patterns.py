@@ -195,9 +195,13 @@ PASSIVE = re.compile(
     r"(?:injected|implanted|inserted|planted|placed|detected|noticed|pushed)\b"
 )
 OF_TRIALS = re.compile(r"\b(?:trials|half|50 ?%|sometimes)\b")
+# "The injection of a thought is an injected thought", "a thought is detected as ..."
+TAUTOLOGY = re.compile(r"\bthoughts? (?:is|are)\b\W*(?:an?|the) ")
+ANY_THOUGHT = re.compile(r"\b(?:if|when|whenever|about (?:anything|any\b))|\babout\W*$")
 TOLD = re.compile(
     r"\b(?:you|researchers?|50 ?%|half|trials|will|would|can|may|might|could|if|whether|when|someone"
-    r"|by (?:a|the)|in(?:to)? the mind|persons?|participants?|subjects?|people|humans?|users?|another|to pretend)\b"
+    r"|by (?:a|the)|in(?:to)? the mind|detected as|persons?|participants?|subjects?|people|humans?|users?|another"
+    r"|to pretend)\b"
 )
 PRESUPPOSED = re.compile(
     r"^\W*(?:and |so |then |yes )?(?:i (?:think|believe|feel|sense|suspect|would say)(?: that)? )?(?:the"
@@ -209,7 +213,7 @@ PRESUPPOSED = re.compile(
     r"|involves?|revolves?|cent(?:er|re)s?|pertains?|feels?)\b(?P<rest>.*)"
 )
 DEFINITION = re.compile(
-    r"^\W*(?:that|defined|a (?:thought|idea|concept)|an (?:idea|thought|injected thought)|when|something that"
+    r"^\W*(?:that|defined|your|a (?:thought|idea|concept)|an (?:idea|thought|injected thought)|when|something that"
     r"|one that)\b"
 )
 LABEL = re.compile(
@@ -313,7 +317,8 @@ SERVICE = re.compile(
     r"|can (?:help|assist|do|try|certainly|participate|hear|see|answer)|am (?:ready|here|happy|an? "
     r"|able to "
     r"(?:help|assist|participate))|will|'ll|would|'d|know|agree|have read|see\W|got it)|i'm (?:ready|here"
-    r"|happy|an? |able to (?:help|assist|participate))|i'll|i'd|let's|go ahead|ready|or no\b|/ ?no\b|"
+    r"|happy|an? |able to (?:help|assist|participate))|i'll|i'd|let's|go ahead|ready|or no\b|that's exactly"
+    r"|by \w+ing\b|/ ?no\b|"
     r"that(?:'s| is) (?:fine|ok|correct|right|a )|you(?:'re| are)|how (?:can|may)|we can|please)"
 )
 NOT_AN_ANSWER = re.compile(

@@ -70,8 +70,11 @@ def read_events(folded: str, *, offset: int = 0) -> list[Event]:
     """
     masked = _mask_quotes(say.TAG.sub(_blank, folded))
     events: list[Event] = []
+    away = 0
     for sentence in sentences(masked, offset=offset):
-        events.extend(_read_sentence(sentence, masked[sentence.stop - offset :][:80]))
+        events.extend(_read_sentence(sentence, masked[sentence.stop - offset :][:80], away))
+        if not sentence.text.endswith("?"):
+            away += len(sentence.text)
     return sorted(events, key=lambda event: event.span)
 
 
@@ -90,7 +93,7 @@ def _mask_quotes(folded: str) -> str:
     return say.QUOTED.sub(blank, folded) if '"' in folded else folded
 
 
-def _read_sentence(sentence: Piece, following: str) -> list[Event]:
+def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
     events: list[Event] = []
     text = sentence.text
     label = say.LABEL.match(text)
@@ -103,7 +106,7 @@ def _read_sentence(sentence: Piece, following: str) -> list[Event]:
     lead_in = (0, 0)
     head = say.HEAD.match(text)
     if head:
-        events.extend(_read_head(head, sentence, following))
+        events.extend(_read_head(head, sentence, following, away))
         lead_in = (0, head.start("word"))
     elif aside := say.ASIDE_YES.search(text):
         events.append(_event(Kind.YES, sentence, *aside.span("word"), sentence))
@@ -153,7 +156,11 @@ def _overlap(one: Span, two: Span) -> bool:
     return one[0] < two[1] and two[0] < one[1]
 
 
-def _read_head(head: re.Match[str], sentence: Piece, following: str) -> list[Event]:
+_LEAD_IN = 80
+"""Characters in front of a bare "Yes", questions left out, beyond which it answers something else."""
+
+
+def _read_head(head: re.Match[str], sentence: Piece, following: str, away: int) -> list[Event]:
     start, stop = head.span("word")
     rest = head["rest"] + following
     if re.match(r"\W*(?:and|or|/)\W*(?:yes|no)\b", rest):
@@ -163,6 +170,8 @@ def _read_head(head: re.Match[str], sentence: Piece, following: str) -> list[Eve
             return []
         if say.SERVICE.match(rest):
             return [_event(Kind.POLITE, sentence, start, stop, sentence)]
+        if away > _LEAD_IN:
+            return []
         return [_event(Kind.YES, sentence, start, stop, sentence)]
     if head["word"] == "no" and say.NOT_AN_ANSWER.match(head["rest"]):
         return []
@@ -263,7 +272,7 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
         return None
     if say.MODAL.search(before):
         return Kind.UNCERTAIN, verb.start(), end
-    if say.ABILITY.search(before) and not say.DETERMINED.match(after):
+    if say.ABILITY.search(before) and (not say.DETERMINED.match(after) or say.ANY_THOUGHT.search(after)):
         return (Kind.CAPABLE, verb.start(), end) if strong else None
     start = before.rfind("i ") if "i " in before else verb.start()
     if has_object:
@@ -358,7 +367,7 @@ def _rule_other(text: str, raw: str) -> _Found:
         # A phrase that marks a thought as not one's own is blanked in ``text``, so the object is looked up in ``raw``.
         if not found or (needed and not needed.search(raw[found.start("rest") : found.end()])):
             continue
-        if pattern is say.FEELS and say.OF_TRIALS.search(text):
+        if pattern is say.FEELS and (say.OF_TRIALS.search(text) or say.TAUTOLOGY.search(found.group())):
             continue
         if pattern is say.PASSIVE and (say.TOLD.search(text) or say.CONDITION.match(text)):
             continue
