@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from backends.errors import KnownError
-from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
+from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
 from mlxintro.cli.output import chatter, shell
 
 
@@ -18,7 +19,7 @@ from mlxintro.cli.output import chatter, shell
     "--concepts", type=WORDS, help="Words, set:NAME or category:NAME, comma-separated. Default: set:blueprint."
 )
 @click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
-@click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2) or depth fractions (0.66), comma-separated.")
+@click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2), depth fractions (0.66), or even:10.")
 @click.option("--strengths", type=STRENGTHS, help="Comma-separated, in the unit of --unit.")
 @click.option(
     "--unit",
@@ -27,13 +28,15 @@ from mlxintro.cli.output import chatter, shell
 )
 @click.option(
     "--transform",
-    type=click.Choice(["none", "negate", "random"]),
-    default="none",
-    show_default=True,
-    help="Inject the vector, its opposite, or a random one of the same norm.",
+    type=click.Choice(["none", "negate", "random", "shuffle"]),
+    help="Inject the vector, its opposite, a random one of the same norm, or its components in random order.",
 )
 @click.option("--trials", type=click.IntRange(1), help="Per concept, layer and strength.")
-@click.option("--controls", type=click.IntRange(0), help="Uninjected trials. Default: as many as one cell of the grid.")
+@click.option(
+    "--controls",
+    type=CONTROLS,
+    help="standard: uninjected, random vectors, unrelated questions; full: every arm; N: so many uninjected trials.",
+)
 @click.option(
     "--window",
     type=click.Choice(["all", "prompt", "generation", "question"]),
@@ -42,33 +45,39 @@ from mlxintro.cli.output import chatter, shell
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--max-tokens", type=click.IntRange(1))
-@click.option("--preset", default="lindsey", show_default=True, help="Wording and settings of a protocol.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--preset", help="Wording and settings of a protocol. Default: the experiment's.")
+@click.option(
+    "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."
+)
+@click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="An option of the experiment; repeatable.")
+@click.option("--seed", type=click.IntRange(0), help="Default: 0.")
 @click.option("--name", help="What to call the run.")
 @click.option("--resume", metavar="RUN", help="Go on with a run, after any interruption. Needs nothing else.")
 @click.option(
     "--dry-run", is_flag=True, help="Say what would run, the time and memory it takes, and what it could show."
 )
+@click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
 def run(context: click.Context, /, experiment: str | None, resume: str | None, **options: Any) -> int:
-    """Run an experiment, or resume one.
+    """Run an experiment, a study, or go on with a run.
 
     \b
     mlxintro run injected-thoughts -m smollm2 --strengths 2,4 --trials 5
+    mlxintro run study.toml -m qwen2.5-7b       settings from a file; flags go before it
+    mlxintro run sweep.toml                     studies that ship: quick, sweep, lindsey, macar
     mlxintro run --resume RUN
     """
     from mlxintro import launch
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
-    from mlxintro.study import make_study
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json")}
+    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain")}
     path = data_home(context.obj).db
+    given = {name for name, source in _given(context) if source}
     if resume is not None:
-        given = [name for name, source in _given(context) if name != "resume" and source]
-        if experiment or any(name not in _BESIDE_RESUME for name in given):
+        if experiment or given - _BESIDE_RESUME - {"resume"}:
             raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
         with Store(path) as store:
             stored = store.find_run(resume)
@@ -81,22 +90,63 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
-    settings = {name: value for name, value in options.items() if value is not None}
-    settings["model"] = _model_name(settings)
-    checked = launch.check(make_study(experiment=experiment, **settings))
+    chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
+    if flags["explain"]:
+        from mlxintro.explain import explain
+
+        click.echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
+        return 0
     if flags["dry_run"]:
         from mlxintro.cli.dry_run import describe
 
-        with _backend_of(settings) as backend:
-            describe(checked, launch.plan(checked, backend), backend, flags["as_json"])
+        for checked in chosen:
+            with _backend_of(checked.study.model_dump()) as backend:
+                describe(checked, launch.plan(checked, backend), backend, flags["as_json"])
         return 0
+    worst = 0
     with Store(path) as store:
-        if flags["name"] is not None:
-            launch.check_name(store, flags["name"])
-        with _backend_of(settings) as backend:
-            planned = launch.plan(checked, backend)
-            started = launch.begin(store, checked, backend, planned, flags["name"])
-            return _execute(store, started, checked, backend, planned, flags)
+        names = _names(flags["name"], len(chosen))
+        for wanted in filter(None, names):
+            launch.check_name(store, wanted)
+        for checked, name in zip(chosen, names, strict=True):
+            with _backend_of(checked.study.model_dump()) as backend:
+                planned = launch.plan(checked, backend)
+                started = launch.begin(store, checked, backend, planned, name)
+                worst = max(worst, _execute(store, started, checked, backend, planned, flags))
+    return worst
+
+
+def _studies(experiment: str, given: dict[str, Any]) -> list[Any]:
+    """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them."""
+    from backends.errors import UsageError
+    from mlxintro import launch, presets, study_file
+    from mlxintro.study import make_study
+
+    own = given.pop("preset_file", None)
+    extra = dict(study_file.setting(text) for text in given.pop("set_", ()))
+    if own is not None:
+        if "preset" in given:
+            raise click.UsageError("give either --preset or --preset-file")
+        given |= {"preset": own.stem, "preset_data": presets.read_file(own)}
+    found = study_file.read(experiment) if study_file.is_file(experiment) else None
+    base: dict[str, Any] = {"experiment": experiment} if found is None else found.settings
+    if "preset" in given and own is None:
+        base = {name: value for name, value in base.items() if name != "preset_data"}
+    settings = {**base, **given, "options": {**base.get("options", {}), **extra}}
+    models = [given["model"]] if "model" in given else list(found.models) if found and found.models else [None]
+    checked = []
+    for model in models:
+        one = {**settings, "model": _model_name({**settings, "model": model})}
+        try:
+            checked.append(launch.check(make_study(**one)))
+        except UsageError as error:
+            raise error if found is None else found.at(error) from None
+    return checked
+
+
+def _names(name: str | None, count: int) -> list[str | None]:
+    """Several models, several runs: their names are numbered."""
+    return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
 _BESIDE_RESUME = {"as_json", "no_grade"}
@@ -113,7 +163,7 @@ def _model_name(settings: dict[str, Any]) -> str:
     from backends import models
     from backends.registry import choose, default_model
 
-    backend = choose(settings["backend"], settings.get("device"))
+    backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
     if backend == "fake":
         return name

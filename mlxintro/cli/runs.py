@@ -55,6 +55,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 @click.option("--concept", help="Only trials of this concept.")
 @click.option("--contains", metavar="TEXT", help="Only replies that contain this text.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many trials.")
+@click.option("--toml", "as_toml", is_flag=True, help="The run's study as TOML; running it gives the same trials.")
 @click.option("--json", "as_json", is_flag=True, help="The run as one JSON object, or the trial.")
 @click.pass_context
 def show(
@@ -65,6 +66,7 @@ def show(
     concept: str | None,
     contains: str | None,
     limit: int,
+    as_toml: bool,
     as_json: bool,
 ) -> None:
     """A run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
@@ -72,6 +74,12 @@ def show(
 
     with _store(context) as store:
         found = store.find_run(run)
+        if as_toml:
+            from mlxintro.run_analysis import study_of
+            from mlxintro.study_file import write
+
+            click.echo(write(study_of(found)), nl=False)
+            return
         if trial is not None:
             _show_trial(store, found, store.trial(found.id, trial), as_json)
             return

@@ -1,0 +1,190 @@
+"""Studies as files: what is read, what is refused and where, and that a stored study gives the same trials again."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.errors import UsageError
+from backends.fake import FakeBackend
+from mlxintro import launch, presets, study_file
+from mlxintro.explain import explain
+from mlxintro.study import make_study
+from tests.cli import Call, call_main, filled_home, mlxintro, own_home  # noqa: F401
+
+
+def keys(settings: dict[str, Any]) -> list[str]:
+    with FakeBackend("detector") as backend:
+        return [spec.key for spec in launch.plan(launch.check(make_study(**settings)), backend)]
+
+
+@pytest.mark.parametrize("name", sorted(study_file.ready()))
+def test_studies_that_ship_can_be_planned_and_survive_being_written(name: str) -> None:
+    found = study_file.read(name)
+    settings = {**found.settings, "model": "detector", "backend": "fake", "concepts": ("ocean", "fear", "bread")}
+    resolved = launch.check(make_study(**settings)).study
+    again = study_file.parse(study_file.write(resolved), "again.toml", Path())
+    assert again.models == ("detector",)
+    assert make_study(model="detector", **again.settings) == resolved
+    assert keys({**again.settings, "model": "detector"}) == keys(settings)
+
+
+def test_what_is_written_is_toml_whatever_the_words(tmp_path: Path) -> None:
+    words = ('say "no"', "back\\slash", "tab\there", "ünïcode ☃", "new")
+    own = presets.load("lindsey").model_dump(mode="json", exclude_none=True)
+    study = make_study(
+        model="x", concepts=words, any_word=True, preset="mine", preset_data=own, options={"a b": [1, 2.5]}
+    )
+    text = study_file.write(study)
+    data = tomllib.loads(text)
+    assert tuple(data["concepts"]) == words
+    assert data["preset_data"] == own
+    assert data["options"] == {"a b": [1, 2.5]}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("trials = 2\n\nstrenghts = [1]\n", "s.toml:3: there is no setting 'strenghts': did you mean 'strengths'?"),
+        ("trials = 2\nstrengths = ['a']\n", "s.toml:2: strengths: "),
+        ("trials = 0\n", "s.toml:1: trials: "),
+        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: "),
+        ("layers = 'even:0'\n", "s.toml:1: 'even:0' is not a choice of layers"),
+        ("models = ['a', 3]\n", "s.toml:1: models are names"),
+        ("model = 'a'\nmodels = ['b']\n", "s.toml:2: give either model or models"),
+        ("trials = [1,\n", "s.toml: "),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        study_file.parse(text, "s.toml", Path())
+    assert str(error.value).startswith(says)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed = 1\nconcepts = ['oceen']\n", "s.toml:2: no concept called 'oceen'"),
+        ("preset = 'x'\n", "s.toml:1: no preset called 'x'"),
+        ("experiment = 'x'\n", "s.toml:1: no experiment called 'x'"),
+        ("trials = 1\n[options]\ntrial_numbers = 0\n", "s.toml:3: option trial_numbers"),
+        ("trials = 1\n[options]\nnumber = 1\n", "s.toml:3: option number"),
+    ],
+)
+def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    done = call("run", str(path), "--backend", "fake")
+    assert done.code == 2
+    assert done.err.strip().removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+
+
+@pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1), (5, 5)])
+def test_evenly_spaced_layers_reach_from_first_to_last(layers: int, count: int) -> None:
+    with FakeBackend(f"detector?layers={layers}") as backend:
+        found = [backend.info.layer(depth) for depth in study_file.evenly(f"even:{count}")]
+    if count == 1:
+        assert found == [layers // 2]
+        return
+    assert (found[0], found[-1]) == (0, layers - 1)
+    steps = [b - a for a, b in zip(found, found[1:], strict=False)]
+    assert max(steps) - min(steps) <= 2
+    assert len(set(found)) == count
+
+
+def test_flags_go_before_the_file_and_several_models_are_several_runs(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text(
+        'models = ["detector", "null"]\nbackend = "fake"\nconcepts = ["ocean"]\nstrengths = [2.0]\ntrials = 2\n'
+        "controls = 1\nseed = 7\n[options]\ntrial_numbers = 2\n"
+    )
+    done = mlxintro(tmp_path, "run", str(path), "--name", "pair", "--trials", "3", "--set", "trial_numbers=3")
+    assert done.code == 0
+    runs = mlxintro(tmp_path, "runs", "list", "--json").lines
+    assert [(run["name"], run["model"]["model"], run["done"]) for run in runs] == [
+        ("pair-1", "detector", 4),
+        ("pair-2", "null", 4),
+    ]
+    assert all((run["study"]["seed"], run["study"]["options"]["trial_numbers"]) == (7, 3) for run in runs)
+    shown = mlxintro(tmp_path, "runs", "show", "pair-1", "--toml").out
+    (tmp_path / "again.toml").write_text(shown)
+    assert mlxintro(tmp_path, "run", str(tmp_path / "again.toml"), "--name", "again").code == 0
+    first, again = (
+        [row["trial_key"] for row in mlxintro(tmp_path, "runs", "export", name).lines] for name in ("pair-1", "again")
+    )
+    assert first == again
+
+
+OWN = """based_on = "lindsey"
+[dialogue]
+question = "Round {trial}."
+[[dialogue.messages]]
+role = "user"
+content = "Thoughts may be injected. Round {trial}. Do you detect an injected thought?"
+"""
+
+
+def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN)
+    data = presets.read_file(path)
+    base = presets.load("lindsey")
+    mine = presets.Preset.model_validate(data)
+    assert (mine.defaults, mine.extraction) == (base.defaults, base.extraction)
+    assert mine.dialogue != base.dialogue
+    run = ("run", "injected-thoughts", "--backend", "fake", "--preset-file", str(path), "--controls", "1")
+    assert call(*run, "--concepts", "ocean", "--strengths", "2", "--name", "mine").code == 0
+    path.unlink()
+    first = call("runs", "show", "mine", "--json").lines[0]
+    assert first["study"]["preset_data"]["dialogue"]["question"] == "Round {trial}."
+    assert (
+        "Thoughts may be injected. Round 1."
+        in "".join(call("runs", "show", "mine").out.split("prompt")[1:]).replace("·", " ")
+        or call("run", "--resume", "mine").code == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("based_on = 'nobody'\n", "no preset called 'nobody'"),
+        (OWN.replace('Round {trial}."\n[[', 'Somewhere."\n[['), "question must stand in the last message"),
+        ("title = 'x'\n", "Field required"),
+        (OWN + "[defaults]\nwindow = 'moon'\n", "defaults.window"),
+    ],
+)
+def test_a_preset_that_cannot_be_used_is_refused_in_a_line(call: Call, tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    done = call("run", "injected-thoughts", "--backend", "fake", "--preset-file", str(path))
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [n for n in presets.names() if presets.load(n).experiment == "injected-thoughts"])
+def test_a_protocol_is_explained_with_every_difference_from_its_source(name: str) -> None:
+    checked = launch.check(make_study(model="x", backend="fake", preset=name, temperature=0.3, trials=1))
+    text = "\n".join(explain(checked))
+    assert all(f"- {difference}" in text for difference in checked.preset.differences)
+    assert "temperature is 0.3 instead of" in text
+    assert checked.preset.source in text
+
+
+def test_macars_trial_numbers_stand_in_the_text_and_turn_three_begins_with_them() -> None:
+    with FakeBackend("detector") as backend:
+        study = make_study(model="detector", backend="fake", preset="macar", concepts=("ocean", "fear"), trials=10)
+        plan = launch.plan(launch.check(study), backend)
+        texts = {
+            (spec.concept, plan.prompts[spec.prompt].messages[-1]["content"].split(":")[0])
+            for spec in plan
+            if spec.condition == "injected" and not spec.arm
+        }
+        starts = {spec.injections[0].start for spec in plan if spec.injections and not spec.arm}
+        first = plan.prompts[next(spec for spec in plan if spec.injections).prompt]
+    assert texts == {(word, f"Trial {n}") for word in ("ocean", "fear") for n in range(1, 11)}
+    assert all("".join(first.pieces[start + 1 :]).startswith("Trial") for start in starts)
