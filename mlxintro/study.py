@@ -17,9 +17,15 @@ from mlxintro.trials import Transform, Unit
 from mlxintro.windows import WindowName
 
 
+_LARGEST = 3.4e38
+"""What float32 holds."""
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
+    if abs(value) > _LARGEST:
+        raise ValueError(f"a strength of {value:g} exceeds what float32 can hold")
     return value
 
 

@@ -57,6 +57,7 @@ class VectorCache:
         self.folder = folder
         self._notice = notice or _log.warning
         self._told = False
+        self._damaged: set[str] = set()
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key.replace(':', '-')}.safetensors"
@@ -69,7 +70,9 @@ class VectorCache:
         except FileNotFoundError:
             return None
         except (DamagedError, OSError) as error:
-            self._notice(f"{path.name} in the vector cache is ignored and made again: {error}")
+            if key not in self._damaged:
+                self._damaged.add(key)
+                self._notice(f"{path.name} in the vector cache is ignored and made again: {error}")
             return None
 
     def save(self, key: str, tensors: Tensors, metadata: Mapping[str, str]) -> bool:
