@@ -129,6 +129,8 @@ _EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", "smollm2"]'}
 def evenly(text: str) -> tuple[int | float, ...]:
     """``even:10`` as ten depths from the first layer to the last, whatever the model.
 
+    Depths are taken to the nearest layer, so a model with hardly more layers than that runs some fewer.
+
     Raises:
         ValueError: something else.
     """

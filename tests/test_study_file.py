@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from backends.errors import UsageError
 from backends.fake import FakeBackend
 from mlxintro import launch, presets, study_file
 from mlxintro.explain import explain
+from mlxintro.store.store import Store
 from mlxintro.study import make_study
 from tests.cli import Call, call_main, filled_home, mlxintro, own_home  # noqa: F401
 
@@ -35,9 +37,8 @@ def test_studies_that_ship_can_be_planned_and_survive_being_written(name: str) -
 def test_what_is_written_is_toml_whatever_the_words(tmp_path: Path) -> None:
     words = ('say "no"', "back\\slash", "tab\there", "ünïcode ☃", "new")
     own = presets.load("lindsey").model_dump(mode="json", exclude_none=True)
-    study = make_study(
-        model="x", concepts=words, any_word=True, preset="mine", preset_data=own, options={"a b": [1, 2.5]}
-    )
+    more = {"preset": "mine", "preset_data": own, "options": {"a b": [1, 2.5]}}
+    study = make_study(model="x", concepts=words, any_word=True, **more)
     text = study_file.write(study)
     data = tomllib.loads(text)
     assert tuple(data["concepts"]) == words
@@ -83,7 +84,7 @@ def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, tex
     assert done.err.strip().removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
 
 
-@pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1), (5, 5)])
+@pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1)])
 def test_evenly_spaced_layers_reach_from_first_to_last(layers: int, count: int) -> None:
     with FakeBackend(f"detector?layers={layers}") as backend:
         found = [backend.info.layer(depth) for depth in study_file.evenly(f"even:{count}")]
@@ -91,7 +92,7 @@ def test_evenly_spaced_layers_reach_from_first_to_last(layers: int, count: int) 
         assert found == [layers // 2]
         return
     assert (found[0], found[-1]) == (0, layers - 1)
-    steps = [b - a for a, b in zip(found, found[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(found)]
     assert max(steps) - min(steps) <= 2
     assert len(set(found)) == count
 
@@ -128,7 +129,7 @@ content = "Thoughts may be injected. Round {trial}. Do you detect an injected th
 """
 
 
-def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, tmp_path: Path) -> None:
+def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, home: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(OWN)
     data = presets.read_file(path)
@@ -141,11 +142,11 @@ def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, tmp_p
     path.unlink()
     first = call("runs", "show", "mine", "--json").lines[0]
     assert first["study"]["preset_data"]["dialogue"]["question"] == "Round {trial}."
-    assert (
-        "Thoughts may be injected. Round 1."
-        in "".join(call("runs", "show", "mine").out.split("prompt")[1:]).replace("·", " ")
-        or call("run", "--resume", "mine").code == 0
-    )
+    trial = call("runs", "show", "mine").out.splitlines()[-1].split()[0]
+    prompt = call("runs", "show", "mine", trial, "--json").lines[0]["spec"]["prompt"]
+    with Store(home / "mlxintro.db", read_only=True) as store:
+        assert "Thoughts may be injected. Round 1. Do you detect" in store.prompt(prompt).text
+    assert call("run", "--resume", "mine").code == 0, "without the file"
 
 
 @pytest.mark.parametrize(
