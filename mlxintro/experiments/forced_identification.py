@@ -24,7 +24,7 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grading.text import sentences
 from mlxintro.grid import Grid, Pair, distractors, injected
 from mlxintro.presets import Preset
-from mlxintro.scoring_text import most_likely, named, names, word_forms
+from mlxintro.scoring_text import most_likely, names, word_forms
 from mlxintro.statistics import Rate, rate
 from mlxintro.study import Study
 from mlxintro.trials import TrialSpec
@@ -143,7 +143,7 @@ class ForcedIdentification(Experiment):
 
 
 def right(row: Row, concept: str | None = None) -> bool:
-    """Whether a trial names a concept, by default its own: before the reply's first sentence ends, or by likelihood."""
+    """Whether a trial names a concept, by default its own: in the reply's first sentence, or by likelihood."""
     wanted = concept or row.concept or ""
     if row.detail["question"] == CHOICE:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted

@@ -1,0 +1,215 @@
+"""Localization: which of n sentences was injected, and which of two was injected more strongly?
+
+A vector is injected on the tokens of one of several numbered sentences; the answer is read from the log-probabilities
+of the numbers, without sampling. A general pull towards "yes" cannot help here, so this is free of yes-bias; but an
+injected sentence may be picked because it looks odd, whatever is asked. The same injections are therefore also asked
+about with other questions (most abstract, preferred, stands out), and with no injection and random vectors. Positions
+take turns, so every number is right equally often.
+Sources: Godet 2025, "Introspection via localization" and the controls of its replication; Hahami et al. 2025
+(arXiv 2512.12411), which sentence, and which of two strengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from backends.base import ModelInfo, Tokenizer
+from mlxintro import windows
+from mlxintro.analysis import Analysis, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
+from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.experiments.base import Data, Experiment, Plan
+from mlxintro.grid import Asked, Grid, Pair, fill, holding, injected, pick_sentences, user
+from mlxintro.presets import Preset
+from mlxintro.statistics import Rate, rate
+from mlxintro.study import Study
+from mlxintro.trials import TrialSpec
+
+WHICH, STRONGER, RANDOM = "which", "stronger", "random"
+
+
+class Wording(Data):
+    task: Annotated[str, holding("list", "question")]
+    """The whole turn; may hold ``{count}``."""
+    question: str
+    """Asks which sentence was injected."""
+    stronger: str
+    """Asks which of two was injected more strongly."""
+    prefix: str
+    """Begins the answer; a number follows."""
+    controls: Mapping[str, str]
+    """Other questions about the same sentences, by name."""
+
+
+class Options(Data):
+    sentences: int = Field(default=5, ge=2, le=9)
+    ratio: float = Field(default=2.0, gt=1)
+    """How many times stronger the stronger of two injections is."""
+
+
+class Localization(Experiment):
+    name = "localization"
+    preset = "localization"
+    summary = "inject into one of several sentences: which one was it, and which of two was stronger?"
+    Wording = Wording
+    Options = Options
+
+    def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
+        grid = Grid.of(self.name, study, preset, info, tokenizer)
+        grid.no_window("into one sentence's tokens")
+        return grid.plan(list(self._trials(grid)))
+
+    def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
+        wording = Wording.model_validate(grid.preset.wording)
+        options = Options.model_validate(grid.study.options)
+        questions = {"": wording.question, **(wording.controls if grid.arms else {})}
+        for pair in grid.pairs:
+            lines = pick_sentences(pair, options.sentences)
+            # A Latin order: concepts in turn and their repeats in turn, so that no concept keeps to one place.
+            turn = pair.number + pair.number // len(grid.concepts)
+            place, strong = turn % len(lines), turn % 2
+            for arm, question in questions.items():
+                asked = self._ask(grid, wording, lines, question)
+                base = self._scored(grid, pair, asked, arm, WHICH, place, len(lines))
+                if pair.number < grid.uninjected:
+                    yield base
+                window = windows.span(asked.rendered, lines[place], before=question)
+                for cell in grid.cells:
+                    yield injected(base, grid.inject(pair.word, cell, window))
+                    if grid.arms and not arm:
+                        yield injected(base, grid.inject(pair.word, cell, window, "random"), arm=RANDOM)
+            two = lines[:2]
+            asked = self._ask(grid, wording, two, wording.stronger)
+            base = self._scored(grid, pair, asked, STRONGER, STRONGER, strong, 2)
+            if pair.number < grid.uninjected:
+                yield base
+            spans = [windows.span(asked.rendered, line, before=wording.stronger) for line in two]
+            for layer, strength in grid.cells:
+                doses = [strength * (options.ratio if at == strong else 1.0) for at in range(2)]
+                # The weaker one first: it is the cell's own strength that a trial is filed under.
+                order = sorted(range(2), key=lambda at: doses[at])
+                both = [grid.inject(pair.word, (layer, doses[at]), spans[at]) for at in order]
+                yield injected(base, *both)
+
+    def _ask(self, grid: Grid, wording: Wording, lines: Sequence[str], question: str) -> Asked:
+        numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+        text = fill(wording.task, count=str(len(lines)), list=numbered, question=question).strip()
+        return grid.ask([user(text)], wording.prefix)
+
+    def _scored(self, grid: Grid, pair: Pair, asked: Asked, arm: str, task: str, place: int, count: int) -> TrialSpec:
+        return grid.trial(
+            pair,
+            asked,
+            arm=arm,
+            readout="score",
+            options=tuple(f" {number}" for number in range(1, count + 1)),
+            detail={"task": task, "place": place + 1, "count": count},
+        )
+
+    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+        arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
+        cells = sorted(
+            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
+        )
+        own = rows_about(rows, arm="", condition="injected")
+        none = rows_about(rows, arm="", condition="control")
+        contrasts: dict[tuple[int, float], list[Contrast]] = {}
+        biased: dict[tuple[int, float], list[Contrast]] = {}
+        rates: dict[tuple[int, float], Rate] = {}
+        table = []
+        for cell in cells:
+            at = [row for row in rows if (row.layer, row.strength) == cell]
+            here = rows_about(at, arm="")
+            above = _against(here, none)
+            others = [_against(here, rows_about(at, arm=arm)) for arm in arms]
+            contrasts[cell] = [above, *others]
+            biased[cell] = [above]
+            rates[cell] = accuracy(here)
+            shares = [accuracy(rows_about(at, arm=arm)) for arm in (*arms, RANDOM, STRONGER)]
+            table.append((*cell, rates[cell], *shares))
+        found, any_question = judge(contrasts), judge(biased)
+        chance = 1 / rows[0].detail["count"] if rows else None
+        evidence = []
+        if found.best is not None:
+            above, *others = contrasts[found.best]
+            evidence = [f"right, minus no injection: {in_words(above)}"]
+            evidence += [f"right, minus {arm}: {in_words(one)}" for arm, one in zip(arms, others, strict=True)]
+        card = verdict(
+            found,
+            "The injected sentence is found, and more often than other questions about it pick it.",
+            "The injected sentence is not found more often than without injection.",
+            evidence,
+        )
+        if card.kind == "no effect" and any_question.effect:
+            headline = (
+                "The injected sentence is picked, but as often when another question is asked: it looks different."
+            )
+            card = Verdict("steering only", headline, tuple(evidence))
+        figures = [
+            Figure("accuracy", "injected sentence found", accuracy(own), f"chance {chance:.0%}" if chance else ""),
+            Figure("accuracy_control", "no injection", accuracy(none)),
+            Figure("accuracy_random", "random vector", accuracy(rows_about(rows, arm=RANDOM))),
+            *(
+                Figure(
+                    f"accuracy_{arm}", f"picked for: {arm}", accuracy(rows_about(rows, arm=arm, condition="injected"))
+                )
+                for arm in arms
+            ),
+            Figure(
+                "stronger",
+                "stronger of two found",
+                accuracy(rows_about(rows, arm=STRONGER, condition="injected")),
+                "chance 50%",
+            ),
+            Figure("stronger_control", "no injection", accuracy(rows_about(rows, arm=STRONGER, condition="control"))),
+        ]
+        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
+        heat = HeatMap(
+            "accuracy", "injected sentence found", tuple(layers), tuple(strengths), rates, study.unit or "raw"
+        )
+        columns = ("layer", "strength", "injected", *arms, "random vector", "stronger of two")
+        return Analysis(
+            verdict=card,
+            figures=tuple(figures),
+            heat_maps=(heat,) if cells else (),
+            plots=(_by_layer(rows, layers, ("", *arms, RANDOM, STRONGER)),) if layers else (),
+            tables=(Table("cells", "share right by layer and strength", columns, tuple(table)),),
+            remarks=(OPTIMISM,) if len(cells) > 1 else (),
+        )
+
+
+def answer(row: Row) -> int:
+    """The most probable number."""
+    logprobs = {int(option): value for option, value in row.measurements["logprobs"].items()}
+    return max(sorted(logprobs), key=lambda number: logprobs[number])
+
+
+def right(row: Row) -> bool:
+    return answer(row) == row.detail["place"]
+
+
+def accuracy(rows: Sequence[Row]) -> Rate:
+    return rate(sum(map(right, rows)), len(rows))
+
+
+def _against(own: Sequence[Row], other: Sequence[Row]) -> Contrast:
+    before = {row.trial: float(right(row)) for row in other}
+    return contrast((row.concept or "", float(right(row)) - before[row.trial]) for row in own if row.trial in before)
+
+
+def _by_layer(rows: Sequence[Row], layers: Sequence[int], arms: Sequence[str]) -> Plot:
+    curves = []
+    for arm in arms:
+        points = []
+        for layer in layers:
+            one = accuracy(rows_about(rows, arm=arm, layer=layer))
+            if one.value is not None:
+                points.append(Point(layer, one.value, one.low, one.high))
+        if points:
+            curves.append(Curve(arm or "injected", tuple(points)))
+    return Plot("accuracy_by_layer", "share right by layer", "layer", "share right", tuple(curves))
+
+
+EXPERIMENT = Localization()
