@@ -59,10 +59,18 @@ class Item:
     """Whether the word is a decoy, which the labeller is not told."""
 
 
-def items(trials: Sequence[Trial], keys: Sequence[str]) -> list[Item]:
-    """The items of a label set, in its order. A control's decoy depends on the trial alone: everybody sees the same."""
+def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | None = None) -> list[Item]:
+    """The items of a label set, in its order. A control's decoy depends on the trial alone: everybody sees the same.
+
+    Args:
+        trials: those of the set at least.
+        keys: the set.
+        words: concepts that the run injects, which decoys are drawn from; those of ``trials`` when ``None``.
+    """
     by_key = {trial.key: trial for trial in trials}
-    words = sorted({trial.concept for trial in trials if trial.concept and trial.condition == "injected"})
+    if words is None:
+        words = [trial.concept for trial in trials if trial.concept and trial.condition == "injected"]
+    words = sorted(set(words))
     found = []
     for key in keys:
         if (trial := by_key.get(key)) is None:

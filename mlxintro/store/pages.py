@@ -51,8 +51,9 @@ class Pages(Counts):
 
     def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
         """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
+        # The plus keeps SQLite from walking through the whole run for the sake of its order.
         found = self._rows(
-            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND id IN (SELECT value FROM json_each(?)) "
+            f"SELECT {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
             "ORDER BY ordinal, key",
             *(run, plain_json(list(rows))),
         )
@@ -72,6 +73,20 @@ class Pages(Counts):
         row = self._row("SELECT max(ordinal) AS last FROM trials WHERE run = ?", run)
         return -1 if row is None or row["last"] is None else int(row["last"])
 
+    def injected_concepts(self, run: str) -> list[str]:
+        """What the injected trials of a run are about, from an index."""
+        rows = self._rows(
+            "SELECT DISTINCT concept FROM trials WHERE run = ? AND condition = 'injected' AND concept IS NOT NULL "
+            "ORDER BY concept",
+            run,
+        )
+        return [row["concept"] for row in rows]
+
+    def newest_verdicts(self) -> tuple[int, int]:
+        """Numbers of the newest grade and the newest label in the store: whether to look again."""
+        row = self._row("SELECT (SELECT max(id) FROM grades) AS grade, (SELECT max(id) FROM labels) AS label")
+        return (int(row["grade"] or 0), int(row["label"] or 0)) if row else (0, 0)
+
     def choices(self, run: str) -> Choices:
         """What can be filtered by. Reads an index, a fraction of a second for a million trials."""
 
@@ -90,9 +105,8 @@ class Pages(Counts):
     def keys(self, run: str, where: TrialFilter) -> list[str]:
         """Keys of all trials that a filter lets through, sorted: for drawing from them."""
         more, values = condition(where)
-        return [
-            row["key"] for row in self._rows(f"SELECT key FROM trials WHERE run = ?{more} ORDER BY key", run, *values)
-        ]
+        # Sorted here, because SQLite would use the index of keys for that and fetch every row.
+        return sorted(row["key"] for row in self._rows(f"SELECT key FROM trials WHERE run = ?{more}", run, *values))
 
     def trials_of(self, run: str, keys: Sequence[str]) -> list[Trial]:
         """Trials by their full keys, in the order of the keys; those that are gone are left out."""
