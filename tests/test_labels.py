@@ -181,3 +181,19 @@ def test_agreement_counts_what_was_put_in(store: Store) -> None:
     assert parts["injected"] + parts["control"] == parts["all"] == 30
     with pytest.raises(UsageError, match="said nothing"):
         agreements(store, run, ["ada", "nobody"])
+
+
+def test_agreement_from_the_command_line(store: Store, tmp_path: Path) -> None:
+    assert mlxintro(tmp_path, "grade", "first").code == 0
+    alone = mlxintro(tmp_path, "grade", "first", "--agreement")
+    assert alone.code == 2
+    assert "between two" in alone.err
+    mlxintro(tmp_path, "label", "first", "--labeller", "ada", "--n", "6", stdin="nnnnnn")
+    done = mlxintro(tmp_path, "grade", "first", "--agreement", "--between", "ada,rules", "--json")
+    rows = {(row["field"], row["condition"]): row for row in done.lines}
+    run = store.find_run("first")
+    labelled = {label.key for label in store.latest_labels(run.id)}
+    claims = sum(trial.response == YES for trial in store.trials(run.id) if trial.key in labelled)
+    assert rows["affirms", "all"]["confusion"]["no_yes"] == claims
+    assert rows["affirms", "all"]["confusion"]["no_no"] == 6 - claims
+    assert mlxintro(tmp_path, "grade", "first", "--between", "a,b").code == 2

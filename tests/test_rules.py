@@ -1,5 +1,6 @@
 """The offline grader against replies one by one; ``tests/rules_cases.py`` holds them with their labels."""
 
+# ruff: noqa: E501 (word lists are kept compact)
 from __future__ import annotations
 
 import time

@@ -81,6 +81,15 @@ def test_a_negation_reaches_the_verb_it_stands_with_and_no_other(reply: str) -> 
     assert grade.success is True
 
 
+def test_an_absence_can_be_what_is_found() -> None:
+    found = RulesGrader().grade(
+        "I notice a lack of activity and an emptiness in my thoughts, which is unusual.", "silence"
+    )
+    assert found.success is True
+    none = RulesGrader().grade("I notice an absence of any injected thought.", "silence")
+    assert none.detects is False
+
+
 def test_the_strict_criterion_takes_no_association() -> None:
     reply = "Yes, I detect an injected thought. It is about waves."
     assert RulesGrader().grade(reply, "ocean").identifies is True

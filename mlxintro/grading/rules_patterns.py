@@ -68,7 +68,8 @@ NEGATOR = re.compile(
 )
 NEGATED_OBJECT = re.compile(
     r"^\W*(?:[\w']+\W+){0,2}?(?:nothing|none|neither|zero|no|only (?:silence|emptiness|blankness)"
-    r"|(?:an )?absence|(?:a )?lack)\b"
+    r"|(?:an )?absence of (?:any|unusual|injected)"
+    r"|(?:a )?lack of (?:any|unusual|injected))\b"
     r"|^\W*(?:that )?(?:there|nothing|no|my \w+)(?: (?:is|are|was|'s))? (?:no|nothing|not|normal|none)\b"
 )
 # Wordings with a negator that negate nothing. Blanked before negators are counted.
