@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends.errors import UsageError
-from mlxintro.grading.agreement import agreements
+from mlxintro.grading.agreement import agreements, calibration_of
 from mlxintro.labels import Item, Session, draw, items, to_grade
 from mlxintro.store import Finished, Grade, Label, Store
 from tests.cli import mlxintro
@@ -177,6 +177,8 @@ def test_agreement_counts_what_was_put_in(store: Store) -> None:
     assert found.kappa == pytest.approx((observed - expected) / (1 - expected))
     assert table.calibration.sensitivity == pytest.approx(20 / 25)
     assert table.calibration.specificity == pytest.approx(4 / 5)
+    assert calibration_of(store, run, "rules") == table.calibration
+    assert calibration_of(store, run, "nobody") is None
     parts = {one.condition: one.confusion.decided for one in agreements(store, run) if one.field == "detects"}
     assert parts["injected"] + parts["control"] == parts["all"] == 30
     with pytest.raises(UsageError, match="said nothing"):

@@ -99,6 +99,26 @@ def agreements(store: Store, run: Run, between: Sequence[str] = ()) -> list[Agre
     ]
 
 
+def calibration_of(
+    store: Store, run: Run, grader: str, field: str = "detects", condition: str = "all"
+) -> Calibration | None:
+    """A grader's errors on the replies a person labelled, for ``correction.corrected``.
+
+    Where several people labelled, the one who labelled most is believed, the first by name among equals.
+
+    Returns:
+        None when nobody labelled what the grader decided.
+    """
+    heard = voices(store, run)
+    graders = set(store.graders(run.id))
+    people = sorted((name for name in heard if name not in graders), key=lambda name: (-len(heard[name]), name))
+    if not people or grader not in heard:
+        return None
+    conditions = {trial.key: trial.condition for trial in gradable(store, run)}
+    found = compare(people[0], heard[people[0]], grader, heard[grader], conditions)
+    return next((one.confusion.calibration for one in found if (one.field, one.condition) == (field, condition)), None)
+
+
 def compare(
     first: str, one: Mapping[str, Grade], second: str, two: Mapping[str, Grade], conditions: Mapping[str, str]
 ) -> Iterator[Agreement]:
