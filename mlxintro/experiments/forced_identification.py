@@ -143,7 +143,7 @@ class ForcedIdentification(Experiment):
 
 
 def right(row: Row, concept: str | None = None) -> bool:
-    """Whether a trial names a concept, by default its own: in the reply's first sentence, or by likelihood."""
+    """Whether a trial names a concept, its own by default: in the first sentence, or by odds."""
     wanted = concept or row.concept or ""
     if row.detail["question"] == CHOICE:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted

@@ -132,7 +132,7 @@ class ThoughtVsText(Experiment):
         return Analysis(
             verdict=verdict(
                 found,
-                "The subject names the injected word and still repeats the sentence, more often than without injection.",
+                "The injected word is named and the sentence still repeated, more often than without injection.",
                 "Injected words are not named beside a correct repetition more often than without injection.",
                 evidence,
             ),
