@@ -69,6 +69,8 @@ class Injector:
             device = next(network.site(*place).parameters()).device
             self._lanes[place] = [_DeviceLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
+        """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
+        self._index = self._owners = np.empty(0, np.int64)
 
     def edits(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[Place, list[Edit]]:
         """What to do in a forward pass.
@@ -109,7 +111,7 @@ class Injector:
         for place in self._lanes.keys() | other._lanes.keys():
             mine, more = self._lanes.get(place, []), other._lanes.get(place, [])
             self._lanes[place] = [
-                a.joined(b) if a and b else a.joined(a.blank(theirs)) if a else b.blank(ours).joined(b)
+                a.joined(b) if a and b else a.padded(0, theirs) if a else b.padded(ours, 0)
                 for a, b in zip_longest(mine, more)
             ]
         self._prompts += other._prompts
@@ -121,64 +123,73 @@ class Injector:
             return ()
         if self._table is None:
             home = members[0].tally.device
-            self._table = torch.stack([lane.tally.to(home) for lane in members]).cpu().numpy()
+            self._table = torch.cat([lane.tally.to(home) for lane in members]).cpu().numpy()
+            self._index = np.concatenate([lane.members for lane in members])
+            self._owners = np.concatenate([lane.owners[lane.members] for lane in members])
         tallies = {}
-        for lane, entry in zip(members, self._table[:, row].tolist(), strict=True):
-            owner = int(lane.owners[row])
-            if owner >= 0 and entry[0]:
-                tallies[owner] = lanes.Tally(int(entry[0]), int(entry[1]), int(entry[2]), entry[3], entry[4])
+        for at in np.flatnonzero(self._index == row):
+            count, first, last, change, relative = self._table[at].tolist()
+            if count:
+                owner = int(self._owners[at])
+                tallies[owner] = lanes.Tally(int(count), int(first), int(last), change, relative)
         return lanes.proofs(self._prompts[row], tallies)
 
 
 class _DeviceLane:
-    """One injection per row at one place; see ``backends.lanes.Lane``."""
+    """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
+
+    Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
+    than one that injects at a single layer.
+    """
 
     def __init__(self, lane: lanes.Lane, device: torch.device) -> None:
         self.owners = lane.owners
-        self._window = np.stack([lane.starts, lane.stops])
-        self._present = {int(o) for o, owner in zip(lane.operations, lane.owners, strict=True) if owner >= 0}
-        self._vectors = torch.from_numpy(lane.vectors).to(device)[:, None]
-        self._starts = torch.from_numpy(lane.starts).to(device)[:, None]
-        self._stops = torch.from_numpy(lane.stops).to(device)[:, None]
-        self._operations = torch.from_numpy(lane.operations).to(device)[:, None, None]
+        """(rows,) of the whole batch, -1 where a row has no injection here. Everything else is by member."""
+        members = np.flatnonzero(lane.owners >= 0)
+        self._window = np.stack([lane.starts, lane.stops])[:, members]
+        self._present = set(lane.operations[members].tolist())
+        self._vectors = torch.from_numpy(lane.vectors[members]).to(device)[:, None]
+        self._starts = torch.from_numpy(lane.starts[members]).to(device)[:, None]
+        self._stops = torch.from_numpy(lane.stops[members]).to(device)[:, None]
+        self._operations = torch.from_numpy(lane.operations[members]).to(device)[:, None, None]
         # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
         effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
-        self._effective = torch.from_numpy(effective).to(device)[:, None]
-        # Per row: positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
-        self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(lane.owners), 1)
+        self._effective = torch.from_numpy(effective[members]).to(device)[:, None]
+        # Positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
+        self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(members), 1)
+        self._rows = torch.from_numpy(members).to(device)
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """Rows that inject here, ascending."""
+        return np.flatnonzero(self.owners >= 0)
 
     def meets(self, first: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
         starts, stops = self._window
-        return bool(np.any(np.maximum(starts, first) < np.minimum(stops, stop)))
+        members = self.members
+        return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
 
     def edit(self, positions: Tensor) -> Edit:
         def apply(stream: Tensor) -> Tensor:
-            where = positions.to(stream.device)
+            where = positions.to(stream.device)[self._rows]
             inside = (where >= self._starts) & (where < self._stops)
-            before = stream.float()
-            after = torch.where((inside & self._effective)[..., None], self._change(before).to(stream.dtype), stream)
+            part = stream[self._rows]
+            before = part.float()
+            after = torch.where((inside & self._effective)[..., None], self._change(before).to(stream.dtype), part)
             self._count(before, after.float(), where, inside)
-            return after
+            return stream.index_copy(0, self._rows, after)
 
         return apply
 
     def keep(self, rows: Sequence[int]) -> None:
-        index = torch.tensor(list(rows), device=self.tally.device)
+        number = np.cumsum(self.owners >= 0) - 1
+        chosen = [int(number[row]) for row in rows if self.owners[row] >= 0]
         self.owners = self.owners[list(rows)]
-        self._window = self._window[:, list(rows)]
+        self._window = self._window[:, chosen]
+        index = torch.tensor(chosen, dtype=torch.long, device=self.tally.device)
         for name in _ARRAYS:
             setattr(self, name, getattr(self, name).index_select(0, index))
-
-    def blank(self, rows: int) -> _DeviceLane:
-        """Rows without an injection, at the same place."""
-        empty = lanes.Lane(
-            vectors=np.zeros((rows, self._vectors.shape[-1]), np.float32),
-            starts=np.zeros(rows, np.int32),
-            stops=np.zeros(rows, np.int32),
-            operations=np.zeros(rows, np.int32),
-            owners=np.full(rows, -1, np.int32),
-        )
-        return _DeviceLane(empty, self.tally.device)
+        self._rows = torch.from_numpy(self.members).to(index.device)
 
     def joined(self, other: _DeviceLane) -> _DeviceLane:
         """These rows and then those."""
@@ -188,6 +199,14 @@ class _DeviceLane:
         twin._present = self._present | other._present
         for name in _ARRAYS:
             setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        twin._rows = torch.from_numpy(twin.members).to(self.tally.device)
+        return twin
+
+    def padded(self, before: int, after: int) -> _DeviceLane:
+        """With rows before and after that inject nothing here."""
+        twin = copy.copy(self)
+        twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
+        twin._rows = self._rows + before
         return twin
 
     def _change(self, before: Tensor) -> Tensor:
