@@ -1,0 +1,69 @@
+"""Every screen as it looks at two sizes, over a finished run of the simulated subject."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from backends.models import Framework
+from mlxintro.model_list import ModelRow
+from tests.cli import filled_home, own_home  # noqa: F401
+from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tui.screens import new_study
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("keys", [("runs",), ("runs", "f1"), ("runs", "enter"), ("runs", "delete")], ids="-".join)
+def test_a_screen_looks_as_it_did(
+    home: Path, size: tuple[int, int], keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look() -> str:
+        async with shown(home, size) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app) and "%" in text(app))
+            await pilot.press(*keys[1:])
+            if "enter" in keys:
+                await until(pilot, lambda: "last reply" in text(app) and "x2" in text(app))
+            await pilot.pause(0.1)
+            return text(app)
+
+    check_snapshot(f"{'-'.join(keys)}-{size[0]}x{size[1]}", asyncio.run(look()))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_new_study_looks_as_it_did(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_models(backend: Framework) -> list[ModelRow]:
+        return [
+            ModelRow("smollm2", "on PyPI", 540_000_000, "complete", True, 700_000_000),
+            ModelRow("large", "owner/large", 65_500_000_000, "absent", False, 70_000_000_000),
+        ]
+
+    monkeypatch.setattr(new_study, "rows", two_models)
+    monkeypatch.setattr(new_study.DryRun, "ask", lambda self, arguments: "56 trials\ntime:      about 9 s")
+
+    async def look() -> str:
+        async with shown(home, size) as (app, pilot):
+            await pilot.press("n")
+            await until(pilot, lambda: "about 9 s" in text(app))
+            return text(app)
+
+    check_snapshot(f"new-{size[0]}x{size[1]}", asyncio.run(look()))
+
+
+def test_the_theme_and_the_place_are_remembered(home: Path) -> None:
+    async def first() -> str:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            await pilot.press("enter", "ctrl+t")
+            await pilot.pause(0.2)
+            return app.theme
+
+    async def second() -> tuple[str, str]:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "61/61" in text(app) or "/" in text(app).splitlines()[1])
+            return app.theme, app.run_name
+
+    theme = asyncio.run(first())
+    assert theme == "textual-light"
+    assert asyncio.run(second()) == (theme, "first")

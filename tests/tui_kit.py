@@ -1,0 +1,74 @@
+"""The app in a test: a home of its own, a driver without a terminal, and the screen as text."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from mlxintro.paths import DataHome
+from tui.app import IntroApp
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SIZES = ((80, 24), (200, 50))
+
+
+@asynccontextmanager
+async def shown(home: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[IntroApp, Pilot[int]]]:
+    """The app over the store in ``home``. Whatever reached the border as a bug fails the test."""
+    app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"))
+    bugs: list[BaseException] = []
+    tell = app.trouble
+    from backends.errors import KnownError
+
+    def trouble(error: BaseException) -> None:
+        if not isinstance(error, KnownError):
+            bugs.append(error)
+        tell(error)
+
+    app.trouble = trouble  # type: ignore[method-assign]
+    try:
+        async with app.run_test(size=size) as pilot:
+            yield app, pilot
+    finally:
+        for one in app.processes.running:
+            if one.process.poll() is None:
+                one.process.kill()
+            one.process.wait()
+    assert not bugs, bugs
+
+
+def text(app: IntroApp) -> str:
+    """What stands on the screen, line by line."""
+    lines = ["".join(part.text for part in strip).rstrip() for strip in app.screen._compositor.render_strips()]
+    return "\n".join(lines) + "\n"
+
+
+async def until(pilot: Pilot[int], holds: Callable[[], Any], seconds: float = 30.0) -> None:
+    """Wait until something holds."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not holds():
+        assert asyncio.get_running_loop().time() < end, f"did not come to hold:\n{text(pilot.app)}"  # type: ignore[arg-type]
+        await pilot.pause(0.05)
+
+
+def check_snapshot(name: str, shown: str) -> None:
+    """Compare a screen with the stored one; a file that is missing is written, and the test fails once.
+
+    Times of day and the folder of the test differ every time and are masked.
+    """
+    masked = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD HH:MM", shown)
+    # The folder of a test has a number in its name, and a long one is cut off at the edge.
+    masked = re.sub(r"( runs in ).*", r"\1STORE", masked)
+    masked = re.sub(r"/\S*pytest\S*( *)", "FOLDER ", masked)
+    path = SNAPSHOTS / f"{name}.txt"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(masked, "utf-8")
+        raise AssertionError(f"{path} is new: look at it, then run again")
+    assert masked == path.read_text("utf-8"), f"{path} differs; delete it to take the new one:\n{masked}"
