@@ -1,0 +1,236 @@
+"""Labelling blind: the reply, one question at a time, one key per answer. What it was is shown when all is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, Label, Static
+
+from mlxintro.grading.agreement import Agreement
+from mlxintro.label_queue import agreement_on, open_set, session_of
+from mlxintro.labels import CONTROL_KEYS, Session
+from mlxintro.rendering import grid
+from mlxintro.store.records import LabelSet, Run
+from mlxintro.store.records import Label as Said
+from mlxintro.store.store import Store
+from tui import words
+from tui.border import Dialogue
+
+if TYPE_CHECKING:
+    from tui.app import IntroApp
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Who labels what."""
+
+    labeller: str
+    name: str
+    """Of the set."""
+    count: int
+    """Trials, if the set is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    chosen: LabelSet
+    session: Session
+
+
+def open_blind(run: Run, wish: Wish, store: Store) -> Opened:
+    """Draw or continue a label set."""
+    chosen = open_set(store, run, wish.name, wish.count)
+    return Opened(chosen, session_of(store, run, chosen, wish.labeller))
+
+
+class LabelSetup(Dialogue[Wish | None]):
+    HELP = (
+        "Replies are drawn at random from the whole run, controls among them. A second labeller gives another name and "
+        "the same set, and sees the same replies in the same order. A set that was begun goes on where it was left."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it", id="labelset.leave")]
+
+    def __init__(self, run: str, wish: Wish) -> None:
+        super().__init__()
+        self._run = run
+        self._wish = wish
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box"):
+            yield Label(Content(f"Label replies of {words.plain(self._run)} blind"))
+            yield Label("your name", classes="quiet")
+            yield Input(self._wish.labeller, id="labeller")
+            yield Label("name of the set", classes="quiet")
+            yield Input(self._wish.name, id="set", select_on_focus=False)
+            yield Label("replies, if the set is new", classes="quiet")
+            yield Input(str(self._wish.count), id="count", type="integer", select_on_focus=False)
+            yield Label("Enter begins, Esc leaves.", classes="quiet")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        labeller = self.query_one("#labeller", Input).value.strip()
+        name = self.query_one("#set", Input).value.strip()
+        count = self.query_one("#count", Input).value.strip()
+        if not labeller or not name:
+            self.notify("Give your name and a name for the set", severity="warning")
+        elif not count.isdecimal() or int(count) < 1:
+            self.notify("Give a number of replies, 1 or more", severity="warning")
+        else:
+            self.dismiss(Wish(labeller, name, int(count)))
+
+
+class Blind(Dialogue[None]):
+    HELP = (
+        "Answer for the reply alone. Layer, strength, condition and verdicts are hidden, and the word is only shown "
+        "after a claim. On controls the word is a decoy. Every label is stored at once."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "skip", "Skip", id="label.skip", tooltip="Put this reply at the end"),
+        Binding("u", "undo", "Undo", id="label.undo", tooltip="Take back the last answer"),
+        Binding("q,escape", "stop", "Stop", id="label.stop", tooltip="Stop; what is labelled is kept"),
+        Binding("down,pagedown,space", "scroll(1)", "Scroll", show=False),
+        Binding("up,pageup", "scroll(-1)", "Scroll up", show=False),
+    ]
+
+    def __init__(self, run: Run, opened: Opened) -> None:
+        super().__init__()
+        self._run = run
+        self._set = opened.chosen
+        self._session = opened.session
+        self._agreements: list[Agreement] | None = None
+
+    @property
+    def home(self) -> IntroApp:
+        return cast("IntroApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="blind"):
+            yield Static(id="progress", classes="quiet")
+            with VerticalScroll(id="said", can_focus=False):
+                yield Static(id="blind-reply")
+            yield Static(id="question")
+            yield Static(id="answers")
+
+    def on_mount(self) -> None:
+        self.query_one("#blind").border_title = "Label blind"
+        self._draw()
+
+    # -- keys
+
+    async def on_key(self, event: events.Key) -> None:
+        key = event.character or ""
+        if key in self._session.keys and key not in CONTROL_KEYS:
+            event.stop()
+            self.action_answer(key)
+
+    def action_answer(self, key: str) -> None:
+        """Answer the question that stands; keys that answer nothing do nothing."""
+        if key not in self._session.keys or key in CONTROL_KEYS:
+            return
+        finished = self._session.press(key)
+        if finished is not None:
+            try:
+                self._store([finished])
+            except Exception:
+                # Not stored, so not labelled: the same reply is asked about again.
+                self._session.undo()
+                self._draw()
+                raise
+        self._draw()
+
+    def action_skip(self) -> None:
+        self._session.skip()
+        self._draw()
+
+    def action_undo(self) -> None:
+        withdrawn = self._session.undo()
+        if withdrawn is not None:
+            self._agreements = None
+            self._store([withdrawn])
+        self._draw()
+
+    def action_stop(self) -> None:
+        self.dismiss(None)
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one("#said", VerticalScroll).scroll_relative(y=by * 3, animate=False)
+
+    def _store(self, labels: list[Said]) -> None:
+        self.home.change(lambda store: store.add_labels(self._run.id, labels))
+
+    # -- what is shown
+
+    def _draw(self) -> None:
+        session, total = self._session, len(self._set.keys)
+        item = session.item
+        if item is None:
+            self._draw_end()
+            return
+        at = total - len(session.queue) + 1
+        self.query_one("#progress", Static).update(
+            Content(words.plain(f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"))
+        )
+        self.query_one("#blind-reply", Static).update(Content(words.plain(item.response) or "(empty)"))
+        naming = session.stage == "naming"
+        question = f"The word is: {item.word}. Does the reply name it?" if naming else "What does the reply say?"
+        self.query_one("#question", Static).update(Content.styled(words.plain(question), "bold"))
+        answers = [
+            Content.assemble(Content.styled(f" {key} ", "reverse"), f" {meaning}").stylize(
+                f"@click=screen.answer('{key}')"
+            )
+            for key, meaning in session.keys.items()
+            if key not in CONTROL_KEYS
+        ]
+        rest = [f"{Content.styled(key, 'bold').plain} {meaning}" for key, meaning in CONTROL_KEYS.items()]
+        self.query_one("#answers", Static).update(Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")]))
+        self.query_one("#said", VerticalScroll).scroll_home(animate=False)
+
+    def _draw_end(self) -> None:
+        total = len(self._set.keys)
+        self.query_one("#progress", Static).update(f"all {total} replies are labelled by {self._session.labeller}")
+        self.query_one("#question", Static).update("")
+        self.query_one("#answers", Static).update(
+            Content.styled("q or Esc closes   u takes back the last label   a second labeller: B, with another name", "dim")
+        )
+        if self._agreements is None:
+            self.query_one("#blind-reply", Static).update("comparing …")
+            self.run_worker(self._compare, thread=True, exclusive=True, exit_on_error=False)
+        else:
+            self.query_one("#blind-reply", Static).update(Content("\n".join(table(self._agreements))))
+
+    def _compare(self) -> None:
+        found = self.home.ask(lambda store: agreement_on(store, self._run, self._set.keys))
+        self.app.call_from_thread(self._compared, found)
+
+    def _compared(self, found: list[Agreement]) -> None:
+        if self.is_attached and self._session.item is None:
+            self._agreements = found
+            self._draw_end()
+
+
+def table(found: Sequence[Agreement]) -> list[str]:
+    """Agreement of people with people and graders, a row per field."""
+    if not found:
+        return ["Nobody else has judged these replies yet: a second labeller gives another name and the same set."]
+    rows = [
+        [
+            *(one.first, one.second, one.field),
+            f"{one.confusion.yes_yes + one.confusion.no_no}/{one.confusion.decided}",
+            words.rate(one.same),
+            "–" if one.kappa is None else f"{one.kappa:.2f} ({_bounds(one)})",
+        ]
+        for one in found
+    ]
+    note = "kappa: agreement beyond chance (Cohen); in brackets 95 % intervals; – where both say one thing only"
+    header = ["who", "and", "about", "same", "rate", "kappa"]
+    return ["How far they agree on these replies", "", *map(words.plain, grid(header, rows)), "", note]
+
+
+def _bounds(one: Agreement) -> str:
+    return "–" if one.kappa_low is None or one.kappa_high is None else f"{one.kappa_low:.2f} to {one.kappa_high:.2f}"
