@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from mlxintro.analysis import Verdict
 from mlxintro.statistics import Mean, holm, mean
@@ -21,8 +20,7 @@ LEVEL = 0.05
 FEWEST_CONCEPTS = 3
 FEWEST_PAIRS = 10
 """Below these nothing is concluded."""
-
-K = TypeVar("K", bound=Hashable)
+NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,8 @@ def contrast(differences: Iterable[tuple[str, float]]) -> Contrast:
     for concept, value in differences:
         by_concept[concept].append(value)
     means = [math.fsum(values) / len(values) for values in by_concept.values()]
+    # What is left of equal numbers after subtraction is no difference.
+    means = [0.0 if abs(value) < NOTHING else value for value in means]
     return Contrast(mean(means), sum(map(len, by_concept.values())), _above_zero(means))
 
 

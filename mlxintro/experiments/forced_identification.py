@@ -136,7 +136,7 @@ class ForcedIdentification(Experiment):
             heat_maps=(heat,) if cells else (),
             tables=(Table("cells", "by layer and strength", columns, tuple(table)),),
             remarks=(
-                "Naming a concept here takes no noticing: any vector that steers the next word towards it does as well.",
+                "Naming a concept here takes no noticing: any vector that steers the next word towards it suffices.",
                 *((OPTIMISM,) if len(cells) > 1 else ()),
             ),
         )
