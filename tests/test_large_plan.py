@@ -1,0 +1,53 @@
+"""Plans of very many trials: they expand as they are read, and a run's memory does not grow with its length."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from backends.base import OnToken
+from backends.fake import FakeBackend
+from mlxintro import launch
+from mlxintro.events import TrialFinished
+from mlxintro.runner import run_trials
+from mlxintro.store import Store
+from mlxintro.study import make_study
+from mlxintro.trials import Outcome, TrialSpec
+from tests.plans import outcome, spec
+
+
+def answers(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+    yield from (outcome(s) for s in specs)
+
+
+def test_a_hundred_thousand_trials_expand_and_are_not_held() -> None:
+    settings = {"layers": tuple(range(8)), "strengths": (1.0, 2.0, 4.0, 8.0), "trials": 625, "controls": 0}
+    checked = launch.check(make_study(model="detector", backend="fake", **settings))
+    with FakeBackend("detector") as backend:
+        planned = launch.plan(checked, backend)
+        assert sum(1 for _ in planned) == len(planned) == 5 * 625 * 32
+    tracemalloc.start()
+    assert sum(1 for _ in islice(planned, 20_000)) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("count", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_memory_is_flat_as_a_run_goes_on(tmp_path: Path, count: int) -> None:
+    """Only the key of every finished trial is kept: 34 characters in a set."""
+    with Store(tmp_path / "store.db") as store:
+        run = store.create_run("injected-thoughts", planned=count).id
+        held: list[int] = []
+        tracemalloc.start()
+        for event in run_trials(store, run, (spec(i) for i in range(count)), answers, batch_size=32):
+            if isinstance(event, TrialFinished) and event.ordinal % (count // 4) == count // 8:
+                held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert store.run(run).done == count
+    assert len(held) == 4
+    assert (held[-1] - held[0]) / (0.75 * count) < 250, "bytes per trial"
