@@ -21,7 +21,8 @@ def test_a_screen_looks_as_it_did(
 ) -> None:
     async def look() -> str:
         async with shown(home, size) as (app, pilot):
-            await until(pilot, lambda: "first" in text(app) and "%" in text(app))
+            await until(pilot, lambda: text(app).count("-68)") == 2)
+            await pilot.pause(0.3)
             await pilot.press(*keys[1:])
             if "enter" in keys:
                 await until(pilot, lambda: "last reply" in text(app) and "x2" in text(app))
