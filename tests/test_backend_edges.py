@@ -163,7 +163,8 @@ def test_captures_without_positions_and_of_duplicates(backend: Backend) -> None:
 def test_scores_do_not_depend_on_what_else_is_scored(backend: Backend) -> None:
     prompts = [request.prompt for request in crowd(backend)]
     prompts = [replace(p, injections=tuple(i for i in p.injections if i.start < len(p.tokens))) for p in prompts]
-    options = [[(5,), (6, 7, 8), (5,)], [(9, 10)], []] * 3 + [[(5, 6)]] * 2
+    three: list[list[tuple[int, ...]]] = [[(5,), (6, 7, 8), (5,)], [(9, 10)], []]
+    options: list[list[tuple[int, ...]]] = [*three, *three, *three, [(5, 6)], [(5, 6)]]
     found = backend.score(prompts, options)
     for prompt, asked, got in zip(prompts, options, found, strict=True):
         if asked:
@@ -238,7 +239,7 @@ def test_a_batch_stays_full_while_rows_wait() -> None:
 
 def test_a_row_without_numbers_fails_alone_and_last() -> None:
     _, replies = scripted([5] * 10, 4, bad=[3, 7])
-    found = []
+    found: list[Completion] = []
     with pytest.raises(ModelError, match=r"rows 3, 7 of 10 .*lower the strength"):
         found.extend(replies)
     assert sorted(c.index for c in found) == [0, 1, 2, 4, 5, 6, 8, 9]
@@ -274,7 +275,7 @@ def test_a_closed_backend_refuses_in_one_line(tiny: Callable[[str], Path]) -> No
         lambda: opened.score([Prompt((5,))], [[(6,)]]),
     ):
         with pytest.raises(UsageError, match="closed"):
-            call()  # type: ignore[no-untyped-call]
+            call()
 
 
 class _Counted:
@@ -292,7 +293,7 @@ def test_growing_text_is_that_of_all_tokens_and_costs_the_same_per_token(tiny: C
     tokenizer = _Counted(ChatTokenizer.load(tiny("llama")))
     # Random ids of a byte-level vocabulary: most of the time in the middle of a character.
     ids = np.random.default_rng(3).integers(0, 400, 600).tolist()
-    ids[300:420] = tokenizer.inner.encode("🌊 ocean, naïve – " * 12).tokens[:120]  # type: ignore[attr-defined]
+    ids[300:420] = tokenizer.inner.encode("🌊 ocean, naïve – " * 12).tokens[:120]
     visible = Visible(tokenizer)  # type: ignore[arg-type]
     for count in range(1, len(ids) + 1):
         assert visible.text(ids[:count]) == tokenizer.inner.decode(ids[:count])
