@@ -23,6 +23,8 @@ COMMANDS = {
     "grade": ("grade", "Grade the replies of a run."),
     "stats": ("stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
+    "compare": ("compare", "Put runs side by side, with differences and intervals."),
+    "report": ("report", "Write a run as one HTML or Markdown document."),
     "bench": ("bench", "Time this machine: trials per second, the cost of injection, the floor."),
 }
 """Command -> module in ``mlxintro.cli`` and its one-line help, which must not cost an import."""

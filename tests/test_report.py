@@ -1,0 +1,95 @@
+"""Reports and comparisons of stored runs, as they are typed."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from mlxintro.statistics import difference, rate
+from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
+
+SWEEP = ("--concepts", "ocean,fear,bread", "--layers", "3,5", "--strengths", "2,4", "--trials", "4", "--name", "sweep")
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "data")]
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_page_stands_alone_is_well_formed_and_holds_the_runs_figures(call: Call, tmp_path: Path) -> None:
+    assert call(*RUN, *SWEEP).code == 0
+    path = tmp_path / "sweep.html"
+    assert call("report", "sweep", "-o", str(path)).code == 0
+    page = path.read_text("utf-8")
+    tags = Tags()
+    tags.feed(page)
+    assert (tags.open, tags.loads) == ([], [])
+    assert not re.search(r"url\(|@import|<script", page)
+    found = call("stats", "sweep", "--json").lines[0]
+    assert found["verdict"]["headline"] in page
+    pictures = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    texts = [[node.text for node in picture.iter() if node.tag.endswith("text")] for picture in pictures]
+    for map_, shown in zip(found["heat_maps"], texts, strict=False):
+        assert sorted(f"{cell['value']:.0%}" for cell in map_["cells"]) == sorted(t for t in shown if t and "%" in t)
+
+
+def test_markdown_has_verdict_and_study_and_tells_markup_from_text(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "first.md"
+    assert call("report", "first", "-o", str(path)).code == 0
+    text = path.read_text("utf-8")
+    study = text.split("```toml\n")[1].split("```")[0]
+    assert study == call("runs", "show", "first", "--toml").out
+    assert call("stats", "first", "--json").lines[0]["verdict"]["kind"] in text
+
+
+@pytest.mark.parametrize("name", ["first.pdf", "first", "nowhere/first.md"])
+def test_what_cannot_be_written_is_a_line(call: Call, tmp_path: Path, name: str) -> None:
+    done = call("report", "first", "-o", str(tmp_path / name))
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+
+
+def test_runs_side_by_side_with_their_differences(call: Call) -> None:
+    assert call(*RUN, "-m", "null", *SWEEP, "--seed", "3").code == 0
+    (found,) = call("compare", "first", "sweep", "--json").lines
+    one, two = (call("stats", name, "--json").lines[0] for name in ("first", "sweep"))
+    row = next(row for row in found["figures"] if row["figure"] == "claims a thought, injected")
+    assert row["first"] == one["overall"]["detection"]
+    rates = [
+        rate(item["overall"]["detection"]["successes"], item["overall"]["detection"]["trials"]) for item in (two, one)
+    ]
+    assert row["sweep - first"] == difference(*rates).as_dict()
+    assert any(line.startswith("layers: ") for line in found["protocol_differences"])
+    assert not any(line.startswith("seed") for line in found["protocol_differences"])
+    assert any(line == "model: detector | null" for line in found["model_differences"])
+    assert "the protocols differ" in call("compare", "first", "sweep").out
+    assert "the protocols differ" not in call("compare", "first", "first").out
+    assert call("compare", "first").code == 2
+
+
+def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> None:
+    shown = call("stats", "first", "--published").out
+    assert "41.1% (2055/5000, 39.7-42.5)" in shown
+    (found,) = call("stats", "first", "--published", "--json").lines
+    macar = next(one for one in found["published"]["comparisons"] if "layer 37" in one["setting"])
+    assert "preset: lindsey here, macar there" in macar["differences"]
+    assert "concepts: 2 here, 500 there" in macar["differences"]
+    paper = next(one for one in found["published"]["comparisons"] if "best layer" in one["setting"])
+    assert not any(line.startswith(("preset", "window", "temperature", "unit")) for line in paper["differences"])
