@@ -54,7 +54,7 @@ class InjectedThoughts(Experiment):
             experiment=self.name,
             preset=study.preset or self.preset,
             model=model_key(info),
-            prompt=own[0].record.key,
+            prompt=own[0].key,
             condition="control",
             concept=None,
             trial=0,
@@ -66,7 +66,7 @@ class InjectedThoughts(Experiment):
         )
 
         def control(number: int) -> TrialSpec:
-            prompt = own[number % len(own)].record.key
+            prompt = own[number % len(own)].key
             return replace(base, trial=number, seed=seed_of(study.seed, number), prompt=prompt)
 
         def injected(number: int, cell: int, prompt: _Asked) -> TrialSpec:
@@ -88,7 +88,7 @@ class InjectedThoughts(Experiment):
                 concept=word,
                 trial=number,
                 seed=seed_of(study.seed, number),
-                prompt=prompt.record.key,
+                prompt=prompt.key,
                 injections=(injection,),
             )
 
@@ -101,7 +101,7 @@ class InjectedThoughts(Experiment):
             else:
                 prompt = own[slot.number % len(own)] if slot.cell is None else repeat(slot.number)
             spec = control(slot.number) if slot.cell is None else injected(slot.number, slot.cell, prompt)
-            spec = replace(spec, arm=slot.arm, prompt=prompt.record.key)
+            spec = replace(spec, arm=slot.arm, prompt=prompt.key)
             if slot.arm in controls.TRANSFORMED:
                 turned = replace(spec.injections[0], transform=controls.TRANSFORMED[slot.arm])
                 return replace(spec, injections=(turned,))
@@ -129,7 +129,7 @@ class InjectedThoughts(Experiment):
         asked_about = [asked.at(1, slot.question) for slot in slots if slot.question]
         return Plan(
             count=pool + pairs * len(cells) + len(slots),
-            prompts={one.record.key: one.record for one in (*own, *asked_about)},
+            prompts={one.key: one.record for one in (*own, *asked_about)},
             recipes={recipe.key: recipe for recipe in recipes.values()},
             expand=expand,
         )
@@ -155,6 +155,8 @@ def pool_size(study: Study, pairs: int, numbers: int) -> int:
 @dataclass(frozen=True, slots=True)
 class _Asked:
     record: PromptRecord
+    key: str
+    """Of the record: a hash over the whole prompt, and asked for by every trial."""
     start: int
     stop: int | None
 
@@ -175,7 +177,7 @@ class _Prompts:
             rendered = self._tokenizer.render(messages, dialogue.prefill)
             pieces = self._tokenizer.pieces(rendered.tokens)
             record = PromptRecord.of(messages, dialogue.prefill, rendered, pieces)
-            self._made[number, question] = _Asked(record, *windows.resolve(self._window, rendered, anchor))
+            self._made[number, question] = _Asked(record, record.key, *windows.resolve(self._window, rendered, anchor))
         return self._made[number, question]
 
 
