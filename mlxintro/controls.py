@@ -90,8 +90,8 @@ def slots(study: Study, pairs: int, words: int, cells: int, prompts: int = 1) ->
 
 
 def turn(number: int, words: int, cells: int) -> int:
-    """The cell of a pair: cells take turns, and begin elsewhere with every round of the concepts."""
-    return (number + number // words) % cells
+    """The cell of a pair: cells take turns, one further each time concepts and cells would meet the same way again."""
+    return (number + number // math.lcm(words, cells)) % cells
 
 
 @cache
