@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlxintro.analysis import Analysis, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
+from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.scoring_text import log_total
 from mlxintro.statistics import Rate, mean, rate
@@ -48,7 +48,8 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
     groups = sorted({row.arm for row in scored if row.arm.startswith("question:")})
     net: dict[tuple[int, float], list[Contrast]] = {}
     any_yes: dict[tuple[int, float], list[Contrast]] = {}
-    cards, conditions = [], []
+    cards: list[tuple[Cell, ...]] = []
+    conditions: list[tuple[Cell, ...]] = []
     rates: dict[tuple[int, float], Rate] = {}
     for cell in cells:
         own, random = shifts("", cell), shifts("random", cell)
@@ -133,7 +134,9 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
                 ),
                 Figure("lift", f"lift of the injected concept, {at}", found_list.lift, "1 is chance"),
             ]
-            body = tuple((w, *map(float, line)) for w, line in zip(found_list.words, found_list.confusion, strict=True))
+            body: tuple[tuple[Cell, ...], ...] = tuple(
+                (w, *map(float, line)) for w, line in zip(found_list.words, found_list.confusion, strict=True)
+            )
             tables.append(Table("confusion", f"P(named | injected), {at}", ("injected", *found_list.words), body))
     lens = _lens_plot(rows)
     layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})

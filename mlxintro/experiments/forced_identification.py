@@ -18,7 +18,7 @@ from pydantic import Field
 from backends.base import ModelInfo, Tokenizer
 from backends.errors import UsageError
 from mlxintro import concepts, windows
-from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grading.text import sentences
@@ -33,7 +33,7 @@ SAID, CHOICE = "said", "choice"
 OTHER, RANDOM = "other", "random"
 
 
-class Options(Data):
+class Settings(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -44,7 +44,7 @@ class ForcedIdentification(Experiment):
     name = "forced-identification"
     preset = "forced-identification"
     summary = "begin the answer for the subject, and let it name the injected thought"
-    Options = Options
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         if preset.dialogue is None or not preset.dialogue.prefill:
@@ -53,7 +53,7 @@ class ForcedIdentification(Experiment):
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
         window = windows.resolve(study.window or "question", asked.rendered, question)
-        options = Options.model_validate(study.options)
+        options = Settings.model_validate(study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
 
         def trials() -> Iterator[TrialSpec]:
@@ -93,7 +93,7 @@ class ForcedIdentification(Experiment):
         words = sorted({row.concept or "" for row in rows})
         contrasts: dict[tuple[int, float], list[Contrast]] = {}
         rates: dict[tuple[int, float], Rate] = {}
-        table = []
+        table: list[tuple[Cell, ...]] = []
         for layer, strength in cells:
             own, random, picked, picked_random = (
                 [row for row in rows_about(kind, arm=arm) if (row.layer, row.strength) == (layer, strength)]

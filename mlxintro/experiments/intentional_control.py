@@ -30,7 +30,7 @@ from mlxintro.trials import Outcome, TrialSpec
 FLOOR = "floor"
 
 
-class Wording(Data):
+class Texts(Data):
     floor: SentenceText
     """Asks for the sentence and names no word."""
     arms: Mapping[str, str]
@@ -41,7 +41,7 @@ class Wording(Data):
     """Arms that name the word without asking for anything."""
 
 
-class Options(Data):
+class Settings(Data):
     mode: Literal["forced", "sampled"] = "forced"
     """Whether the reply is given, or written by the subject and then read."""
     last_token: bool = False
@@ -60,8 +60,8 @@ class IntentionalControl(Experiment):
     summary = (
         "tell the subject to think about a word, or not to, while it writes, and look for the word in its activations"
     )
-    Wording = Wording
-    Options = Options
+    Wording = Texts
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -69,8 +69,8 @@ class IntentionalControl(Experiment):
         return grid.plan(list(self._trials(grid)))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Wording.model_validate(grid.preset.wording)
-        options = Options.model_validate(grid.study.options)
+        wording = Texts.model_validate(grid.preset.wording)
+        options = Settings.model_validate(grid.study.options)
         among = concepts.library().resolve([options.unrelated], allow_unknown=False)
         centre = []
         for sentence in sentences()[: options.centre]:
@@ -91,7 +91,7 @@ class IntentionalControl(Experiment):
                 yield self._trial(grid, pair, arm, fill(text, sentence=sentence, word=pair.word), options, detail)
 
     def _trial(
-        self, grid: Grid, pair: Pair, arm: str, text: str, options: Options, detail: dict[str, Any]
+        self, grid: Grid, pair: Pair, arm: str, text: str, options: Settings, detail: dict[str, Any]
     ) -> TrialSpec:
         if options.mode == "sampled":
             return grid.trial(pair, grid.ask([user(text)]), arm=arm, detail=detail | {"last_token": options.last_token})
@@ -99,7 +99,7 @@ class IntentionalControl(Experiment):
         where = detail | {"at": self._at(asked.rendered, detail["sentence"], options)}
         return grid.trial(pair, asked, arm=arm, readout="capture", max_tokens=1, detail=where)
 
-    def _at(self, rendered: Rendered, sentence: str, options: Options) -> list[int]:
+    def _at(self, rendered: Rendered, sentence: str, options: Settings) -> list[int]:
         """Positions ``[start, stop)`` of the reply's sentence that are read."""
         start, stop = windows.span(rendered, sentence)
         return [start, stop if options.last_token else max(start + 1, stop - 1)]
@@ -131,7 +131,7 @@ class IntentionalControl(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.control_analysis import analyse
 
-        wording = Wording.model_validate(_preset_wording(study))
+        wording = Texts.model_validate(_preset_wording(study))
         return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
 
 

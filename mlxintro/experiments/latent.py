@@ -36,7 +36,7 @@ MOST_LISTED = 9
 """Concepts in a list: one digit each, and 0 for none."""
 
 
-class Wording(Data):
+class Texts(Data):
     first: Annotated[str, holding("framing", "info")]
     """The user's first turn."""
     reply: str
@@ -57,7 +57,7 @@ class Wording(Data):
     """Unrelated questions by group."""
 
 
-class Options(Data):
+class Settings(Data):
     through: float | None = None
     """Last layer of a range that begins at the study's layer: index or depth fraction. Every layer of it gets its own
     vector. Without it one layer does."""
@@ -74,8 +74,8 @@ class Latent(Experiment):
     name = "latent"
     preset = "latent"
     summary = "inject in the first turn only, and read yes against no in the second without sampling"
-    Wording = Wording
-    Options = Options
+    Wording = Texts
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -93,14 +93,14 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.latent_analysis import analyse
 
-        return analyse(rows, Wording.model_validate(_wording(study)).yes)
+        return analyse(rows, Texts.model_validate(_wording(study)).yes)
 
 
 class _Planner:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.wording = Wording.model_validate(grid.preset.wording)
-        self.options = Options.model_validate(grid.study.options)
+        self.wording = Texts.model_validate(grid.preset.wording)
+        self.options = Settings.model_validate(grid.study.options)
         self.framings = _chosen(self.wording.framings, self.options.framings, "framing")
         self.infos = _chosen(self.wording.infos, self.options.infos, "information text")
         self.listed = [concept.word for concept in grid.concepts][:MOST_LISTED]
@@ -196,7 +196,7 @@ def _unrelated(parts: tuple[str, str, str], question: str, text: str) -> str:
     """The trial question with another one in the place of what it asks; the demanded form of the answer stays."""
     before, mark, rest = parts
     _, end, form = rest.partition("?")
-    return f"{before}{mark} {text}{form}" if mark and end else f"{text} {question.partition('?')[2]}"
+    return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {question.partition('?')[2]}"
 
 
 def _chosen(known: Mapping[str, str], names: Sequence[str], what: str) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from backends.base import ModelInfo, Tokenizer
 from mlxintro import windows
-from mlxintro.analysis import Analysis, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
+from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grid import Asked, Grid, Pair, fill, holding, injected, pick_sentences, user
@@ -30,7 +30,7 @@ from mlxintro.trials import TrialSpec
 WHICH, STRONGER, RANDOM = "which", "stronger", "random"
 
 
-class Wording(Data):
+class Texts(Data):
     task: Annotated[str, holding("list", "question")]
     """The whole turn; may hold ``{count}``."""
     question: str
@@ -43,7 +43,7 @@ class Wording(Data):
     """Other questions about the same sentences, by name."""
 
 
-class Options(Data):
+class Settings(Data):
     sentences: int = Field(default=5, ge=2, le=9)
     ratio: float = Field(default=2.0, gt=1)
     """How many times stronger the stronger of two injections is."""
@@ -53,8 +53,8 @@ class Localization(Experiment):
     name = "localization"
     preset = "localization"
     summary = "inject into one of several sentences: which one was it, and which of two was stronger?"
-    Wording = Wording
-    Options = Options
+    Wording = Texts
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -62,8 +62,8 @@ class Localization(Experiment):
         return grid.plan(list(self._trials(grid)))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Wording.model_validate(grid.preset.wording)
-        options = Options.model_validate(grid.study.options)
+        wording = Texts.model_validate(grid.preset.wording)
+        options = Settings.model_validate(grid.study.options)
         questions = {"": wording.question, **(wording.controls if grid.arms else {})}
         for pair in grid.pairs:
             lines = pick_sentences(pair, options.sentences)
@@ -93,7 +93,7 @@ class Localization(Experiment):
                 both = [grid.inject(pair.word, (layer, doses[at]), spans[at]) for at in order]
                 yield injected(base, *both)
 
-    def _ask(self, grid: Grid, wording: Wording, lines: Sequence[str], question: str) -> Asked:
+    def _ask(self, grid: Grid, wording: Texts, lines: Sequence[str], question: str) -> Asked:
         numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
         text = fill(wording.task, count=str(len(lines)), list=numbered, question=question).strip()
         return grid.ask([user(text)], wording.prefix)
@@ -118,7 +118,7 @@ class Localization(Experiment):
         contrasts: dict[tuple[int, float], list[Contrast]] = {}
         biased: dict[tuple[int, float], list[Contrast]] = {}
         rates: dict[tuple[int, float], Rate] = {}
-        table = []
+        table: list[tuple[Cell, ...]] = []
         for cell in cells:
             at = [row for row in rows if (row.layer, row.strength) == cell]
             here = rows_about(at, arm="")
@@ -187,7 +187,7 @@ def answer(row: Row) -> int:
 
 
 def right(row: Row) -> bool:
-    return answer(row) == row.detail["place"]
+    return answer(row) == int(row.detail["place"])
 
 
 def accuracy(rows: Sequence[Row]) -> Rate:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from backends.base import ModelInfo, Tokenizer
 from mlxintro import concepts, windows
-from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentences, user
@@ -29,7 +29,7 @@ from mlxintro.trials import TrialSpec
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
 
 
-class Wording(Data):
+class Texts(Data):
     word: SentenceText
     """Asks for a word while reading ``{sentence}``."""
     question: str
@@ -42,7 +42,7 @@ class Wording(Data):
     """Openings that disown it."""
 
 
-class Options(Data):
+class Settings(Data):
     others: str = "set:lindsey-50"
     """Where the other word is drawn from."""
     openings: bool = True
@@ -55,8 +55,8 @@ class Prefill(Experiment):
     name = "prefill"
     preset = "prefill"
     summary = "put a word in the subject's mouth, with and without its vector before it: did it mean to say that?"
-    Wording = Wording
-    Options = Options
+    Wording = Texts
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -64,8 +64,8 @@ class Prefill(Experiment):
         return grid.plan(list(self._trials(grid)))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Wording.model_validate(grid.preset.wording)
-        options = Options.model_validate(grid.study.options)
+        wording = Texts.model_validate(grid.preset.wording)
+        options = Settings.model_validate(grid.study.options)
         among = concepts.library().resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
             (sentence,) = pick_sentences(pair)
@@ -95,7 +95,7 @@ class Prefill(Experiment):
             if options.transcription:
                 yield from self._repetition(grid, pair, wording, sentence)
 
-    def _repetition(self, grid: Grid, pair: Pair, wording: Wording, sentence: str) -> Iterator[TrialSpec]:
+    def _repetition(self, grid: Grid, pair: Pair, wording: Texts, sentence: str) -> Iterator[TrialSpec]:
         asked = grid.ask([user(fill(wording.repeat, sentence=sentence).strip())])
         tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
         detail = {"sentence": sentence, "question": "repeat"}
@@ -113,7 +113,7 @@ class Prefill(Experiment):
         )
         reductions: dict[tuple[int, float], list[Contrast]] = {}
         owned: dict[tuple[int, float], Rate] = {}
-        table = []
+        table: list[tuple[Cell, ...]] = []
         for layer, strength in cells:
             at = [row for row in spoken if (row.layer, row.strength) == (layer, strength)]
             matched, other, after = (rows_about(at, arm=arm) for arm in ("", OTHER, AFTER))
@@ -121,8 +121,8 @@ class Prefill(Experiment):
             rates = [apology_rate(group) for group in (matched, other, after)]
             owned[layer, strength] = rates[0]
             floor = min((r.value for r in (apology_rate(none), rates[1]) if r.value is not None), default=None)
-            known = floor is not None and rates[0].value is not None
-            gap = floor - rates[0].value if known else None
+            own = rates[0].value
+            gap = None if floor is None or own is None else floor - own
             copied = [
                 row for row in rows if row.arm == TRANSCRIPTION and (row.layer, row.strength) == (layer, strength)
             ]

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from backends.base import ModelInfo, Tokenizer
 from mlxintro import concepts, windows
-from mlxintro.analysis import Analysis, Figure, HeatMap, Row, Table
+from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentences, user
@@ -28,14 +28,14 @@ from mlxintro.trials import TrialSpec
 WORD, CHOICE, REPEAT = "word", "choice", "repeat"
 
 
-class Wording(Data):
+class Texts(Data):
     word: SentenceText
     """Asks which word comes to mind while reading ``{sentence}``."""
     repeat: SentenceText
     """Asks for ``{sentence}`` again."""
 
 
-class Options(Data):
+class Settings(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -48,8 +48,8 @@ class ThoughtVsText(Experiment):
     name = "thought-vs-text"
     preset = "thought-vs-text"
     summary = "inject a vector on a sentence's tokens: name the word it brings to mind, and repeat the sentence"
-    Wording = Wording
-    Options = Options
+    Wording = Texts
+    Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -57,8 +57,8 @@ class ThoughtVsText(Experiment):
         return grid.plan(list(self._trials(grid)))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Wording.model_validate(grid.preset.wording)
-        options = Options.model_validate(grid.study.options)
+        wording = Texts.model_validate(grid.preset.wording)
+        options = Settings.model_validate(grid.study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
         for pair in grid.pairs:
             (sentence,) = pick_sentences(pair)
@@ -80,25 +80,23 @@ class ThoughtVsText(Experiment):
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         pairs = _pairs(rows)
-        cells = sorted({(layer, strength) for arm, layer, strength, _ in pairs if arm == "" and layer is not None})
+        cells = sorted(
+            {
+                (layer, strength)
+                for arm, layer, strength, _ in pairs
+                if arm == "" and layer is not None and strength is not None
+            }
+        )
         control = {number: one for (arm, layer, _, number), one in pairs.items() if layer is None}
         contrasts: dict[tuple[int, float], tuple[Contrast, Contrast]] = {}
-        joint, table = {}, []
+        joint: dict[tuple[int, float], Rate] = {}
+        table: list[tuple[Cell, ...]] = []
         for layer, strength in cells:
             own = {n: one for (arm, at, s, n), one in pairs.items() if arm == "" and (at, s) == (layer, strength)}
             random = {
                 n: one for (arm, at, s, n), one in pairs.items() if arm == "random" and (at, s) == (layer, strength)
             }
-            chosen = contrast(
-                (one.concept, float(one.choice) - float(control[n].choice))
-                for n, one in own.items()
-                if n in control and one.choice is not None and control[n].choice is not None
-            )
-            both = contrast(
-                (one.concept, float(one.both) - float(control[n].both))
-                for n, one in own.items()
-                if n in control and one.both is not None and control[n].both is not None
-            )
+            both, chosen = (_against(own, control, name) for name in ("both", CHOICE))
             contrasts[layer, strength] = (both, chosen)
             joint[layer, strength] = _share([one.both for one in own.values()])
             marks = [_share([getattr(one, name) for one in own.values()]) for name in ("word", "choice", "repeat")]
@@ -210,6 +208,15 @@ def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]
         yield injected(base, grid.inject(pair.word, cell, window))
         if grid.arms:
             yield injected(base, grid.inject(pair.word, cell, window, "random"), arm="random")
+
+
+def _against(own: dict[int, _Scored], control: dict[int, _Scored], name: str) -> Contrast:
+    differences = []
+    for number, one in own.items():
+        now, then = getattr(one, name), getattr(control.get(number), name, None)
+        if now is not None and then is not None:
+            differences.append((one.concept, float(now) - float(then)))
+    return contrast(differences)
 
 
 def _share(values: Sequence[bool | None]) -> Rate:
