@@ -31,6 +31,7 @@ PLACES = (
     Place("runs", "Runs", "1", "tui.screens.runs:RunsPage", "Every run: rates, state, resume, export"),
     Place("new", "New", "2", "tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
     Place("live", "Live", "3", "tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"),
+    Place("review", "Review", "4", "tui.screens.review:ReviewPage", "Read every reply of a run, filter, label blind"),
 )
 
 

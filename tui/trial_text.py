@@ -26,30 +26,47 @@ def disputed(seen: Seen) -> bool:
     return any({True, False} <= {getattr(grade, name) for grade in seen.grades} for name in GRADE_FIELDS)
 
 
-HEAD = f"{'trial':>8} {'concept':<15} {'layer':>5} {'dose':>9} {'verdict':<18}    reply"
+_ROOMY = 88
+"""A list at least this wide shows units."""
+
+
+def head(width: int) -> str:
+    """Names of the columns of ``line``."""
+    concept, dose = _widths(width)
+    return f"{'trial':>7} {'concept':<{concept}} {'layer':>5} {'dose':>{dose}} {'verdict':<18}   reply"
 
 
 def line(seen: Seen, width: int, grader: str) -> str:
-    """One line of the list, in the columns of ``HEAD``."""
+    """One line of the list."""
     trial = seen.trial
-    what = trial.concept or "–"
-    if trial.condition == "control":
-        what = "(control)"
+    concept, dose = _widths(width)
+    what = "(control)" if trial.condition == "control" else trial.concept or "–"
     if trial.arm:
         what = f"{trial.arm}: {what}"
     layer = "" if trial.layer is None else str(trial.layer)
-    dose = "" if trial.strength is None else f"{trial.strength:g} {trial.unit}"
-    verdict = "failed" if trial.error is not None else in_words(chosen(seen, grader))
-    marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ") + ("✗" if trial.error is not None else " ")
+    strength = "" if trial.strength is None else f"{trial.strength:g}"
+    if width >= _ROOMY and trial.unit:
+        strength += f" {trial.unit}"
+    verdict = "✗ failed" if trial.error is not None else in_words(chosen(seen, grader))
+    marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ")
     said = words.plain(" ".join((trial.error or trial.response).split()))
-    head = f"{trial.ordinal + 1:>7} {_fit(what, 15)} {layer:>5} {dose:>9} {_fit(verdict, 18)} {marks}"
-    return f"{head}{said[: max(0, width - cell_len(head))]}"
+    before = f"{trial.ordinal + 1:>7} {_fit(what, concept)} {layer:>5} {strength:>{dose}} {_fit(verdict, 18)}{marks} "
+    return before + said[: max(0, width - cell_len(before))]
+
+
+def _widths(width: int) -> tuple[int, int]:
+    """Of concept and dose."""
+    return (15, 9) if width >= _ROOMY else (11, 5)
 
 
 def _fit(text: str, width: int) -> str:
     text = words.plain(text).replace("\n", " ")
-    return text if cell_len(text) == width else set_cell_size(text, width) if cell_len(text) < width else (
-        set_cell_size(text, width - 1) + "…"
+    return (
+        text
+        if cell_len(text) == width
+        else set_cell_size(text, width)
+        if cell_len(text) < width
+        else (set_cell_size(text, width - 1) + "…")
     )
 
 
@@ -83,7 +100,7 @@ def everything(seen: Seen, prompt: PromptRecord | None, grader: str, width: int)
     if trial.error is not None:
         parts += [Content(f"✗ failed: {words.plain(trial.error)}\n")]
     else:
-        parts += [reply(trial, source), "\n", legend(source), Content.styled(by, "dim"), "\n"]
+        parts += [reply(trial, source), Content("\n"), legend(source), Content.styled(by, "dim"), Content("\n")]
     parts += [_title("verdicts"), *(_verdict(one) for one in seen.grades)]
     if not seen.grades:
         parts.append(Content("  not graded yet\n"))

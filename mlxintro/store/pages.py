@@ -15,6 +15,8 @@ from mlxintro.store.trials import COLUMNS
 class Seen:
     """A trial with what was last said of it."""
 
+    row: int
+    """Its number in the store."""
     trial: Trial
     grades: tuple[Grade, ...]
     """By grader, in the order of their names."""
@@ -53,12 +55,12 @@ class Pages(Counts):
         """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
         # The plus keeps SQLite from walking through the whole run for the sake of its order.
         found = self._rows(
-            f"SELECT {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
+            f"SELECT id, {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
             "ORDER BY ordinal, key",
             *(run, plain_json(list(rows))),
         )
-        trials = [Trial(**dict(row)) for row in found]
-        keys = [trial.key for trial in trials]
+        trials = {row["id"]: Trial(**{k: v for k, v in dict(row).items() if k != "id"}) for row in found}
+        keys = [trial.key for trial in trials.values()]
         grades: dict[str, list[Grade]] = {key: [] for key in keys}
         for grade in self.latest_grades(run, keys=keys):
             grades[grade.key].append(grade)
@@ -66,7 +68,7 @@ class Pages(Counts):
         for label in self.latest_labels(run, keys=keys):
             if label.fields:
                 labels[label.key].append(label)
-        return [Seen(trial, tuple(grades[trial.key]), tuple(labels[trial.key])) for trial in trials]
+        return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
 
     def last_ordinal(self, run: str) -> int:
         """The last place of the plan that has a trial; -1 when there is none."""

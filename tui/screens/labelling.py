@@ -17,8 +17,8 @@ from mlxintro.grading.agreement import Agreement
 from mlxintro.label_queue import agreement_on, open_set, session_of
 from mlxintro.labels import CONTROL_KEYS, Session
 from mlxintro.rendering import grid
-from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.records import Label as Said
+from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
 from tui import words
 from tui.border import Dialogue
@@ -188,7 +188,9 @@ class Blind(Dialogue[None]):
             if key not in CONTROL_KEYS
         ]
         rest = [f"{Content.styled(key, 'bold').plain} {meaning}" for key, meaning in CONTROL_KEYS.items()]
-        self.query_one("#answers", Static).update(Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")]))
+        self.query_one("#answers", Static).update(
+            Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")])
+        )
         self.query_one("#said", VerticalScroll).scroll_home(animate=False)
 
     def _draw_end(self) -> None:
@@ -196,7 +198,9 @@ class Blind(Dialogue[None]):
         self.query_one("#progress", Static).update(f"all {total} replies are labelled by {self._session.labeller}")
         self.query_one("#question", Static).update("")
         self.query_one("#answers", Static).update(
-            Content.styled("q or Esc closes   u takes back the last label   a second labeller: B, with another name", "dim")
+            Content.styled(
+                "q or Esc closes   u takes back the last label   a second labeller: B, with another name", "dim"
+            )
         )
         if self._agreements is None:
             self.query_one("#blind-reply", Static).update("comparing …")

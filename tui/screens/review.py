@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
@@ -35,6 +36,7 @@ Stamp = tuple[int, tuple[int, int]]
 
 
 class TrialPane(VerticalScroll, can_focus=True):
+    ALLOW_MAXIMIZE = True
     HELP = (
         "The trial under the cursor: reply, verdicts and labels, the injection with its dose and proof, and the prompt "
         "token by token, with what was injected into marked below. Arrow and page keys scroll."
@@ -50,6 +52,7 @@ class ReviewPage(Page):
         '"quotes" keep words together. Tab and the right arrow complete.\n'
         "B labels replies blind: what was injected and what graders say is hidden until the end."
     )
+    CSS_PATH = "review.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
@@ -59,14 +62,16 @@ class ReviewPage(Page):
         Binding("u", "flag('unlabelled')", "Unlabelled", id="review.unlabelled", tooltip="Trials nobody has labelled"),
         Binding("c", "next('concept')", "Concept", show=False, id="review.concept", tooltip="The next concept only"),
         Binding("l", "next('layer')", "Layer", show=False, id="review.layer", tooltip="The next layer only"),
-        Binding("s", "next('strength')", "Strength", show=False, id="review.strength", tooltip="The next strength only"),
+        Binding(
+            "s", "next('strength')", "Strength", show=False, id="review.strength", tooltip="The next strength only"
+        ),
         Binding("a", "next('arm')", "Arm", show=False, id="review.arm", tooltip="The next arm only"),
         Binding("g", "next('by')", "Grader", show=False, id="review.grader", tooltip="Verdicts of the next grader"),
         Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next trial"),
         Binding("p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The trial before"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
-        Binding("b", "blind", "Label blind", id="review.blind", tooltip="Label replies without knowing what they are"),
-        Binding("escape", "unfilter", "All", id="review.unfilter", tooltip="Show all trials again"),
+        Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
+        Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
     ]
 
     def __init__(self) -> None:
@@ -77,6 +82,8 @@ class ReviewPage(Page):
         """What the list shows."""
         self._fresh: Finding | None = None
         """The same filter gone through anew, because there are more trials or verdicts."""
+        self._kept: int | None = None
+        """Row that the cursor stood on before the filter changed."""
         self._due = 0.0
         self._stamp: Stamp = (-1, (-1, -1))
         self._counted = -1
@@ -91,7 +98,7 @@ class ReviewPage(Page):
         yield Static(id="found", classes="quiet")
         with Container(id="review"):
             with Container(id="listing"):
-                yield Static(Content(" " + trial_text.HEAD), id="columns")
+                yield Static(id="columns")
                 yield TrialList(self._line, id="trials")
             with TrialPane(id="trial"):
                 yield Static(id="trial-text")
@@ -99,10 +106,10 @@ class ReviewPage(Page):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one("#trial").border_title = "trial"
-        self.list.focus()
+        self.trials.focus()
 
     @property
-    def list(self) -> TrialList:
+    def trials(self) -> TrialList:
         return self.query_one("#trials", TrialList)
 
     @property
@@ -114,6 +121,13 @@ class ReviewPage(Page):
         """Whose verdicts are shown."""
         known = self._choices.graders
         return self._where.grader or ("rules" if "rules" in known or not known else known[0])
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._draw_columns)
+
+    def _draw_columns(self) -> None:
+        self.query_one("#columns", Static).update(Content(" " + trial_text.head(self.trials.size.width)))
+        self._show_trial()
 
     def _line(self, seen: Seen, width: int) -> str:
         return trial_text.line(seen, width, self.grader)
@@ -137,11 +151,11 @@ class ReviewPage(Page):
         self._name_run()
         stamp = (run.done + run.errors, verdicts)
         if other:
-            self._stamp, self._counted, self._prompts = stamp, -1, {}
+            self._stamp, self._counted, self._prompts, self._kept = stamp, -1, {}, None
             self._seek()
         elif stamp != self._stamp:
             if stamp[1] != self._stamp[1]:
-                self.list.forget()
+                self.trials.forget()
             self._stamp = stamp
             self._due = max(self._due, time.monotonic())
         if self._counted != stamp[0]:
@@ -159,15 +173,16 @@ class ReviewPage(Page):
     def _chosen(self, choices: Choices) -> None:
         self._choices = choices
         self._suggester.values = values_of(choices)
-        self.list.refresh()
+        self.trials.refresh()
 
     def _seek(self) -> None:
         """Go through the run with the filter that stands in the line."""
         if self._run is None:
             return
         self._fresh = None
+        self._kept = self.trials.row if self.trials.row is not None else self._kept
         self._finding = Finding(self._run.id, self._where)
-        self.list.show(self._finding.rows)
+        self.trials.show(self._finding.rows)
         self._go_on(self._finding)
         self._draw()
 
@@ -178,18 +193,21 @@ class ReviewPage(Page):
         if finding is not self._finding and finding is not self._fresh:
             return
         first = not finding.rows and finding is self._finding
+        before = len(finding.rows)
         finding.rows.extend(rows)
         if finding is self._finding:
-            self.list.grown()
+            self.trials.grown()
+            if self._kept in rows and not self.trials.cursor:
+                self.trials.cursor = before + rows.index(self._kept)
             if first:
-                self._show_trial(self.list.current)
+                self._show_trial()
         if not finding.over:
             self._go_on(finding)
         elif finding is self._fresh:
             changed = self._finding is None or finding.rows != self._finding.rows
             self._finding, self._fresh = finding, None
             if changed:
-                self.list.show(finding.rows, keep=True)
+                self.trials.show(finding.rows, keep=True)
         if finding.over and self._run is not None and self._run.state == "running":
             self._due = max(self._due, time.monotonic() + max(1.0, _AGAIN * (time.monotonic() - finding.begun)))
         self._draw()
@@ -204,9 +222,9 @@ class ReviewPage(Page):
         found = self.home.ask(lambda store: store.seen(run, rows))
         self.app.call_from_thread(self._fetched, found)
 
-    def _fetched(self, found: dict[int, Seen]) -> None:
+    def _fetched(self, found: list[Seen]) -> None:
         if self.is_attached:
-            self.list.fill(found.items())
+            self.trials.fill(found)
 
     # -- what is shown
 
@@ -227,13 +245,14 @@ class ReviewPage(Page):
         self._say(f"{count}{more}{hint}   verdicts by {self.grader}")
 
     def on_trial_list_moved(self, event: TrialList.Moved) -> None:
-        self._show_trial(event.trial)
+        self._show_trial()
 
-    def _show_trial(self, seen: Seen | None) -> None:
+    def _show_trial(self) -> None:
+        seen = self.trials.current
         pane = self.query_one("#trial", TrialPane)
         text = self.query_one("#trial-text", Static)
         if seen is None:
-            text.update("" if not self.list.count else "…")
+            text.update("" if not self.trials.count else "…")
             return
         key = seen.trial.spec.prompt
         if key not in self._prompts:
@@ -246,7 +265,7 @@ class ReviewPage(Page):
         key, prompt = found
         if prompt is not None:
             self._prompts[key] = prompt
-            self._show_trial(self.list.current)
+            self._show_trial()
 
     # -- what can be done
 
@@ -266,14 +285,14 @@ class ReviewPage(Page):
         self._draw()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.list.focus()
+        self.trials.focus()
 
     def action_filter(self) -> None:
         self.field.focus()
 
     def action_unfilter(self) -> None:
         self.field.value = ""
-        self.list.focus()
+        self.trials.focus()
 
     def action_condition(self) -> None:
         self.field.value = cycled_flag(self.field.value, ("injected", "control"))
@@ -288,7 +307,7 @@ class ReviewPage(Page):
         self.field.value = cycled(self.field.value, name, values)
 
     def action_step(self, by: int) -> None:
-        self.list.cursor += by
+        self.trials.cursor += by
 
     def action_whole(self) -> None:
         if self.maximized is None:
@@ -296,7 +315,7 @@ class ReviewPage(Page):
             self.query_one("#trial").focus()
         else:
             self.minimize()
-            self.list.focus()
+            self.trials.focus()
 
     def action_blind(self) -> None:
         run = self._run

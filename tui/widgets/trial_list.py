@@ -40,11 +40,8 @@ class TrialList(ScrollView, can_focus=True):
     ]
     cursor: reactive[int] = reactive(0)
 
-    @dataclass
     class Moved(Message):
-        """The cursor stands on another trial, or the trial it stands on has arrived."""
-
-        trial: Seen | None
+        """The cursor stands on another trial, or the trial it stands on has arrived: see ``current``."""
 
     @dataclass
     class Missing(Message):
@@ -71,7 +68,7 @@ class TrialList(ScrollView, can_focus=True):
         self.grown()
         self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, immediate=True)
         self.call_after_refresh(self._ask)
-        self.post_message(self.Moved(self.current))
+        self.post_message(self.Moved())
 
     def grown(self) -> None:
         """Rows have been added at the end."""
@@ -79,16 +76,16 @@ class TrialList(ScrollView, can_focus=True):
         self.refresh()
         self._ask()
 
-    def fill(self, found: Iterable[tuple[int, Seen]]) -> None:
+    def fill(self, found: Iterable[Seen]) -> None:
         """Hand over trials that were missing."""
         if len(self._seen) > _KEPT:
             self._seen.clear()
-        fresh = dict(found)
+        fresh = {seen.row: seen for seen in found}
         self._seen.update(fresh)
         self._asked.difference_update(fresh)
         self.refresh()
         if self.row in fresh:
-            self.post_message(self.Moved(self.current))
+            self.post_message(self.Moved())
 
     def forget(self) -> None:
         """What is held is out of date: what is in sight stays until it has come anew."""
@@ -154,7 +151,7 @@ class TrialList(ScrollView, can_focus=True):
     def watch_cursor(self, old: int, new: int) -> None:
         self.scroll_to_region(Region(0, new, self.size.width, 1), animate=False, immediate=True, x_axis=False)
         self.refresh()
-        self.post_message(self.Moved(self.current))
+        self.post_message(self.Moved())
 
     def action_move(self, by: int) -> None:
         self.cursor += by
