@@ -78,7 +78,11 @@ class NewStudyPage(Page):
                 with Grid(id="fields"):
                     yield Label("Experiment")
                     yield Select(
-                        [(name, name) for name in experiments.names()], allow_blank=False, compact=True, id="experiment"
+                        [(n, n) for n in experiments.names()],
+                        value="injected-thoughts",
+                        allow_blank=False,
+                        compact=True,
+                        id="experiment",
                     )
                     yield Label("Preset")
                     yield Select(
@@ -150,6 +154,9 @@ class NewStudyPage(Page):
     # -- what it comes to
 
     def on_select_changed(self, event: Select.Changed) -> None:
+        if event.select.id == "experiment":
+            name = str(event.value)
+            self.query_one("#preset", Select).value = name if name in presets.names() else "lindsey"
         if event.select.id == "preset":
             self._hint_preset()
         self._changed()
