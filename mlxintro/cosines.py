@@ -33,6 +33,14 @@ def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | No
     return np.asarray(np.einsum("ltd,wld->wl", _unit(streams), _unit(directions.astype(np.float64))) / streams.shape[1])
 
 
+def token_cosines(activations: Float32, direction: Float32) -> Float64:
+    """Cosine of every token's activation (tokens, width) with one direction (width,); float64 (tokens,).
+
+    A vector of length zero has cosine 0.
+    """
+    return np.asarray(_unit(activations.astype(np.float64)) @ _unit(direction.astype(np.float64)))
+
+
 def band(cosines: Float64) -> dict[str, Any]:
     """Mean, and the middle 90 %, of many words' cosines (words, layers), as plain data by layer."""
     low, high = np.quantile(cosines, (0.05, 0.95), axis=0)

@@ -43,6 +43,16 @@ class Steered:
     proof: Proof
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """One prompt plainly and under a vector, to be answered in one batch."""
+
+    plain: Request
+    steered: Request
+    layer: int
+    dose: Dose
+
+
 @dataclass(frozen=True, slots=True)
 class NeutralPrompt:
     user: str
@@ -120,18 +130,47 @@ def steer(
         UsageError: a layer, strength or window that is not there.
         InjectionError: what was injected is not what was asked for.
     """
+    asked = pair(
+        backend,
+        vector,
+        messages,
+        layer=layer,
+        strength=strength,
+        unit=unit,
+        window=window,
+        question=question,
+        prefill=prefill,
+        sampling=sampling,
+        transform=transform,
+    )
+    completions = backend.generate([asked.plain, asked.steered])
+    plain, steered = sorted(completions, key=lambda completion: completion.index)
+    return Steered(plain.text, steered.text, asked.layer, asked.dose, steered.proofs[0])
+
+
+def pair(
+    backend: Backend,
+    vector: ConceptVector,
+    messages: Sequence[Message],
+    *,
+    layer: int | float = DEFAULT_LAYER,
+    strength: float,
+    unit: Unit,
+    window: WindowName = "all",
+    question: str = "",
+    prefill: str = "",
+    sampling: Sampling | None = None,
+    transform: Transform = "none",
+) -> Pair:
+    """The requests that ``steer`` makes, for whoever wants to see their tokens; arguments and errors as there."""
     where = backend.info.layer(layer)
     sampling = sampling or Sampling()
     added, dose = vector.scaled(where, strength, unit, transform=transform, seed=sampling.seed)
     rendered = backend.tokenizer.render(messages, prefill)
     start, stop = resolve(window, rendered, question)
-    injection = Injection(where, added, start, stop)
-    requests = [
-        Request(Prompt(rendered.tokens), sampling),
-        Request(Prompt(rendered.tokens, (injection,)), sampling),
-    ]
-    plain, steered = sorted(backend.generate(requests), key=lambda completion: completion.index)
-    return Steered(plain.text, steered.text, where, dose, steered.proofs[0])
+    plain = Prompt(rendered.tokens)
+    steered = Prompt(rendered.tokens, (Injection(where, added, start, stop),))
+    return Pair(Request(plain, sampling), Request(steered, sampling), where, dose)
 
 
 def validate(
