@@ -22,7 +22,18 @@ from tui.dialogues import AskPath, Confirm
 from tui.page import Page
 
 GRADER = "rules"
-COLUMNS = ("name", "state", "trials", "detects", "false alarms", "names it", "model", "experiment", "created (UTC)")
+WIDTHS = {
+    "name": 20,
+    "state": 13,
+    "trials": 16,
+    "detects": 13,
+    "false alarms": 12,
+    "names it": 13,
+    "model": 16,
+    "experiment": 21,
+    "created (UTC)": 16,
+}
+COLUMNS = tuple(WIDTHS)
 _AGAIN = 20.0
 """A run that goes on is counted again when this many times the time of the last count have passed."""
 
@@ -71,8 +82,9 @@ class RunsPage(Page):
 
     def on_mount(self) -> None:
         super().on_mount()
-        for name in COLUMNS:
-            self.table.add_column(name, key=name)
+        # Fixed, so that columns do not jump about while rates come in.
+        for name, width in WIDTHS.items():
+            self.table.add_column(name, key=name, width=width)
         self.query_one("#filter").display = False
         self.table.focus()
 
@@ -122,7 +134,7 @@ class RunsPage(Page):
             for identity, row in rows.items():
                 for name, old, new in zip(COLUMNS, self._shown[identity], row, strict=True):
                     if old != new:
-                        table.update_cell(identity, name, new, update_width=True)
+                        table.update_cell(identity, name, new)
         self._shown = rows
         self._draw_around()
 
