@@ -32,6 +32,7 @@ PLACES = (
     Place("new", "New", "2", "tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
     Place("live", "Live", "3", "tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"),
     Place("review", "Review", "4", "tui.screens.review:ReviewPage", "Read every reply of a run, filter, label blind"),
+    Place("results", "Results", "5", "tui.screens.results:ResultsPage", "Verdict, figures, curves; two runs compared"),
 )
 
 

@@ -104,7 +104,6 @@ class ReviewPage(Page):
                 yield Static(id="trial-text")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#trial").border_title = "trial"
         self.trials.focus()
 

@@ -1,0 +1,71 @@
+"""One run's analysis from top to bottom: verdict, figures, heat maps, curves, tables, remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from mlxintro.analysis import Analysis
+from mlxintro.rendering import figure_lines, heat_map_lines, table_lines
+from tui import words
+from tui.findings import Findings
+from tui.widgets.curves import CurvePlot, legend
+
+
+class Report(Vertical):
+    """Shows findings, or why there are none yet."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._findings: Findings | None = None
+        self._note = ""
+
+    @property
+    def findings(self) -> Findings | None:
+        return self._findings
+
+    def show(self, findings: Findings | None, note: str = "") -> None:
+        """Show findings in place of the last ones, with a line above them."""
+        if findings is not self._findings:
+            self._findings, self._note = findings, note
+            self.refresh(recompose=True)
+        elif note != self._note:
+            self._note = note
+            self.query_one(".note", Static).update(Content(words.plain(note)))
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(words.plain(self._note)), classes="note quiet")
+        if self._findings is not None:
+            yield from _blocks(self._findings.analysis)
+
+
+def _blocks(analysis: Analysis) -> ComposeResult:
+    if analysis.verdict is not None:
+        evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence)
+        headline = Content.styled(words.plain(analysis.verdict.headline), "bold")
+        card = Static(Content.assemble(headline, "\n", words.plain(evidence)), classes="card")
+        card.border_title = words.plain(f"verdict: {analysis.verdict.kind}")
+        yield card
+    if analysis.figures:
+        yield _block(figure_lines(analysis.figures))
+    for map_ in analysis.heat_maps:
+        yield _block(heat_map_lines(map_), titled=True)
+    for plot in analysis.plots:
+        if any(curve.points for curve in plot.curves):
+            yield _block(legend(plot).splitlines(), titled=True)
+            yield CurvePlot(plot)
+    for table in analysis.tables:
+        if table.rows:
+            yield _block(table_lines(table), titled=True)
+    if analysis.remarks:
+        yield Static(Content(words.plain("\n".join(f"! {remark}" for remark in analysis.remarks))), classes="block")
+
+
+def _block(lines: Iterable[str], *, titled: bool = False) -> Static:
+    first, *rest = [words.plain(line) for line in lines]
+    text = Content.assemble(Content.styled(first, "bold" if titled else ""), "\n" if rest else "", "\n".join(rest))
+    return Static(text, classes="block wide")
