@@ -75,11 +75,12 @@ def show_stats(store: Any, run: Any, grader: str, as_json: bool, *, published: b
             click.echo(line)
     for remark in analysis.remarks:
         chatter(f"\n{remark}")
-    _remarks(run, summary, grader)
+    _remarks(run, summary if graded else None, grader)
 
 
 def _remarks(run: Any, summary: Any, grader: str) -> None:
-    unscored = summary.overall.tally.unscored + summary.controls.unscored
+    """What is missing; ``summary`` is ``None`` for experiments that graders have no part in."""
+    unscored = summary.overall.tally.unscored + summary.controls.unscored if summary else 0
     if unscored:
         chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")
     if run.errors:
