@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 
 from mlxintro.grading import Grade
-from mlxintro.statistics import difference, rate
+from mlxintro.statistics import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
 from mlxintro.summary import GradedTrial, summarise
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
@@ -161,3 +161,38 @@ def test_importing_grading_and_statistics_loads_no_heavy_library() -> None:
     code = f"import sys, mlxintro.statistics, mlxintro.grading; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tests_of_rates_are_those_of_scipy_and_of_holms_procedure_by_hand() -> None:
+    p = exceeds(rate(9, 12), rate(2, 11))
+    assert p == pytest.approx(fisher_exact([[9, 3], [2, 9]], alternative="greater").pvalue)
+    assert exceeds(rate(0, 0), rate(1, 2)) is None
+    # Ordered 0.01, 0.02, 0.04 times 3, 2, 1, never falling.
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([]) == []
+
+
+def test_concepts_are_the_units_of_the_clustered_test() -> None:
+    """All differences above 0: one sign pattern of 2 ** n, however many trials stand behind each."""
+    pairs = {str(i): (rate(90, 100), rate(10, 100)) for i in range(5)}
+    assert clustered(pairs) == pytest.approx(1 / 2**5)
+    assert clustered({"one": (rate(5, 5), rate(0, 5))}) is None
+    assert clustered({str(i): (rate(i, 5), rate(5 - i, 5)) for i in range(6)}) == pytest.approx(0.5, abs=0.2)
+
+
+def test_auroc_counts_pairs_and_halves_ties() -> None:
+    positives, negatives = [0.1, 0.5, 0.9, 0.5], [0.5, 0.2]
+    wins = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
+    assert auroc(positives, negatives) == pytest.approx(wins / 8)
+    assert auroc([], [1.0]) is None
+
+
+def test_means_carry_students_and_welchs_intervals() -> None:
+    a, b = [1.0, 2.5, 3.0, 7.0], [0.5, 0.4, 2.0]
+    one = ttest_1samp(a, 0).confidence_interval()
+    assert (mean(a).low, mean(a).high) == (pytest.approx(one.low), pytest.approx(one.high))
+    two = ttest_ind(a, b, equal_var=False).confidence_interval()
+    gap = mean_difference(a, b)
+    assert (gap.low, gap.high) == (pytest.approx(two.low), pytest.approx(two.high))
+    assert mean([]).value is None
+    assert (mean([2.0]).value, mean([2.0]).low) == (2.0, None)

@@ -23,6 +23,7 @@ COMMANDS = {
     "grade": ("grade", "Grade the replies of a run."),
     "stats": ("stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
+    "dose": ("dose", "Find strengths that steer without garbling, layer by layer."),
     "compare": ("compare", "Put runs side by side, with differences and intervals."),
     "report": ("report", "Write a run as one HTML or Markdown document."),
     "bench": ("bench", "Time this machine: trials per second, the cost of injection, the floor."),

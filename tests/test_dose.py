@@ -1,0 +1,73 @@
+"""The dose finder against distributions computed another way."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import rel_entr
+
+from backends.base import Injection, Prompt
+from backends.errors import UsageError
+from backends.fake import FakeBackend
+from backends.registry import open_backend
+from mlxintro import dose, presets
+from mlxintro.dose import Step
+from mlxintro.vectors import extract, recipe_for
+from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
+
+
+def test_divergence_is_scipys_relative_entropy() -> None:
+    drawn = np.random.default_rng(0).dirichlet(np.ones(500), size=(2, 4))
+    found = dose.divergence(np.log(drawn[0]).astype(np.float32), np.log(drawn[1]).astype(np.float32))
+    assert found == pytest.approx(rel_entr(drawn[0], drawn[1]).sum(axis=-1), abs=1e-5)
+
+
+@pytest.mark.timeout(300)
+def test_divergence_of_a_real_model_is_that_of_its_scored_tokens() -> None:
+    """The same two distributions, from ``score`` over the likeliest tokens instead of capture and unembedding."""
+    with open_backend("smollm2", "torch", device="cpu", dtype="float32") as backend:
+        tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
+        vector = np.random.default_rng(1).normal(size=backend.info.width).astype(np.float32)
+        prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]
+        plain, steered = dose.next_token(backend, prompts)
+        top = [int(token) for token in np.argsort(steered)[-200:]]
+        scored = np.array([[one[0] for one in row] for row in backend.score(prompts, [[[t] for t in top]] * 2)])
+        assert scored[0] == pytest.approx(plain[top], abs=1e-4)
+        direct = float(np.sum(np.exp(scored[1]) * (scored[1] - scored[0])))
+        ours = float(np.sum(np.exp(steered[top].astype(float)) * (steered[top] - plain[top])))
+        assert ours == pytest.approx(direct, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("a b c d", 0.0), ("a b a b a b", 3 / 5), ("", 0.0), ("word", 0.0), ("no no no no", 2 / 3)]
+)
+def test_repetition_counts_pairs_that_stood_before(text: str, share: float) -> None:
+    assert dose.repetition(text) == pytest.approx(share)
+
+
+def test_a_proposal_lies_between_what_moves_nothing_and_what_garbles() -> None:
+    def step(strength: float, divergence: float, coherent: float) -> Step:
+        return Step(3, strength, strength, divergence, 0.0, coherent)
+
+    ladder = [step(2, 3, 0.1), step(0.1, 0.01, 1), step(0.5, 0.2, 1), step(1, 1, 0.8), step(4, 4, 1)]
+    (found,) = dose.propose(ladder)
+    assert (found.usable, found.garbles_at) == ((0.5, 1), 2)
+
+
+def test_the_simulated_subject_garbles_above_its_parameter() -> None:
+    with FakeBackend("steering-only?strong=2") as backend:
+        recipe = recipe_for(presets.load("lindsey").extraction, "ocean", backend.info)
+        steps = dose.find(backend, extract(backend, [recipe], None), [4, 5], ladder=(0.5, 1, 4, 8))
+    assert [one.garbles_at for one in dose.propose(steps)] == [4, 4]
+    with FakeBackend("null") as backend, pytest.raises(UsageError, match="at least one"):
+        dose.find(backend, {}, [1])
+
+
+def test_the_command_prints_the_ladder_and_a_proposal_per_layer(call: Call) -> None:
+    done = call("dose", "--backend", "fake", "-m", "steering-only", "--layers", "3,5", "--concepts", "ocean")
+    assert done.code == 0
+    assert [line.split(":")[0] for line in done.out.splitlines()[-2:]] == ["layer 3", "layer 5"]
+    found = json.loads(call("dose", "--backend", "fake", "--layers", "5", "--concepts", "ocean", "--json").out)
+    assert len(found["steps"]) == len(dose.LADDER)
