@@ -112,7 +112,12 @@ def test_ctrl_c_ends_with_130_and_resuming_completes_the_plan_once(tmp_path: Pat
     kinds = Counter(line.get("event") for line in resumed.lines)
     assert kinds["TrialFinished"] == PLANNED - count, "nothing is measured anew"
     study = make_study(
-        model="detector?delay=0.02", backend="fake", concepts=("ocean", "fear"), strengths=(2.0, 4.0), trials=8
+        model="detector?delay=0.02",
+        backend="fake",
+        concepts=("ocean", "fear"),
+        strengths=(2.0, 4.0),
+        trials=8,
+        controls=16,
     )
     with FakeBackend("detector?delay=0.02") as backend:
         plan = [spec.key for spec in launch.plan(launch.check(study), backend)]

@@ -21,6 +21,7 @@ from mlxintro.cli.output import chatter, json_line, table
 @click.pass_context
 def dose(
     context: click.Context,
+    /,
     concepts: tuple[str, ...],
     layers: tuple[int | float, ...],
     strengths: tuple[float, ...] | None,
