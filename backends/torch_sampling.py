@@ -11,6 +11,8 @@ from torch import Tensor
 
 from backends.base import Sampling
 
+_BLOCK = 256
+
 
 def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
     """``backends.sampling.choose`` for all rows.
@@ -45,17 +47,39 @@ def _draw(logits: Tensor, top: Tensor, samplings: Sequence[Sampling], draws: NDA
     precision = torch.float32 if logits.device.type == "mps" else torch.float64
     settings = np.stack([[s.temperature for s in samplings], draws])
     temperature, uniform = torch.from_numpy(settings).to(precision).to(logits.device)[..., None]
-    weights = logits.to(precision).sub_(top[:, None]).div_(temperature).exp_()
+    weights = logits.to(precision).sub_(top[:, None])
+    if any(sampling.temperature != 1 for sampling in samplings):
+        weights.div_(temperature)
+    weights.exp_()
     cut = [row for row, sampling in enumerate(samplings) if sampling.top_p < 1]
     if cut:
         index = torch.tensor(cut, device=logits.device)
         limits = torch.tensor([[samplings[row].top_p] for row in cut], dtype=precision, device=logits.device)
         weights[index] = _nucleus(weights[index], limits)
-    cumulative = weights.cumsum(-1)
-    total = cumulative[:, -1:]
-    found = torch.searchsorted(cumulative, uniform * total, right=True)
-    # Rounding at the very end must not lead beyond the last token that has any weight.
-    return torch.minimum(found, torch.searchsorted(cumulative, total.contiguous()))[:, 0]
+    return _invert(weights, uniform)
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """First id whose cumulative weight exceeds ``uniform`` (rows, 1) times the total.
+
+    First the block, then the id inside it: a running sum over a whole vocabulary takes as long as all the rest.
+    """
+    missing = -weights.shape[-1] % _BLOCK
+    blocks = (torch.nn.functional.pad(weights, (0, missing)) if missing else weights).unflatten(-1, (-1, _BLOCK))
+    sums = blocks.sum(-1)
+    ends = sums.cumsum(-1)
+    target = uniform * ends[:, -1:]
+    block = torch.minimum(torch.searchsorted(ends, target, right=True), _last(sums))
+    before = (ends - sums).gather(-1, block)
+    inside = blocks.gather(1, block[..., None].expand(-1, -1, _BLOCK))[:, 0]
+    at = torch.searchsorted(inside.cumsum(-1), target - before, right=True)
+    return (block * _BLOCK + torch.minimum(at, _last(inside)))[:, 0]
+
+
+def _last(weights: Tensor) -> Tensor:
+    """(rows, 1): index of the last weight above 0, where rounding at the very end must not lead beyond."""
+    ids = torch.arange(weights.shape[-1], device=weights.device)
+    return torch.where(weights > 0, ids, 0).amax(-1, keepdim=True)
 
 
 def _nucleus(weights: Tensor, limits: Tensor) -> Tensor:
