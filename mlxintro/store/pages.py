@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,11 +46,14 @@ class Pages(Counts):
         exists.
         """
         more, values = condition(where)
-        rows = self._rows(
-            f"SELECT id FROM trials WHERE run = ? AND ordinal >= ? AND ordinal < ?{more} ORDER BY ordinal, key",
+        # One value instead of a hundred thousand rows: fetching those takes several times as long as finding them.
+        row = self._row(
+            "SELECT json_group_array(id) AS ids FROM (SELECT id FROM trials "
+            f"WHERE run = ? AND ordinal >= ? AND ordinal < ?{more} ORDER BY ordinal, key)",
             *(run, start, stop, *values),
         )
-        return [row["id"] for row in rows]
+        found: list[int] = json.loads(row["ids"]) if row else []
+        return found
 
     def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
         """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""

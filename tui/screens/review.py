@@ -13,6 +13,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -30,6 +31,8 @@ from tui.widgets.trial_list import TrialList
 
 _AGAIN = 20.0
 """A run that goes on is gone through again when this many times the time of the last search have passed."""
+_PAUSE = 0.04
+"""Seconds for which the cursor rests before the trial is laid out."""
 
 Stamp = tuple[int, tuple[int, int]]
 """Changes when a run has more trials, or the store more verdicts."""
@@ -91,6 +94,7 @@ class ReviewPage(Page):
         self._prompts: dict[str, PromptRecord] = {}
         self._wish = Wish("", "labels", 20)
         self._wrong = ""
+        self._later: Timer | None = None
 
     def body(self) -> Iterator[Widget]:
         self._suggester = FilterSuggester()
@@ -244,7 +248,10 @@ class ReviewPage(Page):
         self._say(f"{count}{more}{hint}   verdicts by {self.grader}")
 
     def on_trial_list_moved(self, event: TrialList.Moved) -> None:
-        self._show_trial()
+        # The list has moved already; the trial itself follows when the key is let go.
+        if self._later is not None:
+            self._later.stop()
+        self._later = self.set_timer(_PAUSE, self._show_trial)
 
     def _show_trial(self) -> None:
         seen = self.trials.current
