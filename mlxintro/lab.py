@@ -6,7 +6,11 @@ extraction, it asks whether the order still stands, and gives it up at once when
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
@@ -19,6 +23,19 @@ from mlxintro.vectors import ConceptVector, extract, recipe_for
 
 PRESET = "lindsey"
 """Whose extraction recipe is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    title: str
+    text: str
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """The questions that ship."""
+    data = tomllib.loads((files("mlxintro") / "data" / "lab.toml").read_text("utf-8"))
+    return tuple(Question(**question) for question in data["question"])
 
 
 class Superseded(Exception):

@@ -85,6 +85,10 @@ class Ready(_Message):
     backend: str
     device: str
     layers: int
+    layer: int
+    """Where injection usually works best."""
+    readout: int
+    """``READOUT`` as an index."""
 
 
 class Extracting(_Message):

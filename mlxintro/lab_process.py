@@ -16,7 +16,8 @@ from typing import IO
 
 from backends.errors import KnownError, UsageError
 from mlxintro.lab import Lab, Superseded
-from mlxintro.lab_messages import Ask, Cancel, Error, Event, Load, Loading, Order, Ready, Stopped, read_order
+from mlxintro.lab_messages import READOUT, Ask, Cancel, Error, Event, Load, Loading, Order, Ready, Stopped, read_order
+from mlxintro.steering import DEFAULT_LAYER
 from mlxintro.vector_cache import VectorCache
 
 NICE = 5
@@ -134,7 +135,16 @@ class Process:
         backend = open_backend(order.model, order.backend, batch_size=2, progress=progress)
         self._lab = Lab(backend, self._cache, tell=self._tell, stands=self._orders.stands, needed=self._orders.needed)
         info = backend.info
-        self._tell(Ready(model=order.model, backend=info.backend, device=info.device, layers=info.layers))
+        self._tell(
+            Ready(
+                model=order.model,
+                backend=info.backend,
+                device=info.device,
+                layers=info.layers,
+                layer=info.layer(DEFAULT_LAYER),
+                readout=info.layer(READOUT),
+            )
+        )
 
     def _answer(self, ask: Ask) -> None:
         if self._lab is None:

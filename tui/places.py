@@ -33,6 +33,7 @@ PLACES = (
     Place("live", "Live", "3", "tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"),
     Place("review", "Review", "4", "tui.screens.review:ReviewPage", "Read every reply of a run, filter, label blind"),
     Place("results", "Results", "5", "tui.screens.results:ResultsPage", "Verdict, figures, curves; two runs compared"),
+    Place("lab", "Lab", "6", "tui.screens.lab:LabPage", "Turn layer and strength by hand and read both replies"),
 )
 
 

@@ -1,0 +1,336 @@
+"""The lab: one prompt with and without a concept's vector, answered again whenever a knob is turned.
+
+The model is in a process of its own, so that a key never waits for it. It is ended when the screen is left: a model's
+memory is then free for a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.content import Content
+from textual.suggester import SuggestFromList
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input, Label, Select, Static
+
+from backends import registry
+from backends.embedded import NAME as EMBEDDED
+from backends.errors import KnownError, UsageError
+from mlxintro import concepts
+from mlxintro.lab import questions
+from mlxintro.lab_messages import (
+    Ask,
+    Cancel,
+    Done,
+    Error,
+    Extracting,
+    Loading,
+    Ready,
+    Started,
+    Stopped,
+    Token,
+    Trace,
+    ask,
+)
+from mlxintro.model_list import ModelRow, rows
+from tui import words
+from tui.knobs import Knobs
+from tui.lab_client import Ended, Heard, LabClient
+from tui.page import Page
+from tui.widgets.cosines import Cosines
+from tui.widgets.dials import Dials
+from tui.widgets.replies import Replies
+
+FAKE = "simulated"
+_DEBOUNCE = 0.15
+_FRAME = 0.05
+"""Seconds between looks at what has been heard, while there is something."""
+NUMBERS = {"max_tokens": ("Tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
+
+
+class LabPage(Page):
+    PLACE = "lab"
+    SECONDS = 3600.0
+    CSS_PATH = "lab.tcss"
+    HELP = (
+        "The same prompt, seed and settings twice: plainly on the left, with the concept's vector on the right. Enter "
+        "loads the model; from then on every change is answered at once, and what was being answered is given up. Any "
+        "word can be a concept. Below the replies stands how much of the concept is in the residual stream at each "
+        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it.\n"
+        "Esc leads back to the knobs. The model's process ends when this screen is left."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,ctrl+r", "again", "Ask", id="lab.ask", tooltip="Load the model, ask (again), or start over"),
+        Binding("s", "seed", "Seed", id="lab.seed", tooltip="The next seed (matters at a temperature above 0)"),
+        Binding("x", "stop", "Stop", id="lab.stop", tooltip="Stop answering; the model stays"),
+        Binding("pageup", "scroll_replies(-1)", "Scroll up", show=False, id="lab.page_up"),
+        Binding("pagedown", "scroll_replies(1)", "Scroll down", show=False, id="lab.page_down"),
+        Binding("escape", "back", "Knobs/Runs", id="lab.back", tooltip="To the knobs, from there to the list of runs"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._knobs = Knobs()
+        self._models: dict[str, tuple[str, str]] = {FAKE: ("detector", "fake")}
+        self._client: LabClient | None = None
+        self._ready: Ready | None = None
+        self._wait: Timer | None = None
+        self._asked: Ask | None = None
+        """The latest order."""
+        self._number = 0
+
+    def body(self) -> Iterator[Widget]:
+        with Grid(id="about-lab"):
+            yield Label("Model")
+            yield Select([(FAKE, FAKE)], allow_blank=False, compact=True, id="model")
+            yield Label(" Concept")
+            yield Input(
+                "ocean",
+                compact=True,
+                id="concept",
+                suggester=SuggestFromList([one.word for one in concepts.library().concepts], case_sensitive=False),
+            )
+            yield Label("Question")
+            yield Select([(one.title, one.text) for one in questions()], allow_blank=False, compact=True, id="question")
+            yield Label(" Prompt")
+            yield Input(questions()[0].text, compact=True, id="prompt", select_on_focus=False)
+        with Grid(id="sampling"):
+            for name, (title, usual) in NUMBERS.items():
+                yield Label(f" {title}" if name != "max_tokens" else title)
+                yield Input(usual, compact=True, id=name)
+        yield Dials(id="dials")
+        yield Static(id="lab-state")
+        yield Replies(id="sides")
+        yield Cosines(id="trace")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._client = LabClient(self.home.data, self._arrived)
+        self.query_one("#trace").border_title = "cosine with the concept"
+        self._say("Enter loads the model and asks.")
+        self.query_one(Dials).show(self._knobs)
+        self.query_one(Dials).focus()
+        self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
+
+    def _models_found(self, found: list[ModelRow]) -> None:
+        backend: str = registry.choose()
+        usual = registry.default_model(backend)
+        here = [row for row in found if row.on_disk == "complete" or row.name == EMBEDDED]
+        order = sorted(here, key=lambda row: (not row.fits, row.name != usual, row.name != EMBEDDED))
+        self._models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
+        chosen = self.query_one("#model", Select)
+        with self.prevent(Select.Changed):
+            chosen.set_options([(name, name) for name in self._models])
+            chosen.value = next(iter(self._models))
+
+    # -- leaving
+
+    def on_screen_suspend(self) -> None:
+        # A dialogue over this screen suspends it, too.
+        if self.app.current_mode != self.PLACE:
+            self._end("The model's process was ended when this screen was left; Enter starts it again.")
+
+    def on_unmount(self) -> None:
+        if self._client is not None:
+            self._client.stop()
+
+    def _end(self, why: str) -> None:
+        if self._client is not None and self._client.running:
+            self._client.stop()
+            self._ready = self._asked = None
+            self._say(why)
+
+    # -- asking
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        if event.select.id == "question":
+            self.query_one("#prompt", Input).value = str(event.value)
+        elif event.select.id == "model" and self._client is not None and self._client.running:
+            self._start()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._changed()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.action_again()
+
+    def _turn(self, knobs: Knobs) -> None:
+        if knobs != self._knobs:
+            self._knobs = knobs
+            self.query_one(Dials).show(knobs)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Ask when nothing more has changed for a moment; what is being answered is given up at once."""
+        if self._ready is None or self._client is None:
+            return
+        self._give_up()
+        if self._wait is not None:
+            self._wait.stop()
+        self._wait = self.set_timer(_DEBOUNCE, self._send)
+
+    def _give_up(self) -> None:
+        if self._asked is not None and self._client is not None:
+            self._client.send(Cancel())
+            self._asked = None
+            self.query_one(Replies).end()
+
+    def _send(self) -> None:
+        if self._ready is None or self._client is None:
+            return
+        self._number += 1
+        try:
+            self._asked = self._order(self._number)
+        except UsageError as error:
+            self._say(f"✗ {error}")
+            return
+        self._say("asking ...")
+        self._client.send(self._asked)
+
+    def _order(self, number: int) -> Ask:
+        knobs = self._knobs
+        typed = {name: self.query_one(f"#{name}", Input).value.strip() for name in NUMBERS}
+        return ask(
+            number,
+            concept=self.query_one("#concept", Input).value.strip(),
+            prompt=self.query_one("#prompt", Input).value.strip(),
+            layer=knobs.layer,
+            strength=knobs.strength,
+            unit=knobs.unit,
+            window=knobs.window,
+            readout=knobs.readout,
+            **{name: text or NUMBERS[name][1] for name, text in typed.items()},
+        )
+
+    def _start(self) -> None:
+        name, backend = self._models[str(self.query_one("#model", Select).value)]
+        assert self._client is not None
+        self._ready = self._asked = None
+        self._client.start(name, backend)
+        self._say(f"loading {name} ...")
+
+    # -- hearing
+
+    def _arrived(self) -> None:
+        """Called from the listening thread: look when a frame has passed, and at all of it at once."""
+        if self.app.is_running:
+            self.app.call_later(self.set_timer, _FRAME, self._hear)
+
+    def _hear(self) -> None:
+        # A timer's errors do not pass the border that the app has for messages.
+        try:
+            for heard in self._client.take() if self._client is not None else ():
+                self._take(heard)
+            self.query_one(Replies).draw()
+        except Exception as error:
+            self.home.trouble(error)
+
+    def _take(self, heard: Heard) -> None:
+        """One thing that the process has said. What belongs to an older order no longer counts."""
+        number = self._asked.number if self._asked is not None else None
+        match heard:
+            case Loading(done=done, total=total):
+                self._say(f"loading {heard.model} ..." + (f" {done / total:.0%} of a download" if total else ""))
+            case Ready():
+                self._ready = heard
+                self._knobs = self._knobs.fitted(heard)
+                self.query_one(Dials).show(self._knobs)
+                self._send()
+            case Ended(reason=reason):
+                self._ready = self._asked = None
+                self.query_one(Replies).end()
+                self._say("✗ the model's process has ended; Enter starts it again")
+                raise KnownError(f"The lab's model process has ended ({reason}). Enter starts it again. {self._log}")
+            case Error() if heard.number is None or heard.number == number:
+                self._asked = None
+                self.query_one(Replies).end()
+                self._say(f"✗ {heard.text}")
+                if not heard.known:
+                    raise KnownError(
+                        f"{heard.text}\nThis is a bug; details: {self._client.log if self._client else ''}"
+                    )
+            case Error() | Stopped():
+                pass
+            case _ if heard.number == number:
+                self._follow(heard)
+
+    def _follow(self, heard: Extracting | Started | Token | Trace | Done) -> None:
+        """The order at hand, step by step."""
+        trace = self.query_one(Cosines)
+        match heard:
+            case Extracting(done=done, total=total):
+                self._say(f"reading words for the vector: {done}/{total}")
+            case Started():
+                self._knobs = replace(self._knobs, dose=heard)
+                self.query_one(Replies).begin(heard)
+                trace.wait("read when both replies are there")
+                self._say("▶ answering; every change starts anew, X stops")
+            case Token(side=side, text=text):
+                self.query_one(Replies).add(side, text)
+            case Trace():
+                trace.show(heard, self._asked.concept if self._asked is not None else "")
+            case Done():
+                self._asked = None
+                self.query_one(Replies).end()
+                self._say(
+                    f"✓ done: {heard.positions} positions changed, by {heard.relative_change:.1%} of the residual"
+                )
+
+    @property
+    def _log(self) -> str:
+        return f"Output: {self._client.log}" if self._client is not None else ""
+
+    def _say(self, text: str) -> None:
+        self.query_one("#lab-state", Static).update(Content(words.plain(text)))
+
+    # -- keys
+
+    def action_again(self) -> None:
+        if self._client is not None and not self._client.running:
+            self._start()
+        elif self._ready is not None:
+            self._give_up()
+            self._send()
+
+    def action_stop(self) -> None:
+        if self._asked is not None:
+            self._give_up()
+            self._say("stopped; Enter asks again")
+
+    def action_seed(self) -> None:
+        field = self.query_one("#seed", Input)
+        text = field.value.strip()
+        field.value = str(int(text) + 1) if text.isdecimal() else "0"
+
+    def action_layer(self, by: int) -> None:
+        self._turn(self._knobs.turned_layer(by))
+
+    def action_readout(self, by: int) -> None:
+        self._turn(self._knobs.turned_readout(by))
+
+    def action_strength(self, steps: int) -> None:
+        self._turn(self._knobs.turned(steps))
+
+    def action_scale(self, factor: float) -> None:
+        self._turn(self._knobs.scaled(factor))
+
+    def action_unit(self) -> None:
+        self._turn(self._knobs.next_unit())
+
+    def action_window(self) -> None:
+        self._turn(self._knobs.next_window())
+
+    def action_scroll_replies(self, by: int) -> None:
+        self.query_one(Replies).scroll_pages(by)
+
+    def action_back(self) -> None:
+        dials = self.query_one(Dials)
+        if dials.has_focus:
+            self.home.action_go("runs")
+        else:
+            dials.focus()

@@ -1,0 +1,60 @@
+"""Two replies side by side, as they grow."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.markup import escape
+from textual.widgets import Static
+
+from mlxintro.lab_messages import SIDES, Side, Started
+from tui import words
+
+
+class Replies(Horizontal):
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._texts: dict[Side, list[str]] = {side: [] for side in SIDES}
+        self._grown: set[Side] = set()
+        self._writing = False
+
+    def compose(self) -> ComposeResult:
+        for side in SIDES:
+            with VerticalScroll(id=side, can_focus=False) as pane:
+                pane.border_title = side
+                yield Static(id=f"{side}-text")
+
+    def begin(self, started: Started) -> None:
+        """Clear both for a new pair."""
+        self._writing = True
+        self._texts = {side: [] for side in SIDES}
+        self._grown = set(SIDES)
+        title = f"injected: {started.concept}, layer {started.layer}, {started.raw:.3g} x vector"
+        self.query_one("#injected").border_title = escape(words.plain(title))
+
+    def add(self, side: Side, text: str) -> None:
+        """Append what a reply has grown by; ``draw`` shows it."""
+        self._texts[side].append(text)
+        self._grown.add(side)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._writing = False
+        self._grown = set(SIDES)
+        self.draw()
+
+    def draw(self) -> None:
+        """Show what has grown since this was last called."""
+        for side in sorted(self._grown):
+            text = words.plain("".join(self._texts[side]).strip())
+            cursor = [Content.styled("▌", "bold")] if self._writing else []
+            self.query_one(f"#{side}-text", Static).update(Content.assemble(Content(text), *cursor))
+            if self._writing:
+                self.query_one(f"#{side}", VerticalScroll).scroll_end(animate=False)
+        self._grown.clear()
+
+    def scroll_pages(self, by: int) -> None:
+        for side in SIDES:
+            pane = self.query_one(f"#{side}", VerticalScroll)
+            pane.scroll_relative(y=by * max(1, pane.size.height - 1), animate=False)
