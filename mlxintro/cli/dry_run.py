@@ -19,7 +19,8 @@ def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
 
     chatter("timing a few tokens ...")
     study = checked.study
-    layers = [backend.info.layer(layer) for layer in study.layers or ()]
+    # Depth fractions of a shallow model may come to the same block.
+    layers = list(dict.fromkeys(backend.info.layer(layer) for layer in study.layers or ()))
     found = estimate(checked, planned, backend)
     if as_json:
         click.echo(json_line({**found.as_dict(), "layers": layers, "study": study.model_dump(mode="json")}))
@@ -27,8 +28,13 @@ def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
     click.echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
     click.echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
     click.echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
-    click.echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths or ())} ({study.unit})")
-    click.echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {study.window}")
+    if any(study.strengths or ()):
+        click.echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
+    window = study.window or "as the experiment lays it"
+    if found.replies:
+        click.echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {window}")
+    else:
+        click.echo(f"sampling:  none; window {window}")
     rows = f"{found.rows} row{'s' * (found.rows != 1)}"
     click.echo(f"batches:   {found.batches} of up to {rows}, prompts of up to {found.workload.prompt_tokens} tokens")
     if found.memory is not None:
