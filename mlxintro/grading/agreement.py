@@ -171,7 +171,7 @@ def cohen(table: Confusion) -> tuple[float | None, float | None, float | None]:
     """Cohen's kappa with its 95 % interval; all None where it is not defined."""
     rows = (table.yes_yes + table.yes_no, table.no_yes + table.no_no)
     columns = (table.yes_yes + table.no_yes, table.yes_no + table.no_no)
-    if 0 in rows and 0 in columns:
+    if 0 in rows or 0 in columns:
         return None, None, None
     from statsmodels.stats.inter_rater import cohens_kappa
 
