@@ -133,7 +133,7 @@ class LabPage(Page):
     def on_screen_suspend(self) -> None:
         # A dialogue over this screen suspends it, too.
         if self.app.current_mode != self.PLACE:
-            self._end("The model's process was ended when this screen was left; Enter starts it again.")
+            self._end("Leaving this screen ended the model's process; Enter starts it again.")
 
     def on_unmount(self) -> None:
         if self._client is not None:
@@ -170,6 +170,7 @@ class LabPage(Page):
         if self._ready is None or self._client is None:
             return
         self._give_up()
+        self._say("asking ...")
         if self._wait is not None:
             self._wait.stop()
         self._wait = self.set_timer(_DEBOUNCE, self._send)
@@ -269,7 +270,7 @@ class LabPage(Page):
                 self._knobs = replace(self._knobs, dose=heard)
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
-                self._say("▶ answering; every change starts anew, X stops")
+                self._say(f"▶ {self._dose()}; every change starts anew, X stops")
             case Token(side=side, text=text):
                 self.query_one(Replies).add(side, text)
             case Trace():
@@ -277,9 +278,12 @@ class LabPage(Page):
             case Done():
                 self._asked = None
                 self.query_one(Replies).end()
-                self._say(
-                    f"✓ done: {heard.positions} positions changed, by {heard.relative_change:.1%} of the residual"
-                )
+                share = f"{heard.relative_change:.0%}"
+                self._say(f"✓ {self._dose()}; measured: {heard.positions} positions changed by {share}")
+
+    def _dose(self) -> str:
+        dose = self._knobs.dose
+        return f"norm {dose.norm:.3g} = {dose.resid:.0%} of the residual norm" if dose is not None else ""
 
     @property
     def _log(self) -> str:

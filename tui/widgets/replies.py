@@ -30,7 +30,7 @@ class Replies(Horizontal):
         self._writing = True
         self._texts = {side: [] for side in SIDES}
         self._grown = set(SIDES)
-        title = f"injected: {started.concept}, layer {started.layer}, {started.raw:.3g} x vector"
+        title = f"injected: {started.concept}, layer {started.layer}, {started.raw:.3g}x"
         self.query_one("#injected").border_title = escape(words.plain(title))
 
     def add(self, side: Side, text: str) -> None:
