@@ -65,7 +65,8 @@ def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     First the block, then the id inside it: a running sum over a whole vocabulary takes as long as all the rest.
     """
     missing = -weights.shape[-1] % _BLOCK
-    blocks = (torch.nn.functional.pad(weights, (0, missing)) if missing else weights).unflatten(-1, (-1, _BLOCK))
+    padded = torch.nn.functional.pad(weights, (0, missing)) if missing else weights
+    blocks = padded.reshape(len(weights), -1, _BLOCK)
     sums = blocks.sum(-1)
     ends = sums.cumsum(-1)
     target = uniform * ends[:, -1:]

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlxintro.grading.base import Grade
+from mlxintro.grading.correction import CorrectedRate
 from mlxintro.statistics import Difference, Mean, Rate
 
-Cell = str | int | float | Rate | Difference | Mean | None
+Cell = str | int | float | Rate | CorrectedRate | Difference | Mean | None
 """A value in a table; rates, differences and means carry their intervals."""
 
 VerdictKind = Literal[

@@ -89,6 +89,8 @@ def _controls(study: Study) -> str:
         return f"{study.controls} uninjected trials, no other arm"
     if study.controls == "none":
         return "none"
+    if study.experiment != "injected-thoughts":
+        return f"{study.controls}: the experiment's own"
     arms = ", ".join(controls.arms(study))
     return f"{study.controls}: a pool of uninjected trials; {arms}" if arms else f"{study.controls}"
 

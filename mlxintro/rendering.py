@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Plot, Table
+from mlxintro.grading.correction import CorrectedRate
 from mlxintro.statistics import Difference, Mean, Rate
 
 SHADES = " ░▒▓█"
@@ -22,6 +23,10 @@ def cell_text(value: Cell) -> str:
             if value.value is None:
                 return "-"
             return f"{value.value:.1%} ({value.successes}/{value.trials}, {100 * value.low:.1f}-{100 * value.high:.1f})"
+        case CorrectedRate():
+            if value.value is None:
+                return "-"
+            return f"{value.value:.1%} ({100 * value.low:.1f}-{100 * value.high:.1f})"
         case Difference():
             if value.value is None:
                 return "-"
@@ -40,7 +45,7 @@ def cell_text(value: Cell) -> str:
 
 def cell_data(value: Cell) -> Any:
     """A value as JSON takes it."""
-    return value.as_dict() if isinstance(value, Rate | Difference | Mean) else value
+    return value.as_dict() if isinstance(value, Rate | CorrectedRate | Difference | Mean) else value
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from mlxintro import experiments
-from mlxintro.analysis import Analysis
+from mlxintro.analysis import Analysis, Figure
+from mlxintro.grading.agreement import calibration_of
+from mlxintro.grading.correction import corrected
 from mlxintro.grading.passes import rows_of
+from mlxintro.statistics import Rate
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.study import Study
+
+_CORRECTABLE = {"detection": "detects", "false_alarms": "detects", "identification": "success"}
+"""Figures that are rates of a grader's verdicts, and the field of the verdict they count."""
 
 
 def study_of(run: Run) -> Study:
@@ -17,5 +26,30 @@ def study_of(run: Run) -> Study:
 
 
 def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
-    """Analyse a run by one grader's verdicts."""
-    return experiments.find(run.experiment).analyse(rows_of(store, run, grader), study_of(run))
+    """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
+    experiment = experiments.find(run.experiment)
+    analysis = experiment.analyse(rows_of(store, run, grader), study_of(run))
+    if not experiment.graded:
+        return analysis
+    return replace(analysis, figures=(*analysis.figures, *_corrections(store, run, grader, analysis)))
+
+
+def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:
+    if not store.latest_labels(run.id):
+        return
+    for name, field in _CORRECTABLE.items():
+        figure = analysis.figure(name)
+        calibration = calibration_of(store, run, grader, field)
+        if figure is None or calibration is None or not isinstance(figure.value, Rate):
+            continue
+        labelled = calibration.positives + calibration.negatives
+        note = (
+            f"{grader} found {calibration.hits} of {calibration.positives} and cleared {calibration.rejections} of "
+            f"{calibration.negatives} among {labelled} labelled replies"
+        )
+        yield Figure(
+            f"corrected_{name}",
+            f"{figure.label}, corrected for the grader's errors",
+            corrected(figure.value, calibration),
+            note,
+        )

@@ -16,7 +16,6 @@ from mlxintro.presets import Preset, Suite
 from mlxintro.trials import Transform, Unit
 from mlxintro.windows import WindowName
 
-
 _LARGEST = 3.4e38
 """What float32 holds."""
 

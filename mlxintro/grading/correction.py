@@ -46,6 +46,17 @@ class CorrectedRate:
     raw: Rate
     calibration: Calibration
 
+    def as_dict(self) -> dict[str, float | int | None]:
+        """For JSON: the corrected rate, and what the grader was measured on."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "sensitivity": self.calibration.sensitivity,
+            "specificity": self.calibration.specificity,
+            "labelled": self.calibration.positives + self.calibration.negatives,
+        }
+
 
 def corrected(rate: Rate, calibration: Calibration, *, confidence: float = 0.95) -> CorrectedRate:
     """The rate that remains when a grader's errors are taken out.

@@ -1,0 +1,55 @@
+"""Rates of a run corrected for the grader's errors on labelled replies, beside the raw ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlxintro.grading.passes import gradable
+from mlxintro.run_analysis import analysis_of
+from mlxintro.statistics import Rate
+from mlxintro.store.records import Label
+from mlxintro.store.store import Store
+from tests.cli import mlxintro
+
+MODEL = "detector?hit=0.6&fa=0.1"
+
+
+def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_path: Path) -> None:
+    command = ("run", "injected-thoughts", "--backend", "fake", "-m", MODEL, "--strengths", "2", "--trials", "8")
+    assert mlxintro(tmp_path, *command, "--controls", "40", "--name", "one", "--json").code == 0
+    with Store(tmp_path / "mlxintro.db") as store:
+        run = store.find_run("one")
+        plain = analysis_of(store, run, "rules")
+        assert plain.figure("corrected_detection") is None
+        raw = plain.figure("detection")
+        assert raw is not None
+        assert isinstance(raw.value, Rate)
+
+        # A person who agrees with the rules, but for every fifth claim, which is none to her.
+        labels = []
+        grades = {grade.key: grade for grade in store.latest_grades(run.id, grader="rules")}
+        heard = wrong = 0
+        for trial in gradable(store, run):
+            claims = bool(grades[trial.key].affirms)
+            heard += claims
+            if claims and heard % 5 == 0:
+                claims, wrong = False, wrong + 1
+            fields = {"affirms": claims, "identifies": claims, "coherent": True, "refuses": False}
+            labels.append(Label(key=trial.key, labeller="ann", fields=fields))
+        assert wrong
+        store.add_labels(run.id, labels)
+        figure = analysis_of(store, run, "rules").figure("corrected_detection")
+
+    assert figure is not None
+    said_no = sum(not label.fields["affirms"] for label in labels)
+    sensitivity, specificity = 1.0, (said_no - wrong) / said_no
+    by_hand = (raw.value.successes / raw.value.trials + specificity - 1) / (sensitivity + specificity - 1)
+    found = json.loads(mlxintro(tmp_path, "stats", "one", "--json").out)
+    told = found["figures"]["corrected_detection"]["value"]
+    assert told["value"] == pytest.approx(by_hand)
+    assert told["low"] < by_hand < told["high"]
+    assert told["labelled"] == len(labels)
+    assert "corrected for the grader's errors" in mlxintro(tmp_path, "stats", "one").out
