@@ -83,7 +83,7 @@ def grade(
 
         if run is not None:
             raise click.UsageError("give a RUN or --file, not both")
-        grade_file(context, path, grader)
+        grade_file(context, path, grader, judge, judge_backend)
         return
     if run is None:
         raise click.UsageError("name a RUN, or a file with --file; see `mlxintro runs list`")
