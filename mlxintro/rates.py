@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
+from mlxintro import statistics
 from mlxintro.grading.base import Grade
-from mlxintro.statistics import Rate, rate
+from mlxintro.statistics import Rate
 from mlxintro.store.counts import VerdictCount
 
 Cell = tuple[int | None, float | None]
 """Layer and strength."""
+
+_rate = lru_cache(maxsize=10_000)(statistics.rate)
+"""An interval takes a tenth of a millisecond, and displays ask for the same hundreds of them every second."""
 
 
 @dataclass(slots=True)
@@ -47,11 +52,11 @@ class Tally:
 
     @property
     def detection(self) -> Rate:
-        return rate(self.detected, self.decided)
+        return _rate(self.detected, self.decided)
 
     @property
     def identification(self) -> Rate:
-        return rate(self.identified, self.nameable)
+        return _rate(self.identified, self.nameable)
 
 
 @dataclass(frozen=True, slots=True)

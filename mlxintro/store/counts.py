@@ -8,6 +8,8 @@ from mlxintro.store.records import GRADE_FIELDS, Run, Trial
 from mlxintro.store.trials import COLUMNS
 from mlxintro.store.verdicts import Verdicts
 
+_LAST = 200
+
 
 @dataclass(frozen=True, slots=True)
 class VerdictCount:
@@ -84,6 +86,9 @@ class Counts(Verdicts):
         return [Failure(row["ordinal"], row["error"]) for row in rows]
 
     def last_trial(self, run: str) -> Trial | None:
-        """The trial latest in the plan that is there."""
-        row = self._row(f"SELECT {COLUMNS} FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT 1", run)
-        return None if row is None else Trial(**dict(row))
+        """The trial latest in the plan that is there: one with a reply, if there is one among the last few hundred."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT {_LAST}", run
+        )
+        found = next((row for row in rows if row["response"]), rows[0] if rows else None)
+        return None if found is None else Trial(**dict(found))

@@ -100,7 +100,7 @@ class LivePage(Page):
         self._name_run()
         self.query_one("#panes").display = True
         bar = words.bar(run.done, run.planned, 20)
-        headline = f"{words.state(run)}  {bar} {run.done}/{run.planned}"
+        headline = f"{words.plain(run.name)}  {words.state(run)}  {bar} {run.done}/{run.planned}"
         self.query_one("#headline", Static).update(Content.styled(headline, "bold"))
         self.query_one("#state", Static).update(Content(self._second_line(sight)))
         self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from backends.errors import UsageError
-from mlxintro.rates import RunRates, run_rates
+from mlxintro.rates import run_rates
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from tui import steering, words
@@ -22,7 +22,7 @@ from tui.dialogues import AskPath, Confirm
 from tui.page import Page
 
 GRADER = "rules"
-WIDTHS = {
+WIDE = {
     "name": 20,
     "state": 13,
     "trials": 16,
@@ -33,7 +33,9 @@ WIDTHS = {
     "experiment": 21,
     "created (UTC)": 16,
 }
-COLUMNS = tuple(WIDTHS)
+NARROW = {"name": 18, "state": 13, "trials": 12, "detects": 13, "false alarms": 12}
+"""What 80 columns hold without scrolling sideways; the line below the table says the rest of one run."""
+_NARROW_BELOW = 120
 _AGAIN = 20.0
 """A run that goes on is counted again when this many times the time of the last count have passed."""
 
@@ -64,11 +66,13 @@ class RunsPage(Page):
     def __init__(self) -> None:
         super().__init__()
         self._runs: dict[str, Run] = {}
-        self._rates: dict[str, tuple[int, RunRates]] = {}
+        self._rates: dict[str, tuple[int, dict[str, str]]] = {}
+        """Trials finished when a run was last counted, and its rates as they are shown."""
         self._due: dict[str, float] = {}
         self._last_grade = 0
         self._marked: list[str] = []
-        self._shown: dict[str, tuple[str, ...]] = {}
+        self._shown: dict[str, dict[str, str]] = {}
+        self._widths: dict[str, int] = {}
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
@@ -82,11 +86,25 @@ class RunsPage(Page):
 
     def on_mount(self) -> None:
         super().on_mount()
-        # Fixed, so that columns do not jump about while rates come in.
-        for name, width in WIDTHS.items():
-            self.table.add_column(name, key=name, width=width)
+        self._lay_out()
         self.query_one("#filter").display = False
         self.table.focus()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """The columns there is room for. Their widths are fixed, so that nothing jumps about while rates come in."""
+        widths = NARROW if self.app.size.width < _NARROW_BELOW else WIDE
+        if widths is self._widths:
+            return
+        self._widths = widths
+        here = self._key()
+        self.table.clear(columns=True)
+        for name, width in widths.items():
+            self.table.add_column(name, key=name, width=width)
+        self._shown = {}
+        self._draw(here)
 
     # -- keeping up to date
 
@@ -110,53 +128,50 @@ class RunsPage(Page):
                 self.read("rates", partial(_counted, run), self._counted)
                 return
 
-    def _counted(self, answer: tuple[Run, RunRates, float]) -> None:
+    def _counted(self, answer: tuple[Run, dict[str, str], float]) -> None:
         run, rates, seconds = answer
         self._rates[run.id] = (run.done, rates)
         self._due[run.id] = time.monotonic() + max(1.0, _AGAIN * seconds)
         self._draw()
         self._count_next()
 
-    def _draw(self) -> None:
+    def _draw(self, here: str = "") -> None:
+        """Bring the table up to date; ``here`` is the run to stand on when its rows are made anew."""
         wanted = self.query_one("#filter", Input).value.casefold().split()
         rows = {run.id: self._row(run) for run in self._runs.values()}
-        rows = {i: row for i, row in rows.items() if all(any(w in c.casefold() for c in row) for w in wanted)}
+        rows = {i: row for i, row in rows.items() if all(any(w in c.casefold() for c in row.values()) for w in wanted)}
         table = self.table
         if list(rows) != list(self._shown):
-            here = self._key()
+            here = here or self._key()
             table.clear()
             for identity, row in rows.items():
-                table.add_row(*row, key=identity)
+                table.add_row(*(row[name] for name in self._widths), key=identity)
             at = here or self.home.run_id
             if at in rows:
                 table.move_cursor(row=list(rows).index(at))
         else:
             for identity, row in rows.items():
-                for name, old, new in zip(COLUMNS, self._shown[identity], row, strict=True):
-                    if old != new:
-                        table.update_cell(identity, name, new)
+                for name in self._widths:
+                    if self._shown[identity][name] != row[name]:
+                        table.update_cell(identity, name, row[name])
         self._shown = rows
         self._draw_around()
 
-    def _row(self, run: Run) -> tuple[str, ...]:
+    def _row(self, run: Run) -> dict[str, str]:
         known = self._rates.get(run.id)
         blank = "…" if run.done else "–"
-        detects = words.rate(known[1].injected.detection) if known else blank
-        names = words.rate(known[1].injected.identification) if known else blank
-        alarms = words.rate(known[1].controls.detection) if known else blank
         mark = "◆ " if run.id in self._marked else ""
         failed = f" {run.errors} failed" if run.errors else ""
-        return (
-            mark + run.name,
-            words.state(run),
-            f"{words.bar(run.done, run.planned, 6)} {run.done}/{run.planned}{failed}",
-            detects,
-            alarms,
-            names,
-            words.model(run),
-            run.experiment,
-            run.created[:16].replace("T", " "),
-        )
+        bar = f"{words.bar(run.done, run.planned, 6)} " if self._widths is WIDE else ""
+        return {
+            "name": mark + run.name,
+            "state": words.state(run),
+            "trials": f"{bar}{run.done}/{run.planned}{failed}",
+            **(known[1] if known else dict.fromkeys(("detects", "false alarms", "names it"), blank)),
+            "model": words.model(run),
+            "experiment": run.experiment,
+            "created (UTC)": run.created[:16].replace("T", " "),
+        }
 
     def _draw_around(self) -> None:
         empty = self.query_one("#empty", Static)
@@ -167,6 +182,9 @@ class RunsPage(Page):
             empty.update("\n  No run matches the filter; Esc shows all.")
         run = self._runs.get(self._key())
         text = f"{len(self._shown)} of {len(self._runs)} runs in {self.home.data.db}"
+        row = self._shown.get(self._key())
+        if row is not None and self._widths is NARROW:
+            text = f"{row['name']}: names it {row['names it']}; {row['model']}; {row['experiment']}"
         if run is not None and run.error:
             text = f"{run.name} failed: {run.error}"
         elif run is not None and run.state == "interrupted":
@@ -279,12 +297,16 @@ class RunsPage(Page):
         self.table.focus()
 
 
-def _counted(run: Run, store: Store) -> tuple[Run, RunRates, float]:
+def _counted(run: Run, store: Store) -> tuple[Run, dict[str, str], float]:
+    """A run's rates, with their intervals: those take too long to be computed anew each time the table is drawn."""
     started = time.monotonic()
     rates = run_rates(store.verdict_counts(run.id, GRADER))
-    # The interval's library takes a second to load: here, not where keys are waited for.
-    _ = rates.injected.detection
-    return run, rates, time.monotonic() - started
+    shown = {
+        "detects": words.rate(rates.injected.detection),
+        "false alarms": words.rate(rates.controls.detection),
+        "names it": words.rate(rates.injected.identification),
+    }
+    return run, shown, time.monotonic() - started
 
 
 def _export(run: str, path: Path, store: Store) -> int:
