@@ -98,7 +98,11 @@ class ReviewPage(Page):
 
     def body(self) -> Iterator[Widget]:
         self._suggester = FilterSuggester()
-        yield Input(placeholder="injected concept:ocean grade:names ...", id="trial-filter", suggester=self._suggester)
+        yield Input(
+            placeholder="/ filters, e.g. injected concept:ocean grade:names",
+            id="trial-filter",
+            suggester=self._suggester,
+        )
         yield Static(id="found", classes="quiet")
         with Container(id="review"):
             with Container(id="listing"):

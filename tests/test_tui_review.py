@@ -1,0 +1,328 @@
+"""Review and blind labelling, held against the store: what is found, what is shown, what is hidden, what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from backends.errors import KnownError, UsageError
+from mlxintro.store.records import Grade, Trial, TrialFilter
+from mlxintro.store.store import Store
+from tests.cli import filled_home, mlxintro, own_home  # noqa: F401
+from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tui.app import IntroApp
+from tui.filter_line import FilterSuggester, cycled, cycled_flag, parse
+from tui.screens.labelling import Blind
+from tui.screens.review import ReviewPage
+
+
+def trials_of(home: Path) -> list[Trial]:
+    with Store(home / "mlxintro.db", read_only=True) as store:
+        return list(store.trials(store.find_run("first").id))
+
+
+def notices(app: IntroApp) -> str:
+    return "\n".join(one.message for one in app._notifications)
+
+
+async def opened(app: IntroApp, pilot: Pilot[int]) -> ReviewPage:
+    await until(pilot, lambda: "first" in text(app))
+    await pilot.press("enter", "4")
+    await until(pilot, lambda: isinstance(app.screen, ReviewPage) and "18 of 18 trials" in text(app))
+    await until(pilot, lambda: "prompt, token by token" in str(app.screen.query_one("#trial-text").visual))
+    assert isinstance(app.screen, ReviewPage)
+    return app.screen
+
+
+def ordinals(page: ReviewPage) -> list[int]:
+    """Places in the plan of everything the list holds."""
+    assert page._finding is not None
+    rows = list(page._finding.rows)
+    return [seen.trial.ordinal for seen in page.home.ask(lambda store: store.seen(page.home.run_id, rows))]
+
+
+def over(page: ReviewPage, line: str) -> bool:
+    return page.field.value == line and page._finding is not None and page._finding.over and not page._wrong
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("keys", [(), ("v",), ("b",), ("b", "enter"), ("enter",)], ids=lambda k: "-".join(k) or "plain")
+def test_a_screen_looks_as_it_did(
+    home: Path, size: tuple[int, int], keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+
+    async def look() -> str:
+        async with shown(home, size) as (app, pilot):
+            page = await opened(app, pilot)
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause(0.3)
+            if keys == ("v",):
+                await until(pilot, lambda: over(page, "grade:names"))
+            if keys == ("b", "enter"):
+                await until(pilot, lambda: isinstance(app.screen, Blind))
+            await pilot.pause(0.3)
+            return text(app)
+
+    check_snapshot(f"review-{'-'.join(keys) or 'plain'}-{size[0]}x{size[1]}", asyncio.run(look()))
+
+
+def test_keys_and_words_find_what_reading_every_trial_finds(home: Path) -> None:
+    trials = trials_of(home)
+    injected = [t.ordinal for t in trials if t.condition == "injected"]
+    word = next(t.response for t in trials if t.concept == "fear").split()[2]
+    said = [t.ordinal for t in trials if word.lower() in t.response.lower()]
+    at_four = [t.ordinal for t in trials if t.strength == 4.0 and t.concept == "fear"]
+    assert 0 < len(at_four) < len(injected) < len(trials)
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("i")
+            await until(pilot, lambda: over(page, "injected"))
+            assert ordinals(page) == injected
+            await pilot.press("i")
+            await until(pilot, lambda: over(page, "control"))
+            assert sorted([*ordinals(page), *injected]) == list(range(len(trials)))
+            await pilot.press("escape", "down", "down", "slash", *word)
+            await until(pilot, lambda: over(page, word))
+            assert ordinals(page) == said
+            assert f"{len(said)} of 18 trials" in text(app)
+            page.field.value = "strength:4 concept:fear"
+            await until(pilot, lambda: over(page, "strength:4 concept:fear") and len(ordinals(page)) == len(at_four))
+            assert ordinals(page) == at_four
+            await pilot.press("enter", "end")
+            await pilot.pause(0.2)
+            last = page.trials.current
+            assert last is not None
+            await pilot.press("escape")
+            await until(pilot, lambda: over(page, "") and page.trials.current is not None)
+            assert page.trials.current is not None
+            assert page.trials.current.trial.key == last.trial.key
+
+    asyncio.run(go())
+
+
+def test_disputed_and_a_second_grader(home: Path) -> None:
+    with Store(home / "mlxintro.db") as store:
+        run = store.find_run("first").id
+        verdicts = store.latest_grades(run, grader="rules")
+        flipped = [replace(one, grader="other", affirms=not one.affirms, created="") for one in verdicts[:3]]
+        store.add_grades(run, [*flipped, *(replace(one, grader="other", created="") for one in verdicts[3:])])
+        places = {t.key: t.ordinal for t in store.trials(run)}
+    expected = sorted(places[one.key] for one in flipped)
+
+    async def go() -> None:
+        async with shown(home, (200, 50)) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("d")
+            await until(pilot, lambda: over(page, "disputed"))
+            assert ordinals(page) == expected
+            await until(pilot, lambda: text(app).count("≠") == 3)
+            await until(pilot, lambda: "other:" in text(app) and "rules:" in text(app))
+
+    asyncio.run(go())
+
+
+def test_a_filter_that_means_nothing_says_what_would(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await opened(app, pilot)
+            page.field.value = "layer:deep"
+            await until(pilot, lambda: "after layer: comes a number" in text(app))
+            assert len(ordinals(page)) == 18
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("", TrialFilter()),
+        ("injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
+        ('concept:"sea horse" unlabelled', TrialFilter(concept="sea horse", labelled=False)),
+        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, names it", grader="claude")),
+        ('"control" two words', TrialFilter(text="control two words")),
+        ("disputed failed", TrialFilter(disputed=True, status="error")),
+    ],
+)
+def test_the_filter_line(line: str, where: TrialFilter) -> None:
+    assert parse(line) == where
+
+
+@pytest.mark.parametrize("line", ["layer:", "grade:good", "color:red", "strength:much"])
+def test_the_filter_line_refuses(line: str) -> None:
+    with pytest.raises(UsageError, match=line.partition(":")[0]):
+        parse(line)
+
+
+def test_the_filter_line_is_edited_by_keys() -> None:
+    assert cycled("word", "layer", ("4", "8")) == "word layer:4"
+    assert cycled("layer:4 word", "layer", ("4", "8")) == "word layer:8"
+    assert cycled("layer:8 word", "layer", ("4", "8")) == "word"
+    assert cycled("", "concept", ("sea horse",)) == 'concept:"sea horse"'
+    assert cycled_flag("word", ("injected", "control")) == "injected word"
+    assert cycled_flag("injected word", ("injected", "control")) == "control word"
+    assert cycled_flag("control word", ("injected", "control")) == "word"
+    suggester = FilterSuggester()
+    suggester.values = {"concept": ("ocean", "fear")}
+    assert asyncio.run(suggester.get_suggestion("injected concept:f")) == "injected concept:fear"
+    assert asyncio.run(suggester.get_suggestion("unl")) == "unlabelled"
+
+
+# -- blind
+
+
+def answer(trial: Trial) -> str:
+    """What a person would press, from the reply alone; the simulated subject denies plainly."""
+    said = trial.response.lower()
+    if "do detect" not in said and "do sense" not in said and "yes" not in said and "something unusual" not in said:
+        return "n"
+    return "yd" if any(word in said for word in ("ocean", "fear")) else "yt"
+
+
+async def label_all(app: IntroApp, pilot: Pilot[int], home: Path, wrong: int = 0) -> int:
+    """Label what is left of a set; returns the keys it took. The first ``wrong`` answers are turned around."""
+    by_reply = {trial.key: trial for trial in trials_of(home)}
+    pressed = 0
+    while isinstance(app.screen, Blind) and app.screen._session.item is not None:
+        session = app.screen._session
+        assert session.item is not None
+        keys = answer(by_reply[session.item.key])
+        if wrong > 0:
+            keys = "n" if keys[0] == "y" else "yt"
+            wrong -= 1
+        left = len(session.queue)
+        for key in keys:
+            for hidden in ("layer", "raw", "no claim", "claims, names", "(control)", session.item.key[3:11]):
+                assert hidden not in text(app)
+            if session.stage == "claim":
+                assert "The word is" not in text(app)
+            await pilot.press(key)
+            pressed += 1
+        assert len(session.queue) == left - 1
+        await pilot.pause()
+    return pressed
+
+
+async def begin(app: IntroApp, pilot: Pilot[int], labeller: str) -> None:
+    await pilot.press("b")
+    await pilot.pause(0.2)
+    app.screen.query_one("#labeller").value = labeller  # type: ignore[attr-defined]
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, Blind))
+    await pilot.pause(0.1)
+
+
+def test_labels_take_few_keys_and_reach_store_and_export(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await opened(app, pilot)
+            await begin(app, pilot, "ada")
+            assert await label_all(app, pilot, home) <= 3 * 18
+            await until(pilot, lambda: "ada" in text(app) and "rules" in text(app) and "kappa" in text(app))
+            await pilot.press("q")
+            await begin(app, pilot, "lin")
+            await label_all(app, pilot, home, wrong=3)
+            await until(pilot, lambda: "15/18" in text(app))
+            (line,) = (
+                one
+                for one in text(app).splitlines()
+                if "15/18" in one and "affirms" in one and "lin" in one and "ada" in one
+            )
+            assert "83%" in line
+
+    asyncio.run(go())
+    with Store(home / "mlxintro.db", read_only=True) as store:
+        run = store.find_run("first").id
+        labels = {(one.key, one.labeller): one for one in store.latest_labels(run)}
+    trials = trials_of(home)
+    assert len(labels) == 2 * len(trials) == 36
+    lines = mlxintro(home, "runs", "export", "first").out.splitlines()
+    rows = {row["trial_key"]: row for row in map(json.loads, lines)}
+    for trial in trials:
+        claims = answer(trial).startswith("y")
+        assert labels[trial.key, "ada"].fields["affirms"] is claims
+        assert rows[trial.key]["label.ada.affirms"] is claims
+        if trial.condition == "control":
+            assert labels[trial.key, "ada"].fields["identifies"] is None
+
+
+def test_undo_withdraws_stop_keeps_and_the_set_goes_on(home: Path) -> None:
+    def labels() -> list[dict[str, Any]]:
+        with Store(home / "mlxintro.db", read_only=True) as store:
+            return [one.fields for one in store.latest_labels(store.find_run("first").id)]
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await opened(app, pilot)
+            await begin(app, pilot, "ada")
+            await pilot.press("n", "n")
+            await until(pilot, lambda: "reply 3 of 18" in text(app))
+            await pilot.press("u")
+            await until(pilot, lambda: "reply 2 of 18" in text(app))
+            assert sorted(map(len, labels()))[0] == 0
+            await pilot.press("g", "q")
+            await until(pilot, lambda: isinstance(app.screen, ReviewPage))
+            assert sorted(fields["class"] for fields in labels()) == ["g", "n"]
+            app.screen.query_one("#trial-filter").value = "labelled"  # type: ignore[attr-defined]
+            await until(pilot, lambda: "2 of 18 trials" in text(app) and text(app).count("✎") >= 2)
+            await begin(app, pilot, "ada")
+            assert "reply 3 of 18" in text(app)
+
+    asyncio.run(go())
+
+
+def test_a_label_that_is_not_stored_is_asked_for_again(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await opened(app, pilot)
+            await begin(app, pilot, "ada")
+
+            def full(step: object) -> None:
+                raise KnownError("the disk is full: free some space")
+
+            change = app.change
+            app.change = full  # type: ignore[assignment]
+            await pilot.press("n")
+            await until(pilot, lambda: "the disk is full" in notices(app))
+            assert "reply 1 of 18" in text(app)
+            app.change = change  # type: ignore[method-assign]
+            await pilot.press("n")
+            await until(pilot, lambda: "reply 2 of 18" in text(app))
+
+    asyncio.run(go())
+
+
+def test_a_frozen_set_is_refused_with_the_way_out(home: Path) -> None:
+    with Store(home / "mlxintro.db") as store:
+        run = store.find_run("first").id
+        store.add_label_set(run, "labels", 0, [next(store.trials(run)).key])
+        store.freeze_label_set(run, "labels")
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await opened(app, pilot)
+            await pilot.press("b")
+            await pilot.pause(0.2)
+            await pilot.press("enter")
+            await until(pilot, lambda: "give another name" in notices(app))
+
+    asyncio.run(go())
+
+
+def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
+    from tui.trial_text import MARKED, reply
+
+    trial = next(one for one in trials_of(home) if one.response)
+    grade = Grade(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})
+    spans = [(span.start, span.end, str(span.style)) for span in reply(trial, grade).spans]
+    assert spans == [(0, 3, MARKED["affirmation"][0])]
+    assert all("$" not in style and "#" not in style for style, _ in MARKED.values())
