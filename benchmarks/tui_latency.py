@@ -30,6 +30,14 @@ PAUSE = 0.05
 LIMIT = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    wall: float
+    """Milliseconds."""
+    cpu: float
+    """Milliseconds that the app's process worked in the meantime, in all its threads."""
+
+
 @dataclass
 class Watch:
     """Draws as a terminal would be sent, and looks after every frame whether something holds."""
@@ -38,7 +46,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._holds: Callable[[], bool] = bool
-        self._drawn: asyncio.Future[float] | None = None
+        self._drawn: asyncio.Future[Latency] | None = None
         original = self.app._display
 
         def display(screen: Any, renderable: Any) -> None:
@@ -46,19 +54,20 @@ class Watch:
             if hasattr(renderable, "render_segments"):
                 renderable.render_segments(self.app.console)
             if self._drawn is not None and not self._drawn.done() and renderable is not None and self._holds():
-                self._drawn.set_result(time.perf_counter())
+                self._drawn.set_result(Latency(time.perf_counter(), time.process_time()))
 
         self.app._display = display  # type: ignore[method-assign]
 
-    async def press(self, key: str, holds: Callable[[], bool]) -> float:
-        """Milliseconds until a frame in which it holds; ``inf`` after ``LIMIT`` seconds."""
+    async def press(self, key: str, holds: Callable[[], bool]) -> Latency:
+        """Until a frame in which it holds; infinite after ``LIMIT`` seconds."""
         self._holds, self._drawn = holds, asyncio.get_running_loop().create_future()
-        pressed = time.perf_counter()
+        pressed, worked = time.perf_counter(), time.process_time()
         self.app.post_message(events.Key(key, key if len(key) == 1 else None))
         try:
-            return 1000 * (await asyncio.wait_for(self._drawn, LIMIT) - pressed)
+            drawn = await asyncio.wait_for(self._drawn, LIMIT)
         except TimeoutError:
-            return float("inf")
+            return Latency(float("inf"), float("inf"))
+        return Latency(1000 * (drawn.wall - pressed), 1000 * (drawn.cpu - worked))
 
 
 async def until(holds: Callable[[], Any], seconds: float = 120.0) -> bool:
@@ -70,7 +79,7 @@ async def until(holds: Callable[[], Any], seconds: float = 120.0) -> bool:
     return True
 
 
-async def back_and_forth(watch: Watch, keys: tuple[str, str], state: Callable[[], Any], presses: int) -> list[float]:
+async def back_and_forth(watch: Watch, keys: tuple[str, str], state: Callable[[], Any], presses: int) -> list[Latency]:
     """A key and its opposite in runs of ten; what ``state`` says changes with every press."""
     times = []
     for number in range(presses):
@@ -80,7 +89,7 @@ async def back_and_forth(watch: Watch, keys: tuple[str, str], state: Callable[[]
     return times
 
 
-async def runs(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
+async def runs(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     await pilot.press("1")
     table: Any = watch.app.screen.query_one("#runs")
     await until(lambda: table.row_count > 12)
@@ -88,7 +97,7 @@ async def runs(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
     return await back_and_forth(watch, ("down", "up"), lambda: table.cursor_row, presses)
 
 
-async def runs_filter(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
+async def runs_filter(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     """Typing into the filter: until the field and the list below it have changed."""
     page: Any = watch.app.screen
     await pilot.press("slash")
@@ -102,7 +111,7 @@ async def runs_filter(watch: Watch, pilot: Pilot[int], presses: int) -> list[flo
     return times
 
 
-async def review(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
+async def review(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     await pilot.press("4")
     trials: Any = watch.app.screen.query_one("#trials")
     await until(lambda: trials.count > 12)
@@ -110,21 +119,14 @@ async def review(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
     return await back_and_forth(watch, ("down", "up"), lambda: trials.cursor, presses)
 
 
-async def live(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
+async def live(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     await pilot.press("3")
     await asyncio.sleep(2)
-    app = watch.app
-    # Nothing on this screen moves with a key: help comes and goes.
-    times = []
-    for number in range(presses):
-        depth = len(app.screen_stack)
-        key = "escape" if number % 2 else "f1"
-        times.append(await watch.press(key, lambda depth=depth: len(app.screen_stack) != depth))
-        await asyncio.sleep(PAUSE)
-    return times
+    # Nothing else on this screen moves with a key.
+    return await focus_moved(watch, presses)
 
 
-async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
+async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     """Turning the knobs while the lab's own model answers."""
     await pilot.press("6")
     page: Any = watch.app.screen
@@ -132,25 +134,32 @@ async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[float]:
     await pilot.press("enter")
     print("  lab: loading smollm2 ...", flush=True)
     await until(lambda: page._asked is not None and page.query_one("#sides")._texts["control"])
-    keys: tuple[tuple[str, str], ...] = (("up", "down"), ("right", "left"))
+    keys: tuple[tuple[str, str], ...] = (("up", "down"), ("left", "right"))
     times = []
     for pair in keys:
-        times += await back_and_forth(watch, pair, lambda: page._knobs, presses // 4)
-    # And while tokens come in: only help, which changes nothing of the order.
-    for number in range(presses // 2):
-        depth = len(watch.app.screen_stack)
-        key = "escape" if number % 2 else "f1"
-        times.append(await watch.press(key, lambda depth=depth: len(watch.app.screen_stack) != depth))
-        await asyncio.sleep(PAUSE)
+        times += await back_and_forth(watch, pair, lambda: page._knobs, presses // 2)
     return times
 
 
-SCREENS = {"runs": runs, "filter": runs_filter, "live": live, "review": review, "lab": lab}
+async def lab_streaming(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
+    """Moving the focus over the lab while tokens come in; nothing of the order changes."""
+    return await focus_moved(watch, presses)
 
 
-def told(name: str, times: Sequence[float]) -> str:
-    p50, p95, p99 = np.percentile(times, (50, 95, 99), method="higher")
-    return f"{name:<8} n={len(times):<4} p50 {p50:6.1f}  p95 {p95:6.1f}  p99 {p99:6.1f}  max {max(times):6.1f} ms"
+async def focus_moved(watch: Watch, presses: int) -> list[Latency]:
+    return await back_and_forth(watch, ("tab", "shift+tab"), lambda: watch.app.focused, presses)
+
+
+SCREENS = {"runs": runs, "filter": runs_filter, "live": live, "review": review, "lab": lab, "lab-text": lab_streaming}
+
+
+def told(name: str, times: Sequence[Latency]) -> str:
+    wall = np.percentile([one.wall for one in times], (50, 95, 100), method="higher")
+    cpu = np.percentile([one.cpu for one in times], (50, 95), method="higher")
+    return (
+        f"{name:<8} n={len(times):<4} p50 {wall[0]:6.1f}  p95 {wall[1]:6.1f}  max {wall[2]:6.1f} ms;  "
+        f"its own work p50 {cpu[0]:5.1f}  p95 {cpu[1]:5.1f} ms"
+    )
 
 
 async def measure(home: Path, screens: Sequence[str], presses: int, run: str) -> None:
@@ -159,7 +168,7 @@ async def measure(home: Path, screens: Sequence[str], presses: int, run: str) ->
     async with app.run_test(size=(200, 50)) as pilot:
         watch = Watch(app)
         await pilot.press("1")
-        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").row_count)  # type: ignore[attr-defined]
+        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").row_count, 3)  # type: ignore[attr-defined]
         print(f"{app.screen.query_one('#runs').row_count} runs shown after {time.perf_counter() - began:.2f} s")  # type: ignore[attr-defined]
         for name in screens:
             if name in ("live", "review") and run:
