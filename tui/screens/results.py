@@ -25,6 +25,9 @@ LARGE = 100_000
 _AGAIN = 20.0
 """A run that goes on is analysed again when this many times the time of the last analysis have passed."""
 
+Sight = tuple[list[Run], tuple[str, ...], int, set[str], int]
+"""Runs, graders, number of the newest grade, runs graded since, number of the newest label."""
+
 
 class ResultsBox(ScrollableContainer, can_focus=True):
     HELP = (
@@ -61,6 +64,7 @@ class ResultsPage(Page):
         self._graders: tuple[str, ...] = ()
         self._grader = ""
         self._newest = 0
+        self._labels = 0
 
     def body(self) -> Iterator[Widget]:
         with ResultsBox(id="results"):
@@ -90,12 +94,16 @@ class ResultsPage(Page):
         newest = self._newest
         self.read("results", lambda store: _sight(store, runs, newest), self._looked)
 
-    def _looked(self, sight: tuple[list[Run], tuple[str, ...], int, set[str]]) -> None:
-        runs, self._graders, newest, regraded = sight
+    def _looked(self, sight: Sight) -> None:
+        runs, self._graders, newest, regraded, labels = sight
         if tuple(run.id for run in runs) != self.shown:
             return
         if self._newest and newest != self._newest:
             self._cache = {key: one for key, one in self._cache.items() if key[0] not in regraded}
+        if labels != self._labels:
+            # Rates are corrected by what people say of the grader.
+            self._labels = labels
+            self._cache.clear()
         self._newest = newest
         self.home.run_name = " / ".join(run.name for run in runs)
         self._name_run()
@@ -168,10 +176,10 @@ class ResultsPage(Page):
             self.home.action_go("runs")
 
 
-def _sight(store: Store, runs: tuple[str, ...], newest: int) -> tuple[list[Run], tuple[str, ...], int, set[str]]:
+def _sight(store: Store, runs: tuple[str, ...], newest: int) -> Sight:
     last, regraded = store.graded_since(newest)
     graders = sorted({grader for run in runs for grader in store.graders(run)})
-    return [store.run(run) for run in runs], tuple(graders), last, regraded
+    return [store.run(run) for run in runs], tuple(graders), last, regraded, store.newest_verdicts()[1]
 
 
 def _timed(run: str, grader: str, store: Store) -> tuple[Findings, float]:
