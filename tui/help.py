@@ -35,11 +35,17 @@ class HelpScreen(Dialogue[None]):
     def __init__(self, below: Screen[object], folder: str) -> None:
         super().__init__()
         self._text = help_of(below.focused or below) or "No help for this."
-        self._keys = [
-            (below.app.get_key_display(active.binding), active.binding.description or active.binding.action)
-            for active in sorted(below.active_bindings.values(), key=lambda one: one.node is not below)
-            if active.enabled and active.binding.description and not active.binding.system
-        ]
+        # Textual's own keys have no id; they come last, those of the focused widget before those of every screen.
+        known = [one for one in below.active_bindings.values() if one.enabled and one.binding.description]
+        own = [one for one in known if one.binding.id is not None]
+        others = [one for one in known if one.binding.id is None and one.node is below.focused]
+        keys: dict[str, list[str]] = {}
+        for one in (*sorted(own, key=lambda one: one.node is below.app), *others):
+            shown = keys.setdefault(one.binding.tooltip or one.binding.description, [])
+            display = below.app.get_key_display(one.binding)
+            if display not in shown:
+                shown.append(display)
+        self._keys = [(" ".join(shown), what) for what, shown in keys.items()]
         self._folder = folder
 
     def compose(self) -> ComposeResult:
