@@ -144,7 +144,7 @@ def test_a_dead_process_is_told_and_enter_starts_another(tmp_path: Path) -> None
             dead = process(page)
             os.kill(dead.pid, signal.SIGKILL)
             await until(pilot, lambda: "has ended; Enter starts it again" in text(app), 3)
-            assert any("signal 9" in one.message for one in app._notifications)
+            await until(pilot, lambda: any("signal 9" in one.message for one in app._notifications), 3)
             await pilot.press("enter")
             await until(pilot, lambda: "measured:" in text(app), 60)
             assert process(page).pid != dead.pid

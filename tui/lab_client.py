@@ -109,14 +109,13 @@ class LabClient:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         said = last_line(self.log)
         self._put(process, Ended(f"{how}{f': {said}' if said else ''}"))
-        with self._lock:
-            if self._process is process:
-                self._process = None
 
     def _put(self, process: subprocess.Popen[bytes], heard: Heard) -> None:
         with self._lock:
             if self._process is not process:
                 return
+            if isinstance(heard, Ended):
+                self._process = None
             first = not self._heard
             self._heard.append(heard)
         if first:
