@@ -242,7 +242,10 @@ class NewStudyPage(Page):
         self.home.start_run(name, arguments)
 
     def action_save(self) -> None:
-        text = self._draft().toml()
+        draft = self._draft()
+        text = draft.toml()
+        # A study's file says nothing of who grades it.
+        later = "" if draft.grade else " --no-grade"
 
         def answered(path: Path | None) -> None:
             if path is None:
@@ -251,7 +254,7 @@ class NewStudyPage(Page):
                 path.write_text(text, "utf-8")
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}: choose another place") from error
-            self.notify(f"Saved. Start it anywhere with: mlxintro run {path}", markup=False)
+            self.notify(f"Saved. Start it anywhere with: mlxintro run {path}{later}", markup=False)
 
         self.app.push_screen(AskPath("Save the study as", Path.cwd() / "study.toml", ("toml",)), answered)
 
