@@ -33,6 +33,7 @@ from backends.models import ModelSource
 from backends.roofline import Roofline
 from backends.scoring import Wanted, batched
 from backends.tokenizer import ChatTokenizer
+from backends.torch_graph import GraphDecoder, Graphs
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
 from backends.torch_stream import PromptReader, Stream, TorchDecoder
@@ -99,16 +100,25 @@ class TorchBackend(Backend):
         model: a transformers causal model, in eval mode, on its device.
         batch_size: rows that run together.
         prefill_chunk: prompt columns processed at a time.
+        graphs: record decoding steps as CUDA graphs, where the model lies on one CUDA device.
     """
 
     def __init__(
-        self, model: object, tokenizer: Tokenizer, info: ModelInfo, *, batch_size: int = 16, prefill_chunk: int = 2048
+        self,
+        model: object,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        *,
+        batch_size: int = 16,
+        prefill_chunk: int = 2048,
+        graphs: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.info = info
         self.batch_size = batch_size
         self.prefill_chunk = prefill_chunk
         self._network: Network | None = Network.of(model)
+        self._graphs = Graphs.on(self._network) if graphs else None
         self._sites_checked = False
 
     @property
@@ -182,7 +192,9 @@ class TorchBackend(Backend):
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         self._check_sites(_injected(request.prompt for request in requests))
-        decoder = TorchDecoder(self._reader([request.prompt for request in requests]))
+        prompts = [request.prompt for request in requests]
+        reader = self._reader(prompts)
+        decoder = GraphDecoder(self.network, reader, prompts, self._graphs) if self._graphs else TorchDecoder(reader)
         return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
 
     def _capture(

@@ -99,6 +99,18 @@ class SlotCache(Cache):  # type: ignore[misc]
         twin.layers = [layer.copied(twin, rows, columns) for layer in self.layers]
         return twin
 
+    def stores(self) -> list[Tensor]:
+        """Keys and values of all layers, (slots, heads, columns, size) each; the memory that passes write to."""
+        return [part for layer in self.layers for part in (layer.keys, layer.values)]
+
+    def holds(self, slots: int, columns: int) -> bool:
+        return all(store.shape[0] >= slots and store.shape[2] >= columns for store in self.stores())
+
+    def reserve(self, slots: int, columns: int) -> None:
+        """Grow where there is less; something must have been read."""
+        for layer in self.layers:
+            layer.keys, layer.values = (_roomy(part, part, slots, columns) for part in (layer.keys, layer.values))
+
     def keep(self, rows: Sequence[int]) -> None:
         """Row ``rows[i]`` becomes row i; rows that keep their number are not touched."""
         moved = [(source, target) for target, source in enumerate(rows) if source != target]

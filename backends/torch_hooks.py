@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import zip_longest
 from typing import Any
 
@@ -64,10 +64,10 @@ class Injector:
 
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)
-        self._lanes: dict[Place, list[_DeviceLane]] = {}
+        self._lanes: dict[Place, list[DeviceLane]] = {}
         for place, laid in lanes.lay_out(prompts, network.config.hidden_size).items():
             device = next(network.site(*place).parameters()).device
-            self._lanes[place] = [_DeviceLane(lane, device) for lane in laid]
+            self._lanes[place] = [DeviceLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
@@ -87,6 +87,33 @@ class Injector:
             for place, members in self._lanes.items()
             if any(lane.meets(first, stop) for lane in members)
         }
+
+    def spread(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
+        """Write all lanes, with what they counted, into lanes of fixed memory; there are at least as many of those."""
+        for place, members in blanks.items():
+            for blank, lane in zip_longest(members, self._lanes.get(place, [])):
+                blank.fill(lane)
+
+    def collect(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
+        """Take over what was counted there since ``spread``."""
+        self._table = None
+        for place, members in self._lanes.items():
+            for lane, blank in zip(members, blanks[place], strict=False):
+                lane.tally = blank.tally.index_select(0, lane.rows)
+
+    def agrees(self, blanks: Mapping[Place, Sequence[DeviceLane]], tolerance: float) -> bool:
+        """Whether the same was counted there, changes within a relative tolerance."""
+        pairs = [
+            (lane.tally, blank.tally[lane.rows])
+            for place, members in self._lanes.items()
+            for lane, blank in zip(members, blanks[place], strict=False)
+        ]
+        # Counts and positions are whole numbers; the sums of changes are nan together where a row overflowed.
+        return all(
+            torch.equal(mine[:, :3], theirs[:, :3])
+            and torch.allclose(mine[:, 3:], theirs[:, 3:], rtol=tolerance, equal_nan=True)
+            for mine, theirs in pairs
+        )
 
     def copy(self) -> Injector:
         """One that counts on by itself from here, once rows were chosen with ``keep``."""
@@ -135,7 +162,7 @@ class Injector:
         return lanes.proofs(self._prompts[row], tallies)
 
 
-class _DeviceLane:
+class DeviceLane:
     """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
 
     Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
@@ -157,7 +184,27 @@ class _DeviceLane:
         self._effective = torch.from_numpy(effective[members]).to(device)[:, None]
         # Positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
         self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(members), 1)
-        self._rows = torch.from_numpy(members).to(device)
+        self.rows = torch.from_numpy(members).to(device)
+
+    @classmethod
+    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> DeviceLane:
+        """One that has every row as a member and does nothing until it is filled.
+
+        Args:
+            operations: that may come.
+        """
+        empty = np.zeros(rows, np.int32)
+        lane = cls(lanes.Lane(np.zeros((rows, width), np.float32), empty, empty, empty, empty), device)
+        lane._present = set(operations)
+        return lane
+
+    def fill(self, other: DeviceLane | None) -> None:
+        """Become another lane, in place; rows that it does not have do nothing."""
+        self._starts.zero_()
+        self._stops.zero_()
+        if other is not None:
+            for name in _ARRAYS:
+                getattr(self, name).index_copy_(0, other.rows, getattr(other, name))
 
     @property
     def members(self) -> NDArray[np.int64]:
@@ -171,13 +218,13 @@ class _DeviceLane:
 
     def edit(self, positions: Tensor) -> Edit:
         def apply(stream: Tensor) -> Tensor:
-            where = positions.to(stream.device)[self._rows]
+            where = positions.to(stream.device)[self.rows]
             inside = (where >= self._starts) & (where < self._stops)
-            part = stream[self._rows]
+            part = stream[self.rows]
             before = part.float()
             after = torch.where((inside & self._effective)[..., None], self._change(before).to(stream.dtype), part)
             self._count(before, after.float(), where, inside)
-            return stream.index_copy(0, self._rows, after)
+            return stream.index_copy(0, self.rows, after)
 
         return apply
 
@@ -189,9 +236,9 @@ class _DeviceLane:
         index = torch.tensor(chosen, dtype=torch.long, device=self.tally.device)
         for name in _ARRAYS:
             setattr(self, name, getattr(self, name).index_select(0, index))
-        self._rows = torch.from_numpy(self.members).to(index.device)
+        self.rows = torch.from_numpy(self.members).to(index.device)
 
-    def joined(self, other: _DeviceLane) -> _DeviceLane:
+    def joined(self, other: DeviceLane) -> DeviceLane:
         """These rows and then those."""
         twin = copy.copy(self)
         twin.owners = np.concatenate([self.owners, other.owners])
@@ -199,14 +246,14 @@ class _DeviceLane:
         twin._present = self._present | other._present
         for name in _ARRAYS:
             setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
-        twin._rows = torch.from_numpy(twin.members).to(self.tally.device)
+        twin.rows = torch.from_numpy(twin.members).to(self.tally.device)
         return twin
 
-    def padded(self, before: int, after: int) -> _DeviceLane:
+    def padded(self, before: int, after: int) -> DeviceLane:
         """With rows before and after that inject nothing here."""
         twin = copy.copy(self)
         twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
-        twin._rows = self._rows + before
+        twin.rows = self.rows + before
         return twin
 
     def _change(self, before: Tensor) -> Tensor:

@@ -52,6 +52,15 @@ class Stream:
         return self._cache
 
     @property
+    def injector(self) -> Injector:
+        return self._injector
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(rows,): tokens of each, those of the prompt still to be read included."""
+        return self._lengths
+
+    @property
     def logits(self) -> Tensor:
         """Of the next token, float32 (rows, vocabulary)."""
         assert self._logits is not None, "prefill first"
@@ -151,6 +160,15 @@ class Stream:
     def step(self, tokens: Sequence[int]) -> None:
         hidden = self.extend([[token] for token in tokens])
         self._logits = self._network.logits(hidden[:, -1])
+
+    def stepped(self, logits: Tensor) -> None:
+        """Take note of a ``step`` that was done elsewhere, in this cache.
+
+        Args:
+            logits: as of ``logits``; kept without a copy.
+        """
+        self._lengths = self._lengths + 1
+        self._logits = logits
 
     def _choose(self, rows: Sequence[int]) -> None:
         self._prompts = [self._prompts[row] for row in rows]
