@@ -87,10 +87,11 @@ def card(whole: Evidence, best: Evidence | None = None) -> Verdict:
             stronger one.
     """
     if best is None or judge(best) == "too little data":
-        kind, seen = judge(whole), whole
+        kind, seen, alpha = judge(whole), whole, ALPHA
     else:
-        kind, seen = max(((judge(one, ALPHA / 2), one) for one in (whole, best)), key=lambda found: _RANK[found[0]])
-    return Verdict(kind, _headline(kind, seen), tuple(_evidence(seen)))
+        alpha = ALPHA / 2
+        kind, seen = max(((judge(one, alpha), one) for one in (whole, best)), key=lambda found: _RANK[found[0]])
+    return Verdict(kind, _headline(kind, seen), (f"judged on {seen.where}, at p < {alpha:g}", *_evidence(seen)))
 
 
 def _above(first: Rate, second: Rate, alpha: float) -> bool:
@@ -106,7 +107,7 @@ def _headline(kind: VerdictKind, seen: Evidence) -> str:
                 f"{seen.false_alarms.trials} without: {FEW} on either side are the least."
             )
         case "no effect":
-            return "The subject does not claim a thought more often with an injection than without one."
+            return "It is not shown that the subject claims a thought more often with an injection than without one."
         case "steering only":
             return "The concept colours the replies, but the subject does not claim to notice anything."
         case "yes-bias":
@@ -122,7 +123,7 @@ def _headline(kind: VerdictKind, seen: Evidence) -> str:
 
 
 def _evidence(seen: Evidence) -> list[str]:
-    lines = [f"judged on {seen.where}", f"claims a thought: {_versus(seen.detection, seen.false_alarms, 'uninjected')}"]
+    lines = [f"claims a thought: {_versus(seen.detection, seen.false_alarms, 'uninjected')}"]
     if seen.random is not None:
         lines.append(f"against random vectors: {_versus(seen.detection, seen.random, 'random')}")
     lines.append(f"names the concept: {_versus(seen.identification, seen.guessed, seen.guessed_from)}")
