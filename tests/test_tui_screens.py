@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.content import Content
+from textual.widgets import Input, Static
 
 from backends.models import Framework
+from mlxintro.live import Writing
 from mlxintro.model_list import ModelRow
+from mlxintro.store.store import Store
 from tests.cli import filled_home, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tui import watching
 from tui.screens import new_study
 
 
@@ -68,3 +74,56 @@ def test_the_theme_and_the_place_are_remembered(home: Path) -> None:
     theme = asyncio.run(first())
     assert theme == "textual-light"
     assert asyncio.run(second()) == (theme, "first")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_an_empty_store_says_what_to_do(tmp_path: Path, size: tuple[int, int]) -> None:
+    async def look() -> str:
+        async with shown(tmp_path, size) as (app, pilot):
+            await until(pilot, lambda: "No runs yet" in text(app) and "F1 Help" in text(app))
+            return text(app)
+
+    check_snapshot(f"empty-{size[0]}x{size[1]}", asyncio.run(look()))
+
+
+def test_the_export_asks_where_to(home: Path, tmp_path: Path) -> None:
+    async def look() -> str:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "-68)" in text(app))
+            await pilot.press("e")
+            await until(pilot, lambda: "Export first" in text(app))
+            app.screen.query_one("#path", Input).value = "/data/first.csv"
+            await pilot.pause(0.2)
+            return text(app)
+
+    check_snapshot("runs-export-80x24", asyncio.run(look()))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halfway, with the reply that is being written; what differs from machine to machine is held still."""
+    with Store(home / "mlxintro.db") as store:
+        run = store.runs()[0]
+    going = replace(run, state="running", planned=36, errors=0)
+    pieces = ("I ", "notice ", "something ", "about ", "ocean", "s.")
+    writing = Writing("k", "injected", "ocean", 5, 4.0, "raw", pieces, ((2, 5),), 8)
+    real = watching.Watcher.look
+
+    def look_at(self: watching.Watcher, store: Store) -> watching.Sight:
+        return replace(real(self, store), run=going, writing=writing, memory=1_234_000_000, free=8_000_000_000)
+
+    monkeypatch.setattr(watching.Watcher, "look", look_at)
+    monkeypatch.setattr(watching.Watcher, "pace", lambda self: 3.0)
+
+    async def look() -> tuple[str, str]:
+        async with shown(home, size) as (app, pilot):
+            app.open_run(run.id, run.name)
+            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "x2", "19-68", "q Quit")))
+            reply = app.screen.query_one("#reply", Static).content
+            assert isinstance(reply, Content)
+            marked = "".join(reply.plain[one.start : one.end] for one in reply.spans if "underline" in str(one.style))
+            return text(app), marked
+
+    picture, marked = asyncio.run(look())
+    assert marked == "something about ocean"
+    check_snapshot(f"live-running-{size[0]}x{size[1]}", picture)
