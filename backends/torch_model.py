@@ -144,20 +144,34 @@ class Network:
 
     @torch.inference_mode()
     def verify(self) -> None:
-        """Compare the parts with the whole on three tokens.
+        """Compare the parts, read as batches are, with the whole: two rows of different lengths against single rows.
+
+        Families that build a bias by position from a mask of one row per prompt (Bloom) cannot take a mask per token.
 
         Raises:
-            ModelError: reading the parts one by one gives something else than the model.
+            ModelError: reading the parts gives something else than the model, or nothing.
         """
-        ids = torch.tensor([[1, 2, 3]], device=self.device)
-        whole = self.model(input_ids=ids).logits.float()
-        parts = self.logits(self.trunk(input_ids=ids).last_hidden_state)
-        limit = (1e-3 if self.dtype == torch.float32 else 5e-2) * whole.abs().amax()
-        if not (parts - whole).abs().amax() <= limit:
-            raise ModelError(
-                f"the output layer of {type(self.model).__name__} does something unknown to its logits: "
-                "this architecture is not supported, choose another model"
+        ids = torch.tensor([[1, 2, 3], [2, 1, 1]], device=self.device)
+        lengths = (3, 2)
+        positions = torch.arange(3, device=self.device).expand(2, 3)
+        single = [self.model(input_ids=ids[row : row + 1, :length]).logits[0] for row, length in enumerate(lengths)]
+        try:
+            read = self.trunk(
+                input_ids=ids, attention_mask=self.masks(positions, 3), position_ids=positions, use_cache=False
             )
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ModelError(
+                f"{type(self.model).__name__} does not take a mask per token and row ({_line(error)}): "
+                "this architecture is not supported, choose another model"
+            ) from error
+        parts = self.logits(read.last_hidden_state)
+        tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
+        for row, whole in enumerate(logits.float() for logits in single):
+            if not (parts[row, : lengths[row]] - whole).abs().amax() <= tolerance * whole.abs().amax():
+                raise ModelError(
+                    f"{type(self.model).__name__} treats positions, masks or logits in an unknown way: "
+                    "this architecture is not supported, choose another model"
+                )
 
 
 def load_model(

@@ -75,13 +75,13 @@ def complaint(done: Result, code: int = 2) -> str:
         (("--max-tokens", "0"), "'--max-tokens'"),
         (("--max-tokens", "8192"), "exceed detector's context of 8192: use --max-tokens"),
         (("--seed", "-1"), "'--seed'"),
-        (("--preset", "nobody"), "no preset called 'nobody': choose one of blueprint, lindsey"),
+        (("--preset", "nobody"), "no preset called 'nobody': choose one of blueprint, "),
         (("--backend", "cuda"), "'cuda' is not one of 'auto', 'mlx', 'torch', 'fake'"),
         (("-m", "nobody"), "no simulated subject 'nobody': use one of detector"),
         (("-m", "detector?hit=often"), "hit"),
         (("--device", "cuda"), "leave out --device"),
         (("--name", "first"), "already a run called 'first'"),
-        (("--name", ""), "one line of 1 to 80 characters"),
+        (("--name", ""), "cannot be empty: leave --name out"),
         (("--name", " padded"), "one line of 1 to 80 characters"),
         (("--name", "a\nb"), "one line of 1 to 80 characters"),
         (("--name", "\x1b[2J"), "one line of 1 to 80 characters"),
@@ -105,7 +105,10 @@ def test_wrong_settings_of_a_run(call: Call, home: Path, flags: tuple[str, ...],
         (("rnu",), "Did you mean 'run'?"),
         (("runs", "lst"), "Did you mean 'list'?"),
         (("run",), "say which experiment"),
-        (("run", "telepathy", *FAKE), "no experiment called 'telepathy': choose one of injected-thoughts"),
+        (
+            ("run", "telepathy", *FAKE),
+            "no experiment called 'telepathy': choose one of forced-identification, ",
+        ),
         (("run", "injected-thoughts", "--backend", "torch", "-m", "nobody"), "no model called 'nobody'"),
         (("run", "injected-thoughts", "--backend", "torch", "-m", "./nobody"), "there is no folder ./nobody"),
         (("run", "--resume", "nobody"), "no run called 'nobody'"),
@@ -233,16 +236,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_space_lets_it_go_on(small_disk: Path) -> None:
-    full = mlxintro(small_disk, *RUN, "--strengths", "1,2,3,4", "--trials", "10", "--name", "big")
+    full = mlxintro(small_disk, *RUN, "--strengths", "1,2,3,4", "--trials", "10", "--controls", "none", "--name", "big")
     assert full.code == 1
     assert full.err.splitlines()[-1].startswith("mlxintro: ")
     assert "space" in full.err.splitlines()[-1]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     (found,) = mlxintro(small_disk, "runs", "list", "--json").lines
-    assert found["done"] < found["planned"] == 250
+    assert found["done"] < found["planned"] == 200
     assert mlxintro(small_disk, "run", "--resume", "big").code == 0
     keys = [row["trial_key"] for row in mlxintro(small_disk, "runs", "export", "big").lines]
-    assert len(keys) == len(set(keys)) == 250
+    assert len(keys) == len(set(keys)) == 200
 
 
 UNPRIVILEGED = """

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from backends import torch_backend, torch_model
 from backends.base import SITES, Injection, Prompt, Request, Sampling
@@ -338,3 +339,25 @@ def test_cuda_says_what_the_cpu_says(tiny: Callable[[str], Path]) -> None:
         with torch_backend.load(source_of(tiny("llama")), device=device, dtype="float32") as opened:
             said.append(sorted(opened.generate(requests), key=lambda completion: completion.index))
     assert [c.tokens for c in said[0]] == [c.tokens for c in said[1]]
+
+
+def test_a_family_with_a_bias_from_a_mask_per_prompt_is_refused_in_one_line() -> None:
+    config = BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4)
+    with pytest.raises(ModelError, match=r"does not take a mask per token and row.*not supported") as refused:
+        Network.of(BloomForCausalLM(config).eval()).verify()
+    assert "\n" not in str(refused.value)
+
+
+def test_rows_that_see_later_tokens_are_told_from_single_rows() -> None:
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4
+    )
+    network = Network.of(LlamaForCausalLM(config).eval())
+    network.verify()
+
+    class Blind(Network):
+        def masks(self, positions: torch.Tensor, width: int) -> torch.Tensor:
+            return torch.ones(len(positions), 1, positions.shape[1], width, dtype=torch.bool)
+
+    with pytest.raises(ModelError, match="positions, masks or logits"):
+        Blind.of(network.model).verify()
