@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from backends.base import Backend, Float32, Injection, Message, Prompt, Proof, Request, Sampling, Tokenizer
 from backends.errors import UsageError
 from mlxintro.concepts import Concept
+from mlxintro.statistics import mean
 from mlxintro.trials import Dose, Transform, Unit
 from mlxintro.vectors import ConceptVector
 from mlxintro.windows import WindowName, resolve
@@ -199,8 +200,6 @@ def validate(
     Raises:
         UsageError: strength 0, too few prompts, or no random vectors.
     """
-    from scipy.stats import ttest_1samp
-
     neutral = neutral_prompts() if prompts is None else tuple(prompts)
     if strength == 0 or randoms < 1 or len(neutral) < 2:
         raise UsageError("testing a vector takes a strength other than 0, a random vector and two prompts at least")
@@ -214,8 +213,11 @@ def validate(
         PromptEffect(prompt, float(row[0]), float(row[1]), tuple(map(float, row[2:])))
         for prompt, row in zip(neutral, scored, strict=True)
     )
-    beyond = np.array([effect.beyond_random for effect in effects])
-    interval = ttest_1samp(beyond, 0.0).confidence_interval(0.95)
+    beyond = mean([effect.beyond_random for effect in effects])
+    # Two prompts at least, so there is an interval.
+    assert beyond.value is not None
+    assert beyond.low is not None
+    assert beyond.high is not None
     side = math.copysign(1.0, strength)
     means = scored.mean(axis=0) * side
     return Validation(
@@ -226,9 +228,9 @@ def validate(
         dose=dose,
         prompts=effects,
         shift=float((scored[:, 1] - scored[:, 0]).mean()),
-        effect=float(beyond.mean()),
-        low=float(interval.low),
-        high=float(interval.high),
+        effect=beyond.value,
+        low=beyond.low,
+        high=beyond.high,
         p_value=float((1 + (means[2:] >= means[1]).sum()) / (1 + randoms)),
         randoms=randoms,
     )

@@ -158,12 +158,12 @@ def test_resuming_a_finished_run_measures_nothing(home: Path) -> None:
 
 def test_failed_trials_are_rows_and_make_the_exit_code_1(tmp_path: Path) -> None:
     done = mlxintro(
-        tmp_path, *RUN, "--concepts", "ocean", "--strengths", "2,1e39", "--controls", "1", "--name", "mixed"
+        tmp_path, *RUN, "--concepts", "ocean", "--strengths", "2,3e38", "--controls", "1", "--name", "mixed"
     )
     assert done.code == 1
     assert "1 trials failed" in done.err
     rows = mlxintro(tmp_path, "runs", "export", "mixed").lines
-    assert [(row["strength"], row["status"]) for row in rows] == [(None, "done"), (2.0, "done"), (1e39, "error")]
+    assert [(row["strength"], row["status"]) for row in rows] == [(None, "done"), (2.0, "done"), (3e38, "error")]
     assert "exceeds what float32 can hold" in rows[-1]["error"]
 
 
