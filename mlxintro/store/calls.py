@@ -183,8 +183,7 @@ class Calls(Verdicts):
     def batch_calls(self, batch: int) -> dict[int, Call]:
         """Questions of a batch that wait for their answer, by id."""
         rows = self._rows(
-            f"SELECT {_CALL} FROM grading_calls "
-            "WHERE batch = ? AND state = 'sent' ORDER BY id",
+            f"SELECT {_CALL} FROM grading_calls WHERE batch = ? AND state = 'sent' ORDER BY id",
             batch,
         )
         return {row["id"]: Call(**dict(row)) for row in rows}
