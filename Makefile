@@ -16,7 +16,7 @@ demo: $(STAMP)
 	@$(PRELOAD) $(BIN)/mlxintro demo
 
 test: $(VENV)/.installed-dev
-	$(PRELOAD) $(BIN)/python -m pytest
+	$(PRELOAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(PRELOAD) $(BIN)/python -m pytest -m slow --timeout 1800
