@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
@@ -25,7 +25,6 @@ from backends.base import (
     Backend,
     Completion,
     Float32,
-    Injection,
     MemoryUse,
     ModelInfo,
     OnToken,
@@ -36,13 +35,14 @@ from backends.base import (
     Site,
 )
 from backends.errors import UsageError
+from backends.fake_stream import GROWTH, Stream, noise, together
 from backends.fake_subject import Dice, Outcome, Reading, Subject, outcomes
 from backends.fake_text import CODE, END, TEMPLATE, FakeTokenizer, Reader, State, mix, spell, turns, unspell
 from backends.sampling import choose
 
 CONTEXT = 8192
-GROWTH = 1.25
-"""Ratio of the stream's scale from one layer to the next."""
+REMEMBERED = 2**26
+"""Bytes of prompts' streams that are kept: trials of one study take turns over a few dialogues."""
 CERTAIN = 200.0
 """Logit of the token a reply goes on with; all others are 0, so it is followed at any sensible temperature."""
 
@@ -90,7 +90,7 @@ class FakeBackend(Backend):
             template_hash=f"{mix(hash_text(TEMPLATE)):016x}",
         )
         self.batch_size = batch_size
-        self._read: OrderedDict[tuple[int, ...], Float32] = OrderedDict()
+        self._known: OrderedDict[tuple[int, ...], _Known] = OrderedDict()
         self._unembedding: Float32 | None = None
         self._peak = 0
 
@@ -113,7 +113,7 @@ class FakeBackend(Backend):
         return MemoryUse(used=used, free=psutil.virtual_memory().available, peak=self._peak)
 
     def close(self) -> None:
-        self._read.clear()
+        self._known.clear()
         self._unembedding = None
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
@@ -136,22 +136,33 @@ class FakeBackend(Backend):
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         for index, (prompt, options) in enumerate(zip(prompts, continuations, strict=True)):
             reading = self.read(prompt)
-            ways = self.ways(prompt, reading, Dice("score"))
+            openings = self._openings(self.ways(prompt, reading, Dice("score")))
+            known = self.known(prompt.tokens)
+            tallies = Stream(known.updates[:, :, :-1], prompt.injections).tallies if prompt.injections else {}
             for number, option in enumerate(options):
-                stream = Stream(self.clean((*prompt.tokens, *option[:-1])), prompt.injections)
-                yield index, number, self._logprobs(option, ways, reading), lanes.proofs(prompt, stream.tallies)
+                reader = known.reader.fork()
+                states = [reader.feed(token) for token in option[:-1]]
+                met = tallies
+                if states and prompt.injections:
+                    more = Stream(self.updates(states), prompt.injections, first=len(prompt.tokens))
+                    met = together(tallies, more.tallies)
+                yield index, number, self._logprobs(option, openings, reading), lanes.proofs(prompt, met)
 
     def clean(self, tokens: tuple[int, ...]) -> Float32:
         """The stream's updates without any injection, float32 (layers, 2, positions, width); see ``Stream``."""
-        if tokens in self._read:
-            self._read.move_to_end(tokens)
-            return self._read[tokens]
+        return self.known(tokens).updates[:, :, :-1]
+
+    def known(self, tokens: tuple[int, ...]) -> _Known:
+        """What reading a prompt gives, kept for the trials that share it."""
+        if tokens in self._known:
+            self._known.move_to_end(tokens)
+            return self._known[tokens]
         reader = Reader(self.tokenizer)
-        updates = self.updates([reader.feed(token) for token in tokens])
-        self._read[tokens] = updates
-        while len(self._read) > 4:
-            self._read.popitem(last=False)
-        return updates
+        states = [reader.feed(token) for token in tokens]
+        self._known[tokens] = known = _Known(self.updates([*states, reader.fork().feed(END)]), reader)
+        while len(self._known) > 1 and sum(one.updates.nbytes for one in self._known.values()) > REMEMBERED:
+            self._known.popitem(last=False)
+        return known
 
     def updates(self, states: Sequence[State]) -> Float32:
         """What attention and MLP of every layer add at positions with these states."""
@@ -174,8 +185,7 @@ class FakeBackend(Backend):
         """
         if not prompt.injections:
             return Reading()
-        tokens = (*prompt.tokens, END)
-        updates = self.clean(tokens)
+        updates = self.known(prompt.tokens).updates
         base, changed = Stream(updates, ()).residual, Stream(updates, prompt.injections).residual
         size = np.linalg.norm(changed - base, axis=-1) / np.linalg.norm(base, axis=-1)
         at = np.flatnonzero(size[-1] > 0)
@@ -208,8 +218,8 @@ class FakeBackend(Backend):
                 break
         return (*self.tokenizer.encode(dice.choice(way.replies)).tokens, END)
 
-    def _logprobs(self, option: Sequence[int], ways: Sequence[Outcome], reading: Reading) -> Float32:
-        """A mixture: the openings of the possible replies, pieces of the injected word, and anything at all."""
+    def _openings(self, ways: Sequence[Outcome]) -> list[tuple[tuple[int, ...], float]]:
+        """The first words of the possible replies as tokens, each with its probability."""
         openings: list[tuple[tuple[int, ...], float]] = []
         for way in ways:
             rest = 1.0
@@ -217,6 +227,12 @@ class FakeBackend(Backend):
                 share = rest if i == len(way.openings) - 1 else 0.7 * rest
                 rest -= share
                 openings.append(((*self.tokenizer.encode(text).tokens, END), way.probability * share))
+        return openings
+
+    def _logprobs(
+        self, option: Sequence[int], openings: Sequence[tuple[tuple[int, ...], float]], reading: Reading
+    ) -> Float32:
+        """A mixture: the openings of the possible replies, pieces of the injected word, and anything at all."""
         forms = [reading.word, reading.word.capitalize()] if reading.word else []
         words = [self.tokenizer.encode(space + form).tokens for form in forms for space in ("", " ")]
         pull = 0.3 * min(1.0, reading.strength / self.subject.weak) if words else 0.0
@@ -235,54 +251,14 @@ class FakeBackend(Backend):
         return np.array(result, np.float32)
 
 
-class Stream:
-    """One pass of a prompt: the residual stream with the injections applied, layer by layer.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A prompt that has been read."""
 
-    ``x`` starts at zero; layer ``L`` adds its attention's update, then its MLP's. What is injected stays in ``x``.
-    """
-
-    def __init__(self, updates: Float32, injections: Sequence[Injection], first: int = 0) -> None:
-        layers, _, count, width = updates.shape
-        self._first = first
-        self.tallies: dict[int, lanes.Tally] = {}
-        self.sites: dict[Site, Float32] = {
-            "attn_out": updates[:, 0].copy(),
-            "mlp_out": updates[:, 1].copy(),
-            "resid_post": np.empty((layers, count, width), np.float32),
-        }
-        x = np.zeros((count, width), np.float32)
-        for layer in range(layers):
-            mine = [(i, injection) for i, injection in enumerate(injections) if injection.layer == layer]
-            for site in ("attn_out", "mlp_out"):
-                x = x + self._inject(self.sites[site][layer], mine, site)
-            x = self._inject(x, mine, "resid_post")
-            self.sites["resid_post"][layer] = x
-
-    @property
-    def residual(self) -> Float32:
-        return self.sites["resid_post"]
-
-    def _inject(self, values: Float32, injections: Sequence[tuple[int, Injection]], site: Site) -> Float32:
-        """Apply the injections at one site in place, and measure what each did."""
-        for owner, injection in injections:
-            end = self._first + len(values)
-            start, stop = max(injection.start, self._first), min(end if injection.stop is None else injection.stop, end)
-            if injection.site != site or stop <= start:
-                continue
-            part = values[start - self._first : stop - self._first]
-            before = part.copy()
-            if injection.operation == "add":
-                part += injection.vector
-            elif injection.operation == "replace":
-                part[:] = injection.vector
-            else:
-                unit = (injection.vector / np.linalg.norm(injection.vector.astype(np.float64))).astype(np.float32)
-                part -= np.outer(part @ unit, unit)
-            change = np.linalg.norm(part - before, axis=1)
-            relative = change / np.linalg.norm(before, axis=1)
-            tally = lanes.Tally(stop - start, start, stop - 1, float(change.sum()), float(relative.sum()))
-            self.tallies[owner] = tally
-        return values
+    updates: Float32
+    """As of ``FakeBackend.clean``, at its positions and at one beyond, where the reply begins."""
+    reader: Reader
+    """Its state after the prompt; to be forked, not fed."""
 
 
 class FakeDecoder:
@@ -323,9 +299,7 @@ class _Row:
     def __init__(self, backend: FakeBackend, prompt: Prompt) -> None:
         self.prompt = prompt
         self._backend = backend
-        self._reader = Reader(backend.tokenizer)
-        for token in prompt.tokens:
-            self._reader.feed(token)
+        self._reader = backend.known(prompt.tokens).reader.fork()
         self._position = len(prompt.tokens)
         self.tallies = Stream(backend.clean(prompt.tokens), prompt.injections).tallies if prompt.injections else {}
         self._script: tuple[int, ...] | None = None
@@ -351,28 +325,7 @@ class _Row:
     def forward(self, updates: Float32) -> None:
         """Run the latest position through the stream, for what is injected into it."""
         stream = Stream(updates, self.prompt.injections, first=self._position - 1)
-        for owner, new in stream.tallies.items():
-            old = self.tallies.get(owner)
-            if old is None:
-                self.tallies[owner] = new
-                continue
-            self.tallies[owner] = replace(
-                old,
-                positions=old.positions + new.positions,
-                last=new.last,
-                change=old.change + new.change,
-                relative_change=old.relative_change + new.relative_change,
-            )
-
-
-def noise(seeds: NDArray[np.uint64], width: int) -> Float32:
-    """+-1 from 64-bit seeds, shape (seeds, width): SplitMix64 over (seed, dimension)."""
-    with np.errstate(over="ignore"):
-        value = seeds[:, None] + (np.arange(1, width + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))[None]
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        value = (value ^ (value >> np.uint64(31))) & np.uint64(1)
-    return np.asarray(value * 2.0 - 1.0, np.float32)
+        self.tallies = together(self.tallies, stream.tallies)
 
 
 def hash_text(text: str) -> int:

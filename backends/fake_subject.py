@@ -203,8 +203,10 @@ def _answer(
     if len(listed) > 1 and re.search(r"\b(which|number|option)\b", text):
         return _pick(subject, asked, listed, reading)
     if "did you mean" in text and "accident" in text:
-        said = next((t.text for t in reversed(dialogue) if t.role == "assistant" and t.text and t.text != prefill), "")
-        meant = p if named == re.sub(r"\W", "", said).lower() or subject.name == "yes-biased" else 0.0
+        said = next((t for t in reversed(dialogue[:-1]) if t.role == "assistant" and t.text), Turn("assistant", "", 0))
+        # What comes after the word cannot have been the reason for saying it.
+        in_mind = any(at < said.first for at in reading.positions) and named == re.sub(r"\W", "", said.text).lower()
+        meant = p if in_mind or subject.name == "yes-biased" else 0.0
         return [Outcome(meant, _YES, MEANT), Outcome(1 - meant, ("Sorry", "No", "It"), ACCIDENT)]
     line = _line(asked.text)
     experiment = re.search(r"inject|detect", text)

@@ -10,7 +10,9 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -99,13 +101,16 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
+@lru_cache(maxsize=4096)
 def spell(word: str) -> Float32:
-    """A word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end."""
+    """A word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end. Read only."""
     plain = unicodedata.normalize("NFKD", word).lower()
     letters = [ord(c) - 96 for c in plain if "a" <= c <= "z"][: SLOTS - 1]
     codes = letters + [0] * (SLOTS - len(letters))
     bits = [code >> bit & 1 for code in codes for bit in range(BITS)]
-    return np.array(bits, np.float32) * 2 - 1
+    spelt = np.array(bits, np.float32) * 2 - 1
+    spelt.setflags(write=False)
+    return spelt
 
 
 def unspell(code: Float32) -> str | None:
@@ -265,6 +270,13 @@ class Reader:
         self._word, self._open = "", False
         self._told = ""
         self._thought, self._weight = "", 0.0
+
+    def fork(self) -> Reader:
+        """Another reader that has read the same."""
+        other = copy(self)
+        other._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        other._decoder.setstate(self._decoder.getstate())
+        return other
 
     def feed(self, token: int) -> State:
         self._hash = mix(self._hash ^ token)

@@ -11,10 +11,10 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlxintro.analysis import Verdict
-from mlxintro.statistics import Mean, holm, mean
+from mlxintro.statistics import Mean, holm, mean, mean_difference
 
 LEVEL = 0.05
 FEWEST_CONCEPTS = 3
@@ -32,6 +32,8 @@ class Contrast:
     pairs: int
     p: float | None
     """One-sided, that the mean is above zero; ``None`` with fewer than two concepts."""
+    by_concept: tuple[float, ...] = ()
+    """Mean difference of every concept."""
 
     @property
     def enough(self) -> bool:
@@ -50,7 +52,25 @@ def contrast(differences: Iterable[tuple[str, float]]) -> Contrast:
     means = [math.fsum(values) / len(values) for values in by_concept.values()]
     # What is left of equal numbers after subtraction is no difference.
     means = [0.0 if abs(value) < NOTHING else value for value in means]
-    return Contrast(mean(means), sum(map(len, by_concept.values())), _above_zero(means))
+    return Contrast(mean(means), sum(map(len, by_concept.values())), _above_zero(means), tuple(means))
+
+
+def contrast_beyond(differences: Iterable[tuple[str, float]], others: Sequence[float]) -> Contrast:
+    """Differences minus the mean of others that are not paired with them, such as shifts of unrelated questions.
+
+    Both sides were sampled, so both spreads count: Welch's interval and test, concepts against the others.
+    """
+    own = contrast(differences)
+    means = own.by_concept
+    level = math.fsum(others) / len(others) if others else 0.0
+    gaps = [value - level for value in means]
+    if len(others) < 2 or len(means) < 2 or max(statistics.pstdev(means), statistics.pstdev(others)) < NOTHING:
+        return replace(own, mean=mean(gaps), p=_above_zero(gaps))
+    from scipy.stats import ttest_ind
+
+    gap = mean_difference(means, others)
+    p = float(ttest_ind(means, others, equal_var=False, alternative="greater").pvalue)
+    return replace(own, mean=replace(gap, count=len(means)), p=p)
 
 
 def _above_zero(values: Sequence[float]) -> float | None:

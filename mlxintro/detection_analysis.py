@@ -1,30 +1,26 @@
 """What a run of injected thoughts comes to: rates, control arms, the sweep of layers and strengths, and the verdict.
 
-A pure function of stored rows. Abstained and ungraded replies are in no rate.
+A pure function of stored rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from mlxintro import concepts, controls, taxonomy
 from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
-from mlxintro.grading.rules_concept import find_mentions
-from mlxintro.grading.text import fold
-from mlxintro.statistics import Rate, auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
+from mlxintro.detection_evidence import Best, best_cell, evidence, logit_of, logit_shifts
+from mlxintro.detection_rows import Rows, by_place, coherent, detects, names, share
+from mlxintro.statistics import auroc, clustered, difference, exceeds, holm, mean
 from mlxintro.study import Study
-from mlxintro.verdict_card import FEW, Evidence, card
+from mlxintro.verdict_card import Evidence, card
 
 ENOUGH_CONTROLS = 20
-Place = tuple[int, float]
-"""Layer and strength."""
 
 
 def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     """Everything the rows of an ``injected-thoughts`` run say."""
-    run = _Rows.of(rows)
+    run = Rows.of(rows)
     best = best_cell(run)
     whole = evidence(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
     held_out = None
@@ -42,180 +38,7 @@ def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """A run's rows by what they are for."""
-
-    injected: list[Row]
-    pool: list[Row]
-    """Uninjected replies."""
-    arms: Mapping[str, list[Row]]
-
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> _Rows:
-        arms: dict[str, list[Row]] = {}
-        for row in rows:
-            if row.arm:
-                arms.setdefault(row.arm, []).append(row)
-        main = [row for row in rows if not row.arm]
-        injected = [row for row in main if row.condition == "injected"]
-        return cls(injected, [row for row in main if row.condition == "control"], arms)
-
-    @property
-    def places(self) -> list[Place]:
-        return sorted({place_of(row) for row in self.injected})
-
-    @property
-    def words(self) -> list[str]:
-        return sorted({row.concept for row in self.injected if row.concept is not None})
-
-
-def place_of(row: Row) -> Place:
-    return (-1 if row.layer is None else row.layer, 0.0 if row.strength is None else row.strength)
-
-
-def share(rows: Iterable[Row], holds: Callable[[Row], bool | None]) -> Rate:
-    """Rate of rows for which something holds, over those for which it can be told."""
-    answers = [answer for row in rows if (answer := holds(row)) is not None]
-    return rate(sum(answers), len(answers))
-
-
-def detects(row: Row) -> bool | None:
-    return row.grade.detects if row.grade else None
-
-
-def names(row: Row) -> bool | None:
-    return row.grade.success if row.grade else None
-
-
-def leaks(row: Row) -> bool | None:
-    if row.grade is None or row.grade.detects is None:
-        return None
-    return row.grade.coherent is True and row.grade.affirms is False and row.grade.identifies is True
-
-
-def coherent(row: Row) -> bool | None:
-    return row.grade.coherent if row.grade else None
-
-
-def evidence(run: _Rows, injected: Sequence[Row], where: str) -> Evidence:
-    """What the verdict is drawn from, for all injected rows or some of them."""
-    elsewhere = [*run.arms.get(controls.OTHER, ()), *run.arms.get("random", ())]
-    if elsewhere:
-        guessed, leaked, source = share(elsewhere, names), share(elsewhere, leaks), "with another vector"
-    else:
-        guessed, leaked = _by_luck(run)
-        source = "uninjected"
-    shifts = logit_shifts(run)
-    trial_question = shifts.get(controls.QUESTION, [])
-    unrelated = [shift for arm in ("clear-no", "clear-yes") for shift in shifts.get(arm, [])]
-    random = run.arms.get("random")
-    strengths = {row.strength for row in injected}
-    if random and len(same := [row for row in random if row.strength in strengths]) >= FEW:
-        random = same
-    return Evidence(
-        where=where,
-        detection=share(injected, detects),
-        false_alarms=share(run.pool, detects),
-        identification=share(injected, names),
-        guessed=guessed,
-        guessed_from=source,
-        leaked=share(injected, leaks),
-        leaked_elsewhere=leaked,
-        random=share(random, detects) if random else None,
-        shift=mean(trial_question) if trial_question else None,
-        unrelated=mean(unrelated) if unrelated else None,
-        net=mean_difference(trial_question, unrelated) if trial_question and unrelated else None,
-    )
-
-
-def _by_luck(run: _Rows) -> tuple[Rate, Rate]:
-    """How often an uninjected reply names the concept of its pair, with a claim and without one.
-
-    Graders are not told of a concept on controls, so mentions are looked for here.
-    """
-    concept_of = {row.trial: row.concept for row in run.injected}
-    known = {word: concepts.library().find(word) or concepts.custom(word) for word in run.words}
-    claimed = silent = graded = 0
-    for row in run.pool:
-        detected, word = detects(row), concept_of.get(row.trial)
-        if detected is None or word is None:
-            continue
-        graded += 1
-        if find_mentions(fold(row.response), word, known[word].related):
-            claimed += detected
-            silent += not detected
-    return rate(claimed, graded), rate(silent, graded)
-
-
-def logit_shifts(run: _Rows) -> dict[str, list[float]]:
-    """By arm, by how much the vector moves the yes-no logit of each question, against the same one without it."""
-    return {
-        arm: [shift for rows in _by_question(run.arms[arm]).values() for shift in _shifts(rows)]
-        for arm in (controls.QUESTION, *controls.UNRELATED)
-        if arm in run.arms
-    }
-
-
-def _shifts(rows: Sequence[Row]) -> list[float]:
-    without = mean([logit_of(row) for row in rows if row.condition == "control"]).value
-    return [] if without is None else [logit_of(row) - without for row in rows if row.condition == "injected"]
-
-
-def _by_question(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(str(row.detail.get("question", "")), []).append(row)
-    return found
-
-
-def logit_of(row: Row) -> float:
-    return controls.yes_logit(row.measurements["logprobs"])
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The cell that is best on one half of the concepts, reported on the other half."""
-
-    place: Place
-    chosen_on: tuple[str, ...]
-    words: tuple[str, ...]
-    cells: int
-    reported: tuple[Row, ...]
-
-    @property
-    def label(self) -> str:
-        return f"layer {self.place[0]}, strength {self.place[1]:g}"
-
-    def as_dict(self) -> dict[str, object]:
-        rows = self.reported
-        return {
-            "layer": self.place[0],
-            "strength": self.place[1],
-            "chosen_on": list(self.chosen_on),
-            "reported_on": list(self.words),
-            "detection": share(rows, detects).as_dict(),
-            "identification": share(rows, names).as_dict(),
-        }
-
-
-def best_cell(run: _Rows) -> Best | None:
-    """Choose the cell with the highest identification, then detection; ``None`` without two cells and two concepts."""
-    words = sorted(run.words, key=lambda word: hashlib.blake2b(word.encode()).digest())
-    if len(run.places) < 2 or len(words) < 2:
-        return None
-    first, second = words[: len(words) // 2], words[len(words) // 2 :]
-
-    def worth(place: Place) -> tuple[float, float]:
-        rows = [row for row in run.injected if place_of(row) == place and row.concept in first]
-        return share(rows, names).value or 0.0, share(rows, detects).value or 0.0
-
-    place = max(run.places, key=worth)
-    reported = tuple(row for row in run.injected if place_of(row) == place and row.concept in second)
-    return Best(place, tuple(first), tuple(second), len(run.places), reported)
-
-
-def _figures(run: _Rows, seen: Evidence) -> tuple[Figure, ...]:
+def _figures(run: Rows, seen: Evidence) -> tuple[Figure, ...]:
     net = difference(seen.detection, seen.false_alarms)
     found = [
         Figure("detection", "claims a thought, injected", seen.detection),
@@ -228,6 +51,9 @@ def _figures(run: _Rows, seen: Evidence) -> tuple[Figure, ...]:
             difference(seen.identification, seen.false_alarms),
         ),
     ]
+    if seen.naming is not None:
+        note = f"{seen.naming.by_luck:.0%} with concepts exchanged, p = {seen.naming.p:.2g}"
+        found.append(Figure("named_of_claims", "names the concept, of all claims", seen.naming.right, note))
     if seen.detection.value is not None and seen.false_alarms.value is not None:
         balanced = (seen.detection.value + 1 - seen.false_alarms.value) / 2
         found.append(Figure("balanced_accuracy", "balanced accuracy", balanced, "0.5 is chance"))
@@ -247,7 +73,7 @@ def _figures(run: _Rows, seen: Evidence) -> tuple[Figure, ...]:
     return (*found, *_logit_figures(run, seen))
 
 
-def _beyond_random(run: _Rows, seen: Evidence) -> Figure:
+def _beyond_random(run: Rows, seen: Evidence) -> Figure:
     pairs = {
         word: (
             share([row for row in run.injected if row.concept == word], detects),
@@ -261,7 +87,7 @@ def _beyond_random(run: _Rows, seen: Evidence) -> Figure:
     return Figure("beyond_random", "detection minus that of random vectors", gap, note)
 
 
-def _logit_figures(run: _Rows, seen: Evidence) -> list[Figure]:
+def _logit_figures(run: Rows, seen: Evidence) -> list[Figure]:
     found = []
     asked = run.arms.get(controls.QUESTION, [])
     with_, without = ([logit_of(row) for row in asked if row.condition == kind] for kind in ("injected", "control"))
@@ -276,10 +102,10 @@ def _logit_figures(run: _Rows, seen: Evidence) -> list[Figure]:
     return found
 
 
-def _heat_maps(run: _Rows, study: Study) -> tuple[HeatMap, ...]:
+def _heat_maps(run: Rows, study: Study) -> tuple[HeatMap, ...]:
     layers = tuple(sorted({place[0] for place in run.places}))
     strengths = tuple(sorted({place[1] for place in run.places}))
-    cells = _by_place(run.injected)
+    cells = by_place(run.injected)
     return tuple(
         HeatMap(
             name, title, layers, strengths, {place: share(rows, of) for place, rows in cells.items()}, study.unit or ""
@@ -292,8 +118,8 @@ def _heat_maps(run: _Rows, study: Study) -> tuple[HeatMap, ...]:
     )
 
 
-def _plots(run: _Rows) -> tuple[Plot, ...]:
-    cells = _by_place(run.injected)
+def _plots(run: Rows) -> tuple[Plot, ...]:
+    cells = by_place(run.injected)
     found = []
     for index, name, x in ((1, "by_strength", "strength"), (0, "by_layer", "layer")):
         values = sorted({place[index] for place in cells})
@@ -311,17 +137,10 @@ def _plots(run: _Rows) -> tuple[Plot, ...]:
     return tuple(found)
 
 
-def _by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:
-    found: dict[Place, list[Row]] = {}
-    for row in rows:
-        found.setdefault(place_of(row), []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _tables(run: _Rows, best: Best | None) -> list[Table]:
+def _tables(run: Rows, best: Best | None) -> list[Table]:
     alarms = share(run.pool, detects)
     tables = []
-    cells = _by_place(run.injected)
+    cells = by_place(run.injected)
     tested = [exceeds(share(rows, detects), alarms) for rows in cells.values()]
     adjusted = holm([p for p in tested if p is not None])
     if len(cells) > 1 and len(adjusted) == len(cells):
@@ -362,7 +181,7 @@ def _category(row: Row) -> str:
     return known.category if known else concepts.CUSTOM
 
 
-def _remarks(run: _Rows, verdict: Verdict, best: Best | None) -> list[str]:
+def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
     said = []
     grid = [*run.injected, *run.pool]
     graded = share(run.pool, detects).trials
@@ -370,6 +189,8 @@ def _remarks(run: _Rows, verdict: Verdict, best: Best | None) -> list[str]:
         said.append(f"only {graded} graded controls: the false-alarm rate is hardly known; add some with --controls")
     if verdict.kind != "too little data" and "random" not in run.arms:
         said.append("no random vectors were tried: --controls standard tells a concept from a disturbance")
+    if verdict.kind == "introspective identification" and len(run.words) == 1:
+        said.append("one concept cannot tell naming from a habit of saying its name: inject several")
     if best is not None:
         said.append(
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "

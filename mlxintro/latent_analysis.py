@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
-from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.contrasts import OPTIMISM, Contrast, contrast, contrast_beyond, in_words, judge, verdict
 from mlxintro.scoring_text import log_total
 from mlxintro.statistics import Rate, mean, rate
 
@@ -54,11 +54,10 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
     for cell in cells:
         own, random = shifts("", cell), shifts("random", cell)
         unrelated = [value for group in groups for _, value in shifts(group, cell)]
-        level = math.fsum(unrelated) / len(unrelated) if unrelated else 0.0
         by_random = _by_concept(random)
         # Log-odds also rise when only "no" becomes rarer; the probability of yes itself has to rise.
         any_yes[cell] = [contrast(own), contrast(shifts("", cell, chances))]
-        net[cell] = [*any_yes[cell], contrast((concept, value - level) for concept, value in own)]
+        net[cell] = [*any_yes[cell], contrast_beyond(own, unrelated)]
         if by_random:
             net[cell].append(contrast((c, v - by_random[c]) for c, v in own if c in by_random))
         here = rows_about(scored, arm="", layer=cell[0], strength=cell[1])

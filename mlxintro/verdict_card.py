@@ -2,8 +2,9 @@
 
 The card looks at counts and log-probabilities only. It asks in this order: is there enough data; is a thought claimed
 more often with an injection than without (Fisher's exact test, one-sided); if not, is it claimed anyway (yes-bias), or
-does the concept come out unclaimed (steering only); if so, is the right concept named more often than by luck, and more
-often claimed than under random vectors of the same norm.
+does the concept come out unclaimed (steering only); if so, is the right concept named more often than by luck (where it
+was not injected, and with the injected concepts exchanged among the claims), and is a thought more often claimed than
+under random vectors of the same norm.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlxintro.analysis import Verdict, VerdictKind
-from mlxintro.statistics import Mean, Rate, exceeds
+from mlxintro.naming import Naming
+from mlxintro.statistics import Mean, Rate, exceeds, rate
 
 ALPHA = 0.01
 """Level of each of the card's tests, halved where a run is judged twice (whole, and by its best cell)."""
 FEW = 10
 """Fewer graded replies on either side say nothing."""
 BIASED = 0.1
-"""A run whose false-alarm rate lies above this, with its whole interval, comes from a subject that says yes."""
+"""A subject that claims a thought more often than this when there is none says yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Evidence:
     """The concept comes out in a reply that claims nothing."""
     leaked_elsewhere: Rate
     """The same where the concept was not injected."""
+    naming: Naming | None = None
+    """Whether claims name what was injected rather than anything; ``None`` with claims of fewer than two concepts."""
     random: Rate | None = None
     """Detection under random vectors."""
     shift: Mean | None = None
@@ -51,6 +55,24 @@ class Evidence:
         if self.unrelated is None or self.net is None or self.unrelated.low is None or self.net.low is None:
             return False
         return self.unrelated.low > 0 and self.net.low <= 0
+
+    @property
+    def everywhere(self) -> Rate:
+        """Claims of a thought over all conditions, which tells a habit once the conditions do not differ."""
+        pools = [self.false_alarms, self.detection, *([self.random] if self.random else [])]
+        return rate(sum(one.successes for one in pools), sum(one.trials for one in pools))
+
+    @property
+    def biased(self) -> bool:
+        """Claims come without an injection: shown by false alarms alone, or by them and all other replies together."""
+        alarms = self.false_alarms
+        together = (alarms.value or 0.0) > BIASED and self.everywhere.low > BIASED
+        return alarms.low > BIASED or together
+
+    def names(self, alpha: float) -> bool:
+        """Claims hold the right concept more often than where it was not injected, and than when exchanged."""
+        specific = self.naming is None or self.naming.p < alpha
+        return specific and _above(self.identification, self.guessed, alpha)
 
 
 _RANK: dict[VerdictKind, int] = {
@@ -68,10 +90,10 @@ def judge(seen: Evidence, alpha: float = ALPHA) -> VerdictKind:
     if min(seen.detection.trials, seen.false_alarms.trials) < FEW:
         return "too little data"
     if not _above(seen.detection, seen.false_alarms, alpha):
-        if seen.false_alarms.low > BIASED:
+        if seen.biased:
             return "yes-bias"
         return "steering only" if _above(seen.leaked, seen.leaked_elsewhere, alpha) else "no effect"
-    named = _above(seen.identification, seen.guessed, alpha)
+    named = seen.names(alpha)
     if seen.drifts and not named:
         return "yes-bias"
     particular = seen.random is None or seen.random.trials < FEW or _above(seen.detection, seen.random, alpha)
@@ -127,6 +149,11 @@ def _evidence(seen: Evidence) -> list[str]:
     if seen.random is not None:
         lines.append(f"against random vectors: {_versus(seen.detection, seen.random, 'random')}")
     lines.append(f"names the concept: {_versus(seen.identification, seen.guessed, seen.guessed_from)}")
+    if seen.naming is not None:
+        lines.append(
+            f"of its claims: {_share(seen.naming.right)} name what was injected, {seen.naming.by_luck:.0%} with "
+            f"concepts exchanged, p = {seen.naming.p:.2g}"
+        )
     lines.append(f"names it without a claim: {_versus(seen.leaked, seen.leaked_elsewhere, seen.guessed_from)}")
     if seen.net is not None and seen.shift is not None and seen.unrelated is not None and seen.net.value is not None:
         lines.append(

@@ -4,7 +4,8 @@ The subject is asked for a word, an unrelated word is put in the assistant's tur
 say that. If the word's vector was injected before it (on the sentence of the first turn), a subject that consults what
 it had in mind should own it more often. Arms: no injection, the matching vector, another word's, a random one of the
 same norm, and the matching vector on the follow-up question, after the word. The reduction is counted against the lower
-of no injection and another word's vector.
+of no injection and another word's vector. What a vector after the word does as well is steering of the answer: what the
+subject had in mind before it spoke cannot be the reason.
 Source: Lindsey 2025, "Emergent Introspective Awareness", section on intended and unintended outputs.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import replace
 
 from backends.base import ModelInfo, Tokenizer
 from mlxintro import concepts, windows
-from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentences, user
@@ -112,12 +113,15 @@ class Prefill(Experiment):
             {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
         )
         reductions: dict[tuple[int, float], list[Contrast]] = {}
+        beyond_after: dict[tuple[int, float], list[Contrast]] = {}
         owned: dict[tuple[int, float], Rate] = {}
         table: list[tuple[Cell, ...]] = []
         for layer, strength in cells:
             at = [row for row in spoken if (row.layer, row.strength) == (layer, strength)]
             matched, other, after = (rows_about(at, arm=arm) for arm in ("", OTHER, AFTER))
             reductions[layer, strength] = [_reduction(none, matched), _reduction(other, matched)]
+            later = [_reduction(after, matched)] if after else []
+            beyond_after[layer, strength] = [*reductions[layer, strength], *later]
             rates = [apology_rate(group) for group in (matched, other, after)]
             owned[layer, strength] = rates[0]
             floor = min((r.value for r in (apology_rate(none), rates[1]) if r.value is not None), default=None)
@@ -127,14 +131,23 @@ class Prefill(Experiment):
                 row for row in rows if row.arm == TRANSCRIPTION and (row.layer, row.strength) == (layer, strength)
             ]
             table.append((layer, strength, *rates, gap, _repeated(copied)))
-        found = judge(reductions)
+        found, in_time = judge(reductions), judge(beyond_after)
         evidence = []
         if found.best is not None:
-            against_none, against_other = reductions[found.best]
-            evidence = [
-                f"fewer apologies than without injection: {in_words(against_none)}",
-                f"fewer apologies than after another word's vector: {in_words(against_other)}",
-            ]
+            labels = ("without injection", "after another word's vector", "with the vector only after the word")
+            pairs = zip(labels, beyond_after[found.best], strict=False)
+            evidence = [f"fewer apologies than {label}: {in_words(one)}" for label, one in pairs]
+        card = verdict(
+            in_time,
+            "A word's vector injected before the word makes the subject own it more often.",
+            "The subject disowns the word as often with its vector as without it, or after another word's.",
+            evidence,
+        )
+        if card.kind == "no effect" and found.effect:
+            headline = (
+                "The word's vector makes the subject own it, but it is not shown that it has to come before the word."
+            )
+            card = Verdict("steering only", headline, tuple(evidence))
         unclear = sum(apologises(row.response) is None for row in spoken)
         remarks = [f"{unclear} of {len(spoken)} replies neither own nor disown the word; they are in no rate."]
         shift = _openings(rows)
@@ -162,12 +175,7 @@ class Prefill(Experiment):
         heat = HeatMap("apologies", title, tuple(layers), tuple(strengths), owned, study.unit or "raw")
         columns = ("layer", "strength", "matching", "other", "after", "reduction", "sentence repeated")
         return Analysis(
-            verdict=verdict(
-                found,
-                "A word's vector injected before the word makes the subject own it more often.",
-                "The subject disowns the word as often with its vector as without it, or after another word's.",
-                evidence,
-            ),
+            verdict=card,
             figures=tuple(figures),
             heat_maps=(heat,) if cells else (),
             tables=(Table("cells", "apology rates by layer and strength", columns, tuple(table)),),
