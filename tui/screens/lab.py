@@ -108,8 +108,7 @@ class LabPage(Page):
         yield Replies(id="sides")
         yield Cosines(id="trace")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
         self._client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
         self._say("Enter loads the model and asks.")

@@ -111,7 +111,7 @@ class ReviewPage(Page):
             with TrialPane(id="trial"):
                 yield Static(id="trial-text")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one("#trial").border_title = "trial"
         self.trials.focus()
 

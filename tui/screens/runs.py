@@ -84,8 +84,7 @@ class RunsPage(Page):
     def table(self) -> DataTable[str]:
         return self.query_one("#runs", DataTable)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
         self._lay_out()
         self.query_one("#filter").display = False
         self.table.focus()
