@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 from textual.screen import Screen
+from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -24,7 +25,14 @@ T = TypeVar("T")
 Query = Callable[[Store], T]
 
 
-class Places(Static):
+class Line(Static):
+    """Text on a fixed number of lines. Unlike ``Static`` it does not have the screen laid out anew for another text."""
+
+    def update(self, content: VisualType = "", *, layout: bool = False) -> None:
+        super().update(content, layout=layout)
+
+
+class Places(Line):
     """The bar at the top: where one is, where else one can go, and which run is open."""
 
     def show(self, here: str, run: str) -> None:
@@ -43,6 +51,7 @@ class Page(Guarded, Screen[None]):
 
     PLACE: ClassVar[str]
     HELP = ""
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
     SECONDS: ClassVar[float] = 1.0
     """How often ``look`` is called while the screen is shown."""
 

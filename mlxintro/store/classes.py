@@ -14,9 +14,18 @@ _VALUES: dict[str, bool | None] = {"1": True, "0": False, "-": None}
 
 def verdict_of(class_: str) -> Grade:
     """The verdict of a class; it names no trial and no grader."""
-    *fields, abstained = class_
-    named = dict(zip(GRADE_FIELDS, (_VALUES[one] for one in fields), strict=True))
-    return Grade(key="", grader="", version="", abstained=abstained == "1", **named)
+    affirms, identifies, first, coherent, refuses = (_VALUES[one] for one in class_[:-1])
+    return Grade(
+        key="",
+        grader="",
+        version="",
+        affirms=affirms,
+        identifies=identifies,
+        named_before_affirming=first,
+        coherent=coherent,
+        refuses=refuses,
+        abstained=class_[-1] == "1",
+    )
 
 
 @cache

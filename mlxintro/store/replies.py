@@ -57,7 +57,7 @@ def index(db: sqlite3.Connection, limit: int) -> int:
     return int(left)
 
 
-def candidates(db: sqlite3.Connection, text: str, most: int) -> list[int] | None:
+def candidates(db: sqlite3.Connection, text: str, most: int) -> set[int] | None:
     """Rows of all trials whose replies can hold a text; ``None`` when there are more, or the index cannot tell."""
     terms = _terms(text)
     if not terms:
@@ -73,7 +73,7 @@ def candidates(db: sqlite3.Connection, text: str, most: int) -> list[int] | None
             raise
         return None
     rows = {row[0] for row in (*found, *waiting)}
-    return None if len(rows) > most else sorted(rows)
+    return None if len(rows) > most else rows
 
 
 def _terms(text: str) -> Sequence[str]:

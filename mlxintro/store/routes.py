@@ -46,10 +46,11 @@ class Routes(Counts):
                 else self._standing(run, where.grader, classes_of(where.verdict))
             )
             few = _both(few, found)
+        if where.status == "error":
+            few = _both(few, self._failed(run))
         if where.text and (few is None or len(few) > FEW // 10):
             with translated(self.path):
-                found = candidates(self._db, where.text, FEW)
-            few = _both(few, None if found is None else set(found))
+                few = _both(few, candidates(self._db, where.text, FEW))
         return route if few is None else replace(route, rows=tuple(sorted(few)))
 
     def _stretch(self, run: str, where: TrialFilter) -> Route:
@@ -79,6 +80,10 @@ class Routes(Counts):
             *(run, grader, *classes, FEW + 1),
         )
         return None if len(rows) > FEW else {row["trial"] for row in rows}
+
+    def _failed(self, run: str) -> set[int] | None:
+        rows = self._rows("SELECT id FROM trials WHERE run = ? AND status = 'error' LIMIT ?", run, FEW + 1)
+        return None if len(rows) > FEW else {row["id"] for row in rows}
 
     def _ungraded(self, run: str, grader: str) -> set[int] | None:
         """Trials without a verdict of this grader, if they are few."""

@@ -142,6 +142,7 @@ STANDING = (
     WHERE s.grader <> '' GROUP BY s.run, s.grader, s.class, t.arm, t.condition, t.concept, t.layer, t.strength
     """,
     f"CREATE UNIQUE INDEX tallies_by_cell ON tallies ({_CELL})",
+    "CREATE INDEX trials_failed ON trials (run, ordinal) WHERE status = 'error'",
     f"CREATE TRIGGER trials_tally_insert AFTER INSERT ON trials BEGIN {_count('NEW')}; END",
     f"""
     CREATE TRIGGER trials_tally_update AFTER UPDATE OF status ON trials WHEN OLD.status <> NEW.status BEGIN
