@@ -145,9 +145,7 @@ def _logit(chance: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _scored(
-    logit: float, condition: str, cell: tuple[int, float] | None, number: int, arm: str, question: str
-) -> Row:
+def _scored(logit: float, condition: str, cell: tuple[int, float] | None, number: int, arm: str, question: str) -> Row:
     yes = -math.log1p(math.exp(-logit)) - math.log(len(controls.YES))
     no = -math.log1p(math.exp(logit)) - math.log(len(controls.NO))
     logprobs = {**dict.fromkeys(controls.YES, yes), **dict.fromkeys(controls.NO, no)}
