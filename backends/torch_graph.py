@@ -170,7 +170,8 @@ class StaticStep:
 
     def _body(self) -> Tensor:
         ids, positions = self._inputs[0], self._inputs[1]
-        edits = {place: [lane.edit(positions) for lane in members] for place, members in self._lanes.items()}
+        where = positions.float()
+        edits = {place: [lane.edit(where) for lane in members] for place, members in self._lanes.items()}
         self._cache.write = Write(positions, self.columns)
         with hooked(self._network, edits):
             hidden: Tensor = self._network.trunk(

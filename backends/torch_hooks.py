@@ -29,6 +29,12 @@ Edit = Callable[[Tensor], Tensor]
 _ARRAYS = ("_vectors", "_starts", "_stops", "_operations", "_effective", "tally")
 """What a lane holds on the device, by rows."""
 
+_SUMS, _MAXIMA = slice(0, 3), slice(3, 5)
+"""Of a tally: sum of ||after - before||, the same relative to ||before||, positions; then minus the first position, and
+the last. Two operations a pass keep it up: a step has as many tallies as layers, and each operation has its price."""
+_CHANGES, _WHOLE = slice(0, 2), slice(2, 5)
+_NOTHING = (0.0, 0.0, 0.0, -float(lanes.NEVER), -1.0)
+
 _ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
 
 
@@ -82,11 +88,9 @@ class Injector:
         """
         self._table = None
         # Windows are known to the host too: a pass that no window of a lane meets costs nothing.
-        return {
-            place: [lane.edit(positions) for lane in members if lane.meets(first, stop)]
-            for place, members in self._lanes.items()
-            if any(lane.meets(first, stop) for lane in members)
-        }
+        met = {place: [lane for lane in members if lane.meets(first, stop)] for place, members in self._lanes.items()}
+        where = positions.float()
+        return {place: [lane.edit(where) for lane in members] for place, members in met.items() if members}
 
     def spread(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
         """Write all lanes, with what they counted, into lanes of fixed memory; there are at least as many of those."""
@@ -110,8 +114,8 @@ class Injector:
         ]
         # Counts and positions are whole numbers; the sums of changes are nan together where a row overflowed.
         return all(
-            torch.equal(mine[:, :3], theirs[:, :3])
-            and torch.allclose(mine[:, 3:], theirs[:, 3:], rtol=tolerance, equal_nan=True)
+            torch.equal(mine[:, _WHOLE], theirs[:, _WHOLE])
+            and torch.allclose(mine[:, _CHANGES], theirs[:, _CHANGES], rtol=tolerance, equal_nan=True)
             for mine, theirs in pairs
         )
 
@@ -155,10 +159,10 @@ class Injector:
             self._owners = np.concatenate([lane.owners[lane.members] for lane in members])
         tallies = {}
         for at in np.flatnonzero(self._index == row):
-            count, first, last, change, relative = self._table[at].tolist()
+            change, relative, count, before_first, last = self._table[at].tolist()
             if count:
                 owner = int(self._owners[at])
-                tallies[owner] = lanes.Tally(int(count), int(first), int(last), change, relative)
+                tallies[owner] = lanes.Tally(int(count), -int(before_first), int(last), change, relative)
         return lanes.proofs(self._prompts[row], tallies)
 
 
@@ -176,14 +180,15 @@ class DeviceLane:
         self._window = np.stack([lane.starts, lane.stops])[:, members]
         self._present = set(lane.operations[members].tolist())
         self._vectors = torch.from_numpy(lane.vectors[members]).to(device)[:, None]
-        self._starts = torch.from_numpy(lane.starts[members]).to(device)[:, None]
-        self._stops = torch.from_numpy(lane.stops[members]).to(device)[:, None]
+        # In the type of positions, which is that of tallies: a conversion costs as much as any other operation.
+        self._starts = torch.from_numpy(lane.starts[members]).to(device).float()[:, None]
+        self._stops = torch.from_numpy(lane.stops[members]).to(device).float()[:, None]
         self._operations = torch.from_numpy(lane.operations[members]).to(device)[:, None, None]
         # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
         effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
         self._effective = torch.from_numpy(effective[members]).to(device)[:, None]
-        # Positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
-        self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(members), 1)
+        self.tally = torch.tensor(_NOTHING, device=device).repeat(len(members), 1)
+        self._nothing = torch.tensor(_NOTHING, device=device)
         self.rows = torch.from_numpy(members).to(device)
 
     @classmethod
@@ -217,6 +222,11 @@ class DeviceLane:
         return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
 
     def edit(self, positions: Tensor) -> Edit:
+        """
+        Args:
+            positions: of the pass, float32 (rows of the batch, tokens), -1 for padding; exact up to 2**24.
+        """
+
         def apply(stream: Tensor) -> Tensor:
             where = positions.to(stream.device)[self.rows]
             inside = (where >= self._starts) & (where < self._stops)
@@ -274,12 +284,11 @@ class DeviceLane:
         norm = torch.linalg.vector_norm
         change = norm(after - before, dim=-1)
         relative = change / norm(before, dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
-        tally = self.tally
-        tally[:, 0] += inside.sum(-1)
-        tally[:, 1] = torch.minimum(tally[:, 1], torch.where(inside, positions, lanes.NEVER).amin(-1))
-        tally[:, 2] = torch.maximum(tally[:, 2], torch.where(inside, positions, -1).amax(-1))
-        tally[:, 3] += torch.where(inside, change, 0.0).sum(-1)
-        tally[:, 4] += torch.where(inside, relative, 0.0).sum(-1)
+        seen = torch.stack([change, relative, torch.ones_like(change), -positions, positions], -1)
+        seen = torch.where(inside[..., None], seen, self._nothing)
+        self.tally[:, _SUMS].add_(seen[..., _SUMS].sum(1))
+        maxima = self.tally[:, _MAXIMA]
+        torch.maximum(maxima, seen[..., _MAXIMA].amax(1), out=maxima)
 
 
 class Recorder:
