@@ -19,7 +19,8 @@ from backends.base import Prompt, Proof, Sampling
 from backends.lanes import Place
 from backends.prefix import groups, shared_prefix, usable
 from backends.torch_cache import SlotCache, Write
-from backends.torch_hooks import Edit, Injector, hooked
+from backends.torch_hooks import Injector, hooked
+from backends.torch_lanes import Edit
 from backends.torch_linear import few_tokens
 from backends.torch_model import Network
 from backends.torch_sampling import choose
@@ -192,9 +193,10 @@ class Stream:
         """
         device = self._network.device
         ids, touched = torch.from_numpy(np.stack([tokens, positions])).to(device)
-        edits = self._injector.edits(touched, np.maximum(positions[:, 0], 0), positions.max(axis=1) + 1)
-        for place, chain in extra.items():
-            edits.setdefault(place, []).extend(chain)
+        injected = self._injector.begin(touched, np.maximum(positions[:, 0], 0), positions.max(axis=1) + 1)
+        edits = injected.edits
+        for place, more in extra.items():
+            edits.setdefault(place, []).extend(more)
         self._cache.write = write
         with hooked(self._network, edits), few_tokens(self._network.linears, ids.numel()):
             output: Tensor = self._network.trunk(
@@ -204,6 +206,7 @@ class Stream:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
+        injected.settle()
         return output
 
 
