@@ -18,7 +18,7 @@ from torch import Tensor
 from backends.base import Prompt, Proof, Sampling
 from backends.lanes import Place
 from backends.prefix import groups, shared_prefix, usable
-from backends.torch_cache import SlotCache, Write
+from backends.torch_cache import ROOM, SlotCache, Write
 from backends.torch_hooks import Injector, hooked
 from backends.torch_lanes import Edit
 from backends.torch_linear import few_tokens
@@ -229,7 +229,8 @@ class PromptReader:
         whole: Stream | None = None
         order: list[int] = []
         for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
-            cache = self._prefix().fork([0] * len(members), first) if first else None
+            room = max(len(prompts[at].tokens) for at in members) + ROOM
+            cache = self._prefix().fork([0] * len(members), first, room=room) if first else None
             stream = Stream(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
             stream.prefill(first)
             order += members
