@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from backends import torch_attention
+from backends import torch_attention, torch_linear
 from backends.base import Site
 from backends.errors import ModelError, PrerequisiteError, UsageError
 from backends.models import ModelSource
@@ -58,6 +58,8 @@ class Network:
     head: nn.Module
     config: Any
     """Configuration of the text part."""
+    linears: tuple[nn.Linear, ...]
+    """What ``torch_linear.few_tokens`` can take over."""
 
     @classmethod
     def of(cls, model: Any) -> Network:
@@ -78,7 +80,7 @@ class Network:
             trunk = _first(model, path)
             blocks, norm = _first(trunk, *_BLOCKS), _first(trunk, *_NORMS)
             if isinstance(blocks, nn.ModuleList) and norm is not None and head is not None:
-                return cls(model, trunk, tuple(blocks), norm, head, config)
+                return cls(model, trunk, tuple(blocks), norm, head, config, torch_linear.linears(trunk))
         raise ModelError(
             f"no decoder layers, final norm and output embedding found in {type(model).__name__} "
             f"({config.model_type}): this architecture is not supported, choose another model"
@@ -110,10 +112,13 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Unembed hidden states that went through the final norm; float32 (..., vocabulary)."""
-        raw: Tensor = self.head(hidden)
+        raw = torch_linear.apply(self.head, hidden)
         # As the models do it: Cohere multiplies, Granite divides, Gemma 2 and 3 squash.
-        scaled = raw.float() * (getattr(self.config, "logit_scale", None) or 1.0)
-        scaled = scaled / (getattr(self.config, "logits_scaling", None) or 1.0)
+        scaled = raw.float()
+        # Also a multiplication by one is a pass over a whole vocabulary per row.
+        for name, scale in (("logit_scale", torch.mul), ("logits_scaling", torch.div)):
+            factor = getattr(self.config, name, None) or 1.0
+            scaled = scaled if factor == 1.0 else scale(scaled, factor)
         cap = getattr(self.config, "final_logit_softcapping", None)
         return scaled if cap is None else torch.tanh(scaled / cap) * cap
 

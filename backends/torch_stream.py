@@ -20,6 +20,7 @@ from backends.lanes import Place
 from backends.prefix import groups, shared_prefix, usable
 from backends.torch_cache import SlotCache, Write
 from backends.torch_hooks import Edit, Injector, hooked
+from backends.torch_linear import few_tokens
 from backends.torch_model import Network
 from backends.torch_sampling import choose
 
@@ -195,7 +196,7 @@ class Stream:
         for place, chain in extra.items():
             edits.setdefault(place, []).extend(chain)
         self._cache.write = write
-        with hooked(self._network, edits):
+        with hooked(self._network, edits), few_tokens(self._network.linears, ids.numel()):
             output: Tensor = self._network.trunk(
                 input_ids=ids,
                 attention_mask=self._network.masks(where, write.width),

@@ -162,7 +162,7 @@ def _count(planned: Iterable[TrialSpec]) -> _Counts:
 def _duration(
     checked: Checked, planned: Plan, backend: Backend, counts: _Counts, work: Workload, clock: Clock
 ) -> Duration:
-    session = Session(backend, planned.prompts, _Placeholders(planned.recipes, backend))
+    session = Session(backend, planned.prompts, Placeholders(planned.recipes, backend))
 
     def start(rows: int, readout: Callable[[TrialSpec], bool]) -> list[TrialSpec]:
         return list(islice((spec for spec in planned if readout(spec)), rows))
@@ -226,7 +226,7 @@ def _injection(planned: Any) -> Injection:
     return Injection(planned.layer, np.zeros(1, np.float32), planned.start, planned.stop)
 
 
-class _Placeholders(Mapping[str, ConceptVector]):
+class Placeholders(Mapping[str, ConceptVector]):
     """For every recipe a vector of length 1 at every layer: a small one, so that replies go on as without it."""
 
     def __init__(self, recipes: Mapping[str, ExtractionRecipe], backend: Backend) -> None:

@@ -14,11 +14,12 @@ import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from backends.base import OnToken
 from mlxintro.events import Event, TokenGenerated, TrialFailed, TrialFinished
+from mlxintro.identity import field_names
 from mlxintro.runner import Measure
 from mlxintro.trials import Outcome, PromptRecord, TrialSpec
 
@@ -66,6 +67,7 @@ class Broadcast:
 
     def __init__(self, db: Path, run: str, prompts: Mapping[str, PromptRecord]) -> None:
         self._path = live_file(db, run)
+        self._fresh = self._path.with_suffix(f".{os.getpid()}")
         self._prompts = prompts
         self._specs: dict[str, TrialSpec] = {}
         self._pieces: dict[str, list[str]] = {}
@@ -131,11 +133,11 @@ class Broadcast:
             ),
             rows=len(self._pieces),
         )
-        fresh = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(now)), "utf-8")
-            fresh.replace(self._path)
+            # Not ``asdict``, which copies every piece: this comes ten times a second.
+            self._fresh.write_text(json.dumps({name: getattr(now, name) for name in field_names(Writing)}), "utf-8")
+            self._fresh.replace(self._path)
         except OSError as error:
             self._works = False
             _log.warning("replies cannot be watched while they are written: %s", error)

@@ -6,7 +6,6 @@ An experiment that needs more (activations) measures those trials itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from backends.base import Injection, OnToken, Prompt, Request, Sampling, TokenEvent
 from mlxintro.session import Session
@@ -62,7 +61,7 @@ def _generate(session: Session, chosen: Sequence[tuple[int, TrialSpec]], on_toke
 
     def told(event: TokenEvent) -> None:
         assert on_token is not None
-        on_token(replace(event, index=chosen[event.index][0]))
+        on_token(TokenEvent(chosen[event.index][0], event.token, event.text))
 
     for completion in session.backend.generate(requests, None if on_token is None else told):
         yield Outcome(

@@ -8,11 +8,12 @@ changed setting is a different trial and resuming is planned keys minus finished
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
-from mlxintro.identity import canonical_json, tagged_hash
+from mlxintro.identity import canonical_json, field_names, tagged_hash
 
 Unit = Literal["raw", "norm", "resid"]
 """Of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual norm at
@@ -64,7 +65,7 @@ class PromptRecord:
         return tagged_hash([self.messages, self.prefill, self.tokens])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrialSpec:
     experiment: str
     preset: str
@@ -93,8 +94,9 @@ class TrialSpec:
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
 
-    @property
+    @cached_property
     def key(self) -> str:
+        """Worked out once: planning, running, storing and watching all ask for it."""
         return tagged_hash(self._plain())
 
     def to_json(self) -> str:
@@ -102,8 +104,11 @@ class TrialSpec:
 
     def _plain(self) -> dict[str, Any]:
         """Fields that came later are left out at their defaults, so that trials stored before keep their keys."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in plain.items() if name not in _LATER or value != _LATER[name]}
+        plain = {name: getattr(self, name) for name in field_names(TrialSpec)}
+        for name, default in _LATER.items():
+            if plain[name] == default:
+                del plain[name]
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrialSpec:

@@ -52,7 +52,7 @@ def test_the_schema_holds_what_the_store_speaks_of(blank: sqlite3.Connection) ->
     tables = {name for (name,) in blank.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert tables == {
         *("runs", "prompts", "run_prompts", "trials", "grades", "labels", "vectors", "migrations"),
-        *("grading_batches", "grading_calls", "label_sets"),
+        *("grading_batches", "grading_calls", "label_sets", "standing", "tallies", "unindexed"),
     }
     assert blank.execute("PRAGMA foreign_key_check").fetchall() == []
     for table, parents in {"trials": {"runs"}, "grades": {"trials"}, "labels": {"trials"}}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.store import Finished, Grade, Label, Store, TrialFilter
+from mlxintro.store.routes import Route
 from mlxintro.verdicts import in_words
 from tests.plans import outcome, plan
 
@@ -51,7 +53,9 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 def _ordinals(store: Store, where: TrialFilter) -> list[int]:
     run = store.runs()[0].id
-    rows = [row for start in range(0, 600, 97) for row in store.matching(run, where, start, start + 97)]
+    route = store.route(run, where)
+    stretches = [replace(route, start=at, stop=min(route.stop, at + 97)) for at in range(route.start, route.stop, 97)]
+    rows = [row for stretch in stretches for row in store.matching(run, where, stretch)]
     return [seen.trial.ordinal for seen in store.seen(run, rows)]
 
 
@@ -104,7 +108,7 @@ def test_a_withdrawn_label_does_not_count(graded: Store) -> None:
     graded.add_labels(run, [Label(key=second, labeller="ada", fields={})])
     assert _ordinals(graded, TrialFilter(labelled=True)) == [0]
     assert len(_ordinals(graded, TrialFilter(labelled=False))) == 499
-    (one, two) = graded.seen(run, graded.matching(run, TrialFilter(), 0, 2))
+    (one, two) = graded.seen(run, graded.matching(run, TrialFilter(), Route(0, 2)))
     assert [label.labeller for label in one.labels] == ["ada"]
     assert two.labels == ()
     assert [grade.grader for grade in two.grades] == ["rules"]
@@ -118,7 +122,7 @@ def test_choices_are_the_values_there_are(graded: Store) -> None:
     assert choices.layers == tuple(sorted({t.layer for t in trials if t.layer is not None}))
     assert choices.strengths == tuple(sorted({t.strength for t in trials if t.strength is not None}))
     assert (choices.arms, choices.graders) == (("",), ("claude", "rules"))
-    assert graded.last_ordinal(run) == 499
+    assert graded.route(run, TrialFilter()) == Route(0, 500)
     keys = [trials[3].key, trials[1].key, "b2:gone"]
     assert [t.ordinal for t in graded.trials_of(run, keys)] == [3, 1]
     assert graded.keys(run, TrialFilter(layer=4)) == sorted(t.key for t in trials if t.layer == 4)

@@ -42,13 +42,15 @@ async def opened(app: IntroApp, pilot: Pilot[int]) -> ReviewPage:
 
 def ordinals(page: ReviewPage) -> list[int]:
     """Places in the plan of everything the list holds."""
-    assert page._finding is not None
-    rows = list(page._finding.rows)
+    assert page._search.shown is not None
+    rows = list(page._search.shown.rows)
     return [seen.trial.ordinal for seen in page.home.ask(lambda store: store.seen(page.home.run_id, rows))]
 
 
 def over(page: ReviewPage, line: str) -> bool:
-    return page.field.value == line and page._finding is not None and page._finding.over and not page._wrong
+    return (
+        page.field.value == line and page._search.shown is not None and page._search.shown.over and not page.field.wrong
+    )
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -24,6 +24,12 @@ from tui.places import PLACES, find
 from tui.processes import Processes, Started
 
 T = TypeVar("T")
+INDEX = "the index of replies"
+"""Name of the process that fills it."""
+_UNINDEXED = 5_000
+"""Replies that a search may have to read because the index lacks them."""
+_INDEX_AFTER, _INDEX_SECONDS = 3.0, 60.0
+"""When to look whether it lacks more, first and then again and again."""
 DARK, LIGHT = "textual-dark", "textual-light"
 
 _log = logging.getLogger(__name__)
@@ -70,6 +76,8 @@ class IntroApp(border.Guarded, App[int]):
         self._active: set[str] = set()
         """Runs that were going on when last looked."""
         self._told: dict[str, str] = {}
+        self._indexing_failed = False
+        """Told once; searches then read every reply."""
         for place in PLACES:
             self.add_mode(place.name, place.make)
 
@@ -84,6 +92,8 @@ class IntroApp(border.Guarded, App[int]):
             self.trouble(error)
         self.set_interval(0.5, self._watch_processes)
         self.set_interval(1.0, self._watch_runs)
+        self.set_interval(_INDEX_SECONDS, self._watch_index)
+        self.set_timer(_INDEX_AFTER, self._watch_index)
         await self.switch_mode(find(self.remembered.place).name)
 
     def action_go(self, place: str) -> None:
@@ -147,7 +157,7 @@ class IntroApp(border.Guarded, App[int]):
     def _compare_states(self) -> None:
         """Say when a run ends or its process is gone, whichever screen is shown."""
         try:
-            states = self.ask(lambda store: [(run.id, run.name, run.state) for run in store.runs()])
+            states = self.ask(Store.states)
         except KnownError as error:
             _log.info("states: %s", error)
             return
@@ -160,8 +170,26 @@ class IntroApp(border.Guarded, App[int]):
         for name, state in over:
             self.call_from_thread(self.notify, f"{name}: {state}", markup=False)
 
+    def _watch_index(self) -> None:
+        self.run_worker(self._index, thread=True, group="index", exclusive=True, exit_on_error=False)
+
+    def _index(self) -> None:
+        """Have replies indexed that no run has: those of a store from an earlier version, or from elsewhere."""
+        try:
+            waiting = self.ask(Store.unindexed)
+        except KnownError as error:
+            _log.info("index: %s", error)
+            return
+        if waiting > _UNINDEXED and not self._indexing_failed:
+            self.call_from_thread(self._start_index)
+
+    def _start_index(self) -> None:
+        if self.processes.find(INDEX) is None:
+            self.processes.start(INDEX, ["runs", "index"])
+
     def _watch_processes(self) -> None:
         for failed in self.processes.ended():
+            self._indexing_failed |= failed.name == INDEX
             self.notify(
                 f"{failed.last_line()}\nOutput: {failed.log}",
                 title=f"{failed.name} ended with an error",

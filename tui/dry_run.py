@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 
-from tui.processes import Processes
+from tui.processes import Processes, make_room
 
 LIMIT_SECONDS = 300
 _KNOWN = ("concepts:", "layers:", "strengths:", "sampling:")
@@ -32,6 +32,7 @@ class DryRun:
                 encoding="utf-8",
                 errors="replace",
             )
+        make_room(process.pid)
         try:
             out, err = process.communicate(timeout=LIMIT_SECONDS)
         except subprocess.TimeoutExpired:

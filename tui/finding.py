@@ -6,6 +6,7 @@ import time
 from array import array
 
 from mlxintro.store.records import TrialFilter
+from mlxintro.store.routes import Route
 from mlxintro.store.store import Store
 
 STEP = 0.05
@@ -22,30 +23,37 @@ class Finding:
         self.where = where
         self.rows = array("q")
         """Rows of the store, in the order of the plan: eight bytes a trial."""
+        self._route: Route | None = None
         self.at = 0
         """How far in the plan."""
-        self.end: int | None = None
         self.begun = time.monotonic()
         self._size = _FIRST
 
     @property
     def over(self) -> bool:
-        return self.end is not None and self.at >= self.end
+        return self._route is not None and self.at >= self._route.stop
 
     @property
     def share(self) -> float:
-        """How much of the plan has been gone through."""
-        return self.at / self.end if self.end else float(self.over)
+        """How much of the stretch in question has been gone through."""
+        if self._route is None or self.over:
+            return float(self.over)
+        return (self.at - self._route.start) / (self._route.stop - self._route.start)
 
     def step(self, store: Store) -> list[int]:
         """Look at a further stretch; returns rows that match."""
-        if self.end is None:
-            self.end = store.last_ordinal(self.run) + 1
+        if self._route is None:
+            self._route = store.route(self.run, self.where)
+            self.at = self._route.start
+        route = self._route
+        if route.rows is not None:
+            self.at = route.stop
+            return store.matching(self.run, self.where, route)
         found: list[int] = []
         started = time.monotonic()
         while not self.over and time.monotonic() - started < STEP:
             before = time.monotonic()
-            found += store.matching(self.run, self.where, self.at, self.at + self._size)
+            found += store.matching(self.run, self.where, Route(self.at, min(route.stop, self.at + self._size)))
             self.at += self._size
             # A query should take a fifth of a step: what one place costs differs a thousandfold between filters.
             pace = STEP / 5 / max(time.monotonic() - before, 1e-4)

@@ -15,7 +15,7 @@ from typing import IO
 from backends.errors import KnownError, UsageError
 from mlxintro.lab_messages import Ask, Cancel, Event, Load, read_event
 from mlxintro.paths import DataHome
-from tui.processes import last_line
+from tui.processes import last_line, make_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class LabClient:
                 )
         except OSError as error:
             raise KnownError(f"{self.log}: {error.strerror}: free space, or choose another store with --db") from error
+        make_room(process.pid)
         self._process = process
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         self.send(Load(model=model, backend=backend))

@@ -9,12 +9,14 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 from textual.screen import Screen
+from textual.visual import VisualType
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mlxintro.store.store import Store
 from tui.border import Guarded
 from tui.places import PLACES
+from tui.widgets.key_hints import KeyHints
 
 if TYPE_CHECKING:
     from tui.app import IntroApp
@@ -23,7 +25,14 @@ T = TypeVar("T")
 Query = Callable[[Store], T]
 
 
-class Places(Static):
+class Line(Static):
+    """Text on a fixed number of lines. Unlike ``Static`` it does not have the screen laid out anew for another text."""
+
+    def update(self, content: VisualType = "", *, layout: bool = False) -> None:
+        super().update(content, layout=layout)
+
+
+class Places(Line):
     """The bar at the top: where one is, where else one can go, and which run is open."""
 
     def show(self, here: str, run: str) -> None:
@@ -38,10 +47,11 @@ class Places(Static):
 
 
 class Page(Guarded, Screen[None]):
-    """A screen that one goes to. Subclasses give ``body``, and ``look`` to bring themselves up to date."""
+    """A screen that one goes to. Subclasses give ``body``, ``begin``, and ``look`` to bring themselves up to date."""
 
     PLACE: ClassVar[str]
     HELP = ""
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
     SECONDS: ClassVar[float] = 1.0
     """How often ``look`` is called while the screen is shown."""
 
@@ -58,7 +68,7 @@ class Page(Guarded, Screen[None]):
         yield Places(id="places")
         with Container(id="body"):
             yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield KeyHints()
 
     def body(self) -> Iterator[Widget]:
         """The screen's own widgets."""
@@ -67,7 +77,12 @@ class Page(Guarded, Screen[None]):
     def look(self) -> None:
         """Bring the screen up to date. Called when it is shown and then every ``SECONDS``; must return at once."""
 
+    def begin(self) -> None:
+        """Once, when the screen's widgets are there."""
+
     def on_mount(self) -> None:
+        # Textual calls ``on_mount`` of every class in the hierarchy by itself, so subclasses have ``begin`` instead.
+        self.begin()
         self.set_interval(self.SECONDS, self._tick)
 
     def on_screen_resume(self) -> None:

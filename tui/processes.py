@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from backends.errors import KnownError
 from mlxintro.paths import DataHome
 
+_NICE = 10
+"""Processes make room for the app: what a key press takes is little, and a run does not notice it."""
 _TAIL = 4096
 """Bytes of a log that are looked at."""
 
@@ -38,6 +44,13 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def make_room(pid: int) -> None:
+    """Let a process of ours come after the app where both want to work."""
+    if hasattr(os, "setpriority"):
+        with suppress(psutil.Error):
+            psutil.Process(pid).nice(_NICE)
 
 
 class Processes:
@@ -70,6 +83,7 @@ class Processes:
                 )
         except OSError as error:
             raise KnownError(f"{log}: {error.strerror}: free space, or choose another store with --db") from error
+        make_room(process.pid)
         started = Started(name, log, process)
         self.running.append(started)
         return started

@@ -11,6 +11,9 @@ import click
 from mlxintro.cli.output import chatter, json_line, shell, shorten, table, visible
 from mlxintro.verdicts import in_words
 
+_PORTION, _GAP = 1_000, 0.02
+"""Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def runs() -> None:
@@ -216,6 +219,25 @@ def export(context: click.Context, run: str, format_: str, output: Path | None) 
         count = write_rows(store.export_rows(found.id), format_, target)
     if target is not None:
         chatter(f"{count} trials of {found.name} written to {output}")
+
+
+@runs.command()
+@click.pass_context
+def index(context: click.Context) -> int:
+    """Take the replies of an older or imported store into the index that searches use; new ones are taken in by runs.
+
+    Other programs can use the store meanwhile. Stopping loses nothing; the terminal app starts this by itself.
+    """
+    import time
+
+    with _store(context, write=True) as store:
+        left = waiting = store.unindexed()
+        while left:
+            left = store.index_replies(_PORTION)
+            # Whoever waits to write comes in between.
+            time.sleep(_GAP)
+    chatter(f"{waiting} replies are indexed" if waiting else "every reply is indexed")
+    return 0
 
 
 @runs.command("import")

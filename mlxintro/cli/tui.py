@@ -19,6 +19,18 @@ def tui(context: click.Context) -> int:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the terminal app needs a terminal: use `mlxintro runs list` in scripts")
+    from mlxintro.cli.output import chatter
+    from mlxintro.paths import data_home
+    from mlxintro.store.database import OlderFormat
+    from mlxintro.store.store import Store
     from tui.app import run_app
+
+    try:
+        Store(data_home(context.obj).db, read_only=True).close()
+    except OlderFormat:
+        chatter("bringing the store up to date; a million trials take a minute ...")
+    except UsageError:
+        # There is none yet.
+        pass
 
     return run_app(context.obj)

@@ -10,6 +10,7 @@ import abc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -80,6 +81,7 @@ class Experiment(abc.ABC):
         """What finished trials come to. A pure function of what is stored."""
 
 
+@lru_cache(maxsize=64)
 def seed_of(study_seed: int, number: int) -> int:
     """One seed per pair number: a trial, its control and its neighbours in the grid draw the same random numbers."""
     digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=6).digest()

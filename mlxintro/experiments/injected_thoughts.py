@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from pydantic import Field
@@ -41,7 +42,9 @@ class InjectedThoughts(Experiment):
         words = list(dict.fromkeys(concept.word for concept in chosen))
         layers = list(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         cells = [(layer, strength) for layer in layers for strength in dict.fromkeys(study.strengths or ())]
-        recipes = {word: recipe_for(preset.extraction, word, info) for word in words}
+        made = [recipe_for(preset.extraction, word, info) for word in words]
+        recipes = {recipe.key: recipe for recipe in made}
+        vectors = dict(zip(words, recipes, strict=True))
         if preset.dialogue is None:
             raise UsageError(f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question")
         numbers = Options.model_validate(study.options).trial_numbers
@@ -50,46 +53,43 @@ class InjectedThoughts(Experiment):
         slots = list(controls.slots(study, pairs, len(words), len(cells), min(numbers, max(pairs, 1))))
         asked = _Prompts(preset.dialogue, study, tokenizer)
         own = [asked.at(number) for number in range(1, min(numbers, max(pool, pairs, 1)) + 1)]
-        base = TrialSpec(
+        # Not ``replace`` from a base: it takes as long as everything else about a trial together.
+        trial = partial(
+            TrialSpec,
             experiment=self.name,
             preset=study.preset or self.preset,
             model=model_key(info),
-            prompt=own[0].key,
-            condition="control",
-            concept=None,
-            trial=0,
-            seed=0,
             temperature=cast(float, study.temperature),
             top_p=cast(float, study.top_p),
             max_tokens=cast(int, study.max_tokens),
             stop=tokenizer.stop_strings,
         )
+        injection = partial(PlannedInjection, unit=cast(Unit, study.unit), transform=study.transform)
 
         def control(number: int) -> TrialSpec:
             prompt = own[number % len(own)].key
-            return replace(base, trial=number, seed=seed_of(study.seed, number), prompt=prompt)
+            seed = seed_of(study.seed, number)
+            return trial(prompt=prompt, condition="control", concept=None, trial=number, seed=seed)
 
         def injected(number: int, cell: int, prompt: _Asked) -> TrialSpec:
             word = words[number % len(words)]
             layer, strength = cells[cell]
-            injection = PlannedInjection(
-                concept=word,
-                vector=recipes[word].key,
-                layer=layer,
-                strength=strength,
-                unit=cast(Unit, study.unit),
-                start=prompt.start,
-                stop=prompt.stop,
-                transform=study.transform,
-            )
-            return replace(
-                base,
+            return trial(
+                prompt=prompt.key,
                 condition="injected",
                 concept=word,
                 trial=number,
                 seed=seed_of(study.seed, number),
-                prompt=prompt.key,
-                injections=(injection,),
+                injections=(
+                    injection(
+                        concept=word,
+                        vector=vectors[word],
+                        layer=layer,
+                        strength=strength,
+                        start=prompt.start,
+                        stop=prompt.stop,
+                    ),
+                ),
             )
 
         def repeat(number: int) -> _Asked:
@@ -108,7 +108,7 @@ class InjectedThoughts(Experiment):
             if slot.arm == controls.OTHER:
                 # The next concept's vector; the pair's own concept stays the one that would be right to name.
                 other = words[(slot.number + 1) % len(words)]
-                swapped = replace(spec.injections[0], concept=other, vector=recipes[other].key)
+                swapped = replace(spec.injections[0], concept=other, vector=vectors[other])
                 return replace(spec, injections=(swapped,))
             detail = {"question": slot.question} if slot.question else {}
             return replace(spec, readout="score", options=(*controls.YES, *controls.NO), detail=detail)
@@ -130,7 +130,7 @@ class InjectedThoughts(Experiment):
         return Plan(
             count=pool + pairs * len(cells) + len(slots),
             prompts={one.key: one.record for one in (*own, *asked_about)},
-            recipes={recipe.key: recipe for recipe in recipes.values()},
+            recipes=recipes,
             expand=expand,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
+from mlxintro.store.classes import verdict_of
 from mlxintro.store.records import GRADE_FIELDS, Run, Trial
 from mlxintro.store.trials import COLUMNS
 from mlxintro.store.verdicts import Verdicts
@@ -41,29 +43,26 @@ class Counts(Verdicts):
     def verdict_counts(self, run: str, grader: str) -> list[VerdictCount]:
         """The finished trials of a run's main arm by condition, layer, strength and latest verdict.
 
-        Reads two indices and the grades; a run of a million graded trials takes seconds, so call it in a thread.
+        From the store's tallies: as fast for a million trials as for ten.
         """
-        fields = ", ".join(f"g.{name}" for name in GRADE_FIELDS)
         rows = self._rows(
-            f"SELECT t.condition, t.layer, t.strength, count(*) AS trials, g.id IS NOT NULL AS graded, g.abstained, "
-            f"{fields} FROM trials t LEFT JOIN grades g ON g.run = t.run AND g.key = t.key AND g.grader = ? "
-            "AND NOT EXISTS (SELECT 1 FROM grades h WHERE h.run = g.run AND h.key = g.key AND h.grader = g.grader "
-            "AND (h.created, h.id) > (g.created, g.id)) WHERE t.run = ? AND t.arm = '' AND t.status = 'done' "
-            f"GROUP BY t.condition, t.layer, t.strength, graded, g.abstained, {fields}",
-            *(grader, run),
+            "SELECT condition, layer, strength, grader, class, sum(trials) AS trials FROM tallies WHERE run = ? "
+            "AND arm = '' AND (grader = ? OR grader = '' AND class = 'done') AND trials > 0 "
+            "GROUP BY condition, layer, strength, grader, class",
+            *(run, grader),
         )
-        return [
-            VerdictCount(
-                row["condition"],
-                row["layer"],
-                row["strength"],
-                row["trials"],
-                bool(row["graded"]),
-                bool(row["abstained"]),
-                **{name: None if row[name] is None else bool(row[name]) for name in GRADE_FIELDS},
-            )
-            for row in rows
-        ]
+        counts = []
+        ungraded: dict[tuple[str, int | None, float | None], int] = defaultdict(int)
+        for row in rows:
+            cell = (row["condition"], row["layer"], row["strength"])
+            if not row["grader"]:
+                ungraded[cell] += row["trials"]
+                continue
+            ungraded[cell] -= row["trials"]
+            verdict = verdict_of(row["class"])
+            fields = {name: getattr(verdict, name) for name in GRADE_FIELDS}
+            counts.append(VerdictCount(*cell, row["trials"], True, verdict.abstained, **fields))
+        return [*counts, *(VerdictCount(*cell, trials, False) for cell, trials in ungraded.items() if trials > 0)]
 
     def graded_since(self, last: int) -> tuple[int, set[str]]:
         """The newest grade's number, and the runs that have grades newer than number ``last``."""

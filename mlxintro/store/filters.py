@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from mlxintro.store.records import GRADE_FIELDS, TrialFilter
+from mlxintro.store.classes import classes_of
+from mlxintro.store.records import TrialFilter
+from mlxintro.store.standing import DISPUTED, LABELLED, class_of
 
 _PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
 _FIELDS = ("affirms", "identifies", "coherent", "refuses")
-
-VERDICT = """CASE
-    WHEN g.coherent = 0 THEN 'incoherent'
-    WHEN g.abstained THEN 'unclear'
-    WHEN g.refuses = 1 THEN 'refuses'
-    WHEN coalesce(g.affirms, 0) = 0 THEN CASE WHEN g.identifies = 1 THEN 'no claim, names it' ELSE 'no claim' END
-    WHEN g.identifies IS NULL THEN 'claims a thought'
-    WHEN g.identifies = 0 THEN 'claims another'
-    WHEN g.named_before_affirming = 1 THEN 'names it first'
-    ELSE 'claims, names it' END"""
-"""The class of a verdict, as ``mlxintro.verdicts.in_words`` has it."""
 
 _LATEST = (
     "{0}.run = trials.run AND {0}.key = trials.key AND NOT EXISTS (SELECT 1 FROM grades h WHERE h.run = {0}.run "
     "AND h.key = {0}.key AND h.grader = {0}.grader AND (h.created, h.id) > ({0}.created, {0}.id))"
 )
-_DISPUTED = (
-    f"EXISTS (SELECT 1 FROM grades g JOIN grades o ON o.run = g.run AND o.key = g.key AND o.grader > g.grader "
-    f"WHERE ({' OR '.join(f'g.{name} <> o.{name}' for name in GRADE_FIELDS)}) "
-    f"AND {_LATEST.format('g')} AND {_LATEST.format('o')})"
-)
-_LABELLED = (
-    "EXISTS (SELECT 1 FROM labels l WHERE l.run = trials.run AND l.key = trials.key AND l.fields <> '{}' "
-    "AND NOT EXISTS (SELECT 1 FROM labels m WHERE m.run = l.run AND m.key = l.key AND m.labeller = l.labeller "
-    "AND (m.created, m.id) > (l.created, l.id)))"
+_MARKED = (
+    "EXISTS (SELECT 1 FROM standing s WHERE s.run = trials.run AND s.grader = '' AND s.class = '{0}' "
+    "AND s.ordinal = trials.ordinal AND s.trial = trials.id)"
 )
 
 
@@ -46,9 +31,9 @@ def condition(where: TrialFilter) -> tuple[str, list[object]]:
     for part, more in (_verdicts(where), _class(where)):
         parts += [part] if part else []
         values += more
-    for holds, wanted in ((_DISPUTED, where.disputed), (_LABELLED, where.labelled)):
+    for mark, wanted in ((DISPUTED, where.disputed), (LABELLED, where.labelled)):
         if wanted is not None:
-            parts.append(holds if wanted else f"NOT {holds}")
+            parts.append(f"{'' if wanted else 'NOT '}{_MARKED.format(mark)}")
     # Last, because only this one reads the reply.
     if where.text:
         parts.append("instr(lower(response), lower(?)) > 0")
@@ -79,4 +64,5 @@ def _class(where: TrialFilter) -> tuple[str, list[object]]:
     any_of = "SELECT 1 FROM grades g WHERE g.run = trials.run AND g.key = trials.key"
     if where.verdict == "ungraded":
         return f"NOT EXISTS ({any_of}{who})", graders
-    return f"EXISTS ({any_of}{who} AND {VERDICT} = ? AND {_LATEST.format('g')})", [*graders, where.verdict]
+    classes = ", ".join(f"'{one}'" for one in classes_of(where.verdict))
+    return f"EXISTS ({any_of}{who} AND {class_of('g')} IN ({classes}) AND {_LATEST.format('g')})", graders

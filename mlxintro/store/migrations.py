@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backends.errors import KnownError
+from mlxintro.store.standing import STANDING
 
 APPLICATION_ID = 0x6D6C7869
 """``mlxi``, in the header of the file: tells a store from any other SQLite file."""
@@ -223,6 +224,23 @@ _REVIEW = (
     """,
 )
 
+# What the index of replies does not hold yet (see ``mlxintro.store.replies``). The index itself is no part of the
+# schema: not every SQLite has what it takes, and a store must be writable with all of them.
+_REPLIES = (
+    "CREATE TABLE unindexed (trial INTEGER PRIMARY KEY REFERENCES trials (id) ON DELETE CASCADE)",
+    "INSERT INTO unindexed (trial) SELECT id FROM trials ORDER BY id",
+    """
+    CREATE TRIGGER trials_unindexed_insert AFTER INSERT ON trials WHEN NEW.response <> '' BEGIN
+        INSERT OR IGNORE INTO unindexed (trial) VALUES (NEW.id);
+    END
+    """,
+    """
+    CREATE TRIGGER trials_unindexed_update AFTER UPDATE OF response ON trials WHEN OLD.response <> NEW.response BEGIN
+        INSERT OR IGNORE INTO unindexed (trial) VALUES (NEW.id);
+    END
+    """,
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("m001_initial", _INITIAL),
     Migration("m002_arms", _ARMS),
@@ -230,6 +248,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("m004_cells", _CELLS),
     Migration("m005_label_sets", _LABEL_SETS),
     Migration("m006_review", _REVIEW),
+    Migration("m007_standing", STANDING),
+    Migration("m008_replies", _REPLIES),
 )
 
 

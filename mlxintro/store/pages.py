@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlxintro.store.counts import Counts
 from mlxintro.store.filters import condition
 from mlxintro.store.records import Grade, Label, Trial, TrialFilter, plain_json
+from mlxintro.store.routes import Route, Routes
 from mlxintro.store.trials import COLUMNS
 
 
@@ -36,21 +36,25 @@ class Choices:
     graders: tuple[str, ...]
 
 
-class Pages(Counts):
+class Pages(Routes):
     """The part of the store that serves lists too long to be held."""
 
-    def matching(self, run: str, where: TrialFilter, start: int, stop: int) -> list[int]:
-        """Rows of the trials at ``start <= ordinal < stop`` of the plan that a filter lets through, in order.
+    def matching(self, run: str, where: TrialFilter, route: Route) -> list[int]:
+        """Rows of the trials on a route that a filter lets through, in the order of the plan.
 
-        A stretch of the plan bounds the time, however few match. Rows are numbers for ``seen``, valid while the run
-        exists.
+        A short stretch bounds the time, however few match. Rows are numbers for ``seen``, valid while the run exists.
         """
         more, values = condition(where)
+        place = "run = ? AND ordinal >= ? AND ordinal < ?"
+        if route.rows is not None:
+            # The plus keeps SQLite from walking through the whole stretch instead of taking these rows.
+            place = "+run = ? AND +ordinal >= ? AND +ordinal < ? AND id IN (SELECT value FROM json_each(?))"
+            values.insert(0, plain_json(list(route.rows)))
         # One value instead of a hundred thousand rows: fetching those takes several times as long as finding them.
         row = self._row(
             "SELECT json_group_array(id) AS ids FROM (SELECT id FROM trials "
-            f"WHERE run = ? AND ordinal >= ? AND ordinal < ?{more} ORDER BY ordinal, key)",
-            *(run, start, stop, *values),
+            f"WHERE {place}{more} ORDER BY ordinal, key)",
+            *(run, route.start, route.stop, *values),
         )
         found: list[int] = json.loads(row["ids"]) if row else []
         return found
@@ -74,16 +78,11 @@ class Pages(Counts):
                 labels[label.key].append(label)
         return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
 
-    def last_ordinal(self, run: str) -> int:
-        """The last place of the plan that has a trial; -1 when there is none."""
-        row = self._row("SELECT max(ordinal) AS last FROM trials WHERE run = ?", run)
-        return -1 if row is None or row["last"] is None else int(row["last"])
-
     def injected_concepts(self, run: str) -> list[str]:
-        """What the injected trials of a run are about, from an index."""
+        """What the injected trials of a run are about."""
         rows = self._rows(
-            "SELECT DISTINCT concept FROM trials WHERE run = ? AND condition = 'injected' AND concept IS NOT NULL "
-            "ORDER BY concept",
+            "SELECT DISTINCT concept FROM tallies WHERE run = ? AND grader = '' AND condition = 'injected' "
+            "AND concept IS NOT NULL AND trials > 0 ORDER BY concept",
             run,
         )
         return [row["concept"] for row in rows]
@@ -94,10 +93,10 @@ class Pages(Counts):
         return (int(row["grade"] or 0), int(row["label"] or 0)) if row else (0, 0)
 
     def choices(self, run: str) -> Choices:
-        """What can be filtered by. Reads an index, a fraction of a second for a million trials."""
+        """What can be filtered by."""
 
         def values(column: str) -> list[object]:
-            rows = self._rows(f"SELECT DISTINCT {column} AS value FROM trials WHERE run = ?", run)
+            rows = self._rows(f"SELECT DISTINCT {column} AS value FROM tallies WHERE run = ? AND grader = ''", run)
             return [row["value"] for row in rows if row["value"] is not None]
 
         return Choices(

@@ -5,27 +5,21 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import secrets
 import socket
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import KnownError, UsageError
+from mlxintro.store.claims import alive, pid_created
 from mlxintro.store.database import Database, now
-from mlxintro.store.records import Control, Run, StoredState, plain_json
+from mlxintro.store.names import free_name, new_id
+from mlxintro.store.records import Control, Run, RunState, StoredState, plain_json
 
 if TYPE_CHECKING:
     from mlxintro.trials import PromptRecord
 
-STALE_SECONDS = 30.0
-"""A run on another machine counts as interrupted when its heartbeat is older than this."""
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_EPOCH = 1_577_836_800
-"""2020-01-01: six characters of seconds last until 2054."""
 _COLUMNS = (
     "id, name, experiment, state, control, planned, done, errors, batch_size, pid, pid_created, host, heartbeat, "
     "created, started, finished, error, study, model, environment"
@@ -66,7 +60,7 @@ class Runs(Database):
                 name = free_name(db, experiment, always=True)
             elif db.execute("SELECT 1 FROM runs WHERE name = ?", (name,)).fetchone():
                 raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another")
-            identity = _new_id(db)
+            identity = new_id(db)
             db.execute(
                 "INSERT INTO runs (id, name, experiment, planned, created, study, model, environment) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -88,6 +82,11 @@ class Runs(Database):
     def runs(self) -> list[Run]:
         """All runs, newest first."""
         return [_record(row) for row in self._rows(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC")]
+
+    def states(self) -> list[tuple[str, str, RunState]]:
+        """Id, name and state of all runs."""
+        rows = self._rows("SELECT id, name, state, pid, pid_created, host, heartbeat FROM runs")
+        return [(row["id"], row["name"], _state(row)) for row in rows]
 
     def find_run(self, text: str) -> Run:
         """A run by its name, its id, or the start of one.
@@ -123,7 +122,7 @@ class Runs(Database):
             row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
             if row is None:
                 raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
-            if _alive(row):
+            if alive(row):
                 raise KnownError(
                     f"{row['name']} is being run by process {row['pid']} on {row['host']}: "
                     "wait for it, or cancel it in the TUI first"
@@ -133,7 +132,7 @@ class Runs(Database):
                 "UPDATE runs SET state = 'running', control = 'run', pid = ?, pid_created = ?, host = ?, heartbeat = ?,"
                 " started = coalesce(started, ?), finished = NULL, error = NULL,"
                 " batch_size = coalesce(batch_size, ?) WHERE id = ?",
-                (os.getpid(), _pid_created(os.getpid()), socket.gethostname(), moment, moment, batch_size, run),
+                (os.getpid(), pid_created(os.getpid()), socket.gethostname(), moment, moment, batch_size, run),
             )
         return self.run(run)
 
@@ -233,64 +232,25 @@ class Runs(Database):
         return {row["key"]: _prompt(row["record"]) for row in rows}
 
 
-def free_name(db: sqlite3.Connection, wanted: str, *, always: bool = False) -> str:
-    """``wanted``, or with the first number that is free; ``always`` numbers even the first."""
-    taken = {
-        name for (name,) in db.execute("SELECT name FROM runs WHERE name = ? OR name GLOB ?", (wanted, _glob(wanted)))
-    }
-    if not always and wanted not in taken:
-        return wanted
-    number = 1 if always else 2
-    while f"{wanted}-{number}" in taken:
-        number += 1
-    return f"{wanted}-{number}"
-
-
-def _glob(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name) + "-*"
-
-
-def _new_id(db: sqlite3.Connection) -> str:
-    seconds = int(time.time()) - _EPOCH
-    first = "".join(_ALPHABET[(seconds >> shift) & 31] for shift in range(25, -5, -5))
-    while True:
-        identity = first + "".join(secrets.choice(_ALPHABET) for _ in range(4))
-        if not db.execute("SELECT 1 FROM runs WHERE id = ?", (identity,)).fetchone():
-            return identity
+def _state(row: sqlite3.Row) -> RunState:
+    state: RunState = row["state"]
+    return "interrupted" if state in ("running", "paused") and not alive(row) else state
 
 
 def _record(row: sqlite3.Row) -> Run:
     values: dict[str, Any] = dict(row)
     for name in ("study", "model", "environment"):
-        values[name] = json.loads(values[name])
-    if values["state"] in ("running", "paused") and not _alive(row):
-        values["state"] = "interrupted"
+        values[name] = dict(_parsed(values[name]))
+    values["state"] = _state(row)
     del values["pid_created"]
     return Run(**values)
 
 
-def _alive(row: sqlite3.Row) -> bool:
-    """Whether a process works on this run now."""
-    if row["state"] not in ("running", "paused") or row["pid"] is None:
-        return False
-    beating = (datetime.now(UTC) - datetime.fromisoformat(row["heartbeat"])).total_seconds() < STALE_SECONDS
-    if row["host"] != socket.gethostname():
-        return beating
-    created = _pid_created(row["pid"])
-    # Without a heartbeat (a machine that slept) the time of creation tells the process from a later one of the same
-    # number. It is not asked while the heart beats, because it moves when the machine's clock is set.
-    return created is not None and (beating or abs(created - row["pid_created"]) < 2.0)
-
-
-def _pid_created(pid: int) -> float | None:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        # A killed process whose parent has not asked after it yet still has a number, but does nothing.
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
+@lru_cache(maxsize=2_000)
+def _parsed(text: str) -> dict[str, Any]:
+    """What does not change while a run goes on is read once: lists of runs are asked for every second."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _prompt(text: str) -> PromptRecord:

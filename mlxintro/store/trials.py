@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from backends.errors import UsageError
+from mlxintro.store import replies
 from mlxintro.store.database import now, translated
 from mlxintro.store.filters import condition
 from mlxintro.store.records import Finished, Trial, TrialFilter, plain_json
+from mlxintro.store.replies import NoTextIndex
 from mlxintro.store.runs import Runs
 
 PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection
 fail as soon as another process has written."""
 
+_TOGETHER = 64
+"""Replies that are indexed at once: one by one costs twice as much."""
 COLUMNS = (
     "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, response, finish, tokens, error, "
     "created, spec AS spec_json, proofs AS proofs_json, doses AS doses_json, measurements AS measurements_json"
@@ -36,12 +41,35 @@ _INSERT = """
 class Trials(Runs):
     """The part of the store that holds trials."""
 
+    _written = 0
+    """Trials since replies were last indexed."""
+
     def add_outcomes(self, run: str, finished: Iterable[Finished]) -> None:
         """Store trials in one transaction. A trial that already has a result keeps it."""
         moment = now()
         rows = [_values(run, item, moment) for item in finished]
         with self._write() as db:
             db.executemany(_INSERT, rows)
+        self._written += len(rows)
+        if self._written >= _TOGETHER:
+            # Twice as many: what another program has left undone is made up for by and by.
+            with suppress(NoTextIndex):
+                self.index_replies(2 * self._written)
+            self._written = 0
+
+    def index_replies(self, limit: int) -> int:
+        """Take up to ``limit`` replies into the index that searches use; returns how many are left.
+
+        Raises:
+            NoTextIndex: SQLite cannot keep one here.
+        """
+        with self._write() as db:
+            return replies.index(db, limit)
+
+    def unindexed(self) -> int:
+        """How many replies the index of replies does not hold yet."""
+        row = self._row("SELECT count(*) AS n FROM unindexed")
+        return int(row["n"]) if row else 0
 
     def finished_keys(self, run: str) -> set[str]:
         """Trials that have a result; failed ones are not among them."""

@@ -60,7 +60,8 @@ class Verdicts(Trials):
 
     def graders(self, run: str) -> list[str]:
         """Who has graded any trial of a run."""
-        return [row["grader"] for row in self._rows("SELECT DISTINCT grader FROM grades WHERE run = ? ORDER BY 1", run)]
+        rows = self._rows("SELECT DISTINCT grader FROM tallies WHERE run = ? AND grader <> '' ORDER BY 1", run)
+        return [row["grader"] for row in rows]
 
     def add_labels(self, run: str, labels: Iterable[Label]) -> None:
         """Add what a person said, in one transaction; earlier labels stay.

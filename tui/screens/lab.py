@@ -11,18 +11,14 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Grid
 from textual.content import Content
-from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input, Label, Select, Static
+from textual.widgets import Input
 
 from backends import registry
 from backends.embedded import NAME as EMBEDDED
 from backends.errors import KnownError, UsageError
-from mlxintro import concepts
-from mlxintro.lab import questions
 from mlxintro.lab_messages import (
     Ask,
     Cancel,
@@ -41,16 +37,16 @@ from mlxintro.model_list import ModelRow, rows
 from tui import words
 from tui.knobs import Knobs
 from tui.lab_client import Ended, Heard, LabClient
-from tui.page import Page
+from tui.page import Line, Page
 from tui.widgets.cosines import Cosines
 from tui.widgets.dials import Dials
+from tui.widgets.lab_form import LabForm
 from tui.widgets.replies import Replies
 
 FAKE = "simulated"
 _DEBOUNCE = 0.15
 _FRAME = 0.05
 """Seconds between looks at what has been heard, while there is something."""
-NUMBERS = {"max_tokens": ("Tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
 
 
 class LabPage(Page):
@@ -85,31 +81,17 @@ class LabPage(Page):
         self._number = 0
 
     def body(self) -> Iterator[Widget]:
-        with Grid(id="about-lab"):
-            yield Label("Model")
-            yield Select([(FAKE, FAKE)], allow_blank=False, compact=True, id="model")
-            yield Label(" Concept")
-            yield Input(
-                "ocean",
-                compact=True,
-                id="concept",
-                suggester=SuggestFromList([one.word for one in concepts.library().concepts], case_sensitive=False),
-            )
-            yield Label("Question")
-            yield Select([(one.title, one.text) for one in questions()], allow_blank=False, compact=True, id="question")
-            yield Label(" Prompt")
-            yield Input(questions()[0].text, compact=True, id="prompt", select_on_focus=False)
-        with Grid(id="sampling"):
-            for name, (title, usual) in NUMBERS.items():
-                yield Label(f" {title}" if name != "max_tokens" else title)
-                yield Input(usual, compact=True, id=name)
+        yield LabForm([FAKE], id="lab-form")
         yield Dials(id="dials")
-        yield Static(id="lab-state")
+        yield Line(id="lab-state")
         yield Replies(id="sides")
         yield Cosines(id="trace")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    @property
+    def form(self) -> LabForm:
+        return self.query_one(LabForm)
+
+    def begin(self) -> None:
         self._client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
         self._say("Enter loads the model and asks.")
@@ -123,10 +105,7 @@ class LabPage(Page):
         here = [row for row in found if row.on_disk == "complete" or row.name == EMBEDDED]
         order = sorted(here, key=lambda row: (not row.fits, row.name != usual, row.name != EMBEDDED))
         self._models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
-        chosen = self.query_one("#model", Select)
-        with self.prevent(Select.Changed):
-            chosen.set_options([(name, name) for name in self._models])
-            chosen.value = next(iter(self._models))
+        self.form.offer(list(self._models))
 
     # -- leaving
 
@@ -147,13 +126,11 @@ class LabPage(Page):
 
     # -- asking
 
-    def on_select_changed(self, event: Select.Changed) -> None:
-        if event.select.id == "question":
-            self.query_one("#prompt", Input).value = str(event.value)
-        elif event.select.id == "model" and self._client is not None and self._client.running:
+    def on_lab_form_model_chosen(self, event: LabForm.ModelChosen) -> None:
+        if self._client is not None and self._client.running:
             self._start()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_lab_form_changed(self, event: LabForm.Changed) -> None:
         self._changed()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -195,21 +172,20 @@ class LabPage(Page):
 
     def _order(self, number: int) -> Ask:
         knobs = self._knobs
-        typed = {name: self.query_one(f"#{name}", Input).value.strip() for name in NUMBERS}
         return ask(
             number,
-            concept=self.query_one("#concept", Input).value.strip(),
-            prompt=self.query_one("#prompt", Input).value.strip(),
+            concept=self.form.concept,
+            prompt=self.form.prompt,
             layer=knobs.layer,
             strength=knobs.strength,
             unit=knobs.unit,
             window=knobs.window,
             readout=knobs.readout,
-            **{name: text or NUMBERS[name][1] for name, text in typed.items()},
+            **self.form.numbers,
         )
 
     def _start(self) -> None:
-        name, backend = self._models[str(self.query_one("#model", Select).value)]
+        name, backend = self._models[self.form.model]
         assert self._client is not None
         self._ready = self._asked = None
         self._client.start(name, backend)
@@ -290,7 +266,7 @@ class LabPage(Page):
         return f"Output: {self._client.log}" if self._client is not None else ""
 
     def _say(self, text: str) -> None:
-        self.query_one("#lab-state", Static).update(Content(words.plain(text)))
+        self.query_one("#lab-state", Line).update(Content(words.plain(text)))
 
     # -- keys
 
@@ -307,9 +283,7 @@ class LabPage(Page):
             self._say("stopped; Enter asks again")
 
     def action_seed(self) -> None:
-        field = self.query_one("#seed", Input)
-        text = field.value.strip()
-        field.value = str(int(text) + 1) if text.isdecimal() else "0"
+        self.form.next_seed()
 
     def action_layer(self, by: int) -> None:
         self._turn(self._knobs.turned_layer(by))

@@ -53,8 +53,7 @@ class LivePage(Page):
                 yield Static(id="reply")
         yield Static(id="errors")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
         self.query_one("#heat").border_title = "detects, by layer and strength"
         self.query_one("#writing").border_title = "being written"
 

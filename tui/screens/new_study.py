@@ -97,8 +97,7 @@ class NewStudyPage(Page):
             yield Concepts(("set:blueprint",), id="concepts")
         yield Static(id="estimate")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
         self._dry_run = DryRun(self.home.processes)
         models = self.query_one("#models", Models)
         models.border_title = "Model"

@@ -73,7 +73,7 @@ class ResultsPage(Page):
                 yield Report(id="first")
                 yield Report(id="second")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one("#beside").display = False
         self.query_one("#second").display = False
         self.query_one("#results").focus()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,11 +10,11 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from backends.errors import UsageError
 from mlxintro.store.pages import Choices, Seen
@@ -23,27 +22,16 @@ from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.trials import PromptRecord
 from tui import trial_text, words
-from tui.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
 from tui.finding import Finding
-from tui.page import Page
+from tui.page import Line, Page
 from tui.screens.labelling import Blind, LabelSetup, Opened, Wish, open_blind
+from tui.searching import Searching, Verdicts
+from tui.widgets.filter_field import FilterField
 from tui.widgets.trial_list import TrialList
+from tui.widgets.trial_pane import TrialPane
 
-_AGAIN = 20.0
-"""A run that goes on is gone through again when this many times the time of the last search have passed."""
 _PAUSE = 0.04
 """Seconds for which the cursor rests before the trial is laid out."""
-
-Stamp = tuple[int, tuple[int, int]]
-"""Changes when a run has more trials, or the store more verdicts."""
-
-
-class TrialPane(VerticalScroll, can_focus=True):
-    ALLOW_MAXIMIZE = True
-    HELP = (
-        "The trial under the cursor: reply, verdicts and labels, the injection with its dose and proof, and the prompt "
-        "token by token, with what was injected into marked below. Arrow and page keys scroll."
-    )
 
 
 class ReviewPage(Page):
@@ -79,40 +67,26 @@ class ReviewPage(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run: Run | None = None
-        self._where = TrialFilter()
-        self._finding: Finding | None = None
-        """What the list shows."""
-        self._fresh: Finding | None = None
-        """The same filter gone through anew, because there are more trials or verdicts."""
+        self._search = Searching()
         self._kept: int | None = None
         """Row that the cursor stood on before the filter changed."""
-        self._due = 0.0
-        self._stamp: Stamp = (-1, (-1, -1))
         self._counted = -1
+        self._verdicts: Verdicts = (-1, -1)
         self._choices = Choices((), (), (), (), ())
         self._prompts: dict[str, PromptRecord] = {}
         self._wish = Wish("", "labels", 20)
-        self._wrong = ""
         self._later: Timer | None = None
 
     def body(self) -> Iterator[Widget]:
-        self._suggester = FilterSuggester()
-        yield Input(
-            placeholder="/ filters, e.g. injected concept:ocean grade:names",
-            id="trial-filter",
-            suggester=self._suggester,
-        )
-        yield Static(id="found", classes="quiet")
+        yield FilterField(id="trial-filter")
+        yield Line(id="found", classes="quiet")
         with Container(id="review"):
             with Container(id="listing"):
-                yield Static(id="columns")
+                yield Line(id="columns")
                 yield TrialList(self._line, id="trials")
-            with TrialPane(id="trial"):
-                yield Static(id="trial-text")
+            yield TrialPane(id="trial")
 
-    def on_mount(self) -> None:
-        self.query_one("#trial").border_title = "trial"
+    def begin(self) -> None:
         self.trials.focus()
 
     @property
@@ -120,20 +94,20 @@ class ReviewPage(Page):
         return self.query_one("#trials", TrialList)
 
     @property
-    def field(self) -> Input:
-        return self.query_one("#trial-filter", Input)
+    def field(self) -> FilterField:
+        return self.query_one("#trial-filter", FilterField)
 
     @property
     def grader(self) -> str:
         """Whose verdicts are shown."""
         known = self._choices.graders
-        return self._where.grader or ("rules" if "rules" in known or not known else known[0])
+        return self._search.where.grader or ("rules" if "rules" in known or not known else known[0])
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._draw_columns)
 
     def _draw_columns(self) -> None:
-        self.query_one("#columns", Static).update(Content(" " + trial_text.head(self.trials.size.width)))
+        self.query_one("#columns", Line).update(Content(" " + trial_text.head(self.trials.size.width)))
         self._show_trial()
 
     def _line(self, seen: Seen, width: int) -> str:
@@ -148,81 +122,72 @@ class ReviewPage(Page):
             return
         self.read("review", lambda store: (store.run(run), store.newest_verdicts()), self._looked)
 
-    def _looked(self, sight: tuple[Run, tuple[int, int]]) -> None:
+    def _looked(self, sight: tuple[Run, Verdicts]) -> None:
         run, verdicts = sight
         if run.id != self.home.run_id:
             return
-        other = self._run is None or self._run.id != run.id
-        self._run = run
+        other = self._search.run is None or self._search.run.id != run.id
         self.home.run_name = run.name
         self._name_run()
-        stamp = (run.done + run.errors, verdicts)
+        finding = self._search.update(run, verdicts)
         if other:
-            self._stamp, self._counted, self._prompts, self._kept = stamp, -1, {}, None
-            self._seek()
-        elif stamp != self._stamp:
-            if stamp[1] != self._stamp[1]:
-                self.trials.forget()
-            self._stamp = stamp
-            self._due = max(self._due, time.monotonic())
-        if self._counted != stamp[0]:
-            self._counted = stamp[0]
+            self._counted, self._prompts, self._kept = -1, {}, None
+            self._show_found()
+        elif verdicts != self._verdicts:
+            self.trials.forget()
+        self._verdicts = verdicts
+        if self._counted != run.done + run.errors:
+            self._counted = run.done + run.errors
             self.read("choices", lambda store: store.choices(run.id), self._chosen)
-        if self._due and time.monotonic() >= self._due and self._fresh is None and self._settled():
-            self._due = 0.0
-            self._fresh = Finding(run.id, self._where)
-            self._go_on(self._fresh)
+        if finding is not None:
+            self._go_on(finding)
         self._draw()
-
-    def _settled(self) -> bool:
-        return self._finding is not None and self._finding.over
 
     def _chosen(self, choices: Choices) -> None:
         self._choices = choices
-        self._suggester.values = values_of(choices)
+        self.field.offer(choices)
         self.trials.refresh()
 
-    def _seek(self) -> None:
-        """Go through the run with the filter that stands in the line."""
-        if self._run is None:
-            return
-        self._fresh = None
+    def _seek(self, where: TrialFilter) -> None:
+        """Go through the run with another filter."""
         self._kept = self.trials.row if self.trials.row is not None else self._kept
-        self._finding = Finding(self._run.id, self._where)
-        self.trials.show(self._finding.rows)
-        self._go_on(self._finding)
+        finding = self._search.begin(where)
+        if finding is not None:
+            self._show_found()
+            self._go_on(finding)
+
+    def _show_found(self) -> None:
+        self.trials.show(self._search.rows)
         self._draw()
 
     def _go_on(self, finding: Finding) -> None:
         self.read("find", finding.step, partial(self._found, finding), last=True)
 
     def _found(self, finding: Finding, rows: list[int]) -> None:
-        if finding is not self._finding and finding is not self._fresh:
+        search = self._search
+        if not search.concerns(finding):
             return
-        first = not finding.rows and finding is self._finding
+        shown = finding is search.shown
         before = len(finding.rows)
         finding.rows.extend(rows)
-        if finding is self._finding:
+        if shown:
             self.trials.grown()
             if self._kept in rows and not self.trials.cursor:
                 self.trials.cursor = before + rows.index(self._kept)
-            if first:
+            if not before:
                 self._show_trial()
         if not finding.over:
             self._go_on(finding)
-        elif finding is self._fresh:
-            changed = self._finding is None or finding.rows != self._finding.rows
-            self._finding, self._fresh = finding, None
-            if changed:
+        else:
+            if search.replaced(finding):
                 self.trials.show(finding.rows, keep=True)
-        if finding.over and self._run is not None and self._run.state == "running":
-            self._due = max(self._due, time.monotonic() + max(1.0, _AGAIN * (time.monotonic() - finding.begun)))
+            search.ended(finding)
         self._draw()
 
     def on_trial_list_missing(self, event: TrialList.Missing) -> None:
-        if self._run is None:
+        if self._search.run is None:
             return
-        run, rows = self._run.id, event.rows
+        run, rows = self._search.run.id, event.rows
         self.run_worker(lambda: self._fetch(run, rows), thread=True, group="fetch", exit_on_error=False)
 
     def _fetch(self, run: str, rows: list[int]) -> None:
@@ -236,14 +201,14 @@ class ReviewPage(Page):
     # -- what is shown
 
     def _say(self, text: str) -> None:
-        self.query_one("#found", Static).update(Content(words.plain(text)))
+        self.query_one("#found", Line).update(Content(words.plain(text)))
 
     def _draw(self) -> None:
-        finding, run = self._finding, self._run
+        finding, run = self._search.shown, self._search.run
         if finding is None or run is None:
             return
-        if self._wrong:
-            self._say(f"✗ {self._wrong}")
+        if self.field.wrong:
+            self._say(f"✗ {self.field.wrong}")
             return
         total = run.done + run.errors
         count = f"{len(finding.rows):,} of {total:,} trials"
@@ -260,16 +225,13 @@ class ReviewPage(Page):
     def _show_trial(self) -> None:
         seen = self.trials.current
         pane = self.query_one("#trial", TrialPane)
-        text = self.query_one("#trial-text", Static)
         if seen is None:
-            text.update("" if not self.trials.count else "…")
+            pane.say("" if not self.trials.count else "…")
             return
         key = seen.trial.spec.prompt
         if key not in self._prompts:
             self.read("prompt", lambda store: _prompt(store, key), self._prompt_came, last=True)
-        width = max(20, pane.scrollable_content_region.width - 1)
-        text.update(trial_text.everything(seen, self._prompts.get(key), self.grader, width))
-        pane.scroll_home(animate=False)
+        pane.show(seen, self._prompts.get(key), self.grader)
 
     def _prompt_came(self, found: tuple[str, PromptRecord | None]) -> None:
         key, prompt = found
@@ -279,19 +241,12 @@ class ReviewPage(Page):
 
     # -- what can be done
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        try:
-            where = parse(event.value)
-        except UsageError as error:
-            self._wrong = str(error)
-            self._draw()
-            return
-        self._wrong = ""
-        if where.verdict is not None and where.grader is None:
+    def on_filter_field_filtered(self, event: FilterField.Filtered) -> None:
+        where = event.where
+        if where is not None and where.verdict is not None and where.grader is None:
             where = replace(where, grader=self.grader)
-        if where != self._where:
-            self._where = where
-            self._seek()
+        if where is not None and where != self._search.where:
+            self._seek(where)
         self._draw()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -305,16 +260,13 @@ class ReviewPage(Page):
         self.trials.focus()
 
     def action_condition(self) -> None:
-        self.field.value = cycled_flag(self.field.value, ("injected", "control"))
+        self.field.cycle_flag("injected", "control")
 
     def action_flag(self, flag: str) -> None:
-        self.field.value = cycled_flag(self.field.value, (flag,))
+        self.field.cycle_flag(flag)
 
     def action_next(self, name: str) -> None:
-        values = self._suggester.values.get(name, ())
-        if not values:
-            raise UsageError(f"this run has no {name} to choose: wait until it has trials")
-        self.field.value = cycled(self.field.value, name, values)
+        self.field.cycle(name)
 
     def action_step(self, by: int) -> None:
         self.trials.cursor += by
@@ -328,7 +280,7 @@ class ReviewPage(Page):
             self.trials.focus()
 
     def action_blind(self) -> None:
-        run = self._run
+        run = self._search.run
         if run is None:
             raise UsageError("no run is open: 1 lists the runs, Enter opens one")
         wish = self._wish if self._wish.labeller else replace(self._wish, labeller=getpass.getuser())

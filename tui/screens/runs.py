@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,13 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from backends.errors import UsageError
-from mlxintro.rates import run_rates
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tui import steering, words
+from tui import steering
 from tui.dialogues import AskPath, Confirm
-from tui.page import Page
+from tui.page import Line, Page
+from tui.run_rows import Counted, Row, RunRows, about, count
 
-GRADER = "rules"
 WIDE = {
     "name": 20,
     "state": 13,
@@ -36,8 +34,6 @@ WIDE = {
 NARROW = {"name": 18, "state": 13, "trials": 12, "detects": 13, "false alarms": 12}
 """What 80 columns hold without scrolling sideways; the line below the table says the rest of one run."""
 _NARROW_BELOW = 120
-_AGAIN = 20.0
-"""A run that goes on is counted again when this many times the time of the last count have passed."""
 
 
 class RunsPage(Page):
@@ -65,27 +61,22 @@ class RunsPage(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runs: dict[str, Run] = {}
-        self._rates: dict[str, tuple[int, dict[str, str]]] = {}
-        """Trials finished when a run was last counted, and its rates as they are shown."""
-        self._due: dict[str, float] = {}
+        self._list = RunRows()
         self._last_grade = 0
-        self._marked: list[str] = []
-        self._shown: dict[str, dict[str, str]] = {}
+        self._shown: dict[str, Row] = {}
         self._widths: dict[str, int] = {}
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static(id="empty")
-        yield Static(id="about", classes="quiet")
+        yield Line(id="about", classes="quiet")
 
     @property
     def table(self) -> DataTable[str]:
         return self.query_one("#runs", DataTable)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
         self._lay_out()
         self.query_one("#filter").display = False
         self.table.focus()
@@ -113,33 +104,24 @@ class RunsPage(Page):
 
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
-        self._runs = {run.id: run for run in runs}
-        for run in regraded:
-            self._rates.pop(run, None)
+        self._list.update(runs, regraded)
         self._draw()
-        self._count_next()
+        self._count()
 
-    def _count_next(self) -> None:
-        """Count one run whose rates are out of date, those in sight first; its answer asks for the next one."""
-        now = time.monotonic()
-        for run in self._runs.values():
-            known = self._rates.get(run.id)
-            if run.done and (known is None or known[0] != run.done) and self._due.get(run.id, 0.0) <= now:
-                self.read("rates", partial(_counted, run), self._counted)
-                return
+    def _count(self) -> None:
+        """Count runs whose rates are out of date; the answer asks for the next ones."""
+        outdated = self._list.outdated()
+        if outdated:
+            self.read("rates", partial(count, outdated), self._counted)
 
-    def _counted(self, answer: tuple[Run, dict[str, str], float]) -> None:
-        run, rates, seconds = answer
-        self._rates[run.id] = (run.done, rates)
-        self._due[run.id] = time.monotonic() + max(1.0, _AGAIN * seconds)
+    def _counted(self, found: list[Counted]) -> None:
+        self._list.counted(found)
         self._draw()
-        self._count_next()
+        self._count()
 
     def _draw(self, here: str = "") -> None:
         """Bring the table up to date; ``here`` is the run to stand on when its rows are made anew."""
-        wanted = self.query_one("#filter", Input).value.casefold().split()
-        rows = {run.id: self._row(run) for run in self._runs.values()}
-        rows = {i: row for i, row in rows.items() if all(any(w in c.casefold() for c in row.values()) for w in wanted)}
+        rows = self._list.rows(self.query_one("#filter", Input).value, bars=self._widths is WIDE)
         table = self.table
         if list(rows) != list(self._shown):
             here = here or self._key()
@@ -157,39 +139,17 @@ class RunsPage(Page):
         self._shown = rows
         self._draw_around()
 
-    def _row(self, run: Run) -> dict[str, str]:
-        known = self._rates.get(run.id)
-        blank = "…" if run.done else "–"
-        mark = "◆ " if run.id in self._marked else ""
-        failed = f" {run.errors} failed" if run.errors else ""
-        bar = f"{words.bar(run.done, run.planned, 6)} " if self._widths is WIDE else ""
-        return {
-            "name": mark + run.name,
-            "state": words.state(run),
-            "trials": f"{bar}{run.done}/{run.planned}{failed}",
-            **(known[1] if known else dict.fromkeys(("detects", "false alarms", "names it"), blank)),
-            "model": words.model(run),
-            "experiment": run.experiment,
-            "created (UTC)": run.created[:16].replace("T", " "),
-        }
-
     def _draw_around(self) -> None:
         empty = self.query_one("#empty", Static)
         empty.display = not self._shown
-        if not self._runs:
+        if not self._list.runs:
             empty.update("\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own.")
         elif not self._shown:
             empty.update("\n  No run matches the filter; Esc shows all.")
-        run = self._runs.get(self._key())
-        text = f"{len(self._shown)} of {len(self._runs)} runs in {self.home.data.db}"
-        row = self._shown.get(self._key())
-        if row is not None and self._widths is NARROW:
-            text = f"{row['name']}: names it {row['names it']}; {row['model']}; {row['experiment']}"
-        if run is not None and run.error:
-            text = f"{run.name} failed: {run.error}"
-        elif run is not None and run.state == "interrupted":
-            text = f"{run.name}: its process is gone; {run.remaining} trials are left, R resumes it"
-        self.query_one("#about", Static).update(Content(text))
+        here = self._key()
+        text = about(self._list.runs.get(here), self._shown.get(here), narrow=self._widths is NARROW)
+        usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
+        self.query_one("#about", Line).update(Content(text or usual))
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         self._draw_around()
@@ -203,7 +163,7 @@ class RunsPage(Page):
         return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
 
     def _run(self) -> Run:
-        found = self._runs.get(self._key())
+        found = self._list.runs.get(self._key())
         if found is None:
             raise UsageError("no run is chosen: N sets up a new study")
         return found
@@ -248,7 +208,7 @@ class RunsPage(Page):
 
         def deleted(name: str) -> None:
             self.notify(f"{name} is deleted", markup=False)
-            self._marked = [one for one in self._marked if one != run.id]
+            self._list.marked = [one for one in self._list.marked if one != run.id]
             self.look()
 
         def answered(yes: bool | None) -> None:
@@ -270,14 +230,14 @@ class RunsPage(Page):
         self.app.push_screen(AskPath(f"Export {run.name} ({run.done} trials) to", suggestion), answered)
 
     def action_mark(self) -> None:
-        run = self._run().id
-        self._marked = [one for one in self._marked if one != run] if run in self._marked else [*self._marked, run][-2:]
+        self._list.mark(self._run().id)
         self._draw()
 
     def action_compare(self) -> None:
-        if len(self._marked) != 2:
-            raise UsageError(f"{len(self._marked)} runs are marked: mark two with M, then compare them with C")
-        self.home.compare(*self._marked)
+        marked = self._list.marked
+        if len(marked) != 2:
+            raise UsageError(f"{len(marked)} runs are marked: mark two with M, then compare them with C")
+        self.home.compare(*marked)
 
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
@@ -295,18 +255,6 @@ class RunsPage(Page):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.table.focus()
-
-
-def _counted(run: Run, store: Store) -> tuple[Run, dict[str, str], float]:
-    """A run's rates, with their intervals: those take too long to be computed anew each time the table is drawn."""
-    started = time.monotonic()
-    rates = run_rates(store.verdict_counts(run.id, GRADER))
-    shown = {
-        "detects": words.rate(rates.injected.detection),
-        "false alarms": words.rate(rates.controls.detection),
-        "names it": words.rate(rates.injected.identification),
-    }
-    return run, shown, time.monotonic() - started
 
 
 def _export(run: str, path: Path, store: Store) -> int:

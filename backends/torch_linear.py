@@ -1,0 +1,95 @@
+"""Products of few tokens with the model's weights, on the CPU.
+
+BLAS libraries are tuned for ``tokens x weights`` with many tokens. For the few of a decoding step the same product from
+the other side, ``weights x tokens``, keeps the weights in the order they lie in and is up to twice as fast with MKL on
+AVX2. The sums are those of ``nn.Linear``, in another order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+_TOKENS = range(2, 257)
+"""How many make it pay. One is a product with a vector; many are what libraries are tuned for."""
+_COLUMN_MAJOR = 16
+"""Below this many tokens a product with an input that lies in column-major order is slow."""
+_BLOCK = 768
+"""Outputs that are turned to row-major order at a time, while they are in the processor's cache."""
+
+
+class _FromTheLeft(nn.Linear):
+    """``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.out_features > self.in_features:
+            # An MLP's inner activation is dealt with number by number, and the next product takes it as it lies.
+            return _transposed(_table(input), self.weight, self.bias).T.view(*input.shape[:-1], -1)
+        return _product(input, self.weight, self.bias)
+
+
+def apply(module: nn.Module, x: Tensor) -> Tensor:
+    """What a module makes of tokens; from the left when it is one of ``linears`` and they are few.
+
+    Args:
+        x: (..., inputs).
+
+    Returns:
+        (..., outputs), row-major.
+    """
+    few = x[..., 0].numel() in _TOKENS
+    return _product(x, module.weight, module.bias) if few and _suits(module) else module(x)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    table = _table(x)
+    found = table.new_empty(len(table), len(weight))
+    for first in range(0, len(weight), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        found[:, part] = _transposed(table, weight[part], None if bias is None else bias[part]).T
+    return found.view(*x.shape[:-1], -1)
+
+
+def _transposed(table: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(outputs, tokens)."""
+    return weight @ table.T if bias is None else torch.addmm(bias[:, None], weight, table.T)
+
+
+def _table(x: Tensor) -> Tensor:
+    """(tokens, inputs)."""
+    table = x.reshape(-1, x.shape[-1])
+    return table.contiguous() if len(table) < _COLUMN_MAJOR else table
+
+
+def _suits(module: nn.Module) -> TypeGuard[nn.Linear]:
+    # A subclass may do something of its own.
+    if type(module) is not nn.Linear:
+        return False
+    return module.weight.device.type == "cpu" and module.weight.dtype == torch.float32
+
+
+def linears(model: nn.Module) -> tuple[nn.Linear, ...]:
+    """The modules that ``few_tokens`` can take over: plain ones, in float32 on the CPU."""
+    return tuple(filter(_suits, model.modules()))
+
+
+@contextlib.contextmanager
+def few_tokens(modules: Sequence[nn.Linear], tokens: int) -> Iterator[None]:
+    """Let a forward pass over so many tokens, all rows together, multiply from the left where that pays.
+
+    MLX's backend swaps the class of a patched block in the same way: identity, parameters and hooks stay.
+    """
+    if tokens not in _TOKENS:
+        yield
+        return
+    try:
+        for module in modules:
+            module.__class__ = _FromTheLeft
+        yield
+    finally:
+        for module in modules:
+            module.__class__ = nn.Linear

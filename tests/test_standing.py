@@ -1,0 +1,151 @@
+"""What triggers keep up to date, against the rows it is made from: counted anew by reading every trial and verdict."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlxintro.grading.disagreements import contradictions
+from mlxintro.grading.passes import from_record
+from mlxintro.store import Finished, Grade, Label, Store, TrialFilter
+from mlxintro.store.classes import classes_of, verdict_of
+from mlxintro.store.migrations import MIGRATIONS, migrate
+from mlxintro.store.records import GRADE_FIELDS
+from mlxintro.verdicts import in_words
+from tests.plans import outcome, plan
+
+CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", "claims a thought"
+
+
+def _grade(key: str, grader: str, dice: random.Random) -> Grade:
+    fields = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
+    return Grade(key=key, grader=grader, version="1", abstained=dice.random() < 0.1, **fields)
+
+
+@pytest.fixture
+def lively(tmp_path: Path) -> Iterator[Store]:
+    """Two runs: trials that fail and are tried again, verdicts that change, labels that are withdrawn."""
+    dice = random.Random(3)
+    with Store(tmp_path / "mlxintro.db") as store:
+        for name in ("a", "b"):
+            run = store.create_run("injected-thoughts", planned=120, name=name, model={"model": "x"}).id
+            specs = plan(120)
+            failed = {i for i in range(120) if dice.random() < 0.2}
+            first = [outcome(s, "x", error="out of memory" if i in failed else None) for i, s in enumerate(specs)]
+            store.add_outcomes(run, [Finished(i, s, o) for i, (s, o) in enumerate(zip(specs, first, strict=True))])
+            again = [i for i in sorted(failed) if dice.random() < 0.5]
+            store.add_outcomes(run, [Finished(i, specs[i], outcome(specs[i], f"Reply {i}.")) for i in again])
+            done = [trial.key for trial in store.trials(run, TrialFilter(status="done"))]
+            for grader in ("rules", "claude", "rules"):
+                store.add_grades(run, [_grade(key, grader, dice) for key in done if dice.random() < 0.7])
+            store.add_labels(run, [Label(key=key, labeller="ada", fields={"affirms": True}) for key in done[:9]])
+            store.add_labels(run, [Label(key=key, labeller="ada", fields={}) for key in done[:4]])
+        yield store
+
+
+def _agrees(store: Store) -> None:
+    """Every count and mark is what reading everything gives."""
+    for run in (one.id for one in store.runs()):
+        trials = {trial.key: trial for trial in store.trials(run)}
+        latest: dict[str, dict[str, Grade]] = defaultdict(dict)
+        for key in trials:
+            for grade in store.grade_history(run, key):
+                latest[key][grade.grader] = grade
+        for grader in ("rules", "claude", "nobody"):
+            expected: Counter[tuple[object, ...]] = Counter()
+            for key, trial in trials.items():
+                if trial.status == "done" and not trial.arm:
+                    grade = latest[key].get(grader)
+                    fields = tuple(getattr(grade, name) for name in (*GRADE_FIELDS, "abstained")) if grade else ()
+                    expected[trial.condition, trial.layer, trial.strength, *fields] += 1
+            found: Counter[tuple[object, ...]] = Counter()
+            for count in store.verdict_counts(run, grader):
+                fields = tuple(getattr(count, name) for name in (*GRADE_FIELDS, "abstained")) if count.graded else ()
+                found[count.condition, count.layer, count.strength, *fields] += count.trials
+            assert found == expected
+            for words in (*CLASSES, "ungraded"):
+                where = TrialFilter(grader=grader, verdict=words)
+                wanted = [t.ordinal for key, t in trials.items() if in_words(latest[key].get(grader)) == words]
+                rows = store.matching(run, where, store.route(run, where))
+                assert [one.trial.ordinal for one in store.seen(run, rows)] == wanted, words
+        clashes = [
+            t.ordinal for key, t in trials.items() if contradictions([from_record(g) for g in latest[key].values()])
+        ]
+        assert clashes
+        labelled = [trials[label.key].ordinal for label in store.latest_labels(run) if label.fields]
+        for where, wanted in ((TrialFilter(disputed=True), clashes), (TrialFilter(labelled=True), sorted(labelled))):
+            rows = store.matching(run, where, store.route(run, where))
+            assert [one.trial.ordinal for one in store.seen(run, rows)] == wanted
+
+
+def test_triggers_count_what_is_there(lively: Store) -> None:
+    _agrees(lively)
+
+
+def test_an_older_store_is_brought_to_the_same(lively: Store, tmp_path: Path) -> None:
+    """The same rows put into the schema of before, then migrated."""
+    old = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
+    migrate(old, MIGRATIONS[:6])
+    old.execute("ATTACH ? AS new", (str(lively.path),))
+    for table in ("runs", "trials", "grades", "labels"):
+        names = ", ".join(row[1] for row in old.execute(f"PRAGMA new.table_info({table})"))
+        old.execute(f"DELETE FROM main.{table}")
+        old.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+    old.execute("DETACH new")
+    old.close()
+    with Store(tmp_path / "old.db") as store:
+        _agrees(store)
+        for table, columns in (
+            ("standing", "run, grader, class, ordinal, trial"),
+            ("tallies", "run, grader, class, arm, condition, concept, layer, strength, trials"),
+        ):
+            # What fell to nothing is kept by triggers and not made by the migration.
+            rows = [
+                sorted(map(tuple, one._rows(f"SELECT {columns} FROM {table}")), key=repr) for one in (lively, store)
+            ]
+            assert [row for row in rows[0] if row[-1] != 0] == rows[1]
+        assert store.unindexed() == 240
+
+
+def test_a_verdict_with_an_older_date_changes_nothing(lively: Store) -> None:
+    run = lively.find_run("a").id
+    key = lively.latest_grades(run, grader="rules")[0].key
+    with lively._write() as db:
+        db.execute(
+            "INSERT INTO grades (run, key, grader, version, affirms, abstained, created, reason) "
+            "VALUES (?, ?, 'rules', '0', 1, 0, '2001-01-01', '')",
+            (run, key),
+        )
+    assert lively.grade_history(run, key)[0].created == "2001-01-01"
+    _agrees(lively)
+
+
+def test_a_deleted_run_leaves_nothing_behind(lively: Store) -> None:
+    lively.delete_run(lively.find_run("a").id)
+    _agrees(lively)
+    for table in ("standing", "tallies"):
+        assert {row["run"] for row in lively._rows(f"SELECT run FROM {table}")} == {lively.find_run("b").id}
+
+
+def test_what_comes_from_another_store_is_counted(lively: Store, tmp_path: Path) -> None:
+    with Store(tmp_path / "home" / "mlxintro.db") as home:
+        home.import_from(lively.path)
+        _agrees(home)
+        home.import_from(lively.path)
+        _agrees(home)
+
+
+def test_every_class_is_found_by_its_words() -> None:
+    every = [
+        class_
+        for words in (*CLASSES, "claims another", "names it first", "claims, names it")
+        for class_ in classes_of(words)
+    ]
+    assert len(every) == len(set(every)) == 3**5 * 2
+    assert all(class_ in classes_of(in_words(verdict_of(class_))) for class_ in every)
+    assert classes_of("no such words") == ()

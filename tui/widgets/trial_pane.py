@@ -1,0 +1,35 @@
+"""One trial in full."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from mlxintro.store.pages import Seen
+from mlxintro.trials import PromptRecord
+from tui import trial_text
+
+
+class TrialPane(VerticalScroll, can_focus=True):
+    ALLOW_MAXIMIZE = True
+    HELP = (
+        "The trial under the cursor: reply, verdicts and labels, the injection with its dose and proof, and the prompt "
+        "token by token, with what was injected into marked below. Arrow and page keys scroll."
+    )
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="trial-text")
+
+    def on_mount(self) -> None:
+        self.border_title = "trial"
+
+    def show(self, seen: Seen, prompt: PromptRecord | None, grader: str) -> None:
+        """Lay a trial out from its beginning."""
+        width = max(20, self.scrollable_content_region.width - 1)
+        self.query_one("#trial-text", Static).update(trial_text.everything(seen, prompt, grader, width))
+        self.scroll_home(animate=False)
+
+    def say(self, text: str) -> None:
+        """A word in place of a trial."""
+        self.query_one("#trial-text", Static).update(text)
