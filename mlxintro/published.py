@@ -134,7 +134,10 @@ def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
     if study.transform != "none":
         said.append(f"the vector is transformed ({study.transform}) here")
     if study.preset == protocol.preset:
-        said += [f"preset: {text}" for text in presets.of(study, experiments.find(study.experiment)).differences]
+        said += [
+            f"by the preset {study.preset}: {text}"
+            for text in presets.of(study, experiments.find(study.experiment)).differences
+        ]
     said.append(f"model: {_model(run.model)} here, {protocol.model} there")
     said.append(f"grader: {grader} here, {protocol.grader} there")
     return said
