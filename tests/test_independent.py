@@ -129,7 +129,8 @@ def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, refere
     plain, steered = dose.next_token(backend, prompts)
     assert plain.shape == (backend.info.vocabulary,)
     last = [
-        one["resid_post"][0, 0].astype(np.float64) for one in backend.capture(prompts, [LAYERS - 1], positions=[-1])
+        one["resid_post"][0, 0].astype(np.float64)
+        for one in backend.capture(prompts, layers=[LAYERS - 1], positions=[-1])
     ]
     direct = [softmax(reference.norm(x, "output_norm") @ reference.weight("token_embd").T) for x in last]
     wanted = rel_entr(direct[1], direct[0]).sum()
