@@ -58,6 +58,7 @@ class Shape:
         *,
         dtype: str | None = None,
         quantize: str | None = None,
+        kv_bits: int | None = None,
         backend: str = "torch",
     ) -> Shape | None:
         """From config.json; ``None`` when it does not say.
@@ -66,9 +67,11 @@ class Shape:
             weight_bytes: size of the weight files.
             dtype: what the model is run in; as stored when ``None``.
             quantize: e.g. ``4bit``, while loading.
+            kv_bits: of quantised keys and values.
         """
         settings, _, item = memory.settings_of(config, dtype)
-        cached = memory.cache_bytes(settings, item)
+        # A group of 64 has a scale and a bias.
+        cached = memory.cache_bytes(settings, kv_bits / 8 + 2 * item / 64 if kv_bits else item)
         try:
             width, vocabulary = int(settings["hidden_size"]), int(settings["vocab_size"])
             inner = int(settings.get("intermediate_size") or 4 * width)

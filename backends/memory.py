@@ -115,12 +115,13 @@ def settings_of(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[di
     return settings, stored, _ITEM_BYTES.get(dtype or "", stored)
 
 
-def cache_bytes(settings: Mapping[str, Any], item: int) -> int:
-    """Bytes of keys and values per cached position; 0 when the configuration does not say."""
+def cache_bytes(settings: Mapping[str, Any], item: float) -> int:
+    """Bytes of keys and values per cached position, ``item`` per number; 0 when the configuration does not say."""
     try:
         heads = int(settings["num_attention_heads"])
         size = int(settings.get("head_dim") or settings["hidden_size"] // heads)
-        return 2 * int(settings["num_hidden_layers"]) * int(settings.get("num_key_value_heads") or heads) * size * item
+        rows = int(settings["num_hidden_layers"]) * int(settings.get("num_key_value_heads") or heads)
+        return int(2 * rows * size * item)
     except (KeyError, TypeError, ZeroDivisionError):
         return 0
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-from backends import engine, mlx_model, mlx_roofline, scoring
+from backends import engine, mlx_cache, mlx_model, mlx_roofline, scoring
 from backends.base import (
     SITES,
     Backend,
@@ -49,6 +49,7 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
+    kv_bits: int | None = None,
     batch_size: int = 16,
 ) -> MLXBackend:
     """Load a model with mlx-lm.
@@ -60,10 +61,12 @@ def load(
             that are, and so for the residual stream; as stored when ``None``. A narrower dtype than stored rounds the
             scales, which costs a quantised model much more than it costs the stream.
         quantize: ``4bit`` or ``8bit`` to quantise unquantised weights, in groups of 64, while loading.
+        kv_bits: 4 or 8 to keep keys and values quantised, in groups of 64 or 32. Rows of different lengths then run
+            in batches of their own.
         batch_size: most rows decoded together.
 
     Raises:
-        UsageError: no such device, dtype or quantisation.
+        UsageError: no such device, dtype or quantisation, or not for this model.
         ModelError: mlx-lm cannot run this model, or would run it wrongly.
     """
     if dtype is not None and dtype not in mlx_model.DTYPES:
@@ -80,6 +83,7 @@ def load(
         if quantize is not None:
             quantization = mlx_model.quantise(model, quantize, source)
         mx.eval(model.parameters())
+        caches = mlx_cache.maker(model, kv_bits)
     except RuntimeError as error:
         raise ModelError(
             f"the weights in {source.folder} cannot be read ({mlx_model.one_line(error)}): fetch them again"
@@ -92,7 +96,7 @@ def load(
         backend="mlx",
         device=(where or mx.default_device()).type.name,
         dtype=stream,
-        quantization=quantization,
+        quantization=f"{quantization}, keys and values {kv_bits}-bit" if kv_bits else quantization,
         architecture=str(source.config.get("model_type")),
         layers=len(blocks),
         width=width,
@@ -102,7 +106,7 @@ def load(
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
     )
-    return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where)
+    return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
 
 
 class MLXBackend(Backend):
@@ -117,6 +121,7 @@ class MLXBackend(Backend):
         batch_size: int = 16,
         prefill_chunk: int = 2048,
         device: Any = None,
+        caches: mlx_cache.Maker | None = None,
     ) -> None:
         """
         Args:
@@ -124,11 +129,14 @@ class MLXBackend(Backend):
             batch_size: most rows decoded together.
             prefill_chunk: positions per forward call while a prompt is read.
             device: MLX device to run on, the default one when ``None``.
+            caches: makes the model's caches; plain ones when ``None``.
         """
         self.info = info
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self._open: Network | None = Network(model, find_blocks(model), info.width, prefill_chunk, device)
+        self._open: Network | None = Network(
+            model, find_blocks(model), info.width, prefill_chunk, caches or mlx_cache.maker(model, None), device
+        )
         self._wired: int | None = None
         self._sites_checked = False
         if mx.default_device() == mx.gpu and device is None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx_lm.models.cache import BatchKVCache, make_prompt_cache
+from mlx_lm.models.cache import BatchKVCache
 from numpy.typing import NDArray
 
 from backends import mlx_cache
@@ -41,6 +41,7 @@ class Network:
     width: int
     prefill_chunk: int
     """Positions per forward call while a prompt is read."""
+    caches: mlx_cache.Maker
     device: Any = None
     """MLX device to run on; the default one when ``None``."""
 
@@ -56,7 +57,7 @@ class Network:
         mask per row over heads. So the model is asked once: five short rows together must say what they say alone.
         Where they do not, only rows of equal length are batched.
         """
-        if not mlx_cache.can_pad(make_prompt_cache(self.model)):
+        if not mlx_cache.can_pad(self.caches()):
             return None
         rows = [Prompt(tuple(range(1, 2 + count))) for count in range(5)]
         alone = np.concatenate([_last_logits(Batch(self, [row])) for row in rows])
@@ -112,7 +113,7 @@ class Prefix:
     def caches(self) -> list[Any]:
         """Plain caches of one row that hold it, to go on from."""
         if not self._caches:
-            self._caches = self._network.continued(make_prompt_cache(self._network.model), self._tokens)
+            self._caches = self._network.continued(self._network.caches(), self._tokens)
         return mlx_cache.copied(self._caches)
 
 
@@ -213,7 +214,7 @@ class Batch:
         chunk = max(2, chunk or self._network.prefill_chunk)
         if not self._caches:
             if observe is not None:
-                self._fork(make_prompt_cache(self._network.model))
+                self._fork(self._network.caches())
             else:
                 shared = self._begin(tokens, chunk)
                 tokens = [row[shared:] for row in tokens]
@@ -303,7 +304,7 @@ class Batch:
         """Make the caches, and read what the rows share; returns how many tokens that is."""
         shared = shared_length(tokens, self._prompts)
         if self._prefix is None:
-            known, caches = 0, make_prompt_cache(self._network.model)
+            known, caches = 0, self._network.caches()
         else:
             known, caches = self._prefix.length, self._prefix.caches()
         shared = max(shared, known)

@@ -2,18 +2,25 @@
 
 Rows at one position use the plain caches with several rows: no padding, no mask. Rows at different positions use
 mlx-lm's batch caches, which pad on the left. The functions here get from one to the other, multiply, join and cut rows;
-what a cache holds is mlx-lm's affair.
+what a cache holds is mlx-lm's affair. Quantised ones exist as plain caches only.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx.utils import tree_map
-from mlx_lm.models.cache import BatchKVCache, KVCache, RotatingKVCache
+from mlx_lm.models.cache import BatchKVCache, KVCache, QuantizedKVCache, RotatingKVCache, make_prompt_cache
+
+from backends.errors import UsageError
+
+Maker = Callable[[], list[Any]]
+"""Makes empty caches for one call of a model, one per block."""
 
 
 class GroupedKVCache(BatchKVCache):  # type: ignore[misc]  # the library is untyped
@@ -29,6 +36,31 @@ class GroupedKVCache(BatchKVCache):  # type: ignore[misc]  # the library is unty
 
 PADDED = (BatchKVCache, GroupedKVCache)
 """Batch caches a model may get along with."""
+
+
+def maker(model: nn.Module, bits: int | None) -> Maker:
+    """What makes the caches of a model.
+
+    Args:
+        bits: 4 or 8 to keep keys and values quantised, as they were computed when ``None``.
+
+    Raises:
+        UsageError: its attention, or its caches, know nothing of quantised keys and values.
+    """
+    plain = partial(make_prompt_cache, model)
+    if bits is None:
+        return plain
+    blocks = len(plain())
+    if all(type(cache) is KVCache for cache in plain()):
+        # In the largest groups that a head's numbers fill.
+        for group in (64, 32):
+            caches = [QuantizedKVCache(group, bits) for _ in range(blocks)]
+            try:
+                mx.eval(model(mx.array([[0, 0]]), cache=caches))
+            except (ValueError, RuntimeError, TypeError, AttributeError):
+                continue
+            return lambda: [QuantizedKVCache(group, bits) for _ in range(blocks)]
+    raise UsageError("this model cannot run with quantised keys and values: leave out --kv-bits")
 
 
 def can_pad(caches: Sequence[Any]) -> bool:

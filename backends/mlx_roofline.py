@@ -7,7 +7,6 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import make_prompt_cache
 
 from backends.mlx_batch import Network
 from backends.roofline import Roofline, shortest
@@ -32,7 +31,7 @@ def measure(network: Network, free: int, dtype: Any) -> Roofline | None:
     """
     modules = [module for block in network.blocks for _, module in block.named_modules()]
     head = _head(network.model)
-    cache_bytes = _cache_bytes(network.model)
+    cache_bytes = _cache_bytes(network)
     if head is None or cache_bytes is None or any("Switch" in type(module).__name__ for module in modules):
         return None
     parts = [*network.blocks, head]
@@ -79,13 +78,14 @@ def _head(model: nn.Module) -> Any:
     return named.get("lm_head", named.get("embed_tokens"))
 
 
-def _cache_bytes(model: nn.Module) -> int | None:
+def _cache_bytes(network: Network) -> int | None:
     """Keys and values of one position, off a cache that holds one."""
-    caches = make_prompt_cache(model)
-    model(mx.array([[0]]), cache=caches)
+    caches = network.caches()
+    network.model(mx.array([[0]]), cache=caches)
     total = 0
     for cache in caches:
-        for array in (getattr(cache, "keys", None), getattr(cache, "values", None)):
+        held = tree_flatten([getattr(cache, "keys", None), getattr(cache, "values", None)])
+        for _, array in held:
             if not isinstance(array, mx.array) or array.ndim != 4:
                 return None
             total += array.shape[1] * array.shape[3] * array.itemsize

@@ -74,6 +74,7 @@ def open_backend(
     device: str | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
+    kv_bits: int | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Backend:
@@ -85,6 +86,7 @@ def open_backend(
         device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
         quantize: e.g. ``4bit``, while loading.
+        kv_bits: 4 or 8 to keep keys and values quantised, on mlx only.
         batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
             ``footprint``.
         progress: hears of a download.
@@ -96,6 +98,8 @@ def open_backend(
         BusyError: another process has a large model in memory.
     """
     name = choose(backend, device)
+    if kv_bits is not None and name != "mlx":
+        raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
     if name == "fake":
         from backends import fake
 
@@ -117,10 +121,13 @@ def open_backend(
     try:
         free = memory.room(place).free
         judge(source.weight_bytes, source.config, free)
-        shape = footprint.Shape.of(source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, backend=name)
+        shape = footprint.Shape.of(
+            source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, kv_bits=kv_bits, backend=name
+        )
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(f"backends.{name}_backend", name)
-        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows)
+        cache = {} if kv_bits is None else {"kv_bits": kv_bits}
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
     except BaseException:
         if held is not None:

@@ -10,7 +10,7 @@ from mlxintro.statistics import Rate, difference
 from mlxintro.store.records import Run
 
 _IDENTITY = ("model", "revision", "backend", "dtype", "quantization")
-_NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "seed", "preset_data"}
+_NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "kv_bits", "seed", "preset_data"}
 
 
 def side_by_side(runs: Sequence[tuple[Run, Analysis]]) -> Table:

@@ -7,7 +7,7 @@ The resolved study is stored with the run, and planning it again gives the same 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,6 +46,8 @@ class Study(BaseModel):
     device: str | None = None
     dtype: str | None = None
     quantize: str | None = None
+    kv_bits: Literal[4, 8] | None = None
+    """Of quantised keys and values."""
     concepts: tuple[str, ...] = ("set:blueprint",)
     any_word: bool = False
     """Accept words that are not in the concept library."""

@@ -40,7 +40,7 @@ def demo(context: click.Context, backend: str) -> int:
     dtype = "float32" if chosen == "mlx" and sys.platform != "darwin" else None
     checked = launch.check(demo_study(chosen, dtype))
     with Store(data_home(context.obj).db) as store:
-        with load_backend("smollm2", chosen, None, dtype, None) as model:
+        with load_backend("smollm2", chosen, dtype=dtype) as model:
             planned = launch.plan(checked, model)
             run = launch.begin(store, checked, model, planned, _free_name(store))
             chatter(f"run {run.name}: {len(planned)} trials at layer {model.info.layer(0.66)} of {model.info.layers}")

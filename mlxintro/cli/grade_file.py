@@ -52,6 +52,6 @@ def _grader(name: str, judge: str | None, judge_backend: str, stack: ExitStack) 
     if name == "local":
         from mlxintro.grading.local import LocalJudge
 
-        return LocalJudge(stack.enter_context(load_backend(judge, judge_backend, None, None, None)))
+        return LocalJudge(stack.enter_context(load_backend(judge, judge_backend)))
     # A paid grader keeps its questions in a store, so that none is paid twice; a file has none.
     raise UsageError(f"--file is graded by {', '.join(GRADERS)} or local: choose one with --grader")

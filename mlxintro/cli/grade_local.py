@@ -13,7 +13,7 @@ def grade_by_judge(store: Any, run: Any, model: str | None, backend: str, name: 
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, judge_run
 
-    with load_backend(model, backend, None, None, None) as loaded, Bar("grading", unit=" replies") as bar:
+    with load_backend(model, backend) as loaded, Bar("grading", unit=" replies") as bar:
         judge = LocalJudge(loaded, name=name)
         done = judge_run(store, run, judge, again=again, progress=lambda graded: bar.count(graded, run.done))
     chatter(

@@ -36,7 +36,14 @@ def model_options(function: F) -> F:
                 "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="Default: the device's."
             ),
             click.option(
-                "--quantize", type=click.Choice(["4bit"]), help="Load in 4 bits (torch on CUDA, bitsandbytes)."
+                "--quantize",
+                type=click.Choice(["4bit"]),
+                help="Load weights that are not quantised in 4 bits: on MLX, or with torch and bitsandbytes on CUDA.",
+            ),
+            click.option(
+                "--kv-bits",
+                type=click.Choice([4, 8]),
+                help="Keep keys and values in 4 or 8 bits, for long prompts in little memory (MLX only).",
             ),
         )
     ):
@@ -108,19 +115,13 @@ CONTROLS = Controls()
 def load_backend(
     model: str | None,
     backend: str,
-    device: str | None,
-    dtype: str | None,
-    quantize: str | None,
-    *,
-    batch_size: int | None = None,
+    **settings: Any,
 ) -> Any:
-    """Load a model, telling the user on stderr what takes the time."""
+    """Load a model, telling the user on stderr what takes the time; settings as for ``open_backend``."""
     from backends.registry import default_model, open_backend
     from mlxintro.cli.progress import download_progress
 
     name = model or default_model(backend)
     chatter(f"loading {name} ...")
     with download_progress() as progress:
-        return open_backend(
-            name, backend, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size, progress=progress
-        )
+        return open_backend(name, backend, **settings, progress=progress)

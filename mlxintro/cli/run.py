@@ -172,8 +172,8 @@ def _model_name(settings: dict[str, Any]) -> str:
 
 
 def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
-    names = ("model", "backend", "device", "dtype", "quantize")
-    return load_backend(*(settings.get(name) for name in names), batch_size=batch_size)
+    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
+    return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
 def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
