@@ -167,7 +167,8 @@ class _Work:
         self.size = size
         self.shrink = shrink
         self.tokens = tokens
-        self.finished = store.finished_keys(run.id)
+        self.finished: set[str] = set()
+        """Keys of the block under way that have a result."""
         self.succeeded = 0
         self.failed = 0
         self.last_error = ""
@@ -193,6 +194,7 @@ class _Work:
             key = spec.key
             ordinals.setdefault(key, ordinal)
             specs.setdefault(key, spec)
+        self.finished = self.store.finished_keys(self.run.id, specs)
         missing = [key for key in specs if key not in self.finished]
         if not missing:
             return

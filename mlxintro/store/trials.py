@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -71,10 +72,14 @@ class Trials(Runs):
         row = self._row("SELECT count(*) AS n FROM unindexed")
         return int(row["n"]) if row else 0
 
-    def finished_keys(self, run: str) -> set[str]:
-        """Trials that have a result; failed ones are not among them."""
+    def finished_keys(self, run: str, among: Iterable[str]) -> set[str]:
+        """Those of these trials that have a result; failed ones are not among them."""
+        keys = json.dumps(list(among))
         with translated(self.path):
-            found = self._db.execute("SELECT key FROM trials WHERE run = ? AND status = 'done'", (run,))
+            found = self._db.execute(
+                "SELECT key FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?)) AND status = 'done'",
+                (run, keys),
+            )
             return {key for (key,) in found}
 
     def trials(
