@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
@@ -84,7 +85,8 @@ def test_arrows_turn_layer_and_strength_and_the_replies_follow(tmp_path: Path) -
             first = replies(page)
             assert "ocean" in first["injected"]
             assert "ocean" not in first["control"]
-            await pilot.press("right", "up", "up")
+            for key in ("right", "up", "up"):
+                app.post_message(events.Key(key, None))
             await until(pilot, lambda: "layer 6, 3x" in text(app), 60)
             await until(pilot, lambda: "measured:" in text(app), 60)
             # Turned at once, asked once: the number of the order counts them.
