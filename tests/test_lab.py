@@ -34,6 +34,7 @@ from mlxintro.lab_messages import (
     read_event,
     read_order,
 )
+from mlxintro.vector_cache import VectorCache
 from mlxintro.vectors import extract, recipe_for
 from tests.cli import ROOT, environment
 
@@ -96,10 +97,10 @@ def lab(folder: Path) -> Iterator[Speaker]:
                 stream.close()
 
 
-def expected(backend: Backend, order: Ask) -> tuple[steering.Steered, list[list[float]]]:
-    """Replies by ``steer``, cosines from a capture and their definition."""
+def expected(backend: Backend, order: Ask, vectors: Path) -> tuple[steering.Steered, list[list[float]]]:
+    """Replies by ``steer``, with the vector that the lab extracted; cosines from a capture and their definition."""
     recipe = recipe_for(presets.load("lindsey").extraction, order.concept, backend.info)
-    vector = extract(backend, [recipe])[recipe.key]
+    vector = extract(backend, [recipe], VectorCache(vectors))[recipe.key]
     sampling = Sampling(order.max_tokens, order.temperature, seed=order.seed, stop=backend.tokenizer.stop_strings)
     messages = [{"role": "user", "content": order.prompt}]
     dose = {"layer": order.layer, "strength": order.strength, "unit": order.unit}
@@ -135,7 +136,7 @@ def test_replies_and_cosines_equal_direct_calls(
         speaker.say(order)
         heard = speaker.until(Done, Error)
     with registry.open_backend(model, backend) as opened:
-        replies, cosines = expected(opened, order)
+        replies, cosines = expected(opened, order, tmp_path / "vectors")
     spoken = {
         side: "".join(one.text for one in heard if isinstance(one, Token) and one.side == side)
         for side in ("control", "injected")
