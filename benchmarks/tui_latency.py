@@ -92,9 +92,9 @@ async def back_and_forth(watch: Watch, keys: tuple[str, str], state: Callable[[]
 async def runs(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     await pilot.press("1")
     table: Any = watch.app.screen.query_one("#runs")
-    await until(lambda: table.row_count > 12)
+    await until(lambda: table.count > 12)
     table.focus()
-    return await back_and_forth(watch, ("down", "up"), lambda: table.cursor_row, presses)
+    return await back_and_forth(watch, ("down", "up"), lambda: table.cursor, presses)
 
 
 async def runs_filter(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
@@ -168,8 +168,8 @@ async def measure(home: Path, screens: Sequence[str], presses: int, run: str) ->
     async with app.run_test(size=(200, 50)) as pilot:
         watch = Watch(app)
         await pilot.press("1")
-        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").row_count, 3)  # type: ignore[attr-defined]
-        print(f"{app.screen.query_one('#runs').row_count} runs shown after {time.perf_counter() - began:.2f} s")  # type: ignore[attr-defined]
+        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").count, 3)  # type: ignore[attr-defined]
+        print(f"{app.screen.query_one('#runs').count} runs shown after {time.perf_counter() - began:.2f} s")  # type: ignore[attr-defined]
         for name in screens:
             if name in ("live", "review") and run:
                 chosen = app.ask(lambda store: next(one for one in store.runs() if one.name == run))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from mlxintro.statistics import Rate
 from mlxintro.store.records import Run
 
@@ -57,3 +59,9 @@ def model(run: Run) -> str:
 def plain(value: Any) -> str:
     """Text of a model without what steers the terminal; line breaks stay."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def fit(text: str, width: int) -> str:
+    """On one line and exactly that many columns wide: filled up, or cut with an ellipsis."""
+    text = plain(text).replace("\n", " ")
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"

@@ -37,11 +37,12 @@ from mlxintro.model_list import ModelRow, rows
 from tui import words
 from tui.knobs import Knobs
 from tui.lab_client import Ended, Heard, LabClient
-from tui.page import Line, Page
+from tui.page import Page
 from tui.widgets.cosines import Cosines
 from tui.widgets.dials import Dials
 from tui.widgets.lab_form import LabForm
 from tui.widgets.replies import Replies
+from tui.widgets.text import Text
 
 FAKE = "simulated"
 _DEBOUNCE = 0.15
@@ -83,7 +84,7 @@ class LabPage(Page):
     def body(self) -> Iterator[Widget]:
         yield LabForm([FAKE], id="lab-form")
         yield Dials(id="dials")
-        yield Line(id="lab-state")
+        yield Text(id="lab-state")
         yield Replies(id="sides")
         yield Cosines(id="trace")
 
@@ -266,7 +267,7 @@ class LabPage(Page):
         return f"Output: {self._client.log}" if self._client is not None else ""
 
     def _say(self, text: str) -> None:
-        self.query_one("#lab-state", Line).update(Content(words.plain(text)))
+        self.query_one("#lab-state", Text).update(Content(words.plain(text)))
 
     # -- keys
 

@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from backends.errors import UsageError
 from mlxintro.live import Writing
@@ -21,6 +20,7 @@ from tui.page import Page
 from tui.processes import last_line
 from tui.watching import Sight, Watcher, grid_of
 from tui.widgets.heatmap import HeatMap
+from tui.widgets.text import Text
 
 
 class LivePage(Page):
@@ -45,13 +45,13 @@ class LivePage(Page):
         self._run: Run | None = None
 
     def body(self) -> Iterator[Widget]:
-        yield Static(id="headline")
-        yield Static(id="state")
+        yield Text(id="headline")
+        yield Text(id="state")
         with Horizontal(id="panes"):
             yield HeatMap(id="heat")
             with VerticalScroll(id="writing"):
-                yield Static(id="reply")
-        yield Static(id="errors")
+                yield Text(id="reply")
+        yield Text(id="errors")
 
     def begin(self) -> None:
         self.query_one("#heat").border_title = "detects, by layer and strength"
@@ -86,8 +86,8 @@ class LivePage(Page):
 
     def _say(self, headline: str, text: str) -> None:
         self._run = None
-        self.query_one("#headline", Static).update(Content.styled(words.plain(headline), "bold"))
-        self.query_one("#state", Static).update(Content(words.plain(text)))
+        self.query_one("#headline", Text).update(Content.styled(words.plain(headline), "bold"))
+        self.query_one("#state", Text).update(Content(words.plain(text)))
         self.query_one("#panes").display = False
         self.query_one("#errors").display = False
 
@@ -100,11 +100,11 @@ class LivePage(Page):
         self.query_one("#panes").display = True
         bar = words.bar(run.done, run.planned, 20)
         headline = f"{words.plain(run.name)}  {words.state(run)}  {bar} {run.done}/{run.planned}"
-        self.query_one("#headline", Static).update(Content.styled(headline, "bold"))
-        self.query_one("#state", Static).update(Content(self._second_line(sight)))
+        self.query_one("#headline", Text).update(Content.styled(headline, "bold"))
+        self.query_one("#state", Text).update(Content(self._second_line(sight)))
         self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))
-        self.query_one("#reply", Static).update(self._reply(sight))
-        errors = self.query_one("#errors", Static)
+        self.query_one("#reply", Text).update(self._reply(sight))
+        errors = self.query_one("#errors", Text)
         lines = [f"✗ trial {one.ordinal}: {one.error}" for one in sight.failures[:3]]
         if run.error:
             lines.insert(0, f"✗ {run.error}")

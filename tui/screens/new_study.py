@@ -11,7 +11,7 @@ from textual.containers import Grid, Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input, Label, OptionList, Select, Static
+from textual.widgets import Input, Label, OptionList, Select
 from textual.widgets.option_list import Option
 
 from backends import registry
@@ -25,6 +25,7 @@ from tui.draft import Draft
 from tui.dry_run import DryRun
 from tui.page import Page
 from tui.widgets.concept_list import Concepts
+from tui.widgets.text import Text
 
 FAKE = "fake"
 FIELDS = {
@@ -95,7 +96,7 @@ class NewStudyPage(Page):
                         yield Label(title)
                         yield Input(compact=True, id=name)
             yield Concepts(("set:blueprint",), id="concepts")
-        yield Static(id="estimate")
+        yield Text(id="estimate")
 
     def begin(self) -> None:
         self._dry_run = DryRun(self.home.processes)
@@ -103,7 +104,7 @@ class NewStudyPage(Page):
         models.border_title = "Model"
         models.add_option(Option("reading the disk ...", disabled=True))
         models.focus()
-        self.query_one("#estimate", Static).border_title = "What it comes to"
+        self.query_one("#estimate", Text).border_title = "What it comes to"
         self._hint_preset()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
@@ -202,7 +203,7 @@ class NewStudyPage(Page):
 
     def _tell(self, text: str) -> None:
         if self.is_attached:
-            self.query_one("#estimate", Static).update(Content(words.plain(text)))
+            self.query_one("#estimate", Text).update(Content(words.plain(text)))
 
     def on_unmount(self) -> None:
         if self._dry_run is not None:

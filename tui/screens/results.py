@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, ScrollableContainer
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from backends.errors import UsageError
 from mlxintro.store.records import Run
@@ -19,6 +18,7 @@ from mlxintro.store.store import Store
 from tui.findings import Findings, analyse, beside, key_of
 from tui.page import Page
 from tui.widgets.report import Report
+from tui.widgets.text import Text
 
 LARGE = 100_000
 """Trials from which on an analysis is only made when it is asked for: it reads all of them into memory."""
@@ -68,7 +68,7 @@ class ResultsPage(Page):
 
     def body(self) -> Iterator[Widget]:
         with ResultsBox(id="results"):
-            yield Static(id="beside")
+            yield Text(id="beside")
             with Container(id="pair"):
                 yield Report(id="first")
                 yield Report(id="second")
@@ -145,7 +145,7 @@ class ResultsPage(Page):
         self.look()
 
     def _compare(self, runs: list[Run]) -> None:
-        box = self.query_one("#beside", Static)
+        box = self.query_one("#beside", Text)
         reports = [self.query_one(place, Report).findings for place in ("#first", "#second")]
         both = len(runs) == 2 and None not in reports
         box.display = both

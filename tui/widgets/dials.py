@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from tui.knobs import IN_UNIT, Knobs
+from tui.widgets.text import Text
 
 
-class Dials(Static, can_focus=True):
+class Dials(Text, can_focus=True):
     HELP = (
         "Left and right turn the layer that is injected into, up and down the strength by one step; + doubles it, - "
         "halves it. U changes the unit and keeps the dose: multiples of the raw vector, norm of what is added, share "

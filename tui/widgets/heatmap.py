@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.content import Content
-from textual.widgets import Static
 
 from mlxintro.rates import Cell, Tally
+from tui.widgets.text import Text
 
 SHADES = " ░▒▓█"
 _WIDTH = 13
@@ -65,9 +65,9 @@ class HeatMap(ScrollableContainer, can_focus=True):
     )
 
     def compose(self) -> ComposeResult:
-        yield Static(id="grid")
+        yield Text(id="grid")
 
     def show(self, grid: Grid) -> None:
         """Draw a grid in place of the last one."""
         text = draw(grid) if grid.layers and grid.strengths else Content("no injected trials by layer and strength yet")
-        self.query_one("#grid", Static).update(text)
+        self.query_one("#grid", Text).update(text)

@@ -1,0 +1,81 @@
+"""A list with a cursor, drawn a line at a time: only the lines in sight are ever made, however many there are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+class Lines(ScrollView, can_focus=True):
+    """Subclasses give ``count`` and ``text_at``, and call ``changed`` when either says something else."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,ctrl+home", "move_to(0)", "First", show=False),
+        Binding("end,ctrl+end", "move_to(-1)", "Last", show=False),
+    ]
+    cursor: reactive[int] = reactive(0)
+
+    class Moved(Message):
+        """The cursor stands on something else."""
+
+    @property
+    def count(self) -> int:
+        raise NotImplementedError
+
+    def text_at(self, at: int, width: int) -> str:
+        """A line's text, cut to the width by whoever draws it."""
+        raise NotImplementedError
+
+    def changed(self) -> None:
+        """There are other lines, or more of them."""
+        self.virtual_size = Size(self.size.width, self.count)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        at = int(self.scroll_offset.y) + y
+        width = self.size.width
+        if at >= self.count:
+            return Strip.blank(width, self.rich_style)
+        here = at == self.cursor
+        style = self.rich_style
+        if here:
+            style += Style(reverse=True, bold=self.has_focus)
+        return Strip([Segment(("▸" if here else " ") + self.text_at(at, width), style)]).adjust_cell_length(
+            width, style
+        )
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.virtual_size = Size(self.size.width, self.count)
+
+    def validate_cursor(self, at: int) -> int:
+        return max(0, min(at, self.count - 1))
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        self.scroll_to_region(Region(0, new, self.size.width, 1), animate=False, immediate=True, x_axis=False)
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def action_move(self, by: int) -> None:
+        self.cursor += by
+
+    def action_page(self, by: int) -> None:
+        self.cursor += by * max(1, self.size.height - 1)
+
+    def action_move_to(self, at: int) -> None:
+        self.cursor = at if at >= 0 else self.count + at
+
+    def on_click(self, event: events.Click) -> None:
+        self.cursor = int(self.scroll_offset.y) + event.y
