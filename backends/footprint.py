@@ -1,15 +1,16 @@
 """What a batch takes in memory, predicted from a model's configuration, and how many rows fit.
 
 The prediction follows what the backends do: a row has keys and values of its own for its whole prompt and reply (a
-shared prefix is computed once but copied to every row), logits over the vocabulary with what sampling makes of them,
-and, while prompts are read, activations of the columns that are not shared. It is the peak when every reply has full
-length.
+shared prefix is computed once but copied to every row), in as many columns as the backend's cache allocates for them;
+logits over the vocabulary with what sampling makes of them; and, while prompts are read, activations of the columns
+that are not shared. It is the peak when every reply has full length. ``benchmarks/memory.py`` holds it against what
+processes take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from backends import memory
@@ -23,7 +24,9 @@ _MARGIN = 0.7
 """Share of the free memory a batch may be predicted to take. The rest is for rows that are read while others run, and
 for what the prediction does not know."""
 _ROOM = 64
-"""Cached columns allocated ahead of the tokens they will hold."""
+"""Columns that PyTorch's caches have beyond what is read (``torch_cache``)."""
+_STEP = 256
+"""Columns that mlx-lm's caches grow by."""
 _SAMPLING_BYTES = 24
 """Per row and token of the vocabulary: float32 logits, their scaled copy, float64 weights and cumulative weights."""
 _CHUNK = 2048
@@ -44,6 +47,8 @@ class Shape:
     vocabulary: int
     item: int
     """Bytes per number of the residual stream."""
+    backend: str = "torch"
+    """Whose caches and loop they are."""
 
     @classmethod
     def of(
@@ -53,6 +58,7 @@ class Shape:
         *,
         dtype: str | None = None,
         quantize: str | None = None,
+        backend: str = "torch",
     ) -> Shape | None:
         """From config.json; ``None`` when it does not say.
 
@@ -69,7 +75,7 @@ class Shape:
         except (KeyError, TypeError, ValueError):
             return None
         weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
-        return cls(weights, cached, width, inner, vocabulary, item) if cached else None
+        return cls(weights, cached, width, inner, vocabulary, item, backend) if cached else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,23 @@ class Footprint:
     """Of the next token, and the work space of sampling."""
     activations: int
     """While prompts are read."""
+    ahead: bool = False
+    """Whether the model computes while the last logits are sampled from."""
 
     @property
     def work(self) -> int:
-        """Beside the weights. Prompts are read before anything is sampled, so only the larger of the two counts."""
-        return self.cache + max(self.logits, self.activations)
+        """Beside the weights. Unless a backend computes ahead, prompts are read before anything is sampled, so only the
+        larger of the two counts."""
+        return self.cache + (self.logits + self.activations if self.ahead else max(self.logits, self.activations))
 
     @property
     def total(self) -> int:
         return self.weights + self.work
 
     def as_dict(self) -> dict[str, int]:
-        """For JSON: the fields and the total."""
-        return {**asdict(self), "total": self.total}
+        """For JSON: bytes by cause, and the total."""
+        causes = {name: getattr(self, name) for name in ("weights", "cache", "logits", "activations")}
+        return {**causes, "total": self.total}
 
 
 def predict(shape: Shape, *, rows: int, prompt_tokens: int, new_tokens: int, shared_prefix: int = 0) -> Footprint:
@@ -105,19 +115,32 @@ def predict(shape: Shape, *, rows: int, prompt_tokens: int, new_tokens: int, sha
         new_tokens: of the longest reply.
         shared_prefix: leading tokens that are read once for all rows.
     """
-    columns = prompt_tokens + _ROOM * max(1, -(-(new_tokens - 1) // _ROOM))
+    mlx = shape.backend == "mlx"
+    columns = (_mlx_columns if mlx else _torch_columns)(prompt_tokens, new_tokens, shared_prefix)
     read = rows * min(_CHUNK, max(1, prompt_tokens - shared_prefix))
     # Per token: the stream and its norm in the model's dtype, the injection's float32 copies of it, and the MLP's two
     # branches with their product.
     per_token = shape.width * (3 * shape.item + 3 * 4) + 3 * shape.inner * shape.item
     return Footprint(
         weights=shape.weights,
-        # A shared prefix is copied to the rows first and moved to where there is room for the rest; allocators keep
-        # what the first copies took.
-        cache=rows * (columns + shared_prefix) * shape.cached,
+        cache=rows * columns * shape.cached,
         logits=rows * shape.vocabulary * _SAMPLING_BYTES,
         activations=read * per_token,
+        ahead=mlx,
     )
+
+
+def _torch_columns(prompt: int, new: int, shared: int) -> int:
+    """A prompt's, and room for the reply that is made a piece at a time."""
+    return prompt + _ROOM * max(1, -(-(new - 1) // _ROOM))
+
+
+def _mlx_columns(prompt: int, new: int, shared: int) -> int:
+    """Whole steps for the prefix, which its copies have too; more of them for what does not fit."""
+    held = -(-shared // _STEP) * _STEP
+    if prompt > held:
+        held = shared + -(-(prompt - shared) // _STEP) * _STEP
+    return held + _STEP * max(0, -(-(prompt + new - 1 - held) // _STEP))
 
 
 def rows_that_fit(

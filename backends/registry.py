@@ -117,7 +117,7 @@ def open_backend(
     try:
         free = memory.room(place).free
         judge(source.weight_bytes, source.config, free)
-        shape = footprint.Shape.of(source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize)
+        shape = footprint.Shape.of(source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, backend=name)
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(f"backends.{name}_backend", name)
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows)

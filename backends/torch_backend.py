@@ -36,6 +36,7 @@ from backends.tokenizer import ChatTokenizer
 from backends.torch_graph import GraphDecoder, Graphs
 from backends.torch_hooks import Recorder
 from backends.torch_model import DTYPES, Network, load_model, pick_device
+from backends.torch_sampling import log_softmax
 from backends.torch_stream import PromptReader, Stream, TorchDecoder
 
 _RECORD_BYTES = 2**30
@@ -146,7 +147,7 @@ class TorchBackend(Backend):
         for first in range(0, len(rows), _LOGIT_ROWS):
             part = rows[first : first + _LOGIT_ROWS].to(home.device, home.dtype)
             logits = network.logits(network.norm(part))
-            logprobs = torch.log_softmax(logits, dim=-1)
+            logprobs = log_softmax(logits)
             parts.append((logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu())
         kept = self.info.vocabulary if tokens is None else len(tokens)
         flat = torch.cat(parts).numpy() if parts else np.empty((0, kept), np.float32)
@@ -300,7 +301,7 @@ class _Scorer:
 def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
     """Log-probabilities of tokens, from float32 logits (n, vocabulary)."""
     index = torch.tensor([rows, tokens], device=logits.device)
-    values: list[float] = torch.log_softmax(logits, dim=-1)[index[0], index[1]].tolist()
+    values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
     return values
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-_ROOM = 64
+ROOM = 64
 """Columns allocated ahead."""
 
 
@@ -61,12 +61,12 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
     def get_seq_length(self) -> int:
         return 0 if self.owner.write is None else self.owner.write.width
 
-    def copied(self, owner: SlotCache, rows: Sequence[int] | None = None, columns: int | None = None) -> SlotLayer:
+    def copied(self, owner: SlotCache, rows: Sequence[int], columns: int | None, room: int) -> SlotLayer:
         twin = copy.copy(self)
         twin.owner = owner
         if self.keys is not None:
-            index = torch.tensor([0] if rows is None else list(rows), device=self.keys.device)
-            twin.keys, twin.values = (part[:, :, :columns].index_select(0, index) for part in (self.keys, self.values))
+            index = torch.tensor(list(rows), device=self.keys.device)
+            twin.keys, twin.values = (_chosen(part[:, :, :columns], index, room) for part in (self.keys, self.values))
         return twin
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
@@ -92,11 +92,16 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.write: Write | None = None
         self.layers = [SlotLayer(self) for _ in range(layers)]
 
-    def fork(self, rows: Sequence[int], columns: int | None = None) -> SlotCache:
-        """A cache of its own that goes on from these rows, up to a column; one may be listed several times."""
+    def fork(self, rows: Sequence[int], columns: int | None = None, *, room: int = 0) -> SlotCache:
+        """A cache of its own that goes on from these rows; one may be listed several times.
+
+        Args:
+            columns: what is taken over; all when ``None``.
+            room: columns that will be needed soon. Allocated later they would be a second copy beside the first.
+        """
         twin = SlotCache(0)
         twin.write = self.write
-        twin.layers = [layer.copied(twin, rows, columns) for layer in self.layers]
+        twin.layers = [layer.copied(twin, rows, columns, room) for layer in self.layers]
         return twin
 
     def stores(self) -> list[Tensor]:
@@ -124,13 +129,24 @@ class SlotCache(Cache):  # type: ignore[misc]
             mine.absorb(theirs, first, rows)
 
 
+def _chosen(part: Tensor, index: Tensor, room: int) -> Tensor:
+    """Rows of a store, with columns of zeros after theirs where there is to be more room."""
+    held = part.shape[2]
+    if held >= room:
+        return part.index_select(0, index)
+    store = part.new_zeros(len(index), part.shape[1], room, part.shape[3])
+    # One row is spread without a copy in between: freed, it would leave a gap that no next one fits into.
+    store[:, :, :held] = part if len(part) == 1 else part.index_select(0, index)
+    return store
+
+
 def _roomy(store: Tensor | None, like: Tensor, rows: int, columns: int) -> Tensor:
     """The store, or a larger copy of it where it has too few slots or columns."""
     held = (0, 0) if store is None else (store.shape[0], store.shape[2])
     if store is not None and held[0] >= rows and held[1] >= columns:
         return store
     _, heads, _, size = like.shape
-    room = columns + _ROOM if columns > held[1] else held[1]
+    room = columns + ROOM if columns > held[1] else held[1]
     # Not empty memory: columns that are not attended are still multiplied, by nothing.
     grown = like.new_zeros(max(rows, held[0]), heads, room, size)
     if store is not None:

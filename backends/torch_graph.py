@@ -23,7 +23,8 @@ from torch import Tensor
 from backends.base import OPERATIONS, Prompt, Proof
 from backends.lanes import Place
 from backends.torch_cache import Write
-from backends.torch_hooks import DeviceLane, hooked
+from backends.torch_hooks import hooked
+from backends.torch_lanes import DeviceLane, Pass
 from backends.torch_model import Network
 from backends.torch_stream import PromptReader, Stream, TorchDecoder
 
@@ -170,9 +171,9 @@ class StaticStep:
 
     def _body(self) -> Tensor:
         ids, positions = self._inputs[0], self._inputs[1]
-        edits = {place: [lane.edit(positions) for lane in members] for place, members in self._lanes.items()}
+        injected = Pass(self._lanes, positions)
         self._cache.write = Write(positions, self.columns)
-        with hooked(self._network, edits):
+        with hooked(self._network, injected.edits):
             hidden: Tensor = self._network.trunk(
                 input_ids=ids,
                 attention_mask=self._network.masks(positions, self.columns),
@@ -180,6 +181,7 @@ class StaticStep:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
+        injected.settle()
         return self._network.logits(hidden[:, -1])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -19,17 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backends import lanes
-from backends.base import OPERATIONS, Prompt, Proof
+from backends.base import Prompt, Proof
 from backends.lanes import Place
+from backends.torch_lanes import CHANGES, WHOLE, DeviceLane, Edit, Pass
 from backends.torch_model import Network
-
-Edit = Callable[[Tensor], Tensor]
-"""Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
-
-_ARRAYS = ("_vectors", "_starts", "_stops", "_operations", "_effective", "tally")
-"""What a lane holds on the device, by rows."""
-
-_ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
 
 
 @contextlib.contextmanager
@@ -37,20 +30,20 @@ def hooked(network: Network, edits: Mapping[Place, Sequence[Edit]]) -> Iterator[
     """Apply edits at their places, in order, while the context lasts."""
     handles = []
     try:
-        for (layer, site), chain in edits.items():
-            handles.append(network.site(layer, site).register_forward_hook(_hook(tuple(chain))))
+        for (layer, site), edited in edits.items():
+            handles.append(network.site(layer, site).register_forward_hook(_hook(tuple(edited))))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _hook(chain: tuple[Edit, ...]) -> Callable[[Any, Any, Any], Any]:
+def _hook(edits: tuple[Edit, ...]) -> Callable[[Any, Any, Any], Any]:
     def hook(module: Any, inputs: Any, output: Any) -> Any:
         # Decoder layers return a tensor or a tuple that starts with it, depending on the version of transformers.
         before = output[0] if isinstance(output, tuple) else output
         after = before
-        for edit in chain:
+        for edit in edits:
             after = edit(after)
         if after is before:
             return None
@@ -72,8 +65,8 @@ class Injector:
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
 
-    def edits(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[Place, list[Edit]]:
-        """What to do in a forward pass.
+    def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Pass:
+        """A forward pass.
 
         Args:
             positions: (rows, tokens) absolute positions on the device, -1 for padding.
@@ -82,11 +75,8 @@ class Injector:
         """
         self._table = None
         # Windows are known to the host too: a pass that no window of a lane meets costs nothing.
-        return {
-            place: [lane.edit(positions) for lane in members if lane.meets(first, stop)]
-            for place, members in self._lanes.items()
-            if any(lane.meets(first, stop) for lane in members)
-        }
+        met = {place: [lane for lane in members if lane.meets(first, stop)] for place, members in self._lanes.items()}
+        return Pass({place: members for place, members in met.items() if members}, positions)
 
     def spread(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
         """Write all lanes, with what they counted, into lanes of fixed memory; there are at least as many of those."""
@@ -110,8 +100,8 @@ class Injector:
         ]
         # Counts and positions are whole numbers; the sums of changes are nan together where a row overflowed.
         return all(
-            torch.equal(mine[:, :3], theirs[:, :3])
-            and torch.allclose(mine[:, 3:], theirs[:, 3:], rtol=tolerance, equal_nan=True)
+            torch.equal(mine[:, WHOLE], theirs[:, WHOLE])
+            and torch.allclose(mine[:, CHANGES], theirs[:, CHANGES], rtol=tolerance, equal_nan=True)
             for mine, theirs in pairs
         )
 
@@ -155,131 +145,11 @@ class Injector:
             self._owners = np.concatenate([lane.owners[lane.members] for lane in members])
         tallies = {}
         for at in np.flatnonzero(self._index == row):
-            count, first, last, change, relative = self._table[at].tolist()
+            change, relative, count, before_first, last = self._table[at].tolist()
             if count:
                 owner = int(self._owners[at])
-                tallies[owner] = lanes.Tally(int(count), int(first), int(last), change, relative)
+                tallies[owner] = lanes.Tally(int(count), -int(before_first), int(last), change, relative)
         return lanes.proofs(self._prompts[row], tallies)
-
-
-class DeviceLane:
-    """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
-
-    Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
-    than one that injects at a single layer.
-    """
-
-    def __init__(self, lane: lanes.Lane, device: torch.device) -> None:
-        self.owners = lane.owners
-        """(rows,) of the whole batch, -1 where a row has no injection here. Everything else is by member."""
-        members = np.flatnonzero(lane.owners >= 0)
-        self._window = np.stack([lane.starts, lane.stops])[:, members]
-        self._present = set(lane.operations[members].tolist())
-        self._vectors = torch.from_numpy(lane.vectors[members]).to(device)[:, None]
-        self._starts = torch.from_numpy(lane.starts[members]).to(device)[:, None]
-        self._stops = torch.from_numpy(lane.stops[members]).to(device)[:, None]
-        self._operations = torch.from_numpy(lane.operations[members]).to(device)[:, None, None]
-        # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
-        effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
-        self._effective = torch.from_numpy(effective[members]).to(device)[:, None]
-        # Positions, first, last, sum of ||after - before||, sum of the same relative to ||before||.
-        self.tally = torch.tensor([0.0, float(lanes.NEVER), -1.0, 0.0, 0.0], device=device).repeat(len(members), 1)
-        self.rows = torch.from_numpy(members).to(device)
-
-    @classmethod
-    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> DeviceLane:
-        """One that has every row as a member and does nothing until it is filled.
-
-        Args:
-            operations: that may come.
-        """
-        empty = np.zeros(rows, np.int32)
-        lane = cls(lanes.Lane(np.zeros((rows, width), np.float32), empty, empty, empty, empty), device)
-        lane._present = set(operations)
-        return lane
-
-    def fill(self, other: DeviceLane | None) -> None:
-        """Become another lane, in place; rows that it does not have do nothing."""
-        self._starts.zero_()
-        self._stops.zero_()
-        if other is not None:
-            for name in _ARRAYS:
-                getattr(self, name).index_copy_(0, other.rows, getattr(other, name))
-
-    @property
-    def members(self) -> NDArray[np.int64]:
-        """Rows that inject here, ascending."""
-        return np.flatnonzero(self.owners >= 0)
-
-    def meets(self, first: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
-        starts, stops = self._window
-        members = self.members
-        return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
-
-    def edit(self, positions: Tensor) -> Edit:
-        def apply(stream: Tensor) -> Tensor:
-            where = positions.to(stream.device)[self.rows]
-            inside = (where >= self._starts) & (where < self._stops)
-            part = stream[self.rows]
-            before = part.float()
-            after = torch.where((inside & self._effective)[..., None], self._change(before).to(stream.dtype), part)
-            self._count(before, after.float(), where, inside)
-            return stream.index_copy(0, self.rows, after)
-
-        return apply
-
-    def keep(self, rows: Sequence[int]) -> None:
-        number = np.cumsum(self.owners >= 0) - 1
-        chosen = [int(number[row]) for row in rows if self.owners[row] >= 0]
-        self.owners = self.owners[list(rows)]
-        self._window = self._window[:, chosen]
-        index = torch.tensor(chosen, dtype=torch.long, device=self.tally.device)
-        for name in _ARRAYS:
-            setattr(self, name, getattr(self, name).index_select(0, index))
-        self.rows = torch.from_numpy(self.members).to(index.device)
-
-    def joined(self, other: DeviceLane) -> DeviceLane:
-        """These rows and then those."""
-        twin = copy.copy(self)
-        twin.owners = np.concatenate([self.owners, other.owners])
-        twin._window = np.concatenate([self._window, other._window], axis=1)
-        twin._present = self._present | other._present
-        for name in _ARRAYS:
-            setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
-        twin.rows = torch.from_numpy(twin.members).to(self.tally.device)
-        return twin
-
-    def padded(self, before: int, after: int) -> DeviceLane:
-        """With rows before and after that inject nothing here."""
-        twin = copy.copy(self)
-        twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
-        twin.rows = self.rows + before
-        return twin
-
-    def _change(self, before: Tensor) -> Tensor:
-        vector = self._vectors
-        results = {}
-        if _ADD in self._present:
-            results[_ADD] = before + vector
-        if _ABLATE in self._present:
-            results[_ABLATE] = before - (before * vector).sum(-1, keepdim=True) * vector
-        if _REPLACE in self._present:
-            results[_REPLACE] = vector.expand_as(before)
-        (_, after), *others = results.items()
-        for operation, result in others:
-            after = torch.where(self._operations == operation, result, after)
-        return after
-
-    def _count(self, before: Tensor, after: Tensor, positions: Tensor, inside: Tensor) -> None:
-        norm = torch.linalg.vector_norm
-        change = norm(after - before, dim=-1)
-        relative = change / norm(before, dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
-        tally = self.tally
-        tally[:, 0] += inside.sum(-1)
-        tally[:, 1] = torch.minimum(tally[:, 1], torch.where(inside, positions, lanes.NEVER).amin(-1))
-        tally[:, 2] = torch.maximum(tally[:, 2], torch.where(inside, positions, -1).amax(-1))
-        tally[:, 3] += torch.where(inside, change, 0.0).sum(-1)
-        tally[:, 4] += torch.where(inside, relative, 0.0).sum(-1)
 
 
 class Recorder:

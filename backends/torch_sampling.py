@@ -14,6 +14,14 @@ from backends.base import Sampling
 _BLOCK = 256
 
 
+def log_softmax(logits: Tensor) -> Tensor:
+    """Float32 (..., vocabulary) to log-probabilities.
+
+    Not ``torch.log_softmax``: on the CPU it adds a vocabulary up one by one, 2e-5 off over 49,152 words.
+    """
+    return logits - logits.logsumexp(-1, keepdim=True)
+
+
 def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
     """``backends.sampling.choose`` for all rows.
 

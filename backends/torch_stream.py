@@ -18,8 +18,9 @@ from torch import Tensor
 from backends.base import Prompt, Proof, Sampling
 from backends.lanes import Place
 from backends.prefix import groups, shared_prefix, usable
-from backends.torch_cache import SlotCache, Write
-from backends.torch_hooks import Edit, Injector, hooked
+from backends.torch_cache import ROOM, SlotCache, Write
+from backends.torch_hooks import Injector, hooked
+from backends.torch_lanes import Edit
 from backends.torch_linear import few_tokens
 from backends.torch_model import Network
 from backends.torch_sampling import choose
@@ -192,9 +193,10 @@ class Stream:
         """
         device = self._network.device
         ids, touched = torch.from_numpy(np.stack([tokens, positions])).to(device)
-        edits = self._injector.edits(touched, np.maximum(positions[:, 0], 0), positions.max(axis=1) + 1)
-        for place, chain in extra.items():
-            edits.setdefault(place, []).extend(chain)
+        injected = self._injector.begin(touched, np.maximum(positions[:, 0], 0), positions.max(axis=1) + 1)
+        edits = injected.edits
+        for place, more in extra.items():
+            edits.setdefault(place, []).extend(more)
         self._cache.write = write
         with hooked(self._network, edits), few_tokens(self._network.linears, ids.numel()):
             output: Tensor = self._network.trunk(
@@ -204,6 +206,7 @@ class Stream:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
+        injected.settle()
         return output
 
 
@@ -226,7 +229,8 @@ class PromptReader:
         whole: Stream | None = None
         order: list[int] = []
         for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
-            cache = self._prefix().fork([0] * len(members), first) if first else None
+            room = max(len(prompts[at].tokens) for at in members) + ROOM
+            cache = self._prefix().fork([0] * len(members), first, room=room) if first else None
             stream = Stream(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
             stream.prefill(first)
             order += members

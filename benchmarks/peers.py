@@ -114,7 +114,8 @@ def compare(names: Sequence[str], rounds: int, new: int, path: Path) -> tuple[di
     for number in range(rounds):
         for name in names:
             loads.append(os.getloadavg()[0])
-            one = _child("--compete", name, str(path), "--tokens", str(new))
+            blas = "mlx-lm" in CONTESTANTS[name].packages
+            one = _child("--compete", name, str(path), "--tokens", str(new), blas=blas)
             found = Missing(one["reason"]) if "reason" in one else Timing(**one)
             results[name].append(found)
             said = found.reason if isinstance(found, Missing) else f"{found.rate:.2f} trials/s"
@@ -122,15 +123,23 @@ def compare(names: Sequence[str], rounds: int, new: int, path: Path) -> tuple[di
     return results, loads
 
 
-def _child(*arguments: str) -> dict[str, Any]:
-    """Run this module in a process of its own, on two threads and without a network."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+def _child(*arguments: str, blas: bool = False) -> dict[str, Any]:
+    """Run this module in a process of its own, on two threads and without a network.
+
+    Args:
+        blas: with OpenBLAS preloaded, where Debian's package has it: MLX's own on Linux is a reference implementation.
+            In place of PyTorch's MKL it would be slower.
+    """
+    settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    found = sorted(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0")) if blas else []
+    if found:
+        settings["LD_PRELOAD"] = " ".join(filter(None, [os.environ.get("LD_PRELOAD"), str(found[0])]))
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.peers", *arguments],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, **threads, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"},
+        env={**os.environ, **settings, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"},
     )
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]

@@ -57,6 +57,15 @@ class Proposal:
     """The lowest strength at which they are not; ``None`` when the ladder ends before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Layers and strengths for a study whose every cell steers and leaves replies readable."""
+
+    layers: tuple[int, ...]
+    strengths: tuple[float, ...]
+    """Fractions of the residual norm."""
+
+
 def find(
     backend: Backend,
     vectors: Mapping[str, ConceptVector],
@@ -144,3 +153,18 @@ def propose(steps: Sequence[Step]) -> Iterator[Proposal]:
             step.strength for step in own if step.divergence >= MOVES and (garbled is None or step.strength < garbled)
         )
         yield Proposal(layer, usable, garbled)
+
+
+def usable_cells(proposals: Sequence[Proposal]) -> Cells | None:
+    """The largest grid of usable cells, of those equally large the one with the most layers; ``None`` if there is none.
+
+    A study crosses its layers with its strengths, so a strength that only some layers stand costs the others.
+    """
+    ladder = sorted({strength for one in proposals for strength in one.usable})
+    ranges = [ladder[a:b] for a in range(len(ladder)) for b in range(a + 1, len(ladder) + 1)]
+    grids = [
+        Cells(tuple(one.layer for one in proposals if set(strengths) <= set(one.usable)), tuple(strengths))
+        for strengths in ranges
+    ]
+    best = max(grids, key=lambda grid: (len(grid.layers) * len(grid.strengths), len(grid.layers)), default=None)
+    return best if best and best.layers else None

@@ -47,6 +47,8 @@ def explain(checked: Checked) -> list[str]:
         said.append(f"  options     {', '.join(f'{name} = {value}' for name, value in study.options.items())}")
     said += ["  differences from the source:", *(f"    - {text}" for text in preset.differences)]
     said += [f"    - here {text}" for text in changed(study, preset)]
+    if preset.defects:
+        said += ["  known defects of the source, kept for comparison:", *(f"    - {text}" for text in preset.defects)]
     return said
 
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import random
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator
 
-from backends.base import Message, ModelInfo, Rendered, Tokenizer
+from backends.base import Message, ModelInfo, Tokenizer
 from backends.errors import UsageError
 from mlxintro import concepts
 from mlxintro.concepts import Concept
+from mlxintro.dialogues import Asked, Dialogues
 from mlxintro.experiments.base import Plan, seed_of
 from mlxintro.presets import Preset
 from mlxintro.study import Study
-from mlxintro.trials import PlannedInjection, PromptRecord, Transform, TrialSpec, Unit, model_key
+from mlxintro.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
 from mlxintro.vectors import ExtractionRecipe, recipe_for
 
 
@@ -50,14 +51,6 @@ def fill(text: str, **values: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A rendered dialogue and the key under which trials refer to it."""
-
-    key: str
-    rendered: Rendered
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
     number: int
     concept: Concept
@@ -79,14 +72,13 @@ class Grid:
     study: Study
     preset: Preset
     info: ModelInfo
-    tokenizer: Tokenizer
     concepts: tuple[Concept, ...]
     layers: tuple[int, ...]
     cells: tuple[tuple[int, float], ...]
     """Layers x strengths."""
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
-    prompts: dict[str, PromptRecord] = field(default_factory=dict)
+    dialogues: Dialogues
     recipes: dict[str, ExtractionRecipe] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
 
@@ -115,7 +107,7 @@ class Grid:
             stop=tokenizer.stop_strings,
         )
         cells = tuple((layer, strength) for layer in layers for strength in strengths)
-        return cls(study, preset, info, tokenizer, tuple(found), layers, cells, base)
+        return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer))
 
     @property
     def pairs(self) -> Iterator[Pair]:
@@ -144,13 +136,13 @@ class Grid:
         if self.study.window is not None:
             raise UsageError(f"{self.base.experiment} injects {where}: leave --window out")
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.dialogues.tokenizer
+
     def ask(self, messages: Sequence[Message], prefill: str = "") -> Asked:
         """Render a dialogue and keep it."""
-        rendered = self.tokenizer.render(messages, prefill)
-        record = PromptRecord.of(tuple(messages), prefill, rendered, self.tokenizer.pieces(rendered.tokens))
-        key = record.key
-        self.prompts[key] = record
-        return Asked(key, rendered)
+        return self.dialogues.ask(messages, prefill)
 
     def vector(self, word: str) -> str:
         """Key of a word's vector; the plan extracts it."""
@@ -184,10 +176,13 @@ class Grid:
             transform=transform or self.study.transform,
         )
 
-    def plan(self, trials: Sequence[TrialSpec]) -> Plan:
-        """A plan of these trials."""
-        kept = tuple(trials)
-        return Plan(len(kept), self.prompts, self.recipes, lambda: iter(kept))
+    def plan(self, trials: Callable[[], Iterator[TrialSpec]]) -> Plan:
+        """A plan of the trials that each call expands anew.
+
+        They are expanded once here, for their number and for the dialogues and vectors they refer to, and not kept.
+        """
+        count = sum(1 for _ in trials())
+        return Plan(count, self.dialogues.records, self.recipes, trials)
 
 
 def injected(spec: TrialSpec, *injections: PlannedInjection, arm: str | None = None) -> TrialSpec:
@@ -210,18 +205,24 @@ def sentences() -> tuple[str, ...]:
     return tuple(data["sentences"])
 
 
-def pick_sentences(pair: Pair, count: int = 1, purpose: str = "sentence") -> tuple[str, ...]:
-    """Different sentences for a pair, none of which names its concept.
-
-    Raises:
-        UsageError: there are not as many.
-    """
+@lru_cache(maxsize=4096)
+def sentences_without(concept: Concept) -> tuple[str, ...]:
+    """The sentences that do not name a concept."""
     from mlxintro.scoring_text import names
 
-    free = [sentence for sentence in sentences() if not names(sentence, pair.concept)]
-    if count > len(free):
-        raise UsageError(f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}")
-    return tuple(pair.rng(purpose).sample(free, count))
+    return tuple(sentence for sentence in sentences() if not names(sentence, concept))
+
+
+def pick_sentence(pair: Pair) -> str:
+    """A sentence for a pair that does not name its concept.
+
+    Raises:
+        UsageError: there is none.
+    """
+    free = sentences_without(pair.concept)
+    if not free:
+        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out")
+    return pair.rng("sentence").choice(free)
 
 
 def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
@@ -230,12 +231,17 @@ def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Conce
     Raises:
         UsageError: there are not as many.
     """
-    own = {name.casefold() for name in pair.concept.names}
-    free = [
-        other
-        for other in among
-        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, pair.word)
-    ]
+    free = _strangers(pair.concept, tuple(among))
     if count > len(free):
         raise UsageError(f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}")
     return tuple(pair.rng("candidates").sample(free, count))
+
+
+@lru_cache(maxsize=4096)
+def _strangers(concept: Concept, among: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    own = {name.casefold() for name in concept.names}
+    return tuple(
+        other
+        for other in among
+        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, concept.word)
+    )

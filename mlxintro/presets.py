@@ -83,6 +83,8 @@ class Preset(_Data):
     summary: str
     differences: tuple[str, ...]
     """Every known difference from the source."""
+    defects: tuple[str, ...] = ()
+    """What the source is known to do wrong, and the preset does as well, for comparison."""
     dialogue: Dialogue | None = None
     extraction: Extraction
     defaults: Defaults

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlxintro import concepts
+from mlxintro import concepts, experiments, presets
 from mlxintro.analysis import Analysis
 from mlxintro.rendering import cell_text
 from mlxintro.run_analysis import study_of
@@ -108,6 +108,8 @@ def _compare(one: Result, run: Run, analysis: Analysis, grader: str) -> Comparis
         if value is not None
     )
     found = differences(one.protocol, run, grader)
+    if one.trials is not None and (here := _trials(ours.get(f"{one.arm}_detection" if one.arm else "detection"))):
+        found += [f"trials: {here} here, {one.trials} there"] * (here != one.trials)
     return Comparison(one.source, one.url, one.setting, one.basis, figures, tuple(found))
 
 
@@ -131,6 +133,11 @@ def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
             said.append(f"depth: {', '.join(f'{d:.0%}' for d in depths)} here, {protocol.depth:.0%} there")
     if study.transform != "none":
         said.append(f"the vector is transformed ({study.transform}) here")
+    if study.preset == protocol.preset:
+        said += [
+            f"by the preset {study.preset}: {text}"
+            for text in presets.of(study, experiments.find(study.experiment)).differences
+        ]
     said.append(f"model: {_model(run.model)} here, {protocol.model} there")
     said.append(f"grader: {grader} here, {protocol.grader} there")
     return said
@@ -151,6 +158,10 @@ def card_lines(card: Card) -> list[str]:
 
 def _known(count: int | None, trials: int | None, share: float | None) -> Rate | float | None:
     return share if count is None or trials is None else rate(count, trials)
+
+
+def _trials(value: Any) -> int | None:
+    return value.trials if isinstance(value, Rate) else None
 
 
 def _depth(layer: int | float, layers: int) -> float:

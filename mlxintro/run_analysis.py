@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -31,7 +32,19 @@ def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
     analysis = experiment.analyse(rows_of(store, run, grader), study_of(run))
     if not experiment.graded:
         return analysis
-    return replace(analysis, figures=(*analysis.figures, *_corrections(store, run, grader, analysis)))
+    figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
+    return replace(analysis, figures=figures, remarks=(*analysis.remarks, *_versions(store, run, grader)))
+
+
+def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
+    """A warning where replies were graded by different rules under one name."""
+    counts = Counter(record.version for record in store.latest_grades(run.id, grader=grader))
+    if len(counts) > 1:
+        parts = ", ".join(str(count) for _, count in counts.most_common())
+        yield (
+            f"verdicts of {len(counts)} versions of {grader} are counted together ({parts} replies): "
+            "grade the run again with that grader, and all are of one"
+        )
 
 
 def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +70,31 @@ def test_the_simulated_subject_garbles_above_its_parameter() -> None:
 def test_the_command_prints_the_ladder_and_a_proposal_per_layer(call: Call) -> None:
     done = call("dose", "--backend", "fake", "-m", "steering-only", "--layers", "3,5", "--concepts", "ocean")
     assert done.code == 0
-    assert [line.split(":")[0] for line in done.out.splitlines()[-2:]] == ["layer 3", "layer 5"]
+    said = [line.split(":")[0] for line in done.out.splitlines() if ":" in line]
+    assert said == ["layer 3", "layer 5", "to run them"]
     found = json.loads(call("dose", "--backend", "fake", "--layers", "5", "--concepts", "ocean", "--json").out)
     assert len(found["steps"]) == len(dose.LADDER)
+
+
+def test_usable_cells_are_the_largest_grid_that_all_its_layers_stand() -> None:
+    proposals = [
+        dose.Proposal(3, (1.0,), None),
+        dose.Proposal(5, (0.5, 1.0, 2.0), 4.0),
+        dose.Proposal(6, (0.5, 1.0), 2.0),
+        dose.Proposal(7, (), 0.5),
+    ]
+    assert dose.usable_cells(proposals) == dose.Cells((5, 6), (0.5, 1.0))
+    assert dose.usable_cells(proposals[-1:]) is None
+
+
+def test_the_study_it_writes_can_be_run(call: Call, tmp_path: Path) -> None:
+    asked = ("dose", "--backend", "fake", "-m", "detector", "--layers", "3,5", "--concepts", "ocean")
+    study = tmp_path / "dosed.toml"
+    study.write_text(call(*asked, "--toml").out)
+    cells = json.loads(call(*asked, "--json").out)["usable"]
+    planned = json.loads(call("run", str(study), "--dry-run", "--json").out)
+    assert call("run", str(study), "--name", "dosed", "--controls", "none").code == 0
+    shown = tomllib.loads(call("runs", "show", "dosed", "--toml").out)
+    assert (shown["layers"], shown["strengths"], shown["unit"]) == (cells["layers"], cells["strengths"], "resid")
+    assert planned
+    assert call(*asked, "--toml", "--strengths", "0.0001").code == 2

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scipy.special import rel_entr, softmax
 
 from backends import embedded
 from backends.base import Backend, Injection, Prompt
 from backends.registry import open_backend
+from mlxintro import dose
 
 HEADS, KEY_HEADS, SIZE, LAYERS = 9, 3, 64, 30
 
@@ -117,3 +119,20 @@ def test_residuals_and_steered_log_probabilities(
     wanted = logprobs[len(tokens) - 1 + np.arange(len(answer)), answer]
     scored = backend.score([prompt], [[answer]])[0][0]
     np.testing.assert_allclose(scored, wanted, atol=1e-4)
+
+
+def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, reference: Reference) -> None:
+    """From the captured activations in float64; the pass that leads to them is held against the reference above."""
+    tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
+    vector = np.random.default_rng(5).standard_normal(576).astype(np.float32) * 2
+    prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]
+    plain, steered = dose.next_token(backend, prompts)
+    assert plain.shape == (backend.info.vocabulary,)
+    last = [
+        one["resid_post"][0, 0].astype(np.float64)
+        for one in backend.capture(prompts, layers=[LAYERS - 1], positions=[-1])
+    ]
+    direct = [softmax(reference.norm(x, "output_norm") @ reference.weight("token_embd").T) for x in last]
+    wanted = rel_entr(direct[1], direct[0]).sum()
+    assert wanted > 0.01
+    assert dose.divergence(steered[None], plain[None])[0] == pytest.approx(wanted, abs=1e-5)

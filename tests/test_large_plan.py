@@ -6,12 +6,13 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends.base import OnToken
 from backends.fake import FakeBackend
-from mlxintro import launch
+from mlxintro import experiments, launch
 from mlxintro.events import TrialFinished
 from mlxintro.runner import run_trials
 from mlxintro.store import Store
@@ -34,6 +35,33 @@ def test_a_hundred_thousand_trials_expand_and_are_not_held() -> None:
     assert sum(1 for _ in islice(planned, 20_000)) == 20_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("experiment", sorted({*experiments.names()} - {"injected-thoughts", "intentional-control"}))
+def test_every_experiment_expands_as_it_is_read(experiment: str) -> None:
+    grid = {"layers": tuple(range(4)), "strengths": (1.0, 2.0), "temperature": 1.0, "concepts": ("set:lindsey-50",)}
+    options: dict[str, Any] = {"options": {"through": None}} if experiment == "latent" else {}
+
+    study = make_study(experiment=experiment, model="null", backend="fake", trials=4, **grid, **options)
+    with FakeBackend("null") as backend:
+        plan = launch.plan(launch.check(study), backend)
+        tracemalloc.start()
+        held = [tracemalloc.get_traced_memory()[0] for _ in islice(plan, 6_000)]
+        tracemalloc.stop()
+    assert len(held) == 6_000
+    assert max(held) < 1_000_000
+
+
+def test_intentional_control_expands_as_it_is_read() -> None:
+    study = {"experiment": "intentional-control", "concepts": ("ocean", "bread"), "trials": 40}
+    with FakeBackend("null") as backend:
+        checked = launch.check(make_study(model="null", backend="fake", options={"band": 4, "centre": 2}, **study))
+        plan = launch.plan(checked, backend)
+        tracemalloc.start()
+        assert sum(1 for _ in plan) == len(plan) == 2 * 40 * 15
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     assert peak < 1_000_000
 
 

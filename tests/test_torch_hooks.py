@@ -93,7 +93,9 @@ def test_handles_of_others_survive_and_ours_do_not(llama: TorchBackend) -> None:
 
 def test_strength_zero_keeps_even_the_sign_of_zero(llama: TorchBackend) -> None:
     prompt = Prompt(tokens(3), (Injection(0, np.zeros(WIDTH, np.float32), start=0),))
-    [[edit]] = Injector(llama.network, [prompt]).edits(torch.arange(3)[None], np.array([0]), np.array([3])).values()
+    [[edit]] = (
+        Injector(llama.network, [prompt]).begin(torch.arange(3)[None], np.array([0]), np.array([3])).edits.values()
+    )
     assert torch.signbit(edit(torch.full((1, 3, WIDTH), -0.0))).all()
 
 

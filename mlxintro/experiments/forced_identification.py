@@ -70,7 +70,7 @@ class ForcedIdentification(Experiment):
                 for base in (said, choice):
                     yield from self._conditions(grid, pair, base, window, others[0].word)
 
-        return grid.plan(list(trials()))
+        return grid.plan(trials)
 
     def _conditions(
         self, grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int | None], other: str

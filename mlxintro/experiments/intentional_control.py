@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from backends.base import Float32, ModelInfo, OnToken, Prompt, Rendered, Tokenizer
+from backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
 from mlxintro import concepts, cosines, readouts, windows
 from mlxintro.analysis import Analysis, Row
+from mlxintro.dialogues import Asked
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentences, sentences, user
+from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentence, sentences, user
 from mlxintro.presets import Preset
 from mlxintro.scoring_text import repeats
 from mlxintro.session import Session
@@ -66,7 +68,7 @@ class IntentionalControl(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window("nothing")
-        return grid.plan(list(self._trials(grid)))
+        return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = Texts.model_validate(grid.preset.wording)
@@ -75,9 +77,9 @@ class IntentionalControl(Experiment):
         centre = []
         for sentence in sentences()[: options.centre]:
             asked = grid.ask([user(fill(wording.floor, sentence=sentence))], sentence)
-            centre.append({"prompt": asked.key, "at": self._at(asked.rendered, sentence, options)})
+            centre.append({"prompt": asked.key, "at": self._at(asked, sentence, options)})
         for pair in grid.pairs:
-            (sentence,) = pick_sentences(pair)
+            sentence = pick_sentence(pair)
             detail: dict[str, Any] = {
                 "sentence": sentence,
                 "layers": list(grid.layers),
@@ -96,12 +98,12 @@ class IntentionalControl(Experiment):
         if options.mode == "sampled":
             return grid.trial(pair, grid.ask([user(text)]), arm=arm, detail=detail | {"last_token": options.last_token})
         asked = grid.ask([user(text)], detail["sentence"])
-        where = detail | {"at": self._at(asked.rendered, detail["sentence"], options)}
+        where = detail | {"at": self._at(asked, detail["sentence"], options)}
         return grid.trial(pair, asked, arm=arm, readout="capture", max_tokens=1, detail=where)
 
-    def _at(self, rendered: Rendered, sentence: str, options: Settings) -> list[int]:
+    def _at(self, asked: Asked, sentence: str, options: Settings) -> list[int]:
         """Positions ``[start, stop)`` of the reply's sentence that are read."""
-        start, stop = windows.span(rendered, sentence)
+        start, stop = asked.span(sentence)
         return [start, stop if options.last_token else max(start + 1, stop - 1)]
 
     def measure(

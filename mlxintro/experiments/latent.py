@@ -20,10 +20,11 @@ from pydantic import Field
 
 from backends.base import ModelInfo, OnToken, Tokenizer
 from backends.errors import UsageError
-from mlxintro import readouts, windows
+from mlxintro import readouts
 from mlxintro.analysis import Analysis, Row
+from mlxintro.dialogues import Asked
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Asked, Grid, Pair, assistant, fill, holding, injected, user
+from mlxintro.grid import Grid, Pair, assistant, fill, holding, injected, user
 from mlxintro.presets import Preset
 from mlxintro.session import Session
 from mlxintro.study import Study
@@ -80,7 +81,7 @@ class Latent(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window("into the first turn")
-        return grid.plan(list(_Planner(grid).trials()))
+        return grid.plan(_Planner(grid).trials)
 
     def measure(
         self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None
@@ -170,8 +171,8 @@ class _Planner:
         first = fill(self.wording.first, **parts).strip().replace("\n\n\n\n", "\n\n")
         second = question.strip()
         asked = self.grid.ask([user(first), assistant(self.wording.reply), user(second)], self.wording.prefix)
-        start, _ = windows.span(asked.rendered, first, before=second)
-        _, stop = windows.span(asked.rendered, self.wording.reply, before=second)
+        start, _ = asked.span(first, before=second)
+        _, stop = asked.span(self.wording.reply, before=second)
         return asked, (start, stop)
 
     def _scored(self, pair: Pair, asked: Asked, arm: str, detail: Mapping[str, object]) -> TrialSpec:

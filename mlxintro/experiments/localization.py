@@ -11,22 +11,28 @@ Sources: Godet 2025, "Introspection via localization" and the controls of its re
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
 from backends.base import ModelInfo, Tokenizer
-from mlxintro import windows
+from backends.errors import UsageError
 from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.dialogues import Asked
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Asked, Grid, Pair, fill, holding, injected, pick_sentences, user
+from mlxintro.grid import Grid, Pair, fill, holding, injected, sentences, sentences_without, user
 from mlxintro.presets import Preset
 from mlxintro.statistics import Rate, rate
 from mlxintro.study import Study
 from mlxintro.trials import TrialSpec
 
+SHEETS = 97
+"""Lists of sentences; prime, so that every place of every list gets its turn. Dialogues are thus bounded, however many
+trials there are."""
 WHICH, STRONGER, RANDOM = "which", "stronger", "random"
 
 
@@ -59,23 +65,23 @@ class Localization(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window("into one sentence's tokens")
-        return grid.plan(list(self._trials(grid)))
+        return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = Texts.model_validate(grid.preset.wording)
         options = Settings.model_validate(grid.study.options)
         questions = {"": wording.question, **(wording.controls if grid.arms else {})}
         for pair in grid.pairs:
-            lines = pick_sentences(pair, options.sentences)
             # A Latin order: concepts in turn and their repeats in turn, so that no concept keeps to one place.
             turn = pair.number + pair.number // len(grid.concepts)
+            lines = self._lines(grid, pair, turn % SHEETS, options.sentences)
             place, strong = turn % len(lines), turn % 2
             for arm, question in questions.items():
                 asked = self._ask(grid, wording, lines, question)
                 base = self._scored(grid, pair, asked, arm, WHICH, place, len(lines))
                 if pair.number < grid.uninjected:
                     yield base
-                window = windows.span(asked.rendered, lines[place], before=question)
+                window = asked.span(lines[place], before=question)
                 for cell in grid.cells:
                     yield injected(base, grid.inject(pair.word, cell, window))
                     if grid.arms and not arm:
@@ -85,13 +91,24 @@ class Localization(Experiment):
             base = self._scored(grid, pair, asked, STRONGER, STRONGER, strong, 2)
             if pair.number < grid.uninjected:
                 yield base
-            spans = [windows.span(asked.rendered, line, before=wording.stronger) for line in two]
+            spans = [asked.span(line, before=wording.stronger) for line in two]
             for layer, strength in grid.cells:
                 doses = [strength * (options.ratio if at == strong else 1.0) for at in range(2)]
                 # The weaker one first: it is the cell's own strength that a trial is filed under.
                 order = sorted(range(2), key=lambda at: doses[at])
                 both = [grid.inject(pair.word, (layer, doses[at]), spans[at]) for at in order]
                 yield injected(base, *both)
+
+    def _lines(self, grid: Grid, pair: Pair, sheet: int, count: int) -> tuple[str, ...]:
+        """The first sentences of a sheet, an order drawn for the study, that do not name the pair's concept."""
+        order = list(sentences())
+        random.Random(f"{grid.study.seed}:{sheet}").shuffle(order)
+        free = sentences_without(pair.concept)
+        if count > len(free):
+            raise UsageError(
+                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}"
+            )
+        return tuple(sentence for sentence in order if sentence in free)[:count]
 
     def _ask(self, grid: Grid, wording: Texts, lines: Sequence[str], question: str) -> Asked:
         numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))

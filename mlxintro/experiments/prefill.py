@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from backends.base import ModelInfo, Tokenizer
-from mlxintro import concepts, windows
+from mlxintro import concepts
 from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentences, user
+from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentence, user
 from mlxintro.presets import Preset
 from mlxintro.scoring_text import apologises, log_total, repeats
 from mlxintro.statistics import Rate, rate
@@ -62,14 +63,14 @@ class Prefill(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window("into the sentence's tokens of the first turn")
-        return grid.plan(list(self._trials(grid)))
+        return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = Texts.model_validate(grid.preset.wording)
         options = Settings.model_validate(grid.study.options)
         among = concepts.library().resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
-            (sentence,) = pick_sentences(pair)
+            sentence = pick_sentence(pair)
             (other,) = distractors(pair, 1, among)
             first = user(fill(wording.word, sentence=sentence).strip())
             asked = grid.ask([first, assistant(pair.word), user(wording.question)])
@@ -80,8 +81,8 @@ class Prefill(Experiment):
                 texts = (*wording.meant, *wording.accident)
                 split = {"question": "openings", "meant": list(wording.meant)}
                 kinds.append(replace(spoken, readout="score", options=texts, detail=detail | split))
-            before = windows.span(asked.rendered, sentence)
-            after = windows.span(asked.rendered, wording.question)
+            before = asked.span(sentence)
+            after = asked.span(wording.question)
             for base in kinds:
                 if pair.number < grid.uninjected:
                     yield base
@@ -101,7 +102,7 @@ class Prefill(Experiment):
         tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
         detail = {"sentence": sentence, "question": "repeat"}
         base = grid.trial(pair, asked, arm=TRANSCRIPTION, max_tokens=tokens, detail=detail)
-        window = windows.span(asked.rendered, sentence)
+        window = asked.span(sentence)
         if pair.number < grid.uninjected:
             yield base
         yield from (injected(base, grid.inject(pair.word, cell, window)) for cell in grid.cells)

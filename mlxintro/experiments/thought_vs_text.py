@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pydantic import Field
 
 from backends.base import ModelInfo, Tokenizer
-from mlxintro import concepts, windows
+from mlxintro import concepts
 from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table
 from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentences, user
+from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
 from mlxintro.presets import Preset
 from mlxintro.scoring_text import most_likely, named, repeats, word_forms
 from mlxintro.statistics import Rate, rate
@@ -54,20 +55,20 @@ class ThoughtVsText(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window("into the sentence's tokens")
-        return grid.plan(list(self._trials(grid)))
+        return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = Texts.model_validate(grid.preset.wording)
         options = Settings.model_validate(grid.study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
         for pair in grid.pairs:
-            (sentence,) = pick_sentences(pair)
+            sentence = pick_sentence(pair)
             # Shuffled, so that a tie between candidates favours none of them.
             words = [pair.word, *(other.word for other in distractors(pair, options.wrong, among))]
             pair.rng("order").shuffle(words)
             for template, questions in ((wording.word, (WORD, CHOICE)), (wording.repeat, (REPEAT,))):
                 asked = grid.ask([user(fill(template, sentence=sentence).strip())])
-                window = windows.span(asked.rendered, sentence)
+                window = asked.span(sentence)
                 for question in questions:
                     detail = {"question": question, "sentence": sentence, "candidates": words}
                     base = grid.trial(pair, asked, detail=detail)

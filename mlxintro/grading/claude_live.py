@@ -1,15 +1,17 @@
 """Asking Claude one question at a time, several at once.
 
 Threads only talk to the network. Everything that is decided or stored happens in the caller's thread, which hears from
-them through a queue, so a pass can be interrupted at any point and the answers under way are still kept.
+them through a queue. Ctrl-C comes through it as well: raised in the middle of storing an answer it would lose one.
 """
 
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,25 @@ class _Ended:
     result: Answer | BaseException
 
 
+@contextmanager
+def _ctrl_c_to(heard: Callable[[KeyboardInterrupt], None]) -> Iterator[None]:
+    """The first Ctrl-C is handed over, a second one raised. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        heard(KeyboardInterrupt())
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_live(
     job: ClaudePass,
     client: Anthropic,
@@ -81,7 +102,7 @@ class _Live:
         self._concurrency = concurrency
         self._ready: deque[Question] = deque()
         self._tasks: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
-        self._events: queue.SimpleQueue[_Lost | _Ended] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Lost | _Ended | KeyboardInterrupt] = queue.SimpleQueue()
         self._under_way = 0
         self._ending: BaseException | None = None
         self._full = False
@@ -91,16 +112,11 @@ class _Live:
         for _ in range(self._concurrency):
             # Daemons: a second Ctrl-C must not wait for the network.
             threading.Thread(target=self._work, daemon=True).start()
-        while True:
-            try:
-                self._send()
-                if not self._under_way:
-                    break
+        with _ctrl_c_to(self._events.put):
+            self._send()
+            while self._under_way:
                 self._hear(self._events.get())
-            except KeyboardInterrupt as interrupt:
-                if isinstance(self._ending, KeyboardInterrupt):
-                    raise
-                self._stop(interrupt)
+                self._send()
         for _ in range(self._concurrency):
             self._tasks.put(None)
         report = self._job.report
@@ -147,8 +163,11 @@ class _Live:
                 result = error
             self._events.put(_Ended(sent, result))
 
-    def _hear(self, event: _Lost | _Ended) -> None:
+    def _hear(self, event: _Lost | _Ended | KeyboardInterrupt) -> None:
         job = self._job
+        if isinstance(event, KeyboardInterrupt):
+            self._stop(event)
+            return
         if isinstance(event, _Lost):
             job.store.reserve_more(event.call, event.worst)
             return

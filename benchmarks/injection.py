@@ -1,0 +1,61 @@
+"""What an injection costs a decoding step: the same batch with and without, step by step in turn.
+
+    python -m benchmarks.injection [--rows 16 64 128] [--steps 40]
+
+Two streams of the same prompt, one with an injection in every row, each at another layer, take steps alternately, and
+whoever goes first changes every time: a machine that gets busier or quieter meets both. Reported is the median of the
+ratios of neighbouring steps, in CPU time of the process, with their quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from backends.registry import open_backend
+from backends.torch_backend import TorchBackend
+from backends.torch_stream import PromptReader, Stream
+from mlxintro import bench
+
+
+def streams(backend: TorchBackend, rows: int) -> tuple[Stream, Stream]:
+    """Without and with injections, both past their prompt."""
+    found = []
+    for injected in (False, True):
+        prompts = [one.prompt for one in bench.batch(backend, rows, tokens=2, injected=injected)]
+        found.append(PromptReader(backend.network, prompts, chunk=backend.prefill_chunk).read(prompts))
+    return found[0], found[1]
+
+
+def ratios(plain: Stream, injected: Stream, steps: int) -> list[float]:
+    """CPU time of injected steps over that of their plain neighbours."""
+    found = []
+    for number in range(steps):
+        seconds = {}
+        for stream in (plain, injected) if number % 2 else (injected, plain):
+            begun = time.process_time()
+            stream.step([number + 5] * len(stream))
+            seconds[id(stream)] = time.process_time() - begun
+        found.append(seconds[id(injected)] / seconds[id(plain)])
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[16, 64, 128])
+    parser.add_argument("--steps", type=int, default=40)
+    chosen = parser.parse_args(arguments)
+    with open_backend("smollm2", "torch", dtype="float32", batch_size=max(chosen.rows)) as backend:
+        assert isinstance(backend, TorchBackend)
+        for rows in chosen.rows:
+            plain, injected = streams(backend, rows)
+            ratios(plain, injected, 2)
+            low, middle, high = np.percentile(ratios(plain, injected, chosen.steps), [25, 50, 75])
+            print(f"{rows} rows: a step with injections takes {middle:.3f} ({low:.3f}-{high:.3f}) of one without")
+
+
+if __name__ == "__main__":
+    main()
