@@ -227,7 +227,7 @@ class IntroApp(border.Guarded, App[int]):
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen, str(self.data.db.parent)))
+            self.push_screen(HelpScreen(self.screen, self.data.db.parent, self.log_file))
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -44,6 +45,8 @@ class Page(Guarded, Screen[None]):
     PLACE: ClassVar[str]
     HELP = ""
     ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """Textual's own draws the whole screen when the focus moves; the widgets concerned draw themselves as it is."""
     SECONDS: ClassVar[float] = 1.0
     """How often ``look`` is called while the screen is shown."""
 

@@ -15,9 +15,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 
-class Lines(ScrollView, can_focus=True):
-    """Subclasses give ``count`` and ``text_at``, and call ``changed`` when either says something else."""
+class Lines(ScrollView, can_focus=True, inherit_bindings=False):
+    """Subclasses give ``count`` and ``text_at``, and call ``changed`` when either says something else.
 
+    A line is as wide as the list, so there is no scrolling sideways and none of its keys.
+    """
+
+    DEFAULT_CSS = "Lines { overflow-x: hidden; background: $background; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
@@ -59,14 +63,20 @@ class Lines(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         self.virtual_size = Size(self.size.width, self.count)
+        self._bring_into_sight()
 
     def validate_cursor(self, at: int) -> int:
         return max(0, min(at, self.count - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        self.scroll_to_region(Region(0, new, self.size.width, 1), animate=False, immediate=True, x_axis=False)
+        self._bring_into_sight()
         self.refresh()
         self.post_message(self.Moved())
+
+    def _bring_into_sight(self) -> None:
+        # By force: that there is a scroll bar is known only once the screen has been laid out with the lines there are.
+        line = Region(0, self.cursor, self.size.width, 1)
+        self.scroll_to_region(line, animate=False, immediate=True, x_axis=False, force=True)
 
     def action_move(self, by: int) -> None:
         self.cursor += by

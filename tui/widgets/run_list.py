@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from textual import events
+from textual.message import Message
 
 from tui import words
 from tui.widgets.lines import Lines
@@ -18,7 +19,7 @@ def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
 class RunList(Lines):
     HELP = "The runs, the newest first. Arrow keys, page keys, Home and End move; Enter or a second click opens a run."
 
-    class Chosen(Lines.Moved):
+    class Chosen(Message):
         """The run under the cursor is to be opened."""
 
     def __init__(self, *, id: str) -> None:
@@ -46,10 +47,11 @@ class RunList(Lines):
             return
         here = self.chosen
         self._rows, ids = rows, list(rows)
-        if ids != self._ids:
-            self._ids = ids
-            self.cursor = next((ids.index(one) for one in (here, usual) if one in rows), 0)
+        again = ids != self._ids
+        self._ids = ids
         self.changed()
+        if again:
+            self.cursor = next((ids.index(one) for one in (here, usual) if one in rows), 0)
         self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
