@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
-    """Subclasses give ``count`` and ``text_at``, and call ``changed`` when either says something else.
+    """Subclasses give ``count`` and ``text_at``, and call ``changed`` or ``grown`` when either says something else.
 
     A line is as wide as the list, so there is no scrolling sideways and none of its keys.
     """
@@ -30,7 +30,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("home,ctrl+home", "move_to(0)", "First", show=False),
         Binding("end,ctrl+end", "move_to(-1)", "Last", show=False),
     ]
-    cursor: reactive[int] = reactive(0)
+    cursor: reactive[int] = reactive(0, repaint=False)
 
     class Moved(Message):
         """The cursor stands on something else."""
@@ -44,9 +44,25 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         raise NotImplementedError
 
     def changed(self) -> None:
-        """There are other lines, or more of them."""
-        self.virtual_size = Size(self.size.width, self.count)
+        """There are other lines."""
+        self._take_size()
         self.refresh()
+
+    def grown(self) -> None:
+        """There are more lines, at the end."""
+        before = self.virtual_size.height
+        self._take_size()
+        if before < self.scroll_offset.y + self.size.height:
+            self.refresh()
+
+    def _take_size(self) -> None:
+        size = Size(self.size.width, self.count)
+        if self.show_vertical_scrollbar and size.height > self.size.height:
+            # Nothing moves but the scroll bar. Textual would lay out the screen, and a search finds more all the time.
+            self.set_reactive(Lines.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
 
     def render_line(self, y: int) -> Strip:
         at = int(self.scroll_offset.y) + y
@@ -62,7 +78,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         )
 
     def on_resize(self, event: events.Resize) -> None:
-        self.virtual_size = Size(self.size.width, self.count)
+        self._take_size()
         self._bring_into_sight()
 
     def validate_cursor(self, at: int) -> int:
@@ -70,8 +86,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def watch_cursor(self, old: int, new: int) -> None:
         self._bring_into_sight()
-        self.refresh()
+        for line in (old, new):
+            self.refresh_line(line)
         self.post_message(self.Moved())
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        super().watch_has_focus(_has_focus)
+        self.refresh_line(self.cursor)
 
     def _bring_into_sight(self) -> None:
         # By force: that there is a scroll bar is known only once the screen has been laid out with the lines there are.

@@ -46,14 +46,14 @@ class TrialList(Lines):
         self.cursor = 0
         if keep and here is not None:
             self.cursor = next((at for at, row in enumerate(rows) if row == here), 0)
-        self.grown()
+        self.changed()
+        self._ask()
         self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, immediate=True)
         self.call_after_refresh(self._ask)
         self.post_message(self.Moved())
 
     def grown(self) -> None:
-        """Rows have been added at the end."""
-        self.changed()
+        super().grown()
         self._ask()
 
     def fill(self, found: Iterable[Seen]) -> None:
