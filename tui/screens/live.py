@@ -55,7 +55,13 @@ class LivePage(Page):
 
     def begin(self) -> None:
         self.query_one("#heat").border_title = "detects, by layer and strength"
-        self.query_one("#writing").border_title = "being written"
+        self._title_reply("being written")
+
+    def _title_reply(self, title: str) -> None:
+        """Textual draws a pane anew for its title, whether or not it is another one."""
+        pane = self.query_one("#writing")
+        if pane.border_title != title:
+            pane.border_title = title
 
     def look(self) -> None:
         starting = self.home.starting
@@ -135,12 +141,12 @@ class LivePage(Page):
     def _reply(self, sight: Sight) -> Content:
         if sight.writing is None:
             return self._finished(sight)
-        self.query_one("#writing").border_title = "being written"
+        self._title_reply("being written")
         return reply(sight.writing)
 
     def _finished(self, sight: Sight) -> Content:
         """Between batches, and when the run has ended: the reply that stands last in the plan."""
-        self.query_one("#writing").border_title = "last reply"
+        self._title_reply("last reply")
         trial = sight.last
         if trial is None:
             return Content.styled("no reply yet", "dim")
