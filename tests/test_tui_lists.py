@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from textual._compositor import Compositor
 from textual.app import App, ComposeResult
 from textual.content import Content
@@ -15,7 +18,10 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from tests.tui_kit import shown, until
-from tui.widgets.run_list import RunList
+from tui import words
+from tui.screens.runs import COLUMNS, columns
+from tui.widgets.key_hints import Hint, fitting
+from tui.widgets.run_list import RunList, line
 from tui.widgets.text import Text
 
 
@@ -175,3 +181,34 @@ def test_moving_the_focus_does_not_draw_the_whole_screen(tmp_path: Path, monkeyp
             assert not whole
 
     asyncio.run(go())
+
+
+def test_80_columns_hold_what_matters_and_more_holds_everything() -> None:
+    assert list(columns(80)) == ["name", "state", "trials", "detects", "false alarms"]
+    assert list(columns(159)) == list(columns(200)) == list(COLUMNS)
+    for width in range(80, 260):
+        found = columns(width)
+        cells = dict.fromkeys(COLUMNS, "x" * 60)
+        assert cell_len("▸" + line(cells, found)) <= width - 2
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(6, 30))
+def test_what_is_cut_is_exactly_as_wide_as_it_has_to_be(text: str, width: int) -> None:
+    for cut in (words.fit(text, width), words.fit_middle(text, width)):
+        assert cell_len(cut) == width
+        assert "\n" not in cut
+
+
+def test_a_name_keeps_its_number() -> None:
+    assert words.fit_middle("forced-identification-12", 20) == "forced-identi…ion-12"
+
+
+def test_hints_that_have_no_room_give_way_to_help() -> None:
+    def hint(key: str, everywhere: bool) -> Hint:
+        return Hint(key, key, "does it", "", True, everywhere)
+
+    hints = [*(hint(key, False) for key in "abcdef"), hint("F1", True)]
+    assert fitting(hints, 80) == hints
+    shown = fitting(hints, 40)
+    assert [one.key for one in shown] == ["a", "b", "F1"]
+    assert sum(one.width for one in shown) <= 40

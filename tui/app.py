@@ -168,7 +168,8 @@ class IntroApp(border.Guarded, App[int]):
             text = f"The process of {name} is gone; everything finished is stored. R resumes it."
             self.call_from_thread(self.notify, text, severity="error", timeout=15, markup=False)
         for name, state in over:
-            self.call_from_thread(self.notify, f"{name}: {state}", markup=False)
+            after = ": 4 shows its replies, 5 its results" if state == "done" else ""
+            self.call_from_thread(self.notify, f"{name} is {state}{after}", markup=False)
 
     def _watch_index(self) -> None:
         self.run_worker(self._index, thread=True, group="index", exclusive=True, exit_on_error=False)

@@ -39,6 +39,10 @@ def bar(done: int, total: int, width: int) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "·")
 
 
+def pace(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if per_second >= 0.1 else f"{60 * per_second:.1f}/min"
+
+
 def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -65,3 +69,12 @@ def fit(text: str, width: int) -> str:
     """On one line and exactly that many columns wide: filled up, or cut with an ellipsis."""
     text = plain(text).replace("\n", " ")
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def fit_middle(text: str, width: int) -> str:
+    """The same, cut in its middle."""
+    text = plain(text).replace("\n", " ")
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    end = text[-(width // 3) :]
+    return set_cell_size(text, width - 1 - cell_len(end)) + "…" + end

@@ -121,11 +121,14 @@ class LivePage(Page):
 
     def _second_line(self, sight: Sight) -> str:
         run = sight.run
+        started = self.home.processes.find(run.name) if run.state not in ("running", "paused", "done") else None
+        if started is not None:
+            # Being started or resumed, or about to end: for a while it says more than the store.
+            return f"Its process is there, and says: {last_line(started.log) or 'nothing yet'}"
         if run.state == "interrupted":
             return f"Its process is gone; everything finished is stored. R resumes the {run.remaining} trials left."
         if run.state == "planned":
-            started = self.home.processes.find(run.name)
-            return f"preparing: {last_line(started.log)}" if started else "preparing: reading words for the vectors"
+            return "preparing: reading words for the vectors"
         parts = [
             f"detects {words.rate(sight.rates.injected.detection)}",
             f"false alarms {words.rate(sight.rates.controls.detection)}",
@@ -133,7 +136,7 @@ class LivePage(Page):
         pace = self._watcher.pace()
         if run.state == "running":
             if pace:
-                parts.append(f"{pace:.1f}/s, about {words.duration(run.remaining / pace)} left")
+                parts.append(f"{words.pace(pace)}, about {words.duration(run.remaining / pace)} left")
             if sight.memory is not None:
                 parts.append(f"memory {words.size(sight.memory)}, {words.size(sight.free)} free")
         return "  ".join(parts)
@@ -168,6 +171,11 @@ class LivePage(Page):
         steering.resume(self.home, self._open())
 
     def action_cancel(self) -> None:
+        starting = self.home.starting
+        if starting is not None and starting.process.poll() is None:
+            # Nothing of it is stored yet.
+            starting.process.terminate()
+            return
         run = self._open()
 
         def answered(yes: bool | None) -> None:

@@ -135,7 +135,7 @@ class NewStudyPage(Page):
             value = getattr(study, name)
             text = ", ".join(f"{one:g}" for one in value) if isinstance(value, tuple) else value
             self.query_one(f"#{name}", Input).value = "" if text is None else str(text)
-        self.notify("The demo study is filled in: Ctrl+R starts it")
+        self.query_one("#estimate").border_subtitle = "the demo study: Ctrl+R starts it"
 
     def _highlight(self, model: str) -> None:
         models = self.query_one("#models", Models)
@@ -262,4 +262,4 @@ class NewStudyPage(Page):
 def _line(row: ModelRow) -> Content:
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
     fits = "✓ fits" if row.fits else "✗ does not fit"
-    return Content(f"{disk} {row.name:<15} {words.size(row.weight_bytes):>7}  {fits}")
+    return Content(f"{disk} {row.name:<13} {words.size(row.weight_bytes):>7} {fits}")

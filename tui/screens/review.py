@@ -49,6 +49,7 @@ class ReviewPage(Page):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
+        Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
         Binding("i", "condition", "Injected", id="review.condition", tooltip="Injected trials, controls, or all"),
         Binding("v", "next('grade')", "Verdict", id="review.grade", tooltip="Trials of the next class of verdict"),
         Binding("d", "flag('disputed')", "Disputed", id="review.disputed", tooltip="Trials graders disagree on"),
@@ -63,7 +64,6 @@ class ReviewPage(Page):
         Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next trial"),
         Binding("p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The trial before"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
-        Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
         Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
     ]
 

@@ -20,23 +20,26 @@ from tui.dialogues import AskPath, Confirm
 from tui.page import Page
 from tui.run_rows import Counted, Row, RunRows, about, count
 from tui.widgets.lines import Lines
-from tui.widgets.run_list import RunList, line
+from tui.widgets.run_list import GAP, RunList, line
 from tui.widgets.text import Text
 
-WIDE = {
+COLUMNS = {
     "name": 20,
     "state": 13,
-    "trials": 16,
+    "trials": 10,
     "detects": 13,
-    "false alarms": 12,
+    "false alarms": 13,
     "names it": 13,
     "model": 16,
     "experiment": 21,
     "created (UTC)": 16,
 }
-NARROW = {"name": 18, "state": 13, "trials": 12, "detects": 13, "false alarms": 12}
-"""What 80 columns hold without scrolling sideways; the line below the table says the rest of one run."""
-_NARROW_BELOW = 120
+"""Widths. 80 columns hold the first five; the line below the table says the rest of one run."""
+_BAR = 7
+"""Columns of a bar beside the number of trials, where there is room for everything."""
+_LONGEST_NAME = 40
+_NO_RUNS = "\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own."
+_NO_MATCH = "\n  No run matches the filter; Esc shows all."
 
 
 class RunsPage(Page):
@@ -72,7 +75,6 @@ class RunsPage(Page):
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
         yield Text(id="run-columns")
         yield RunList(id="runs")
-        yield Text(id="empty")
         yield Text(id="about", classes="quiet")
 
     @property
@@ -89,11 +91,15 @@ class RunsPage(Page):
 
     def _lay_out(self) -> None:
         """The columns there is room for. Their widths are fixed, so that nothing jumps about while rates come in."""
-        widths = NARROW if self.app.size.width < _NARROW_BELOW else WIDE
-        if widths is not self.table.widths:
+        widths = columns(self.app.size.width)
+        if widths != self.table.widths:
             self.table.widths = widths
             self.query_one("#run-columns", Text).update(Content(" " + line({name: name for name in widths}, widths)))
             self._draw()
+
+    @property
+    def _bars(self) -> bool:
+        return self.table.widths.get("trials", 0) > COLUMNS["trials"]
 
     # -- keeping up to date
 
@@ -103,6 +109,7 @@ class RunsPage(Page):
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
         self._list.update(runs, regraded)
+        self.table.nothing = _NO_MATCH if runs else _NO_RUNS
         self._draw()
         self._count()
 
@@ -119,19 +126,13 @@ class RunsPage(Page):
 
     def _draw(self) -> None:
         """Bring the table up to date."""
-        self._shown = self._list.rows(self.query_one("#filter", Input).value, bars=self.table.widths is WIDE)
+        self._shown = self._list.rows(self.query_one("#filter", Input).value, bars=self._bars)
         self.table.show(self._shown, self.home.run_id)
         self._draw_around()
 
     def _draw_around(self) -> None:
-        empty = self.query_one("#empty", Text)
-        empty.display = not self._shown
-        if not self._list.runs:
-            empty.update("\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own.")
-        elif not self._shown:
-            empty.update("\n  No run matches the filter; Esc shows all.")
         here = self.table.chosen
-        text = about(self._list.runs.get(here), self._shown.get(here), narrow=self.table.widths is NARROW)
+        text = about(self._list.runs.get(here), self._shown.get(here), narrow="experiment" not in self.table.widths)
         usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
         self.query_one("#about", Text).update(Content(text or usual))
 
@@ -233,6 +234,21 @@ class RunsPage(Page):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.table.focus()
+
+
+def columns(width: int) -> dict[str, int]:
+    """The columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
+    room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
+    found: dict[str, int] = {}
+    for name, wanted in COLUMNS.items():
+        room -= wanted + len(GAP)
+        if room < 0:
+            return found
+        found[name] = wanted
+    if room >= _BAR:
+        found["trials"] += _BAR
+        found["name"] = min(_LONGEST_NAME, found["name"] + room - _BAR)
+    return found
 
 
 def _export(run: str, path: Path, store: Store) -> int:

@@ -30,6 +30,8 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("home,ctrl+home", "move_to(0)", "First", show=False),
         Binding("end,ctrl+end", "move_to(-1)", "Last", show=False),
     ]
+    nothing: reactive[str] = reactive("")
+    """What stands there when there are no lines."""
     cursor: reactive[int] = reactive(0, repaint=False)
 
     class Moved(Message):
@@ -68,7 +70,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         at = int(self.scroll_offset.y) + y
         width = self.size.width
         if at >= self.count:
-            return Strip.blank(width, self.rich_style)
+            told = self.nothing.split("\n") if not self.count else []
+            text = told[y] if y < len(told) else ""
+            return Strip([Segment(text, self.rich_style)]).adjust_cell_length(width, self.rich_style)
         here = at == self.cursor
         style = self.rich_style
         if here:

@@ -10,10 +10,14 @@ from textual.message import Message
 from tui import words
 from tui.widgets.lines import Lines
 
+GAP = "  "
+"""Between columns."""
+
 
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
-    """The columns of one row side by side; the first begins at the edge, where the cursor's mark stands before it."""
-    return "  ".join(words.fit(cells[name], width) for name, width in widths.items())
+    """The columns of one row side by side. The first is its name, of which the end tells as much as the beginning."""
+    (first, room), *rest = widths.items()
+    return GAP.join([words.fit_middle(cells[first], room), *(words.fit(cells[name], width) for name, width in rest)])
 
 
 class RunList(Lines):
