@@ -122,9 +122,8 @@ def main() -> None:
     with Store(db, read_only=True) as store:
         run = store.find_run(chosen.run)
         print(f"{len(store.runs())} runs; {run.name} has {run.done:,} trials")
-    wall, work = (
-        statistics.median(one) for one in zip(*(opening(chosen.home) for _ in range(chosen.times)), strict=True)
-    )
+    opened = [opening(chosen.home) for _ in range(chosen.times)]
+    wall, work = (statistics.median(one) for one in zip(*opened, strict=True))
     print(f"opened after {wall:.2f} s, {work:.2f} s of work (medians of {chosen.times}; load {os.getloadavg()[0]:.1f})")
     print(f"{'filter':<32} {'hits':>9} {'screenful':>10} {'its work':>9} {'all':>8}  load")
     for line in FILTERS:
