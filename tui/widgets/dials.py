@@ -19,10 +19,10 @@ class Dials(Text, can_focus=True):
         "the prompt's, the reply's)."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "screen.layer(-1)", "Layer -", id="lab.layer_down", tooltip="Inject a layer earlier"),
-        Binding("right,l", "screen.layer(1)", "Layer +", id="lab.layer_up", tooltip="Inject a layer later"),
-        Binding("up,k", "screen.strength(1)", "Strength +", id="lab.stronger", tooltip="Inject more"),
-        Binding("down,j", "screen.strength(-1)", "Strength -", id="lab.weaker", tooltip="Inject less"),
+        Binding("left,h", "screen.layer(-1)", "Layer", id="lab.layer_down", tooltip="Inject a layer earlier"),
+        Binding("right,l", "screen.layer(1)", "Layer +", show=False, id="lab.layer_up", tooltip="Inject a layer later"),
+        Binding("up,k", "screen.strength(1)", "Strength", id="lab.stronger", tooltip="Inject more"),
+        Binding("down,j", "screen.strength(-1)", "Strength -", show=False, id="lab.weaker", tooltip="Inject less"),
         Binding("plus,equals_sign", "screen.scale(2.0)", "Double", show=False, id="lab.double", tooltip="Double it"),
         Binding("minus", "screen.scale(0.5)", "Halve", show=False, id="lab.halve", tooltip="Halve the strength"),
         Binding("u", "screen.unit", "Unit", id="lab.unit", tooltip="The same dose in another unit"),
