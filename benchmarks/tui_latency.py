@@ -139,7 +139,7 @@ async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     keys: tuple[tuple[str, str], ...] = (("up", "down"), ("left", "right"))
     times = []
     for pair in keys:
-        times += await back_and_forth(watch, pair, lambda: page._knobs, presses // 2)
+        times += await back_and_forth(watch, pair, lambda: page.dials.knobs, presses // 2)
     return times
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.dom import DOMNode
 from textual.worker import Worker, WorkerState
 
 from backends.errors import KnownError, UsageError
@@ -245,11 +245,12 @@ class IntroApp(border.Guarded, App[int]):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
     def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
-        pages: list[type[Screen[None]] | type[App[int]]] = [type(self), *(type(place.make()) for place in PLACES)]
+        pages = [type(place.make()) for place in PLACES]
+        owners: list[type[DOMNode]] = [type(self), *pages, *(widget for page in pages for widget in page.KEYED)]
         return {
             b.id: (b.key, b.description)
-            for page in pages
-            for b in page.BINDINGS
+            for owner in owners
+            for b in owner.BINDINGS
             if isinstance(b, Binding) and b.id is not None
         }
 

@@ -44,6 +44,8 @@ class Page(Guarded, Screen[None]):
 
     PLACE: ClassVar[str]
     HELP = ""
+    KEYED: ClassVar[tuple[type[Widget], ...]] = ()
+    """Widgets on it that have keys of their own."""
     ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Textual's own draws the whole screen when the focus moves; the widgets concerned draw themselves as it is."""

@@ -24,7 +24,7 @@ from tui.dialogues import AskPath
 from tui.draft import Draft
 from tui.dry_run import DryRun
 from tui.page import Page
-from tui.widgets.concept_list import Concepts
+from tui.widgets.concept_list import Concepts, Words
 from tui.widgets.text import Text
 
 FAKE = "fake"
@@ -52,6 +52,7 @@ class Models(OptionList):
 
 class NewStudyPage(Page):
     PLACE = "new"
+    KEYED = (Words,)
     SECONDS = 3600.0
     HELP = (
         "An empty field means: as the preset says (its value is shown in grey). Layers are indices (20), ranges "

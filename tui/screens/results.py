@@ -50,7 +50,7 @@ class ResultsPage(Page):
         Binding("g", "grader", "Grader", id="results.grader", tooltip="Count the verdicts of the next grader"),
         Binding("r", "compute", "Compute", id="results.compute", tooltip="Compute the results now"),
         Binding("4", "app.go('review')", "Replies", show=False, id="results.review", tooltip="Read the replies"),
-        Binding("escape", "single", "One run", id="results.single", tooltip="Only the open run"),
+        Binding("escape", "single", "Back", id="results.single", tooltip="Only the open run, then the list of runs"),
     ]
 
     def __init__(self) -> None:
