@@ -174,7 +174,7 @@ class ReviewPage(Page):
         finding.rows.extend(rows)
         if shown:
             self.trials.grown()
-            if self._kept in rows and not self.trials.cursor:
+            if self._kept is not None and not self.trials.cursor and self._kept in rows:
                 self.trials.cursor = before + rows.index(self._kept)
             if not before:
                 self._show_trial()
