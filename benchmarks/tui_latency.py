@@ -23,6 +23,8 @@ from textual import events
 from textual.pilot import Pilot
 
 from mlxintro.paths import DataHome
+from mlxintro.store.records import Run
+from mlxintro.store.store import Store
 from tui.app import IntroApp
 
 PAUSE = 0.05
@@ -92,9 +94,9 @@ async def back_and_forth(watch: Watch, keys: tuple[str, str], state: Callable[[]
 async def runs(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     await pilot.press("1")
     table: Any = watch.app.screen.query_one("#runs")
-    await until(lambda: table.row_count > 12)
+    await until(lambda: table.count > 12)
     table.focus()
-    return await back_and_forth(watch, ("down", "up"), lambda: table.cursor_row, presses)
+    return await back_and_forth(watch, ("down", "up"), lambda: table.cursor, presses)
 
 
 async def runs_filter(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
@@ -137,7 +139,7 @@ async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     keys: tuple[tuple[str, str], ...] = (("up", "down"), ("left", "right"))
     times = []
     for pair in keys:
-        times += await back_and_forth(watch, pair, lambda: page._knobs, presses // 2)
+        times += await back_and_forth(watch, pair, lambda: page.dials.knobs, presses // 2)
     return times
 
 
@@ -162,18 +164,25 @@ def told(name: str, times: Sequence[Latency]) -> str:
     )
 
 
+def to_show(store: Store, screen: str, name: str) -> Run | None:
+    """Live shows the run that goes on; Review, and Live when there is none, the one of that name."""
+    runs = store.runs()
+    going = next((one for one in runs if one.state == "running"), None) if screen == "live" else None
+    return going or next((one for one in runs if one.name == name), None)
+
+
 async def measure(home: Path, screens: Sequence[str], presses: int, run: str) -> None:
     app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"))
     began = time.perf_counter()
     async with app.run_test(size=(200, 50)) as pilot:
         watch = Watch(app)
         await pilot.press("1")
-        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").row_count, 3)  # type: ignore[attr-defined]
-        print(f"{app.screen.query_one('#runs').row_count} runs shown after {time.perf_counter() - began:.2f} s")  # type: ignore[attr-defined]
+        await until(lambda: app.screen.query("#runs") and app.screen.query_one("#runs").count, 3)  # type: ignore[attr-defined]
+        print(f"{app.screen.query_one('#runs').count} runs shown after {time.perf_counter() - began:.2f} s")  # type: ignore[attr-defined]
         for name in screens:
-            if name in ("live", "review") and run:
-                chosen = app.ask(lambda store: next(one for one in store.runs() if one.name == run))
-                app.open_run(chosen.id, chosen.name)
+            shown = app.ask(lambda store, name=name: to_show(store, name, run))  # type: ignore[misc]
+            if name in ("live", "review") and shown is not None:
+                app.open_run(shown.id, shown.name)
                 await asyncio.sleep(0.5)
             times = await SCREENS[name](watch, pilot, presses)
             print(f"{told(name, times)}   load {os.getloadavg()[0]:.1f}", flush=True)
@@ -184,7 +193,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--screens", default=",".join(SCREENS))
     parser.add_argument("--presses", type=int, default=150)
-    parser.add_argument("--run", default="", help="Name of the run that Live and Review are to show.")
+    parser.add_argument("--run", default="", help="Run that Review shows; Live shows the one that goes on.")
     chosen = parser.parse_args()
     asyncio.run(measure(chosen.home, chosen.screens.split(","), chosen.presses, chosen.run))
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,12 +104,18 @@ def content(home: Path) -> tuple[list[str], list[str]]:
 Call = Callable[..., Result]
 
 
-@pytest.fixture(scope="module", name="filled")
-def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one finished run, made once and only copied from."""
-    home = tmp_path_factory.mktemp("filled")
+@cache
+def _filled(folder: Path) -> Path:
+    home = folder / "filled"
+    home.mkdir()
     assert mlxintro(home, *SMALL, "--name", "first").code == 0
     return home
+
+
+@pytest.fixture(scope="session", name="filled")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one finished run, only copied from. Made once, whatever number of modules import this."""
+    return _filled(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(name="home")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlxintro.grading import Grade, Grader, RulesGrader
+from mlxintro.grading import Grade, Grader
+from mlxintro.grading.rules import RulesGrader
 from mlxintro.grading.text import trim_invented_turns
 from tests.rules_cases import ALL_CASES, CASES, QUESTION, Case
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mlxintro.grading import Grade, RulesGrader
+from mlxintro.grading import Grade
 from mlxintro.grading.passes import related_words
+from mlxintro.grading.rules import RulesGrader
 
 DATA = Path(__file__).parent / "data"
 SETS = ("replies_written", "replies_second", "replies_smollm2", "replies_heldout")

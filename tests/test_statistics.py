@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
+from statsmodels.stats.inter_rater import cohens_kappa
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from mlxintro.grading import Grade
+from mlxintro.grading.agreement import Confusion, cohen
 from mlxintro.statistics import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
 from mlxintro.summary import GradedTrial, summarise
 
@@ -196,3 +200,31 @@ def test_means_carry_students_and_welchs_intervals() -> None:
     assert (gap.low, gap.high) == (pytest.approx(two.low), pytest.approx(two.high))
     assert mean([]).value is None
     assert (mean([2.0]).value, mean([2.0]).low) == (2.0, None)
+
+
+@settings(deadline=None)
+@given(counts=st.tuples(*[st.integers(0, 60)] * 4))
+def test_kappa_is_statsmodels(counts: tuple[int, int, int, int]) -> None:
+    yes_yes, yes_no, no_yes, no_no = counts
+    ours = cohen(Confusion(yes_yes, yes_no, no_yes, no_no, 3))
+    if 0 in (yes_yes + yes_no, no_yes + no_no, yes_yes + no_yes, yes_no + no_no):
+        assert ours == (None, None, None)
+        return
+    theirs = cohens_kappa([[yes_yes, yes_no], [no_yes, no_no]])
+    expected = (theirs.kappa, max(-1.0, theirs.kappa_low), min(1.0, theirs.kappa_upp))
+    assert ours == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(counts=st.tuples(*[st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))] * 2))
+def test_difference_is_statsmodels(counts: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    ours = difference(rate(*counts[0]), rate(*counts[1]))
+    low, high = confint_proportions_2indep(
+        *counts[0], *counts[1], compare="diff", method="newcomb", alpha=0.05, correction=False
+    )
+    assert (ours.low, ours.high) == pytest.approx((max(-1.0, low), min(1.0, high)), abs=1e-9)
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_is_statsmodels(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)

@@ -16,7 +16,7 @@ import pytest
 
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tests.cli import ROOT, environment, filled_home, mlxintro, own_home, started  # noqa: F401
+from tests.cli import ROOT, SMALL, environment, filled_home, mlxintro, own_home, started  # noqa: F401
 from tests.tui_kit import shown, text, until
 from tui.page import Page
 from tui.screens.runs import RunsPage
@@ -135,9 +135,10 @@ def test_pause_holds_the_run_and_lets_it_go_on(home: Path) -> None:
 
 
 def test_a_run_outlives_the_app_that_started_it(home: Path) -> None:
+    arguments = [*SMALL, "--name", "kept"]
     code = (
         "import sys; from mlxintro.paths import data_home; from tui.processes import Processes; import time\n"
-        f"s = Processes(data_home()).start('kept', {list(LONG[0:])!r} + ['--trials', '2', '--name', 'kept'])\n"
+        f"s = Processes(data_home()).start('kept', {arguments!r})\n"
         "print(s.process.pid, flush=True); time.sleep(60)"
     )
     app = subprocess.Popen(
@@ -153,6 +154,33 @@ def test_a_run_outlives_the_app_that_started_it(home: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert not run.is_running() or run.pid != app.pid
+
+
+def test_a_run_that_is_being_started_can_be_stopped(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            app.start_run("never", [*LONG[1:], "--trials", "40"])
+            (started,) = app.processes.running
+            await until(pilot, lambda: "never: starting" in text(app))
+            await pilot.press("x")
+            await until(pilot, lambda: "never did not start" in text(app))
+            assert started.process.poll() is not None
+
+    asyncio.run(go())
+    assert [run.name for run in runs_of(home)] == ["first"]
+
+
+def test_the_palette_leads_to_what_other_screens_do(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            await pilot.press("enter", "ctrl+p", *"export")
+            await until(pilot, lambda: "goes to Runs, where e does it" in text(app))
+            await pilot.press("down", "enter")
+            await until(pilot, lambda: isinstance(app.screen, RunsPage))
+
+    asyncio.run(go())
 
 
 def test_an_error_in_a_screen_is_a_notice_and_the_app_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +243,9 @@ def test_the_palette_finds_the_actions_of_the_screen(home: Path) -> None:
 def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
+    file = tmp_path / "study.toml"
 
-    async def go(grader: str) -> None:
+    async def go() -> None:
         async with shown(home) as (app, pilot):
             await pilot.press("n")
             await until(pilot, lambda: "simulated" in text(app) or "smollm2" in text(app))
@@ -224,17 +253,22 @@ def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatc
             app.screen.query_one("#strengths").value = "2, 4"  # type: ignore[attr-defined]
             app.screen.query_one("#layers").value = "1-3"  # type: ignore[attr-defined]
             app.screen.query_one("#controls").value = "6"  # type: ignore[attr-defined]
-            app.screen.query_one("#grader").value = grader  # type: ignore[attr-defined]
-            await pilot.press("ctrl+s")
-            await until(pilot, lambda: "Save the study" in text(app))
-            await pilot.press("enter")
-            await until(pilot, (tmp_path / "study.toml").exists)
-            await until(pilot, lambda: len(app._notifications))
-            said.extend(one.message for one in app._notifications)
+            for grader in ("later", "rules"):
+                app.screen.query_one("#grader").value = grader  # type: ignore[attr-defined]
+                file.unlink(missing_ok=True)
+                app.clear_notifications()
+                await pilot.press("ctrl+s")
+                await until(pilot, lambda: "Save the study" in text(app))
+                await pilot.press("enter")
+                await until(pilot, file.exists)
+                await until(pilot, lambda: len(app._notifications))
+                said.extend(one.message for one in app._notifications)
 
-    asyncio.run(go("rules"))
-    assert said == [f"Saved. Start it anywhere with: mlxintro run {tmp_path / 'study.toml'}"]
-    done = mlxintro(home, "run", str(tmp_path / "study.toml"), "--name", "saved")
+    asyncio.run(go())
+    # A file has no place for the grader: what starts it must say so.
+    started_by = f"Saved. Start it anywhere with: mlxintro run {file}"
+    assert said == [f"{started_by} --no-grade", started_by]
+    done = mlxintro(home, "run", str(file), "--name", "saved")
     assert done.code == 0, done.err
     (run,) = (run for run in runs_of(home) if run.name == "saved")
     assert run.study["strengths"] == [2.0, 4.0]
@@ -243,11 +277,6 @@ def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatc
         trials = [trial for trial in store.trials(run.id) if not trial.arm]
     assert {trial.layer for trial in trials if trial.condition == "injected"} == {1, 2, 3}
     assert sum(trial.condition == "control" for trial in trials) == 6
-
-    # A file has no place for the grader: what starts it must say so.
-    (tmp_path / "study.toml").unlink()
-    asyncio.run(go("later"))
-    assert said[-1].endswith(f"mlxintro run {tmp_path / 'study.toml'} --no-grade")
 
 
 def test_every_page_answers_help_and_binds_ids() -> None:

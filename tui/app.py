@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.dom import DOMNode
 from textual.worker import Worker, WorkerState
 
 from backends.errors import KnownError, UsageError
@@ -168,7 +168,8 @@ class IntroApp(border.Guarded, App[int]):
             text = f"The process of {name} is gone; everything finished is stored. R resumes it."
             self.call_from_thread(self.notify, text, severity="error", timeout=15, markup=False)
         for name, state in over:
-            self.call_from_thread(self.notify, f"{name}: {state}", markup=False)
+            after = ": 4 shows its replies, 5 its results" if state == "done" else ""
+            self.call_from_thread(self.notify, f"{name} is {state}{after}", markup=False)
 
     def _watch_index(self) -> None:
         self.run_worker(self._index, thread=True, group="index", exclusive=True, exit_on_error=False)
@@ -227,7 +228,7 @@ class IntroApp(border.Guarded, App[int]):
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen, str(self.data.db.parent)))
+            self.push_screen(HelpScreen(self.screen, self.data.db.parent, self.log_file))
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK
@@ -244,11 +245,12 @@ class IntroApp(border.Guarded, App[int]):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
     def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
-        pages: list[type[Screen[None]] | type[App[int]]] = [type(self), *(type(place.make()) for place in PLACES)]
+        pages = [type(place.make()) for place in PLACES]
+        owners: list[type[DOMNode]] = [type(self), *pages, *(widget for page in pages for widget in page.KEYED)]
         return {
             b.id: (b.key, b.description)
-            for page in pages
-            for b in page.BINDINGS
+            for owner in owners
+            for b in owner.BINDINGS
             if isinstance(b, Binding) and b.id is not None
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -32,7 +33,7 @@ class HelpScreen(Dialogue[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,question_mark", "dismiss", "Close", id="help.close")]
 
-    def __init__(self, below: Screen[object], folder: str) -> None:
+    def __init__(self, below: Screen[object], folder: Path, log: Path) -> None:
         super().__init__()
         self._text = help_of(below.focused or below) or "No help for this."
         # Textual's own keys have no id; they come last, those of the focused widget before those of every screen.
@@ -46,7 +47,7 @@ class HelpScreen(Dialogue[None]):
             if display not in shown:
                 shown.append(display)
         self._keys = [(" ".join(shown), what) for what, shown in keys.items()]
-        self._folder = folder
+        self._places = f"Keys and state lie in\n{folder}\nand the app's log is\n{log}"
 
     def compose(self) -> ComposeResult:
         width = max((len(key) for key, _ in self._keys), default=0)
@@ -56,4 +57,4 @@ class HelpScreen(Dialogue[None]):
             box.border_subtitle = "Esc closes"
             yield Static(Content(self._text))
             yield Static(Content.assemble("\n", Content.styled("Keys here", "bold"), "\n", keys))
-            yield Static(Content(f"\nCtrl+P finds every action by name. Keys, state and logs lie in\n{self._folder}"))
+            yield Static(Content(f"\nCtrl+P finds every action by name. {self._places}"))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
+from textual.reactive import Reactive
 from textual.screen import Screen
-from textual.visual import VisualType
 from textual.widget import Widget
-from textual.widgets import Static
 
 from mlxintro.store.store import Store
 from tui.border import Guarded
 from tui.places import PLACES
 from tui.widgets.key_hints import KeyHints
+from tui.widgets.text import Text
 
 if TYPE_CHECKING:
     from tui.app import IntroApp
@@ -25,14 +25,7 @@ T = TypeVar("T")
 Query = Callable[[Store], T]
 
 
-class Line(Static):
-    """Text on a fixed number of lines. Unlike ``Static`` it does not have the screen laid out anew for another text."""
-
-    def update(self, content: VisualType = "", *, layout: bool = False) -> None:
-        super().update(content, layout=layout)
-
-
-class Places(Line):
+class Places(Text):
     """The bar at the top: where one is, where else one can go, and which run is open."""
 
     def show(self, here: str, run: str) -> None:
@@ -51,7 +44,11 @@ class Page(Guarded, Screen[None]):
 
     PLACE: ClassVar[str]
     HELP = ""
+    KEYED: ClassVar[tuple[type[Widget], ...]] = ()
+    """Widgets on it that have keys of their own."""
     ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """Textual's own draws the whole screen when the focus moves; the widgets concerned draw themselves as it is."""
     SECONDS: ClassVar[float] = 1.0
     """How often ``look`` is called while the screen is shown."""
 

@@ -68,7 +68,7 @@ class RunRows:
 
     def _row(self, run: Run, bars: bool) -> Row:
         known = self._rates.get(run.id)
-        failed = f" {run.errors} failed" if run.errors else ""
+        failed = f" ✗{run.errors}" if run.errors else ""
         bar = f"{words.bar(run.done, run.planned, 6)} " if bars else ""
         return {
             "name": ("◆ " if run.id in self.marked else "") + run.name,

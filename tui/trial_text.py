@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from textual.content import Content
 
 from mlxintro.store.pages import Seen
@@ -50,24 +50,14 @@ def line(seen: Seen, width: int, grader: str) -> str:
     verdict = "✗ failed" if trial.error is not None else in_words(chosen(seen, grader))
     marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ")
     said = words.plain(" ".join((trial.error or trial.response).split()))
-    before = f"{trial.ordinal + 1:>7} {_fit(what, concept)} {layer:>5} {strength:>{dose}} {_fit(verdict, 18)}{marks} "
+    about = f"{trial.ordinal + 1:>7} {words.fit(what, concept)} {layer:>5} {strength:>{dose}}"
+    before = f"{about} {words.fit(verdict, 18)}{marks} "
     return before + said[: max(0, width - cell_len(before))]
 
 
 def _widths(width: int) -> tuple[int, int]:
     """Of concept and dose."""
     return (15, 9) if width >= _ROOMY else (11, 5)
-
-
-def _fit(text: str, width: int) -> str:
-    text = words.plain(text).replace("\n", " ")
-    return (
-        text
-        if cell_len(text) == width
-        else set_cell_size(text, width)
-        if cell_len(text) < width
-        else (set_cell_size(text, width - 1) + "…")
-    )
 
 
 def reply(trial: Trial, grade: Grade | None) -> Content:

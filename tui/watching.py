@@ -30,7 +30,7 @@ class Sight:
     rates: RunRates
     failures: list[Failure]
     last: Trial | None
-    """The latest in the plan that is there."""
+    """The latest in the plan that is there; looked up only while no reply is being written."""
     memory: int | None
     """Bytes that its process holds in main memory."""
     free: int
@@ -51,12 +51,13 @@ class Watcher:
         self._count(store, run)
         self._samples = [*self._samples[-600:], (time.monotonic(), run.done)]
         active = run.state in ("running", "paused")
+        writing = read_live(store.path, run.id) if active else None
         return Sight(
             run,
-            read_live(store.path, run.id) if active else None,
+            writing,
             self._rates,
             store.failures(run, limit=_FAILURES),
-            store.last_trial(run.id),
+            store.last_trial(run.id) if writing is None else None,
             _resident(run.pid) if active else None,
             int(psutil.virtual_memory().available),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from mlxintro.statistics import Rate
 from mlxintro.store.records import Run
 
@@ -37,6 +39,10 @@ def bar(done: int, total: int, width: int) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "·")
 
 
+def pace(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if per_second >= 0.1 else f"{60 * per_second:.1f}/min"
+
+
 def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -57,3 +63,18 @@ def model(run: Run) -> str:
 def plain(value: Any) -> str:
     """Text of a model without what steers the terminal; line breaks stay."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def fit(text: str, width: int) -> str:
+    """On one line and exactly that many columns wide: filled up, or cut with an ellipsis."""
+    text = plain(text).replace("\n", " ")
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def fit_middle(text: str, width: int) -> str:
+    """The same, cut in its middle."""
+    text = plain(text).replace("\n", " ")
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    end = text[-(width // 3) :]
+    return set_cell_size(text, width - 1 - cell_len(end)) + "…" + end

@@ -1,6 +1,8 @@
-"""Reading replies: what was claimed, what was named, and whether the text can be trusted to mean anything."""
+"""Reading replies: what was claimed, what was named, and whether the text can be trusted to mean anything.
+
+Graders are imported from their own modules: whoever only counts verdicts need not wait for the rules' patterns.
+"""
 
 from mlxintro.grading.base import Evidence, Grade, Grader, Span
-from mlxintro.grading.rules import RulesGrader
 
-__all__ = ["Evidence", "Grade", "Grader", "RulesGrader", "Span"]
+__all__ = ["Evidence", "Grade", "Grader", "Span"]

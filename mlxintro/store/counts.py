@@ -86,8 +86,10 @@ class Counts(Verdicts):
 
     def last_trial(self, run: str) -> Trial | None:
         """The trial latest in the plan that is there: one with a reply, if there is one among the last few hundred."""
-        rows = self._rows(
-            f"SELECT {COLUMNS} FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT {_LAST}", run
+        row = self._row(
+            f"SELECT {COLUMNS} FROM trials WHERE id = (SELECT id FROM (SELECT id, ordinal, key, response <> '' AS said "
+            f"FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT {_LAST}) "
+            "ORDER BY said DESC, ordinal DESC, key DESC LIMIT 1)",
+            run,
         )
-        found = next((row for row in rows if row["response"]), rows[0] if rows else None)
-        return None if found is None else Trial(**dict(found))
+        return None if row is None else Trial(**dict(row))

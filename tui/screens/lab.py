@@ -35,13 +35,13 @@ from mlxintro.lab_messages import (
 )
 from mlxintro.model_list import ModelRow, rows
 from tui import words
-from tui.knobs import Knobs
 from tui.lab_client import Ended, Heard, LabClient
-from tui.page import Line, Page
+from tui.page import Page
 from tui.widgets.cosines import Cosines
 from tui.widgets.dials import Dials
 from tui.widgets.lab_form import LabForm
 from tui.widgets.replies import Replies
+from tui.widgets.text import Text
 
 FAKE = "simulated"
 _DEBOUNCE = 0.15
@@ -51,6 +51,7 @@ _FRAME = 0.05
 
 class LabPage(Page):
     PLACE = "lab"
+    KEYED = (Dials,)
     SECONDS = 3600.0
     CSS_PATH = "lab.tcss"
     HELP = (
@@ -71,7 +72,6 @@ class LabPage(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._knobs = Knobs()
         self._models: dict[str, tuple[str, str]] = {FAKE: ("detector", "fake")}
         self._client: LabClient | None = None
         self._ready: Ready | None = None
@@ -83,9 +83,13 @@ class LabPage(Page):
     def body(self) -> Iterator[Widget]:
         yield LabForm([FAKE], id="lab-form")
         yield Dials(id="dials")
-        yield Line(id="lab-state")
+        yield Text(id="lab-state")
         yield Replies(id="sides")
         yield Cosines(id="trace")
+
+    @property
+    def dials(self) -> Dials:
+        return self.query_one(Dials)
 
     @property
     def form(self) -> LabForm:
@@ -95,8 +99,7 @@ class LabPage(Page):
         self._client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
         self._say("Enter loads the model and asks.")
-        self.query_one(Dials).show(self._knobs)
-        self.query_one(Dials).focus()
+        self.dials.focus()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
     def _models_found(self, found: list[ModelRow]) -> None:
@@ -136,11 +139,8 @@ class LabPage(Page):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_again()
 
-    def _turn(self, knobs: Knobs) -> None:
-        if knobs != self._knobs:
-            self._knobs = knobs
-            self.query_one(Dials).show(knobs)
-            self._changed()
+    def on_dials_turned(self, event: Dials.Turned) -> None:
+        self._changed()
 
     def _changed(self) -> None:
         """Ask when nothing more has changed for a moment; what is being answered is given up at once."""
@@ -171,7 +171,7 @@ class LabPage(Page):
         self._client.send(self._asked)
 
     def _order(self, number: int) -> Ask:
-        knobs = self._knobs
+        knobs = self.dials.knobs
         return ask(
             number,
             concept=self.form.concept,
@@ -215,8 +215,7 @@ class LabPage(Page):
                 self._say(f"loading {heard.model} ..." + (f" {done / total:.0%} of a download" if total else ""))
             case Ready():
                 self._ready = heard
-                self._knobs = self._knobs.fitted(heard)
-                self.query_one(Dials).show(self._knobs)
+                self.dials.show(self.dials.knobs.fitted(heard))
                 self._send()
             case Ended(reason=reason):
                 self._ready = self._asked = None
@@ -243,7 +242,7 @@ class LabPage(Page):
             case Extracting(done=done, total=total):
                 self._say(f"reading words for the vector: {done}/{total}")
             case Started():
-                self._knobs = replace(self._knobs, dose=heard)
+                self.dials.show(replace(self.dials.knobs, dose=heard))
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
                 self._say(f"▶ {self._dose()}; every change starts anew, X stops")
@@ -258,7 +257,7 @@ class LabPage(Page):
                 self._say(f"✓ {self._dose()}; measured: {heard.positions} positions changed by {share}")
 
     def _dose(self) -> str:
-        dose = self._knobs.dose
+        dose = self.dials.knobs.dose
         return f"norm {dose.norm:.3g} = {dose.resid:.0%} of the residual norm" if dose is not None else ""
 
     @property
@@ -266,7 +265,7 @@ class LabPage(Page):
         return f"Output: {self._client.log}" if self._client is not None else ""
 
     def _say(self, text: str) -> None:
-        self.query_one("#lab-state", Line).update(Content(words.plain(text)))
+        self.query_one("#lab-state", Text).update(Content(words.plain(text)))
 
     # -- keys
 
@@ -285,30 +284,11 @@ class LabPage(Page):
     def action_seed(self) -> None:
         self.form.next_seed()
 
-    def action_layer(self, by: int) -> None:
-        self._turn(self._knobs.turned_layer(by))
-
-    def action_readout(self, by: int) -> None:
-        self._turn(self._knobs.turned_readout(by))
-
-    def action_strength(self, steps: int) -> None:
-        self._turn(self._knobs.turned(steps))
-
-    def action_scale(self, factor: float) -> None:
-        self._turn(self._knobs.scaled(factor))
-
-    def action_unit(self) -> None:
-        self._turn(self._knobs.next_unit())
-
-    def action_window(self) -> None:
-        self._turn(self._knobs.next_window())
-
     def action_scroll_replies(self, by: int) -> None:
         self.query_one(Replies).scroll_pages(by)
 
     def action_back(self) -> None:
-        dials = self.query_one(Dials)
-        if dials.has_focus:
+        if self.dials.has_focus:
             self.home.action_go("runs")
         else:
-            dials.focus()
+            self.dials.focus()

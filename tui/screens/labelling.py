@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Label
 
 from mlxintro.grading.agreement import Agreement
 from mlxintro.label_queue import agreement_on, open_set, session_of
@@ -22,6 +22,7 @@ from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
 from tui import words
 from tui.border import Dialogue
+from tui.widgets.text import Text
 
 if TYPE_CHECKING:
     from tui.app import IntroApp
@@ -111,11 +112,11 @@ class Blind(Dialogue[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="blind"):
-            yield Static(id="progress", classes="quiet")
+            yield Text(id="progress", classes="quiet")
             with VerticalScroll(id="said", can_focus=False):
-                yield Static(id="blind-reply")
-            yield Static(id="question")
-            yield Static(id="answers")
+                yield Text(id="blind-reply")
+            yield Text(id="question")
+            yield Text(id="answers")
 
     def on_mount(self) -> None:
         self.query_one("#blind").border_title = "Label blind"
@@ -173,13 +174,13 @@ class Blind(Dialogue[None]):
             self._draw_end()
             return
         at = total - len(session.queue) + 1
-        self.query_one("#progress", Static).update(
+        self.query_one("#progress", Text).update(
             Content(words.plain(f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"))
         )
-        self.query_one("#blind-reply", Static).update(Content(words.plain(item.response) or "(empty)"))
+        self.query_one("#blind-reply", Text).update(Content(words.plain(item.response) or "(empty)"))
         naming = session.stage == "naming"
         question = f"The word is: {item.word}. Does the reply name it?" if naming else "What does the reply say?"
-        self.query_one("#question", Static).update(Content.styled(words.plain(question), "bold"))
+        self.query_one("#question", Text).update(Content.styled(words.plain(question), "bold"))
         answers = [
             Content.assemble(Content.styled(f" {key} ", "reverse"), f" {meaning}").stylize(
                 f"@click=screen.answer('{key}')"
@@ -188,25 +189,23 @@ class Blind(Dialogue[None]):
             if key not in CONTROL_KEYS
         ]
         rest = [f"{Content.styled(key, 'bold').plain} {meaning}" for key, meaning in CONTROL_KEYS.items()]
-        self.query_one("#answers", Static).update(
-            Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")])
-        )
+        self.query_one("#answers", Text).update(Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")]))
         self.query_one("#said", VerticalScroll).scroll_home(animate=False)
 
     def _draw_end(self) -> None:
         total = len(self._set.keys)
-        self.query_one("#progress", Static).update(f"all {total} replies are labelled by {self._session.labeller}")
-        self.query_one("#question", Static).update("")
-        self.query_one("#answers", Static).update(
+        self.query_one("#progress", Text).update(f"all {total} replies are labelled by {self._session.labeller}")
+        self.query_one("#question", Text).update("")
+        self.query_one("#answers", Text).update(
             Content.styled(
                 "q or Esc closes   u takes back the last label   a second labeller: B, with another name", "dim"
             )
         )
         if self._agreements is None:
-            self.query_one("#blind-reply", Static).update("comparing …")
+            self.query_one("#blind-reply", Text).update("comparing …")
             self.run_worker(self._compare, thread=True, exclusive=True, exit_on_error=False)
         else:
-            self.query_one("#blind-reply", Static).update(Content("\n".join(table(self._agreements))))
+            self.query_one("#blind-reply", Text).update(Content("\n".join(table(self._agreements))))
 
     def _compare(self) -> None:
         found = self.home.ask(lambda store: agreement_on(store, self._run, self._set.keys))

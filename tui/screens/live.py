@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from backends.errors import UsageError
 from mlxintro.live import Writing
@@ -21,6 +20,7 @@ from tui.page import Page
 from tui.processes import last_line
 from tui.watching import Sight, Watcher, grid_of
 from tui.widgets.heatmap import HeatMap
+from tui.widgets.text import Text
 
 
 class LivePage(Page):
@@ -45,17 +45,23 @@ class LivePage(Page):
         self._run: Run | None = None
 
     def body(self) -> Iterator[Widget]:
-        yield Static(id="headline")
-        yield Static(id="state")
+        yield Text(id="headline")
+        yield Text(id="state")
         with Horizontal(id="panes"):
             yield HeatMap(id="heat")
             with VerticalScroll(id="writing"):
-                yield Static(id="reply")
-        yield Static(id="errors")
+                yield Text(id="reply")
+        yield Text(id="errors")
 
     def begin(self) -> None:
         self.query_one("#heat").border_title = "detects, by layer and strength"
-        self.query_one("#writing").border_title = "being written"
+        self._title_reply("being written")
+
+    def _title_reply(self, title: str) -> None:
+        """Textual draws a pane anew for its title, whether or not it is another one."""
+        pane = self.query_one("#writing")
+        if pane.border_title != title:
+            pane.border_title = title
 
     def look(self) -> None:
         starting = self.home.starting
@@ -86,8 +92,8 @@ class LivePage(Page):
 
     def _say(self, headline: str, text: str) -> None:
         self._run = None
-        self.query_one("#headline", Static).update(Content.styled(words.plain(headline), "bold"))
-        self.query_one("#state", Static).update(Content(words.plain(text)))
+        self.query_one("#headline", Text).update(Content.styled(words.plain(headline), "bold"))
+        self.query_one("#state", Text).update(Content(words.plain(text)))
         self.query_one("#panes").display = False
         self.query_one("#errors").display = False
 
@@ -100,11 +106,11 @@ class LivePage(Page):
         self.query_one("#panes").display = True
         bar = words.bar(run.done, run.planned, 20)
         headline = f"{words.plain(run.name)}  {words.state(run)}  {bar} {run.done}/{run.planned}"
-        self.query_one("#headline", Static).update(Content.styled(headline, "bold"))
-        self.query_one("#state", Static).update(Content(self._second_line(sight)))
+        self.query_one("#headline", Text).update(Content.styled(headline, "bold"))
+        self.query_one("#state", Text).update(Content(self._second_line(sight)))
         self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))
-        self.query_one("#reply", Static).update(self._reply(sight))
-        errors = self.query_one("#errors", Static)
+        self.query_one("#reply", Text).update(self._reply(sight))
+        errors = self.query_one("#errors", Text)
         lines = [f"✗ trial {one.ordinal}: {one.error}" for one in sight.failures[:3]]
         if run.error:
             lines.insert(0, f"✗ {run.error}")
@@ -115,11 +121,14 @@ class LivePage(Page):
 
     def _second_line(self, sight: Sight) -> str:
         run = sight.run
+        started = self.home.processes.find(run.name) if run.state not in ("running", "paused", "done") else None
+        if started is not None:
+            # Being started or resumed, or about to end: for a while it says more than the store.
+            return f"Its process is there, and says: {last_line(started.log) or 'nothing yet'}"
         if run.state == "interrupted":
             return f"Its process is gone; everything finished is stored. R resumes the {run.remaining} trials left."
         if run.state == "planned":
-            started = self.home.processes.find(run.name)
-            return f"preparing: {last_line(started.log)}" if started else "preparing: reading words for the vectors"
+            return "preparing: reading words for the vectors"
         parts = [
             f"detects {words.rate(sight.rates.injected.detection)}",
             f"false alarms {words.rate(sight.rates.controls.detection)}",
@@ -127,7 +136,7 @@ class LivePage(Page):
         pace = self._watcher.pace()
         if run.state == "running":
             if pace:
-                parts.append(f"{pace:.1f}/s, about {words.duration(run.remaining / pace)} left")
+                parts.append(f"{words.pace(pace)}, about {words.duration(run.remaining / pace)} left")
             if sight.memory is not None:
                 parts.append(f"memory {words.size(sight.memory)}, {words.size(sight.free)} free")
         return "  ".join(parts)
@@ -135,12 +144,12 @@ class LivePage(Page):
     def _reply(self, sight: Sight) -> Content:
         if sight.writing is None:
             return self._finished(sight)
-        self.query_one("#writing").border_title = "being written"
+        self._title_reply("being written")
         return reply(sight.writing)
 
     def _finished(self, sight: Sight) -> Content:
         """Between batches, and when the run has ended: the reply that stands last in the plan."""
-        self.query_one("#writing").border_title = "last reply"
+        self._title_reply("last reply")
         trial = sight.last
         if trial is None:
             return Content.styled("no reply yet", "dim")
@@ -162,6 +171,11 @@ class LivePage(Page):
         steering.resume(self.home, self._open())
 
     def action_cancel(self) -> None:
+        starting = self.home.starting
+        if starting is not None and starting.process.poll() is None:
+            # Nothing of it is stored yet.
+            starting.process.terminate()
+            return
         run = self._open()
 
         def answered(yes: bool | None) -> None:

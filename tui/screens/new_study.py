@@ -11,7 +11,7 @@ from textual.containers import Grid, Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input, Label, OptionList, Select, Static
+from textual.widgets import Input, Label, OptionList, Select
 from textual.widgets.option_list import Option
 
 from backends import registry
@@ -24,7 +24,8 @@ from tui.dialogues import AskPath
 from tui.draft import Draft
 from tui.dry_run import DryRun
 from tui.page import Page
-from tui.widgets.concept_list import Concepts
+from tui.widgets.concept_list import Concepts, Words
+from tui.widgets.text import Text
 
 FAKE = "fake"
 FIELDS = {
@@ -51,6 +52,7 @@ class Models(OptionList):
 
 class NewStudyPage(Page):
     PLACE = "new"
+    KEYED = (Words,)
     SECONDS = 3600.0
     HELP = (
         "An empty field means: as the preset says (its value is shown in grey). Layers are indices (20), ranges "
@@ -95,7 +97,7 @@ class NewStudyPage(Page):
                         yield Label(title)
                         yield Input(compact=True, id=name)
             yield Concepts(("set:blueprint",), id="concepts")
-        yield Static(id="estimate")
+        yield Text(id="estimate")
 
     def begin(self) -> None:
         self._dry_run = DryRun(self.home.processes)
@@ -103,7 +105,7 @@ class NewStudyPage(Page):
         models.border_title = "Model"
         models.add_option(Option("reading the disk ...", disabled=True))
         models.focus()
-        self.query_one("#estimate", Static).border_title = "What it comes to"
+        self.query_one("#estimate", Text).border_title = "What it comes to"
         self._hint_preset()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
@@ -134,7 +136,7 @@ class NewStudyPage(Page):
             value = getattr(study, name)
             text = ", ".join(f"{one:g}" for one in value) if isinstance(value, tuple) else value
             self.query_one(f"#{name}", Input).value = "" if text is None else str(text)
-        self.notify("The demo study is filled in: Ctrl+R starts it")
+        self.query_one("#estimate").border_subtitle = "the demo study: Ctrl+R starts it"
 
     def _highlight(self, model: str) -> None:
         models = self.query_one("#models", Models)
@@ -202,7 +204,7 @@ class NewStudyPage(Page):
 
     def _tell(self, text: str) -> None:
         if self.is_attached:
-            self.query_one("#estimate", Static).update(Content(words.plain(text)))
+            self.query_one("#estimate", Text).update(Content(words.plain(text)))
 
     def on_unmount(self) -> None:
         if self._dry_run is not None:
@@ -261,4 +263,4 @@ class NewStudyPage(Page):
 def _line(row: ModelRow) -> Content:
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
     fits = "✓ fits" if row.fits else "✗ does not fit"
-    return Content(f"{disk} {row.name:<15} {words.size(row.weight_bytes):>7}  {fits}")
+    return Content(f"{disk} {row.name:<13} {words.size(row.weight_bytes):>7} {fits}")

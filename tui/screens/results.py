@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, ScrollableContainer
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from backends.errors import UsageError
 from mlxintro.store.records import Run
@@ -19,6 +18,7 @@ from mlxintro.store.store import Store
 from tui.findings import Findings, analyse, beside, key_of
 from tui.page import Page
 from tui.widgets.report import Report
+from tui.widgets.text import Text
 
 LARGE = 100_000
 """Trials from which on an analysis is only made when it is asked for: it reads all of them into memory."""
@@ -50,7 +50,7 @@ class ResultsPage(Page):
         Binding("g", "grader", "Grader", id="results.grader", tooltip="Count the verdicts of the next grader"),
         Binding("r", "compute", "Compute", id="results.compute", tooltip="Compute the results now"),
         Binding("4", "app.go('review')", "Replies", show=False, id="results.review", tooltip="Read the replies"),
-        Binding("escape", "single", "One run", id="results.single", tooltip="Only the open run"),
+        Binding("escape", "single", "Back", id="results.single", tooltip="Only the open run, then the list of runs"),
     ]
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class ResultsPage(Page):
 
     def body(self) -> Iterator[Widget]:
         with ResultsBox(id="results"):
-            yield Static(id="beside")
+            yield Text(id="beside")
             with Container(id="pair"):
                 yield Report(id="first")
                 yield Report(id="second")
@@ -145,7 +145,7 @@ class ResultsPage(Page):
         self.look()
 
     def _compare(self, runs: list[Run]) -> None:
-        box = self.query_one("#beside", Static)
+        box = self.query_one("#beside", Text)
         reports = [self.query_one(place, Report).findings for place in ("#first", "#second")]
         both = len(runs) == 2 and None not in reports
         box.display = both

@@ -23,15 +23,17 @@ from mlxintro.store.store import Store
 from mlxintro.trials import PromptRecord
 from tui import trial_text, words
 from tui.finding import Finding
-from tui.page import Line, Page
+from tui.page import Page
 from tui.screens.labelling import Blind, LabelSetup, Opened, Wish, open_blind
 from tui.searching import Searching, Verdicts
 from tui.widgets.filter_field import FilterField
+from tui.widgets.lines import Lines
+from tui.widgets.text import Text
 from tui.widgets.trial_list import TrialList
 from tui.widgets.trial_pane import TrialPane
 
-_PAUSE = 0.04
-"""Seconds for which the cursor rests before the trial is laid out."""
+_PAUSE = 0.1
+"""Seconds for which the cursor rests before the trial is laid out: longer than between presses of a key held down."""
 
 
 class ReviewPage(Page):
@@ -47,6 +49,7 @@ class ReviewPage(Page):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
+        Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
         Binding("i", "condition", "Injected", id="review.condition", tooltip="Injected trials, controls, or all"),
         Binding("v", "next('grade')", "Verdict", id="review.grade", tooltip="Trials of the next class of verdict"),
         Binding("d", "flag('disputed')", "Disputed", id="review.disputed", tooltip="Trials graders disagree on"),
@@ -61,7 +64,6 @@ class ReviewPage(Page):
         Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next trial"),
         Binding("p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The trial before"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
-        Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
         Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
     ]
 
@@ -79,10 +81,10 @@ class ReviewPage(Page):
 
     def body(self) -> Iterator[Widget]:
         yield FilterField(id="trial-filter")
-        yield Line(id="found", classes="quiet")
+        yield Text(id="found", classes="quiet")
         with Container(id="review"):
             with Container(id="listing"):
-                yield Line(id="columns")
+                yield Text(id="columns")
                 yield TrialList(self._line, id="trials")
             yield TrialPane(id="trial")
 
@@ -107,7 +109,7 @@ class ReviewPage(Page):
         self.call_after_refresh(self._draw_columns)
 
     def _draw_columns(self) -> None:
-        self.query_one("#columns", Line).update(Content(" " + trial_text.head(self.trials.size.width)))
+        self.query_one("#columns", Text).update(Content(" " + trial_text.head(self.trials.size.width)))
         self._show_trial()
 
     def _line(self, seen: Seen, width: int) -> str:
@@ -172,7 +174,7 @@ class ReviewPage(Page):
         finding.rows.extend(rows)
         if shown:
             self.trials.grown()
-            if self._kept in rows and not self.trials.cursor:
+            if self._kept is not None and not self.trials.cursor and self._kept in rows:
                 self.trials.cursor = before + rows.index(self._kept)
             if not before:
                 self._show_trial()
@@ -201,7 +203,7 @@ class ReviewPage(Page):
     # -- what is shown
 
     def _say(self, text: str) -> None:
-        self.query_one("#found", Line).update(Content(words.plain(text)))
+        self.query_one("#found", Text).update(Content(words.plain(text)))
 
     def _draw(self) -> None:
         finding, run = self._search.shown, self._search.run
@@ -216,7 +218,7 @@ class ReviewPage(Page):
         hint = "" if len(finding.rows) or not finding.over else "; Esc shows all" if total else "; none has run yet"
         self._say(f"{count}{more}{hint}   verdicts by {self.grader}")
 
-    def on_trial_list_moved(self, event: TrialList.Moved) -> None:
+    def on_lines_moved(self, event: Lines.Moved) -> None:
         # The list has moved already; the trial itself follows when the key is let go.
         if self._later is not None:
             self._later.stop()

@@ -10,30 +10,36 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import Input
 
 from backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from tui import steering
 from tui.dialogues import AskPath, Confirm
-from tui.page import Line, Page
+from tui.page import Page
 from tui.run_rows import Counted, Row, RunRows, about, count
+from tui.widgets.lines import Lines
+from tui.widgets.run_list import GAP, RunList, line
+from tui.widgets.text import Text
 
-WIDE = {
+COLUMNS = {
     "name": 20,
     "state": 13,
-    "trials": 16,
+    "trials": 10,
     "detects": 13,
-    "false alarms": 12,
+    "false alarms": 13,
     "names it": 13,
     "model": 16,
     "experiment": 21,
     "created (UTC)": 16,
 }
-NARROW = {"name": 18, "state": 13, "trials": 12, "detects": 13, "false alarms": 12}
-"""What 80 columns hold without scrolling sideways; the line below the table says the rest of one run."""
-_NARROW_BELOW = 120
+"""Widths. 80 columns hold the first five; the line below the table says the rest of one run."""
+_BAR = 7
+"""Columns of a bar beside the number of trials, where there is room for everything."""
+_LONGEST_NAME = 40
+_NO_RUNS = "\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own."
+_NO_MATCH = "\n  No run matches the filter; Esc shows all."
 
 
 class RunsPage(Page):
@@ -51,7 +57,7 @@ class RunsPage(Page):
         Binding("r", "resume", "Resume", id="runs.resume", tooltip="Resume the run"),
         Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause the run, or let it go on"),
         Binding("x", "cancel", "Cancel", id="runs.cancel", tooltip="Stop the run for good"),
-        Binding("e", "export", "Export", id="runs.export", tooltip="Export the run to a file"),
+        Binding("e", "export", "Export", show=False, id="runs.export", tooltip="Export the run to a file"),
         Binding("m", "mark", "Mark", show=False, id="runs.mark", tooltip="Mark the run, for comparing"),
         Binding("c", "compare", "Compare", show=False, id="runs.compare", tooltip="Compare two marked runs"),
         Binding("delete,D", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
@@ -64,17 +70,16 @@ class RunsPage(Page):
         self._list = RunRows()
         self._last_grade = 0
         self._shown: dict[str, Row] = {}
-        self._widths: dict[str, int] = {}
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
-        yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
-        yield Static(id="empty")
-        yield Line(id="about", classes="quiet")
+        yield Text(id="run-columns")
+        yield RunList(id="runs")
+        yield Text(id="about", classes="quiet")
 
     @property
-    def table(self) -> DataTable[str]:
-        return self.query_one("#runs", DataTable)
+    def table(self) -> RunList:
+        return self.query_one("#runs", RunList)
 
     def begin(self) -> None:
         self._lay_out()
@@ -86,16 +91,15 @@ class RunsPage(Page):
 
     def _lay_out(self) -> None:
         """The columns there is room for. Their widths are fixed, so that nothing jumps about while rates come in."""
-        widths = NARROW if self.app.size.width < _NARROW_BELOW else WIDE
-        if widths is self._widths:
-            return
-        self._widths = widths
-        here = self._key()
-        self.table.clear(columns=True)
-        for name, width in widths.items():
-            self.table.add_column(name, key=name, width=width)
-        self._shown = {}
-        self._draw(here)
+        widths = columns(self.app.size.width)
+        if widths != self.table.widths:
+            self.table.widths = widths
+            self.query_one("#run-columns", Text).update(Content(" " + line({name: name for name in widths}, widths)))
+            self._draw()
+
+    @property
+    def _bars(self) -> bool:
+        return self.table.widths.get("trials", 0) > COLUMNS["trials"]
 
     # -- keeping up to date
 
@@ -105,6 +109,7 @@ class RunsPage(Page):
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
         self._list.update(runs, regraded)
+        self.table.nothing = _NO_MATCH if runs else _NO_RUNS
         self._draw()
         self._count()
 
@@ -119,56 +124,30 @@ class RunsPage(Page):
         self._draw()
         self._count()
 
-    def _draw(self, here: str = "") -> None:
-        """Bring the table up to date; ``here`` is the run to stand on when its rows are made anew."""
-        rows = self._list.rows(self.query_one("#filter", Input).value, bars=self._widths is WIDE)
-        table = self.table
-        if list(rows) != list(self._shown):
-            here = here or self._key()
-            table.clear()
-            for identity, row in rows.items():
-                table.add_row(*(row[name] for name in self._widths), key=identity)
-            at = here or self.home.run_id
-            if at in rows:
-                table.move_cursor(row=list(rows).index(at))
-        else:
-            for identity, row in rows.items():
-                for name in self._widths:
-                    if self._shown[identity][name] != row[name]:
-                        table.update_cell(identity, name, row[name])
-        self._shown = rows
+    def _draw(self) -> None:
+        """Bring the table up to date."""
+        self._shown = self._list.rows(self.query_one("#filter", Input).value, bars=self._bars)
+        self.table.show(self._shown, self.home.run_id)
         self._draw_around()
 
     def _draw_around(self) -> None:
-        empty = self.query_one("#empty", Static)
-        empty.display = not self._shown
-        if not self._list.runs:
-            empty.update("\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own.")
-        elif not self._shown:
-            empty.update("\n  No run matches the filter; Esc shows all.")
-        here = self._key()
-        text = about(self._list.runs.get(here), self._shown.get(here), narrow=self._widths is NARROW)
+        here = self.table.chosen
+        text = about(self._list.runs.get(here), self._shown.get(here), narrow="experiment" not in self.table.widths)
         usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
-        self.query_one("#about", Line).update(Content(text or usual))
+        self.query_one("#about", Text).update(Content(text or usual))
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_lines_moved(self, event: Lines.Moved) -> None:
         self._draw_around()
 
     # -- what can be done
 
-    def _key(self) -> str:
-        table = self.table
-        if not table.row_count or not table.is_valid_row_index(table.cursor_row):
-            return ""
-        return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
-
     def _run(self) -> Run:
-        found = self._list.runs.get(self._key())
+        found = self._list.runs.get(self.table.chosen)
         if found is None:
             raise UsageError("no run is chosen: N sets up a new study")
         return found
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    def on_run_list_chosen(self, event: RunList.Chosen) -> None:
         self.action_open()
 
     def action_open(self) -> None:
@@ -255,6 +234,21 @@ class RunsPage(Page):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.table.focus()
+
+
+def columns(width: int) -> dict[str, int]:
+    """The columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
+    room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
+    found: dict[str, int] = {}
+    for name, wanted in COLUMNS.items():
+        room -= wanted + len(GAP)
+        if room < 0:
+            return found
+        found[name] = wanted
+    if room >= _BAR:
+        found["trials"] += _BAR
+        found["name"] = min(_LONGEST_NAME, found["name"] + room - _BAR)
+    return found
 
 
 def _export(run: str, path: Path, store: Store) -> int:

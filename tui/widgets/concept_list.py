@@ -22,7 +22,8 @@ class Words(OptionList):
 
 class Concepts(Vertical):
     HELP = (
-        "Concepts to inject: Space chooses. Type above the list to find words, categories and sets; Enter there adds "
+        "Concepts to inject: Space chooses. Sets and categories say how many words they have. Type above the list to "
+        "find words, categories and sets; Enter there adds "
         "what is typed, whether it is in the library or not. Chosen ones are marked [x]."
     )
 
@@ -94,12 +95,12 @@ class Concepts(Vertical):
 def _names() -> dict[str, str]:
     library = concepts.library()
     found = {
-        f"set:{name}": f"set:{name}  {len(words.words)} words"
+        f"set:{name}": f"set:{name} ({len(words.words)})"
         for name, words in library.sets.items()
         if name not in library.categories
     }
     found |= {
-        f"category:{name}": f"category:{name}  {sum(c.category == name for c in library.concepts)} words"
+        f"category:{name}": f"category:{name} ({sum(c.category == name for c in library.concepts)})"
         for name in library.categories
     }
     return found | {concept.word: f"{concept.word}  {concept.category}" for concept in library.concepts}

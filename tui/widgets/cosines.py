@@ -8,10 +8,10 @@ from statistics import fmean
 from textual import events
 from textual.content import Content
 from textual.markup import escape
-from textual.widgets import Static
 
 from mlxintro.lab_messages import SIDES, Trace
 from tui import words
+from tui.widgets.text import Text
 
 BARS = "▁▂▃▄▅▆▇█"
 _MARGIN = 25
@@ -42,7 +42,7 @@ def drawn(trace: Trace, width: int) -> tuple[str, str]:
     return "\n".join(lines), scale if each == 1 else f"{scale}; {each} tokens a bar"
 
 
-class Cosines(Static):
+class Cosines(Text):
     """Empty until there is a trace."""
 
     def __init__(self, *, id: str) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.content import Content
-from textual.widgets import Static
 
 from mlxintro.rates import Cell, Tally
+from tui.widgets.text import Text
 
 SHADES = " ░▒▓█"
-_WIDTH = 13
+_LEAST = 13
+"""Columns of a cell; more where many trials are planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,22 @@ def shade(value: float) -> str:
 
 def draw(grid: Grid) -> Content:
     """A line per layer, a column per strength: shade, detections in percent, trials done of those planned."""
-    head = f"{'layer':>6} " + "".join(f"{f'x{strength:g} {grid.unit}':>{_WIDTH}}" for strength in grid.strengths)
+    values = {cell: _value(tally) for cell, tally in grid.cells.items()}
+    cells = {
+        (layer, strength): _cell(grid.cells.get((layer, strength)), values.get((layer, strength)), grid.planned)
+        for layer in grid.layers
+        for strength in grid.strengths
+    }
+    width = max(_LEAST, 2 + max(map(len, cells.values())))
+    head = f"{'layer':>6} " + "".join(f"{f'x{strength:g} {grid.unit}':>{width}}" for strength in grid.strengths)
     lines = [Content.styled(head, "bold")]
-    best = max((_value(tally) or 0.0 for tally in grid.cells.values()), default=0.0)
+    best = max((value or 0.0 for value in values.values()), default=0.0)
     for layer in sorted(grid.layers, reverse=True):
         parts = [Content.styled(f"{layer:>6} ", "bold")]
         for strength in grid.strengths:
-            tally = grid.cells.get((layer, strength))
-            value = _value(tally) if tally else None
+            value = values.get((layer, strength))
             style = "bold $accent" if value and value == best else "$accent" if value else "dim"
-            parts.append(Content.styled(_cell(tally, value, grid.planned).rjust(_WIDTH), style))
+            parts.append(Content.styled(cells[layer, strength].rjust(width), style))
         lines.append(Content.assemble(*parts))
     return Content("\n").join(lines)
 
@@ -65,9 +72,9 @@ class HeatMap(ScrollableContainer, can_focus=True):
     )
 
     def compose(self) -> ComposeResult:
-        yield Static(id="grid")
+        yield Text(id="grid")
 
     def show(self, grid: Grid) -> None:
         """Draw a grid in place of the last one."""
         text = draw(grid) if grid.layers and grid.strengths else Content("no injected trials by layer and strength yet")
-        self.query_one("#grid", Static).update(text)
+        self.query_one("#grid", Text).update(text)

@@ -6,6 +6,7 @@ longer than a key press may. This one is a line of text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
@@ -23,10 +24,23 @@ class Hint:
     description: str
     tooltip: str
     enabled: bool
+    everywhere: bool
+    """One of the app's own, which every screen has."""
 
     @property
     def width(self) -> int:
         return len(self.display) + len(self.description) + 3
+
+
+def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
+    """Those there is room for: the way to help and to all actions stays, of the others the first ones."""
+    room = width - sum(hint.width for hint in hints if hint.everywhere)
+    kept = []
+    for hint in hints:
+        room -= 0 if hint.everywhere else hint.width
+        if hint.everywhere or room >= 0:
+            kept.append(hint)
+    return kept
 
 
 class KeyHints(Widget):
@@ -64,7 +78,9 @@ class KeyHints(Widget):
             # Several keys of one action are one hint.
             if binding.show and binding.action not in hints:
                 display = self.app.get_key_display(binding)
-                hints[binding.action] = Hint(binding.key, display, binding.description, one.tooltip, one.enabled)
+                hints[binding.action] = Hint(
+                    binding.key, display, binding.description, one.tooltip, one.enabled, one.node is self.app
+                )
         found = tuple(hints.values())
         if found != self._hints:
             self._hints = found
@@ -72,14 +88,14 @@ class KeyHints(Widget):
 
     def render(self) -> Content:
         parts = []
-        for hint in self._hints:
+        for hint in fitting(self._hints, self.size.width):
             key = Content.styled(f" {hint.display} ", "$footer-key-foreground on $footer-key-background bold")
             rest = Content.styled(f"{hint.description} ", "" if hint.enabled else "dim")
             parts += [key, rest]
         return Content.assemble(*parts)
 
     def _at(self, x: int) -> Hint | None:
-        for hint in self._hints:
+        for hint in fitting(self._hints, self.size.width):
             if x < hint.width:
                 return hint
             x -= hint.width

@@ -6,10 +6,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.markup import escape
-from textual.widgets import Static
 
 from mlxintro.lab_messages import SIDES, Side, Started
 from tui import words
+from tui.widgets.text import Text
 
 
 class Replies(Horizontal):
@@ -23,7 +23,7 @@ class Replies(Horizontal):
         for side in SIDES:
             with VerticalScroll(id=side, can_focus=False) as pane:
                 pane.border_title = side
-                yield Static(id=f"{side}-text")
+                yield Text(id=f"{side}-text")
 
     def begin(self, started: Started) -> None:
         """Clear both for a new pair."""
@@ -49,7 +49,7 @@ class Replies(Horizontal):
         for side in sorted(self._grown):
             text = words.plain("".join(self._texts[side]).strip())
             cursor = [Content.styled("▌", "bold")] if self._writing else []
-            self.query_one(f"#{side}-text", Static).update(Content.assemble(Content(text), *cursor))
+            self.query_one(f"#{side}-text", Text).update(Content.assemble(Content(text), *cursor))
             if self._writing:
                 self.query_one(f"#{side}", VerticalScroll).scroll_end(animate=False)
         self._grown.clear()

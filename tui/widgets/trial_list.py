@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import reactive
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from mlxintro.store.pages import Seen
+from tui.widgets.lines import Lines
 
 _KEPT = 2_000
 """Trials held in memory."""
@@ -24,24 +17,12 @@ _AHEAD = 30
 """Rows that are asked for beyond those in sight."""
 
 
-class TrialList(ScrollView, can_focus=True):
+class TrialList(Lines):
     HELP = (
         "One line per trial: its place in the plan, what was injected where, the grader's verdict, marks, the reply. "
         "Marks: ≠ graders disagree, ✎ a person has labelled it, ✗ it failed. "
         "Arrow keys, page keys, Home and End move; Enter shows the trial on the whole screen, Esc goes back."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "move_to(0)", "First", show=False),
-        Binding("end", "move_to(-1)", "Last", show=False),
-    ]
-    cursor: reactive[int] = reactive(0)
-
-    class Moved(Message):
-        """The cursor stands on another trial, or the trial it stands on has arrived: see ``current``."""
 
     @dataclass
     class Missing(Message):
@@ -65,15 +46,14 @@ class TrialList(ScrollView, can_focus=True):
         self.cursor = 0
         if keep and here is not None:
             self.cursor = next((at for at, row in enumerate(rows) if row == here), 0)
-        self.grown()
+        self.changed()
+        self._ask()
         self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, immediate=True)
         self.call_after_refresh(self._ask)
         self.post_message(self.Moved())
 
     def grown(self) -> None:
-        """Rows have been added at the end."""
-        self.virtual_size = Size(self.size.width, len(self._rows))
-        self.refresh()
+        super().grown()
         self._ask()
 
     def fill(self, found: Iterable[Seen]) -> None:
@@ -85,6 +65,7 @@ class TrialList(ScrollView, can_focus=True):
         self._asked.difference_update(fresh)
         self.refresh()
         if self.row in fresh:
+            # The trial itself is there now.
             self.post_message(self.Moved())
 
     def forget(self) -> None:
@@ -119,48 +100,13 @@ class TrialList(ScrollView, can_focus=True):
             self._asked.update(wanted)
             self.post_message(self.Missing(wanted))
 
-    # -- drawing
-
-    def render_line(self, y: int) -> Strip:
-        at = int(self.scroll_offset.y) + y
-        width = self.size.width
-        if at >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
+    def text_at(self, at: int, width: int) -> str:
         seen = self._seen.get(self._rows[at])
-        text = "  …" if seen is None else self._line(seen, width)
-        here = at == self.cursor
-        mark = "▸" if here else " "
-        style = self.rich_style
-        if here:
-            style += Style(reverse=True, bold=self.has_focus)
-        return Strip([Segment(mark + text, style)]).adjust_cell_length(width, style)
+        return "  …" if seen is None else self._line(seen, width)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self._ask()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.virtual_size = Size(self.size.width, len(self._rows))
         self._ask()
-
-    # -- moving
-
-    def validate_cursor(self, at: int) -> int:
-        return max(0, min(at, len(self._rows) - 1))
-
-    def watch_cursor(self, old: int, new: int) -> None:
-        self.scroll_to_region(Region(0, new, self.size.width, 1), animate=False, immediate=True, x_axis=False)
-        self.refresh()
-        self.post_message(self.Moved())
-
-    def action_move(self, by: int) -> None:
-        self.cursor += by
-
-    def action_page(self, by: int) -> None:
-        self.cursor += by * max(1, self.size.height - 1)
-
-    def action_move_to(self, at: int) -> None:
-        self.cursor = at if at >= 0 else len(self._rows) + at
-
-    def on_click(self, event: events.Click) -> None:
-        self.cursor = int(self.scroll_offset.y) + event.y

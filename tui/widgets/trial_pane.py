@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from mlxintro.store.pages import Seen
 from mlxintro.trials import PromptRecord
 from tui import trial_text
+from tui.widgets.text import Text
 
 
 class TrialPane(VerticalScroll, can_focus=True):
@@ -19,7 +19,7 @@ class TrialPane(VerticalScroll, can_focus=True):
     )
 
     def compose(self) -> ComposeResult:
-        yield Static(id="trial-text")
+        yield Text(id="trial-text")
 
     def on_mount(self) -> None:
         self.border_title = "trial"
@@ -27,9 +27,9 @@ class TrialPane(VerticalScroll, can_focus=True):
     def show(self, seen: Seen, prompt: PromptRecord | None, grader: str) -> None:
         """Lay a trial out from its beginning."""
         width = max(20, self.scrollable_content_region.width - 1)
-        self.query_one("#trial-text", Static).update(trial_text.everything(seen, prompt, grader, width))
+        self.query_one("#trial-text", Text).update(trial_text.everything(seen, prompt, grader, width))
         self.scroll_home(animate=False)
 
     def say(self, text: str) -> None:
         """A word in place of a trial."""
-        self.query_one("#trial-text", Static).update(text)
+        self.query_one("#trial-text", Text).update(text)
