@@ -84,12 +84,19 @@ def difference(first: Rate, second: Rate, *, confidence: float = CONFIDENCE) -> 
     """``first`` minus ``second`` with the hybrid score interval (R. G. Newcombe 1998, method 10)."""
     if first.value is None or second.value is None:
         return Difference(None, -1.0, 1.0)
-    # By hand for the same reason as ``rate``: every run ends with one.
-    value = first.value - second.value
-    one, two = (rate(of.successes, of.trials, confidence=confidence) for of in (first, second))
-    below = math.hypot(first.value - one.low, two.high - second.value)
-    above = math.hypot(one.high - first.value, second.value - two.low)
-    return Difference(value, max(-1.0, value - below), min(1.0, value + above))
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    low, high = confint_proportions_2indep(
+        first.successes,
+        first.trials,
+        second.successes,
+        second.trials,
+        compare="diff",
+        method="newcomb",
+        alpha=1 - confidence,
+        correction=False,
+    )
+    return Difference(first.value - second.value, max(-1.0, float(low)), min(1.0, float(high)))
 
 
 def exceeds(first: Rate, second: Rate) -> float | None:
@@ -105,12 +112,11 @@ def exceeds(first: Rate, second: Rate) -> float | None:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted for how many there are (S. Holm 1979), in the same order."""
-    adjusted = [0.0] * len(p_values)
-    least = 0.0
-    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[at]))
-        adjusted[at] = least
-    return adjusted
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(value) for value in multipletests(p_values, method="holm")[1]]
 
 
 def clustered(pairs: Mapping[str, tuple[Rate, Rate]]) -> float | None:

@@ -12,8 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 from statsmodels.stats.inter_rater import cohens_kappa
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep
 
 from mlxintro.grading import Grade
 from mlxintro.grading.agreement import Confusion, cohen
@@ -213,18 +211,3 @@ def test_kappa_is_statsmodels(counts: tuple[int, int, int, int]) -> None:
     theirs = cohens_kappa([[yes_yes, yes_no], [no_yes, no_no]])
     expected = (theirs.kappa, max(-1.0, theirs.kappa_low), min(1.0, theirs.kappa_upp))
     assert ours == pytest.approx(expected, abs=1e-6)
-
-
-@settings(deadline=None)
-@given(counts=st.tuples(*[st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))] * 2))
-def test_difference_is_statsmodels(counts: tuple[tuple[int, int], tuple[int, int]]) -> None:
-    ours = difference(rate(*counts[0]), rate(*counts[1]))
-    low, high = confint_proportions_2indep(
-        *counts[0], *counts[1], compare="diff", method="newcomb", alpha=0.05, correction=False
-    )
-    assert (ours.low, ours.high) == pytest.approx((max(-1.0, low), min(1.0, high)), abs=1e-9)
-
-
-@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_is_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
