@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from mlxintro.grading import Grade
-from mlxintro.grading.agreement import Confusion, cohen
 from mlxintro.statistics import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
 from mlxintro.summary import GradedTrial, summarise
 
@@ -198,16 +196,3 @@ def test_means_carry_students_and_welchs_intervals() -> None:
     assert (gap.low, gap.high) == (pytest.approx(two.low), pytest.approx(two.high))
     assert mean([]).value is None
     assert (mean([2.0]).value, mean([2.0]).low) == (2.0, None)
-
-
-@settings(deadline=None)
-@given(counts=st.tuples(*[st.integers(0, 60)] * 4))
-def test_kappa_is_statsmodels(counts: tuple[int, int, int, int]) -> None:
-    yes_yes, yes_no, no_yes, no_no = counts
-    ours = cohen(Confusion(yes_yes, yes_no, no_yes, no_no, 3))
-    if 0 in (yes_yes + yes_no, no_yes + no_no, yes_yes + no_yes, yes_no + no_no):
-        assert ours == (None, None, None)
-        return
-    theirs = cohens_kappa([[yes_yes, yes_no], [no_yes, no_no]])
-    expected = (theirs.kappa, max(-1.0, theirs.kappa_low), min(1.0, theirs.kappa_upp))
-    assert ours == pytest.approx(expected, abs=1e-6)

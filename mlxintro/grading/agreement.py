@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 
 from backends.errors import UsageError
 from mlxintro.grading.base import Grade
@@ -169,22 +168,15 @@ def _agreement(
 
 
 def cohen(table: Confusion) -> tuple[float | None, float | None, float | None]:
-    """Cohen's kappa with its 95 % interval; all None where it is not defined.
-
-    The interval is normal, with the standard error of Fleiss, Cohen and Everitt (1969). By hand, because whoever has
-    labelled the last reply waits for it: the library that has it takes seconds to import.
-    """
-    yes, columns_yes = table.yes_yes + table.yes_no, table.yes_yes + table.no_yes
-    count = table.decided
-    if not 0 < yes < count or not 0 < columns_yes < count:
+    """Cohen's kappa with its 95 % interval; all None where it is not defined."""
+    rows = (table.yes_yes + table.yes_no, table.no_yes + table.no_no)
+    columns = (table.yes_yes + table.no_yes, table.yes_no + table.no_no)
+    if 0 in rows or 0 in columns:
         return None, None, None
-    row, column = yes / count, columns_yes / count
-    same = (table.yes_yes + table.no_no) / count
-    chance = row * column + (1 - row) * (1 - column)
-    kappa = (same - chance) / (1 - chance)
-    agreed = table.yes_yes * ((1 - chance) - (row + column) * (1 - same)) ** 2
-    agreed += table.no_no * ((1 - chance) - (2 - row - column) * (1 - same)) ** 2
-    differed = table.yes_no * (column + 1 - row) ** 2 + table.no_yes * (row + 1 - column) ** 2
-    spread = (agreed + (1 - same) ** 2 * differed) / count - (same * chance - 2 * chance + same) ** 2
-    half = NormalDist().inv_cdf(0.975) * math.sqrt(max(0.0, spread) / count) / (1 - chance) ** 2
-    return kappa, max(-1.0, kappa - half), min(1.0, kappa + half)
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    found = cohens_kappa([[table.yes_yes, table.yes_no], [table.no_yes, table.no_no]])
+    kappa, low, high = float(found.kappa), float(found.kappa_low), float(found.kappa_upp)
+    if not all(map(math.isfinite, (kappa, low, high))):
+        return None, None, None
+    return kappa, max(-1.0, low), min(1.0, high)
