@@ -35,6 +35,7 @@ def test_subjects_without_introspection_are_seen_through(subject: str, truth: Ve
 @pytest.mark.parametrize(("subject", "truth"), SUBJECTS)
 def test_they_are_in_95_of_100_studies(subject: str, truth: VerdictKind) -> None:
     found = Counter(a.verdict.kind for _, a in studies(subject, range(1000, 1100), **STUDY) if a.verdict)
+    print(f"{subject}: {found[truth]} of 100 {truth}")
     assert found[truth] >= 95, found
 
 
@@ -83,6 +84,7 @@ def test_intervals_cover_the_truth_at_the_stated_rate() -> None:
         stated = exact_coverage(p, 50)
         assert stated == pytest.approx(0.95, abs=0.03)
         low, high = binom.ppf([0.005, 0.995], 200, stated)
+        print(f"{p}: {sum(found)} of 200 intervals hold it, {200 * stated:.1f} are stated, {low:.0f} to {high:.0f} allowed")
         assert low <= sum(found) <= high, (sum(found), stated)
 
 
