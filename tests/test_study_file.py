@@ -52,11 +52,24 @@ def test_what_is_written_is_toml_whatever_the_words(tmp_path: Path) -> None:
         ("trials = 2\n\nstrenghts = [1]\n", "s.toml:3: there is no setting 'strenghts': did you mean 'strengths'?"),
         ("trials = 2\nstrengths = ['a']\n", "s.toml:2: strengths: "),
         ("trials = 0\n", "s.toml:1: trials: "),
-        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: "),
+        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: write none, standard, full, or how many"),
+        ("controls = -1\n", "s.toml:1: controls: write none"),
+        ("seed = 1\nlayers = [1.5]\n", "s.toml:2: layers: 1.5 is no layer: a depth fraction lies between 0 and 1"),
+        ("layers = [-2]\n", "s.toml:1: layers: -2 is no layer: an index is a whole number from 0"),
+        ("layers = 5\n", "s.toml:1: layers: this is a list: write layers = [5]"),
+        ("concepts = 'ocean'\n", 's.toml:1: concepts: this is a list: write concepts = ["ocean"]'),
+        ("strengths = [\n  1.0,\n  inf,\n]\n", "s.toml:1: strengths: inf is not a finite number"),
+        ("strengths = []\n", "s.toml:1: strengths is empty"),
+        ("seed = 1\nname = 'x'\n", "s.toml:2: there is no setting 'name': known are experiment, preset, model,"),
+        ("[extra]\na = 1\n", "s.toml:1: there is no setting 'extra'"),
+        ("seed = 1\npreset_file = 'gone.toml'\n", "s.toml:2: there is no file gone.toml: give its path from "),
+        ("preset = 'a'\npreset_file = 'b.toml'\n", "s.toml:2: give either preset or preset_file"),
         ("layers = 'even:0'\n", "s.toml:1: 'even:0' is not a choice of layers"),
         ("models = ['a', 3]\n", "s.toml:1: models are names"),
         ("model = 'a'\nmodels = ['b']\n", "s.toml:2: give either model or models"),
-        ("trials = [1,\n", "s.toml: "),
+        ("trials = [1,\n", "s.toml:1: this is not TOML: "),
+        ("seed = 1\nseed = = 2\n", "s.toml:2: this is not TOML: invalid value"),
+        ("seed = 1\ntrials = 1\nseed = 2\n", "s.toml:3: this is not TOML: this is set twice"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text: str, says: str) -> None:
@@ -74,6 +87,8 @@ def test_what_is_wrong_is_named_with_its_line(text: str, says: str) -> None:
         ("experiment = 'x'\n", "s.toml:1: no experiment called 'x'"),
         ("trials = 1\n[options]\ntrial_numbers = 0\n", "s.toml:3: option trial_numbers"),
         ("trials = 1\n[options]\nnumber = 1\n", "s.toml:3: option number"),
+        ("trials = 3\ntemperature = 0\n", "s.toml:1: trials: at temperature 0 every repeat"),
+        ("seed = 1\nlayers = [8]\n", "s.toml:2: layer 8 is out of range: detector has layers 0 to 7"),
     ],
 )
 def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, text: str, says: str) -> None:
@@ -81,7 +96,21 @@ def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, tex
     path.write_text(text)
     done = call("run", str(path), "--backend", "fake")
     assert done.code == 2
-    assert done.err.strip().removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+    assert done.err.splitlines()[-1].removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+
+
+@pytest.mark.parametrize("flags", [("--layers", "8"), ("--concepts", "oceen"), ("--set", "trial_numbers=0")])
+def test_what_flags_get_wrong_is_not_laid_to_the_file(call: Call, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("concepts = ['ocean']\nlayers = [2]\n[options]\ntrial_numbers = 2\n")
+    done = call("run", str(path), "--backend", "fake", *flags)
+    assert (done.code, "s.toml" in done.err) == (2, False)
+
+
+def test_a_study_that_ships_is_found_by_its_name_alone(call: Call) -> None:
+    assert study_file.read("quick") == study_file.read("quick.toml")
+    assert not study_file.is_file("injected-thoughts")
+    assert call("run", "quick", "--backend", "fake", "--dry-run").out.startswith("159 trials, preset lindsey")
 
 
 @pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1)])
@@ -154,8 +183,12 @@ def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, home:
     [
         ("based_on = 'nobody'\n", "no preset called 'nobody'"),
         (OWN.replace('Round {trial}."\n[[', 'Somewhere."\n[['), "question must stand in the last message"),
-        ("title = 'x'\n", "Field required"),
+        ("title = 'x'\n", "mine.toml: experiment: field required"),
         (OWN + "[defaults]\nwindow = 'moon'\n", "defaults.window"),
+        ("title = 'x'\nbased_on = 'lindsay'\n", "mine.toml:2: no preset called 'lindsay'"),
+        ("based_on = 'lindsey'\n[defaults]\ntrials = 'x'\n", "mine.toml:3: defaults.trials: input should be"),
+        ("based_on = 'lindsey'\n[dialogue]\nquestion = 'Q'\n", "mine.toml:2: dialogue.messages: field required"),
+        ("based_on = 'lindsey'\nsource = 1 2\n", "mine.toml:2: this is not TOML"),
     ],
 )
 def test_a_preset_that_cannot_be_used_is_refused_in_a_line(call: Call, tmp_path: Path, text: str, says: str) -> None:
