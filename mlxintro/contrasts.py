@@ -46,13 +46,19 @@ class Contrast:
 
 def contrast(differences: Iterable[tuple[str, float]]) -> Contrast:
     """Summarise differences, each with the concept it belongs to."""
+    pairs = list(differences)
+    means = concept_means(pairs)
+    return Contrast(mean(means), len(pairs), _above_zero(means), means)
+
+
+def concept_means(values: Iterable[tuple[str, float]]) -> tuple[float, ...]:
+    """The mean over each concept's values, in the order in which concepts first appear."""
     by_concept: dict[str, list[float]] = defaultdict(list)
-    for concept, value in differences:
+    for concept, value in values:
         by_concept[concept].append(value)
-    means = [math.fsum(values) / len(values) for values in by_concept.values()]
+    means = (math.fsum(own) / len(own) for own in by_concept.values())
     # What is left of equal numbers after subtraction is no difference.
-    means = [0.0 if abs(value) < NOTHING else value for value in means]
-    return Contrast(mean(means), sum(map(len, by_concept.values())), _above_zero(means), tuple(means))
+    return tuple(0.0 if abs(value) < NOTHING else value for value in means)
 
 
 def contrast_beyond(differences: Iterable[tuple[str, float]], others: Sequence[float]) -> Contrast:

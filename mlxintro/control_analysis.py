@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from mlxintro.analysis import Analysis, Curve, Figure, Plot, Point, Row, Table, Verdict
-from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, Contrast, contrast, in_words
-from mlxintro.statistics import Mean
+from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, Contrast, concept_means, contrast, in_words
+from mlxintro.statistics import Mean, mean
 
 Value = Callable[[Row], Sequence[float]]
 THINK, DONT = "think", "dont-think"
@@ -136,7 +136,7 @@ def _late(values: Sequence[float], late: Sequence[int]) -> float:
 
 
 def _by_concept(values: Iterable[tuple[str, float]]) -> Mean:
-    return contrast(values).mean
+    return mean(concept_means(values))
 
 
 def _plot(arms: dict[str, list[Row]], layers: Sequence[int], kind: str) -> Plot:
