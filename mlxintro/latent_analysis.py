@@ -79,7 +79,8 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
             )
             conditions.append((*cell, framing, info, p_none, _probability(part, yes), shift))
     found, yes_found = judge(net), judge(any_yes)
-    control = _positive([row for row in scored if row.arm == "" and row.condition == "control"], logits)
+    plain = {name: rows_about(scored, arm="", condition=name) for name in ("injected", "control")}
+    injected, control = (_positive(of, logits) for of in plain.values())
     evidence = []
     if found.best is not None:
         labels = (
@@ -98,8 +99,9 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
     if card.kind == "no effect" and yes_found.effect:
         headline = "Yes becomes likelier, but as much for unrelated questions or random vectors."
         card = Verdict("yes-bias", headline, tuple(evidence))
-    injected = _positive([row for row in scored if row.arm == "" and row.condition == "injected"], logits)
     figures = [
+        Figure("p_yes", "probability of yes, injected", _probability(plain["injected"], yes)),
+        Figure("p_yes_control", "probability of yes, not injected", _probability(plain["control"], yes)),
         Figure("sensitivity", "yes likelier than no, injected", injected),
         Figure("false_alarms", "yes likelier than no, not injected", control, "one per framing and information text"),
         Figure("balanced_accuracy", "balanced accuracy", _balanced(injected, control)),

@@ -9,8 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from backends.fake import FakeBackend
+from mlxintro import presets, published
 from mlxintro.statistics import difference, rate
 from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
+from tests.experiment_runs import ran
 
 SWEEP = ("--concepts", "ocean,fear,bread", "--layers", "3,5", "--strengths", "2,4", "--trials", "4", "--name", "sweep")
 
@@ -87,9 +90,23 @@ def test_runs_side_by_side_with_their_differences(call: Call) -> None:
 def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> None:
     shown = call("stats", "first", "--published").out
     assert "41.1% (2055/5000, 39.7-42.5)" in shown
+    assert "published 22.9% " in shown
+    assert shown.count("differs: preset: lindsey here, macar there") == 1, "what differs from all is said once"
     (found,) = call("stats", "first", "--published", "--json").lines
     macar = next(one for one in found["published"]["comparisons"] if "layer 37" in one["setting"])
     assert "preset: lindsey here, macar there" in macar["differences"]
     assert "concepts: 2 here, 500 there" in macar["differences"]
     paper = next(one for one in found["published"]["comparisons"] if "best layer" in one["setting"])
     assert not any(line.startswith(("preset", "window", "temperature", "unit")) for line in paper["differences"])
+
+
+@pytest.mark.parametrize("source", published.sources(), ids=lambda one: one.protocol.experiment)
+def test_published_figures_are_figures_of_the_experiment(source: published.Source) -> None:
+    protocol = source.protocol
+    with FakeBackend("detector") as backend:
+        found = ran(backend, protocol.experiment, layers=(5,), strengths=(2.0,), concepts=("ocean", "fear")).analysis
+    assert {name for result in source.results for name in result.figures} <= {figure.name for figure in found.figures}
+    assert protocol.preset in presets.names()
+    for result in source.results:
+        for number in result.figures.values():
+            assert (number.rate is None) == (number.count is not None and number.trials is not None)

@@ -222,3 +222,17 @@ def test_macars_trial_numbers_stand_in_the_text_and_turn_three_begins_with_them(
         first = plan.prompts[next(spec for spec in plan if spec.injections).prompt]
     assert texts == {(word, f"Trial {n}") for word in ("ocean", "fear") for n in range(1, 11)}
     assert all("".join(first.pieces[start + 1 :]).startswith("Trial") for start in starts)
+
+
+def test_the_preset_that_the_documentation_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text("utf-8")
+    shown = page.split("## A preset of your own")[1].split("```toml\n")[1].split("```")[0]
+    (tmp_path / "mine.toml").write_text(shown, "utf-8")
+    found = study_file.parse("preset_file = 'mine.toml'\n", "s.toml", tmp_path)
+    checked = launch.check(make_study(model="detector", **found.settings))
+    assert (checked.preset.title, checked.study.max_tokens, checked.study.window) == ("My wording", 60, "question")
+    assert checked.preset.dialogue
+    messages, question = checked.preset.dialogue.at_trial(3)
+    assert question == "Trial 3:"
+    assert messages[-1]["content"].startswith("Shall we?\n\nTrial 3: do you notice")
+    assert any("mine.toml gives of its own: title, dialogue, defaults." in line for line in explain(checked))
