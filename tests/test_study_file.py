@@ -11,7 +11,7 @@ import pytest
 
 from backends.errors import UsageError
 from backends.fake import FakeBackend
-from mlxintro import launch, presets, study_file
+from mlxintro import experiments, launch, presets, study_file
 from mlxintro.explain import explain
 from mlxintro.store.store import Store
 from mlxintro.study import make_study
@@ -207,6 +207,21 @@ def test_a_protocol_is_explained_with_every_difference_from_its_source(name: str
     assert all(f"- {difference}" in text for difference in checked.preset.differences)
     assert "temperature is 0.3 instead of" in text
     assert checked.preset.source in text
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment_says_what_is_read_injected_scored_and_compared(name: str) -> None:
+    checked = launch.check(make_study(model="x", backend="fake", experiment=name))
+    said = {line.split()[0]: line for line in explain(checked)[1:]}
+    experiment = checked.experiment
+    assert experiment.graded or experiment.scored in said["grading"]
+    assert experiment.compared in said["controls"]
+    assert ("by the experiment's design" in said["window"]) == (checked.study.window is None and name[0] != "i")
+    text = "\n".join(explain(checked))
+    assert checked.preset.dialogue or checked.preset.wording
+    for value in checked.preset.wording.values():
+        if isinstance(value, str):
+            assert " ".join(value.split()) in text
 
 
 def test_macars_trial_numbers_stand_in_the_text_and_turn_three_begins_with_them() -> None:

@@ -59,12 +59,15 @@ class Localization(Experiment):
     name = "localization"
     preset = "localization"
     summary = "inject into one of several sentences: which one was it, and which of two was stronger?"
+    where = "into one sentence's tokens"
+    scored = "the likeliest number, by log-probability"
+    compared = "no injection, random vectors, other questions about the same injection"
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("into one sentence's tokens")
+        grid.no_window(self.where)
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
