@@ -11,6 +11,8 @@ import pytest
 
 from backends.fake import FakeBackend
 from mlxintro import presets, published
+from mlxintro.analysis import Curve, Plot, Point
+from mlxintro.report import plot_svg
 from mlxintro.statistics import difference, rate
 from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
 from tests.experiment_runs import ran
@@ -110,3 +112,23 @@ def test_published_figures_are_figures_of_the_experiment(source: published.Sourc
     for result in source.results:
         for number in result.figures.values():
             assert (number.rate is None) == (number.count is not None and number.trials is not None)
+
+
+def test_twenty_small_curves_fill_their_picture_and_are_told_apart() -> None:
+    curves = tuple(
+        Curve(f"arm number {number:02} of these", tuple(Point(x, 0.01 * number - 0.05, None, None) for x in (0, 1)))
+        for number in range(20)
+    )
+    picture = ElementTree.fromstring(
+        re.findall(r"<svg.*</svg>", plot_svg(Plot("p", "t", "layer", "cosine", curves)))[0]
+    )
+    width, height = float(picture.attrib["width"]), float(picture.attrib["height"])
+    texts = {node.text: node.attrib for node in picture.iter() if node.tag.endswith("text")}
+    for curve in curves:
+        place = texts[curve.label]
+        assert float(place["x"]) + 7 * len(curve.label) <= width
+        assert float(place["y"]) < height
+    lines = [node.attrib for node in picture.iter() if node.tag.endswith("polyline")]
+    assert len({(line["stroke"], line["stroke-dasharray"]) for line in lines}) == 20
+    tops = [float(line["points"].split(",")[1].split()[0]) for line in lines]
+    assert (max(tops) - min(tops)) > 100, "the values' range is the axis, not 0 to 1"
