@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,8 +106,14 @@ Call = Callable[..., Result]
 
 @pytest.fixture(scope="module", name="filled")
 def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one finished run, made once and only copied from."""
-    home = tmp_path_factory.mktemp("filled")
+    """A home with one finished run, only copied from."""
+    return _filled(tmp_path_factory.getbasetemp() / "filled-home")
+
+
+@cache
+def _filled(home: Path) -> Path:
+    """Made once per process, for all modules."""
+    home.mkdir()
     assert mlxintro(home, *SMALL, "--name", "first").code == 0
     return home
 

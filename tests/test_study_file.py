@@ -15,7 +15,7 @@ from mlxintro import experiments, launch, presets, study_file
 from mlxintro.explain import explain
 from mlxintro.store.store import Store
 from mlxintro.study import make_study
-from tests.cli import Call, call_main, filled_home, mlxintro, own_home  # noqa: F401
+from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
 
 
 def keys(settings: dict[str, Any]) -> list[str]:
@@ -110,7 +110,7 @@ def test_what_flags_get_wrong_is_not_laid_to_the_file(call: Call, tmp_path: Path
 def test_a_study_that_ships_is_found_by_its_name_alone(call: Call) -> None:
     assert study_file.read("quick") == study_file.read("quick.toml")
     assert not study_file.is_file("injected-thoughts")
-    assert call("run", "quick", "--backend", "fake", "--dry-run").out.startswith("159 trials, preset lindsey")
+    assert call("run", "quick", "--backend", "fake", "--explain").out.startswith("lindsey: ")
 
 
 @pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1)])
@@ -126,26 +126,24 @@ def test_evenly_spaced_layers_reach_from_first_to_last(layers: int, count: int) 
     assert len(set(found)) == count
 
 
-def test_flags_go_before_the_file_and_several_models_are_several_runs(tmp_path: Path) -> None:
+def test_flags_go_before_the_file_and_several_models_are_several_runs(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text(
         'models = ["detector", "null"]\nbackend = "fake"\nconcepts = ["ocean"]\nstrengths = [2.0]\ntrials = 2\n'
         "controls = 1\nseed = 7\n[options]\ntrial_numbers = 2\n"
     )
-    done = mlxintro(tmp_path, "run", str(path), "--name", "pair", "--trials", "3", "--set", "trial_numbers=3")
+    done = call("run", str(path), "--name", "pair", "--trials", "3", "--set", "trial_numbers=3")
     assert done.code == 0
-    runs = mlxintro(tmp_path, "runs", "list", "--json").lines
+    _, *runs = call("runs", "list", "--json").lines
     assert [(run["name"], run["model"]["model"], run["done"]) for run in runs] == [
         ("pair-1", "detector", 4),
         ("pair-2", "null", 4),
     ]
     assert all((run["study"]["seed"], run["study"]["options"]["trial_numbers"]) == (7, 3) for run in runs)
-    shown = mlxintro(tmp_path, "runs", "show", "pair-1", "--toml").out
+    shown = call("runs", "show", "pair-1", "--toml").out
     (tmp_path / "again.toml").write_text(shown)
-    assert mlxintro(tmp_path, "run", str(tmp_path / "again.toml"), "--name", "again").code == 0
-    first, again = (
-        [row["trial_key"] for row in mlxintro(tmp_path, "runs", "export", name).lines] for name in ("pair-1", "again")
-    )
+    assert call("run", str(tmp_path / "again.toml"), "--name", "again").code == 0
+    first, again = ([row["trial_key"] for row in call("runs", "export", name).lines] for name in ("pair-1", "again"))
     assert first == again
 
 
