@@ -126,7 +126,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
     """The card of an experiment that asks whether there is an effect in any cell."""
     if not found.enough:
         advice = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts per cell, or no controls"
-        return Verdict("too little data", f"Nothing can be concluded: {advice}.", tuple(evidence))
+        return Verdict("too little data", f"Nothing can be concluded: {advice}. {MORE}", tuple(evidence))
     at = ""
     if found.best is not None and found.p is not None:
         at = f" Strongest at layer {found.best[0]}, strength {found.best[1]:g} (p {found.p:.2g} after Holm)."
@@ -135,6 +135,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
     return Verdict("no effect", none, tuple(evidence))
 
 
+MORE = "Give more --concepts or --trials."
 OPTIMISM = "The best of many cells is chosen by its result, so its figure is optimistic; repeat it with another seed."
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from mlxintro.analysis import Analysis, Curve, Figure, Plot, Point, Row, Table, Verdict
-from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, Contrast, concept_means, contrast, in_words
+from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, MORE, Contrast, concept_means, contrast, in_words
 from mlxintro.statistics import Mean, mean
 
 Value = Callable[[Row], Sequence[float]]
@@ -95,7 +95,7 @@ def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions:
 def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: Sequence[str]) -> Verdict:
     if not gap.enough:
         few = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts"
-        return Verdict("too little data", f"Nothing can be concluded: {few}.", tuple(evidence))
+        return Verdict("too little data", f"Nothing can be concluded: {few}. {MORE}", tuple(evidence))
     if not (gap.above_zero and beyond_band.above_zero):
         headline = "Told to think about a word, the subject holds no more of it than when told not to."
     elif beyond.pairs and not beyond.above_zero:
