@@ -50,11 +50,10 @@ def subjects() -> Iterator[dict[str, Backend]]:
 @pytest.fixture(scope="module")
 def found(subjects: dict[str, Backend]) -> dict[tuple[str, str], Ran]:
     """Every experiment on every subject it is tested with."""
+    most = dict.fromkeys(NAMES, ("null", "detector?hit=0.7"))
+    tested = {**most, "intentional-control": ("null",), "localization": tuple(subjects)}
     return {
-        (name, subject): ran(backend, name, **SETTINGS[name])
-        for name in NAMES
-        for subject, backend in subjects.items()
-        if not (name == "intentional-control" and subject != "null")
+        (name, subject): ran(subjects[subject], name, **SETTINGS[name]) for name in NAMES for subject in tested[name]
     }
 
 
