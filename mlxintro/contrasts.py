@@ -135,7 +135,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
     return Verdict("no effect", none, tuple(evidence))
 
 
-MORE = "Give more --concepts or --trials."
+MORE = "Give more --concepts or --trials, and --controls standard."
 OPTIMISM = "The best of many cells is chosen by its result, so its figure is optimistic; repeat it with another seed."
 
 

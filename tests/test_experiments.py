@@ -109,6 +109,16 @@ def test_two_concepts_are_too_few_for_a_conclusion(subjects: dict[str, Backend],
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_two_figures_go_by_one_name(subjects: dict[str, Backend], name: str) -> None:
+    cells = {} if name == "intentional-control" else {"strengths": (1.0, 2.0), "unit": "raw"}
+    few = ran(subjects["null"], name, **{**SETTINGS[name], **cells, "concepts": ("ocean", "music")})
+    figures, tables = few.analysis.figures, few.analysis.tables
+    for names in ([one.name for one in figures], [one.label for one in figures], [one.name for one in tables]):
+        assert len(names) == len(set(names))
+    assert {map_.unit for map_ in few.analysis.heat_maps} <= {few.checked.study.unit}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_measured_is_no_conclusion(subjects: dict[str, Backend], name: str) -> None:
     checked, _ = planned(subjects["null"], name, **SETTINGS[name])
     analysis = checked.experiment.analyse([], checked.study)

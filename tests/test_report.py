@@ -89,6 +89,14 @@ def test_runs_side_by_side_with_their_differences(call: Call) -> None:
     assert call("compare", "first").code == 2
 
 
+def test_runs_of_different_experiments_are_not_compared(call: Call) -> None:
+    other = ("run", "localization", "--backend", "fake", "--concepts", "ocean", "--layers", "5", "--name", "other")
+    assert call(*other, "--controls", "none").code == 0
+    done = call("compare", "first", "other")
+    assert (done.code, done.out) == (2, "")
+    assert "same experiment have figures in common: first is injected-thoughts, other is localization" in done.err
+
+
 def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> None:
     shown = call("stats", "first", "--published").out
     assert "41.1% (2055/5000, 39.7-42.5)" in shown

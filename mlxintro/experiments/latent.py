@@ -100,7 +100,7 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(_wording(study)).yes)
+        return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
 
 
 class _Planner:
