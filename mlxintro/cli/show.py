@@ -105,8 +105,11 @@ def _injected() -> Any:
 
 
 def _rows(store: Any, run: Any, trials: Iterable[Any]) -> list[list[str]]:
-    """One line per trial. Verdicts are shown of replies that are graded: neither of measurements, nor where the
-    experiment scores replies itself."""
+    """One line per trial.
+
+    Verdicts are shown of replies that are graded: neither of measurements, nor where the experiment scores replies
+    itself.
+    """
     from mlxintro import experiments
 
     graded = experiments.find(run.experiment).graded
