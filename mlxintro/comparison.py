@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backends.errors import UsageError
 from mlxintro.analysis import Analysis, Cell, Table
 from mlxintro.run_analysis import study_of
 from mlxintro.statistics import Rate, difference
@@ -14,7 +15,14 @@ _NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "kv_bits", "
 
 
 def side_by_side(runs: Sequence[tuple[Run, Analysis]]) -> Table:
-    """One row per figure: each run's value, and every later run minus the first with Newcombe's interval."""
+    """One row per figure: each run's value, and every later run minus the first with Newcombe's interval.
+
+    Raises:
+        UsageError: runs of different experiments, whose figures of one name are different things.
+    """
+    if len({run.experiment for run, _ in runs}) > 1:
+        kinds = ", ".join(f"{run.name} is {run.experiment}" for run, _ in runs)
+        raise UsageError(f"only runs of the same experiment have figures in common: {kinds}")
     names = list(dict.fromkeys(figure.name for _, analysis in runs for figure in analysis.figures))
     columns = ["figure", *(run.name for run, _ in runs)]
     columns += [f"{run.name} - {runs[0][0].name}" for run, _ in runs[1:]]
@@ -36,11 +44,9 @@ def protocol_differences(runs: Sequence[Run]) -> list[str]:
     """Settings in which the runs differ; empty when only the model, its place or the seed does."""
     studies = [study_of(run).model_dump() for run in runs]
     said = []
-    if len({run.experiment for run in runs}) > 1:
-        said.append("experiment: " + _values([run.experiment for run in runs]))
     for name in studies[0]:
         values = [study[name] for study in studies]
-        if name not in (*_NOT_PROTOCOL, "experiment") and any(value != values[0] for value in values[1:]):
+        if name not in _NOT_PROTOCOL and any(value != values[0] for value in values[1:]):
             said.append(f"{name}: " + _values(values))
     if any(study["preset_data"] != studies[0]["preset_data"] for study in studies[1:]):
         said.append("preset_data: the wording differs")

@@ -46,13 +46,19 @@ class Contrast:
 
 def contrast(differences: Iterable[tuple[str, float]]) -> Contrast:
     """Summarise differences, each with the concept it belongs to."""
+    pairs = list(differences)
+    means = concept_means(pairs)
+    return Contrast(mean(means), len(pairs), _above_zero(means), means)
+
+
+def concept_means(values: Iterable[tuple[str, float]]) -> tuple[float, ...]:
+    """The mean over each concept's values, in the order in which concepts first appear."""
     by_concept: dict[str, list[float]] = defaultdict(list)
-    for concept, value in differences:
+    for concept, value in values:
         by_concept[concept].append(value)
-    means = [math.fsum(values) / len(values) for values in by_concept.values()]
+    means = (math.fsum(own) / len(own) for own in by_concept.values())
     # What is left of equal numbers after subtraction is no difference.
-    means = [0.0 if abs(value) < NOTHING else value for value in means]
-    return Contrast(mean(means), sum(map(len, by_concept.values())), _above_zero(means), tuple(means))
+    return tuple(0.0 if abs(value) < NOTHING else value for value in means)
 
 
 def contrast_beyond(differences: Iterable[tuple[str, float]], others: Sequence[float]) -> Contrast:
@@ -120,7 +126,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
     """The card of an experiment that asks whether there is an effect in any cell."""
     if not found.enough:
         advice = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts per cell, or no controls"
-        return Verdict("too little data", f"Nothing can be concluded: {advice}.", tuple(evidence))
+        return Verdict("too little data", f"Nothing can be concluded: {advice}. {MORE}", tuple(evidence))
     at = ""
     if found.best is not None and found.p is not None:
         at = f" Strongest at layer {found.best[0]}, strength {found.best[1]:g} (p {found.p:.2g} after Holm)."
@@ -129,6 +135,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
     return Verdict("no effect", none, tuple(evidence))
 
 
+MORE = "Give more --concepts or --trials, and --controls standard."
 OPTIMISM = "The best of many cells is chosen by its result, so its figure is optimistic; repeat it with another seed."
 
 

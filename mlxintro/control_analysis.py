@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from mlxintro.analysis import Analysis, Curve, Figure, Plot, Point, Row, Table, Verdict
-from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, Contrast, contrast, in_words
-from mlxintro.statistics import Mean
+from mlxintro.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, MORE, Contrast, concept_means, contrast, in_words
+from mlxintro.statistics import Mean, mean
 
 Value = Callable[[Row], Sequence[float]]
 THINK, DONT = "think", "dont-think"
@@ -95,7 +95,7 @@ def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions:
 def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: Sequence[str]) -> Verdict:
     if not gap.enough:
         few = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts"
-        return Verdict("too little data", f"Nothing can be concluded: {few}.", tuple(evidence))
+        return Verdict("too little data", f"Nothing can be concluded: {few}. {MORE}", tuple(evidence))
     if not (gap.above_zero and beyond_band.above_zero):
         headline = "Told to think about a word, the subject holds no more of it than when told not to."
     elif beyond.pairs and not beyond.above_zero:
@@ -136,7 +136,7 @@ def _late(values: Sequence[float], late: Sequence[int]) -> float:
 
 
 def _by_concept(values: Iterable[tuple[str, float]]) -> Mean:
-    return contrast(values).mean
+    return mean(concept_means(values))
 
 
 def _plot(arms: dict[str, list[Row]], layers: Sequence[int], kind: str) -> Plot:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from mlxintro import controls, experiments
+from mlxintro import controls
+from mlxintro.experiments.base import Experiment
 from mlxintro.presets import Preset
 from mlxintro.study import Study
 
@@ -32,16 +34,16 @@ def explain(checked: Checked) -> list[str]:
         f"  source      {preset.source}",
         f"  summary     {preset.summary}",
         f"  experiment  {checked.experiment.name}: {checked.experiment.summary}",
-        *_dialogue(preset),
+        *_texts(preset),
         f"  vectors     {preset.extraction.template!r} ({preset.extraction.case}), read at "
         f"{preset.extraction.read.replace('-', ' ')}, minus the mean over {preset.extraction.baseline}",
-        f"  window      {_WINDOWS.get(study.window or '', 'fixed by the experiment')}",
+        f"  window      {_window(study, checked.experiment)}",
         f"  layers      {', '.join(f'{layer:g}' for layer in study.layers or ())} (fractions are depths)",
         f"  strengths   {', '.join(f'{s:g}' for s in study.strengths or ())}: {_UNITS[study.unit or 'raw']}",
         f"  sampling    {_sampling(study)}",
         f"  trials      {study.trials} per concept, layer and strength",
-        f"  controls    {_controls(study)}",
-        f"  grading     {_grading(study)}",
+        f"  controls    {_controls(study, checked.experiment)}",
+        f"  grading     {_grading(checked.experiment)}",
     ]
     if study.options:
         said.append(f"  options     {', '.join(f'{name} = {value}' for name, value in study.options.items())}")
@@ -70,15 +72,35 @@ def changed(study: Study, preset: Preset) -> list[str]:
     return found
 
 
-def _dialogue(preset: Preset) -> list[str]:
-    if preset.dialogue is None:
-        return ["  dialogue    made by the experiment from its wording"]
+def _texts(preset: Preset) -> list[str]:
+    """What the subject reads: the dialogue, and the texts that the experiment makes one from."""
     lines = []
-    for message in preset.dialogue.messages:
-        lines.append(f"  {message['role']:<11} {' '.join(message['content'].split())}")
-    if preset.dialogue.prefill:
-        lines.append(f"  prefill     {preset.dialogue.prefill}")
-    return lines
+    if preset.dialogue is not None:
+        lines = [f"  {message['role']:<11} {_line(message['content'])}" for message in preset.dialogue.messages]
+        if preset.dialogue.prefill:
+            lines.append(f"  prefill     {preset.dialogue.prefill}")
+    wording = list(_flat(preset.wording))
+    return [*lines, *(["  wording:"] if wording else []), *(f"    {name}: {text}" for name, text in wording)]
+
+
+def _flat(wording: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in wording.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield prefix + name, " | ".join(_line(item) for item in value)
+        else:
+            yield prefix + name, _line(value)
+
+
+def _line(value: object) -> str:
+    return " / ".join(map(str, value)) if isinstance(value, list | tuple) else " ".join(str(value).split()) or "(empty)"
+
+
+def _window(study: Study, experiment: Experiment) -> str:
+    if study.window is not None:
+        return _WINDOWS[study.window]
+    return "nothing is injected" if experiment.where == "nothing" else f"{experiment.where}, by the experiment's design"
 
 
 def _sampling(study: Study) -> str:
@@ -86,20 +108,20 @@ def _sampling(study: Study) -> str:
     return f"{way}, {study.max_tokens} tokens at most, seed {study.seed}"
 
 
-def _controls(study: Study) -> str:
+def _controls(study: Study, experiment: Experiment) -> str:
     if isinstance(study.controls, int):
         return f"{study.controls} uninjected trials, no other arm"
     if study.controls == "none":
         return "none"
-    if study.experiment != "injected-thoughts":
-        return f"{study.controls}: the experiment's own"
+    if experiment.compared:
+        return f"{study.controls}: {experiment.compared}"
     arms = ", ".join(controls.arms(study))
     return f"{study.controls}: a pool of uninjected trials; {arms}" if arms else f"{study.controls}"
 
 
-def _grading(study: Study) -> str:
-    if not experiments.find(study.experiment).graded:
-        return "by the experiment's own measure"
+def _grading(experiment: Experiment) -> str:
+    if not experiment.graded:
+        return experiment.scored or "by the experiment's own measure"
     return (
         "detection: a coherent reply that claims a thought; identification: it also names the concept, not before "
         "claiming; refusals, garble and undecided replies never count as a yes or a no"

@@ -21,11 +21,12 @@ CLIP = math.log((1 - 1e-7) / 1e-7)
 SHUFFLES = 999
 
 
-def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
+def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
     """Analyse finished trials.
 
     Args:
         yes: the options that mean yes; the others mean no.
+        unit: of the strengths.
     """
     scored = [row for row in rows if "logprobs" in row.measurements and row.arm != "identify"]
     logits = {row.key: logit(row.measurements["logprobs"], yes) for row in scored}
@@ -79,7 +80,8 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
             )
             conditions.append((*cell, framing, info, p_none, _probability(part, yes), shift))
     found, yes_found = judge(net), judge(any_yes)
-    control = _positive([row for row in scored if row.arm == "" and row.condition == "control"], logits)
+    plain = {name: rows_about(scored, arm="", condition=name) for name in ("injected", "control")}
+    injected, control = (_positive(of, logits) for of in plain.values())
     evidence = []
     if found.best is not None:
         labels = (
@@ -98,8 +100,9 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
     if card.kind == "no effect" and yes_found.effect:
         headline = "Yes becomes likelier, but as much for unrelated questions or random vectors."
         card = Verdict("yes-bias", headline, tuple(evidence))
-    injected = _positive([row for row in scored if row.arm == "" and row.condition == "injected"], logits)
     figures = [
+        Figure("p_yes", "probability of yes, injected", _probability(plain["injected"], yes)),
+        Figure("p_yes_control", "probability of yes, not injected", _probability(plain["control"], yes)),
         Figure("sensitivity", "yes likelier than no, injected", injected),
         Figure("false_alarms", "yes likelier than no, not injected", control, "one per framing and information text"),
         Figure("balanced_accuracy", "balanced accuracy", _balanced(injected, control)),
@@ -122,24 +125,26 @@ def analyse(rows: Sequence[Row], yes: Sequence[str]) -> Analysis:
     for cell in cells:
         found_list = identification(rows, cell)
         if found_list is not None:
-            at = f"layer {cell[0]}, strength {cell[1]:g}"
+            at, suffix = f"layer {cell[0]}, strength {cell[1]:g}", f"{cell[0]}_{cell[1]:g}"
             figures += [
                 Figure(
-                    "information",
+                    f"information_{suffix}",
                     f"mutual information, {at}",
                     found_list.bits,
                     f"bits of {math.log2(len(found_list.words)):.2f}; {found_list.bias:.3f} by chance, "
                     f"p {found_list.p:.2g} by shuffling",
                 ),
-                Figure("lift", f"lift of the injected concept, {at}", found_list.lift, "1 is chance"),
+                Figure(f"lift_{suffix}", f"lift of the injected concept, {at}", found_list.lift, "1 is chance"),
             ]
             body: tuple[tuple[Cell, ...], ...] = tuple(
                 (w, *map(float, line)) for w, line in zip(found_list.words, found_list.confusion, strict=True)
             )
-            tables.append(Table("confusion", f"P(named | injected), {at}", ("injected", *found_list.words), body))
+            tables.append(
+                Table(f"confusion_{suffix}", f"P(named | injected), {at}", ("injected", *found_list.words), body)
+            )
     lens = _lens_plot(rows)
     layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
-    heat = HeatMap("sensitivity", "yes likelier than no", tuple(layers), tuple(strengths), rates, "resid")
+    heat = HeatMap("sensitivity", "yes likelier than no", tuple(layers), tuple(strengths), rates, unit)
     return Analysis(
         verdict=card,
         figures=tuple(figures),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from backends.base import Message
 from backends.errors import UsageError
+from mlxintro.toml_text import line_of, parsed, place, text_of
 from mlxintro.trials import Unit
 from mlxintro.windows import WindowName
 
@@ -119,15 +120,14 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, or is not a preset.
     """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}") from None
+    text = text_of(path)
+    data = parsed(text, str(path))
     if "based_on" in data:
-        data = _inherited(data, path)
-    _validated(data, str(path))
+        try:
+            data = _inherited(data, path)
+        except UsageError as error:
+            raise UsageError(f"{place(str(path), text, 'based_on')}{error}") from None
+    _validated(data, str(path), text)
     return data
 
 
@@ -155,12 +155,16 @@ def of(study: Study, experiment: Experiment) -> Preset:
     return load(study.preset or experiment.preset)
 
 
-def _validated(data: dict[str, Any], where: str) -> Preset:
+def _validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
+    """``text``: of the file that the data comes from, to name the line of what is wrong."""
     try:
         return Preset.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        keys = [str(part) for part in first["loc"]]
+        known = next((key for key in reversed(keys) if line_of(text, key)), "")
+        what = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{place(where, text, known)}{'.'.join(keys)}: {what[:1].lower()}{what[1:]}") from None
 
 
 def _folder() -> Traversable:

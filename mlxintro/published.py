@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mlxintro import concepts, experiments, presets
-from mlxintro.analysis import Analysis
+from mlxintro.analysis import Analysis, Cell, Figure
 from mlxintro.rendering import cell_text
 from mlxintro.run_analysis import study_of
 from mlxintro.statistics import Rate, rate
@@ -29,39 +30,53 @@ class _Data(BaseModel):
 class Protocol(_Data):
     experiment: str
     preset: str
-    window: str
+    window: str | None = None
+    """Left out where the place of the injection is part of the experiment's design."""
     strengths: tuple[float, ...]
     unit: str
     temperature: float
     max_tokens: int
     concepts: int
-    grader: str
+    grader: str | None = None
+    """``None`` where nothing is read by anybody, e.g. of probabilities."""
     model: str
     depth: float | None = None
 
 
-class Result(_Data):
-    """One published figure. Counts where they are published, else rates alone, without intervals."""
+class Number(_Data):
+    """One published figure: a count where one is published, else a rate alone, without an interval."""
 
+    count: int | None = None
+    trials: int | None = None
+    rate: float | None = None
+
+    @property
+    def value(self) -> Rate | float | None:
+        return self.rate if self.count is None or self.trials is None else rate(self.count, self.trials)
+
+
+class Result(_Data):
+    """What a source says of one setting."""
+
+    setting: str
+    figures: Mapping[str, Number]
+    """By the names of the experiment's own figures."""
+    basis: str | None = None
+    strengths: tuple[float, ...] | None = None
+    depth: float | None = None
+
+
+class Source(_Data):
     source: str
     url: str
-    setting: str
     basis: str
+    """Where the figures stand: in the text, in released data."""
     protocol: Protocol
-    arm: str = ""
-    detects: int | None = None
-    names: int | None = None
-    trials: int | None = None
-    detects_rate: float | None = None
-    names_rate: float | None = None
-    false_alarms: int
-    controls: int
+    results: tuple[Result, ...]
 
-    def detection(self) -> Rate | float | None:
-        return _known(self.detects, self.trials, self.detects_rate)
-
-    def identification(self) -> Rate | float | None:
-        return _known(self.names, self.trials, self.names_rate)
+    def protocol_of(self, result: Result) -> Protocol:
+        given = {name: value for name in ("strengths", "depth") if (value := getattr(result, name)) is not None}
+        return self.protocol.model_copy(update=given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +98,30 @@ class Card:
 
 
 @cache
-def results() -> tuple[Result, ...]:
+def sources() -> tuple[Source, ...]:
     """Every published figure that ships."""
     data = tomllib.loads((files("mlxintro") / "data" / "published.toml").read_text("utf-8"))
-    return tuple(Result.model_validate(item) for item in data["results"])
+    return tuple(Source.model_validate(item) for item in data["sources"])
 
 
 def compare(run: Run, analysis: Analysis, grader: str) -> Card:
     """Set a run beside the published results of its experiment."""
-    wanted = [one for one in results() if one.protocol.experiment == run.experiment]
-    return Card(tuple(_compare(one, run, analysis, grader) for one in wanted))
+    wanted = [source for source in sources() if source.protocol.experiment == run.experiment]
+    return Card(tuple(_compare(source, one, run, analysis, grader) for source in wanted for one in source.results))
 
 
-def _compare(one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
-    ours = {figure.name: figure.value for figure in analysis.figures}
-    published = {
-        f"{one.arm}_detection" if one.arm else "detection": one.detection(),
-        "identification": None if one.arm else one.identification(),
-        "false_alarms": rate(one.false_alarms, one.controls),
-    }
+def _compare(source: Source, one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
+    ours = {figure.name: figure for figure in analysis.figures}
     figures = tuple(
-        (name.replace("_", " "), cell_text(value), cell_text(ours.get(name)))
-        for name, value in published.items()
-        if value is not None
+        (ours[name].label if name in ours else name.replace("_", " "), _shown(number.value), _shown(_value(ours, name)))
+        for name, number in one.figures.items()
     )
-    found = differences(one.protocol, run, grader)
-    if one.trials is not None and (here := _trials(ours.get(f"{one.arm}_detection" if one.arm else "detection"))):
-        found += [f"trials: {here} here, {one.trials} there"] * (here != one.trials)
-    return Comparison(one.source, one.url, one.setting, one.basis, figures, tuple(found))
+    found = differences(source.protocol_of(one), run, grader)
+    for name, number in one.figures.items():
+        here = _value(ours, name)
+        if number.trials is not None and isinstance(here, Rate) and here.trials not in (0, number.trials):
+            found.append(f"{ours[name].label}: {here.trials} trials here, {number.trials} there")
+    return Comparison(source.source, source.url, one.setting, one.basis or source.basis, figures, tuple(found))
 
 
 def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
@@ -119,7 +130,7 @@ def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
     said = []
     for name in ("preset", "window", "unit", "temperature", "max_tokens"):
         theirs, ours = getattr(protocol, name), getattr(study, name)
-        if theirs != ours:
+        if theirs is not None and theirs != ours:
             said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
     if tuple(study.strengths or ()) != protocol.strengths:
         said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
@@ -139,29 +150,37 @@ def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
             for text in presets.of(study, experiments.find(study.experiment)).differences
         ]
     said.append(f"model: {_model(run.model)} here, {protocol.model} there")
-    said.append(f"grader: {grader} here, {protocol.grader} there")
+    if protocol.grader is not None:
+        own = grader if experiments.find(study.experiment).graded else "the experiment's own measure"
+        said.append(f"grader: {own} here, {protocol.grader} there")
     return said
 
 
 def card_lines(card: Card) -> list[str]:
-    """The card as text."""
+    """The card as text: what differs from all results of a source is said once."""
     if not card.comparisons:
         return ["no published figures are known for this experiment"]
     lines = ["Beside published figures (they differ in more than the model: read the differences)"]
-    for one in card.comparisons:
-        lines += ["", f"{one.setting}", f"  {one.source}; {one.basis}", f"  {one.url}"]
-        width = max(len(name) for name, _, _ in one.figures)
-        lines += [f"  {name:<{width}}  published {theirs:<32}  here {ours}" for name, theirs, ours in one.figures]
-        lines += [f"  differs: {text}" for text in one.differences]
+    for (source, url), group in groupby(card.comparisons, key=lambda one: (one.source, one.url)):
+        results = list(group)
+        common = [text for text in results[0].differences if all(text in one.differences for one in results)]
+        lines += ["", source, f"  {url}", *(f"  differs: {text}" for text in common)]
+        for at, one in enumerate(results):
+            lines += ["", f"  {one.setting}"]
+            lines += [f"  ({one.basis})"] if not at or one.basis != results[at - 1].basis else []
+            width = max(len(name) for name, _, _ in one.figures)
+            lines += [f"    {name:<{width}}  published {theirs:<24}  here {ours}" for name, theirs, ours in one.figures]
+            lines += [f"    differs: {text}" for text in one.differences if text not in common]
     return lines
 
 
-def _known(count: int | None, trials: int | None, share: float | None) -> Rate | float | None:
-    return share if count is None or trials is None else rate(count, trials)
+def _value(figures: Mapping[str, Figure], name: str) -> Cell:
+    return figures[name].value if name in figures else None
 
 
-def _trials(value: Any) -> int | None:
-    return value.trials if isinstance(value, Rate) else None
+def _shown(value: Cell) -> str:
+    """A number without an interval is a share here, too."""
+    return f"{100 * value:.3g}%" if isinstance(value, float) else cell_text(value)
 
 
 def _depth(layer: int | float, layers: int) -> float:

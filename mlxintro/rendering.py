@@ -11,6 +11,8 @@ from mlxintro.grading.correction import CorrectedRate
 from mlxintro.statistics import Difference, Mean, Rate
 
 SHADES = " ░▒▓█"
+NOTHING = "-"
+"""Stands for a value that nothing was measured for."""
 _BAR = 44
 
 
@@ -18,22 +20,22 @@ def cell_text(value: Cell) -> str:
     """A value with its interval: ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 (-1.2 to +17.1)`` points, ``+0.42 (...)``."""
     match value:
         case None:
-            return "-"
+            return NOTHING
         case Rate():
             if value.value is None:
-                return "-"
+                return NOTHING
             return f"{value.value:.1%} ({value.successes}/{value.trials}, {100 * value.low:.1f}-{100 * value.high:.1f})"
         case CorrectedRate():
             if value.value is None:
-                return "-"
+                return NOTHING
             return f"{value.value:.1%} ({100 * value.low:.1f}-{100 * value.high:.1f})"
         case Difference():
             if value.value is None:
-                return "-"
+                return NOTHING
             return f"{100 * value.value:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
         case Mean():
             if value.value is None:
-                return "-"
+                return NOTHING
             if value.low is None or value.high is None:
                 return f"{value.value:+.3f} (n = {value.count})"
             return f"{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f}, n = {value.count})"
@@ -78,7 +80,7 @@ def heat_map_lines(map_: HeatMap) -> list[str]:
     def text(layer: int, strength: float) -> str:
         rate = map_.cells.get((layer, strength))
         if rate is None or rate.value is None:
-            return "-"
+            return NOTHING
         return f"{shade(rate.value) * 2} {rate.value:4.0%}"
 
     header = ["layer", *(f"{strength:g}" for strength in map_.strengths)]
@@ -95,14 +97,14 @@ def shade(share: float) -> str:
 
 
 def plot_lines(plot: Plot) -> list[str]:
-    """Every curve as a row of bars over 0 to 1, or over the range of its values."""
+    """Every curve as rows of bars, over the range of all values and 0."""
     values = [point.y for curve in plot.curves for point in curve.points]
-    low, high = min([0.0, *values]), max([1.0, *values])
-    lines = [f"{plot.title} ({plot.y} by {plot.x}; bars from {low:g} to {high:g})"]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    lines = [f"{plot.title} ({plot.y} by {plot.x}; bars from {low:.3g} to {high:.3g})"]
     for curve in plot.curves:
         lines.append(f"  {curve.label}")
         for point in curve.points:
-            bar = "█" * round(_BAR * (point.y - low) / (high - low))
+            bar = "█" * round(_BAR * (point.y - low) / ((high - low) or 1.0))
             lines.append(f"    {point.x:>8g}  {bar:<{_BAR}}  {point.y:.3g}")
     return lines
 
@@ -111,10 +113,12 @@ def figure_lines(figures: Sequence[Figure]) -> list[str]:
     if not figures:
         return []
     width = max(len(figure.label) for figure in figures)
-    return [
-        f"{figure.label:<{width}}  {cell_text(figure.value)}{f'   {figure.note}' if figure.note else ''}".rstrip()
-        for figure in figures
-    ]
+    found = []
+    for figure in figures:
+        text = cell_text(figure.value)
+        said = "no trials" if text == NOTHING else f"{text}{f'   {figure.note}' if figure.note else ''}"
+        found.append(f"{figure.label:<{width}}  {said}")
+    return found
 
 
 def verdict_lines(analysis: Analysis) -> list[str]:
@@ -132,11 +136,16 @@ def verdict_lines(analysis: Analysis) -> list[str]:
     ]
 
 
-def lines(analysis: Analysis) -> list[str]:
-    """The whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller."""
+def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
+    """The whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
+
+    Args:
+        curves: with every plot as rows of bars.
+    """
     blocks = [verdict_lines(analysis), figure_lines(analysis.figures)]
     blocks += [heat_map_lines(map_) for map_ in analysis.heat_maps]
     blocks += [table_lines(table) for table in analysis.tables if table.rows]
+    blocks += [plot_lines(plot) for plot in analysis.plots] if curves else []
     return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
 
 

@@ -13,6 +13,9 @@ from mlxintro.taxonomy import class_of
 _PER_CLASS = 2
 _WIDTH, _HEIGHT, _EDGE = 520, 260, 46
 _COLOURS = ("#0b5cad", "#b3541e", "#3b7d3b", "#7a3b9a", "#555555")
+_DASHES = ("none", "7 3", "2 3", "7 3 2 3")
+"""Twenty curves can be told apart, in black and white four."""
+_LETTER, _LINE = 7.5, 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +135,16 @@ def heat_map_svg(map_: HeatMap) -> str:
     return _figure(caption, width, height, parts)
 
 
-def _blue(share: float) -> str:
-    """White at 0, deep blue at 1."""
-    return f"rgb({255 - 244 * share:.0f},{255 - 163 * share:.0f},{255 - 82 * share:.0f})"
-
-
 def plot_svg(plot: Plot) -> str:
-    """Curves with their intervals as bars."""
+    """Curves with their intervals as bars, over the range of their values and 0."""
     points = [point for curve in plot.curves for point in curve.points]
     if not points:
         return ""
     xs = [point.x for point in points]
     ys = [y for point in points for y in (point.y, point.low, point.high) if y is not None]
     left, right = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
-    low, high = min(0.0, *ys), max(1.0, *ys)
+    low, high = min(0.0, *ys), max(0.0, *ys)
+    high = high if high > low else low + 1
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = _EDGE + (x - left) / (right - left) * (_WIDTH - 2 * _EDGE)
@@ -156,20 +155,24 @@ def plot_svg(plot: Plot) -> str:
         parts.append(f'<text x="{_EDGE - 6}" y="{at(left, y)[1] + 4:.1f}" text-anchor="end">{y:.2g}</text>')
     for x in sorted(set(xs)):
         parts.append(f'<text x="{at(x, low)[0]:.1f}" y="{_HEIGHT - _EDGE + 18}" text-anchor="middle">{x:g}</text>')
+    legend = _WIDTH - _EDGE + 14
     for number, curve in enumerate(plot.curves):
         colour = _COLOURS[number % len(_COLOURS)]
+        stroke = f'stroke="{colour}" stroke-dasharray="{_DASHES[number // len(_COLOURS) % len(_DASHES)]}"'
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(point.x, point.y) for point in curve.points))
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{line}" fill="none" {stroke} stroke-width="2"/>')
         for point in curve.points:
             x, y = at(point.x, point.y)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
             if point.low is not None and point.high is not None:
                 ends = f"M{x:.1f},{at(0, point.low)[1]:.1f} V{at(0, point.high)[1]:.1f}"
                 parts.append(f'<path d="{ends}" stroke="{colour}" stroke-opacity="0.5"/>')
-        parts.append(
-            f'<text x="{_WIDTH - _EDGE + 4}" y="{_EDGE + 16 * number}" fill="{colour}">{escape(curve.label)}</text>'
-        )
-    return _figure(f"{plot.title}: {plot.y} by {plot.x}, 95 % intervals", _WIDTH + 110, _HEIGHT, parts)
+        y = _EDGE + _LINE * number
+        parts.append(f'<path d="M{legend},{y - 4} h26" fill="none" {stroke} stroke-width="2"/>')
+        parts.append(f'<text x="{legend + 32}" y="{y}" fill="{colour}">{escape(curve.label)}</text>')
+    width = legend + 32 + _LETTER * max(len(curve.label) for curve in plot.curves)
+    height = max(_HEIGHT, _EDGE + _LINE * len(plot.curves))
+    return _figure(f"{plot.title}: {plot.y} by {plot.x}, 95 % intervals", width, height, parts)
 
 
 def _figure(caption: str, width: float, height: float, parts: Sequence[str]) -> str:

@@ -112,8 +112,8 @@ def exceeds(first: Rate, second: Rate) -> float | None:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted for how many there are (S. Holm 1979), in the same order."""
-    if not p_values:
-        return []
+    if len(p_values) < 2:
+        return list(p_values)
     from statsmodels.stats.multitest import multipletests
 
     return [float(value) for value in multipletests(p_values, method="holm")[1]]

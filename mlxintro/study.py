@@ -6,10 +6,11 @@ The resolved study is stored with the run, and planning it again gives the same 
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from backends.errors import UsageError
 from mlxintro.presets import Preset, Suite
@@ -28,7 +29,27 @@ def _finite(value: float) -> float:
     return value
 
 
+def _place(value: int | float) -> int | float:
+    """What can be told of a layer before the model is known."""
+    whole = float(value).is_integer()
+    if not (value >= 0 if whole else 0 < value < 1):
+        kind = "an index is a whole number from 0" if whole else "a depth fraction lies between 0 and 1"
+        raise ValueError(
+            f"{value} is no layer: {kind}, and "
+            + ("0.5 is half of the depth" if whole else "an index is a whole number")
+        )
+    return value
+
+
+def _control(value: Any) -> Any:
+    suites = get_args(Suite)
+    if value in suites or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"write {', '.join(suites)}, or how many uninjected trials")
+
+
 Strength = Annotated[float, AfterValidator(_finite)]
+Layer = Annotated[int | float, AfterValidator(_place)]
 
 
 class Study(BaseModel):
@@ -51,14 +72,14 @@ class Study(BaseModel):
     concepts: tuple[str, ...] = ("set:blueprint",)
     any_word: bool = False
     """Accept words that are not in the concept library."""
-    layers: tuple[int | float, ...] | None = None
+    layers: tuple[Layer, ...] | None = None
     """Indices, or depth fractions between 0 and 1."""
     strengths: tuple[Strength, ...] | None = None
     unit: Unit | None = None
     transform: Transform = "none"
     trials: int | None = Field(default=None, ge=1)
     """Per concept, layer and strength."""
-    controls: Annotated[int, Field(ge=0)] | Suite | None = None
+    controls: Annotated[int | Suite, BeforeValidator(_control)] | None = None
     """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
     window: WindowName | None = None
     temperature: float | None = Field(default=None, ge=0, le=10)
@@ -93,7 +114,8 @@ class Study(BaseModel):
         for name, count in (("trials", study.trials), ("controls", study.controls)):
             if study.temperature == 0 and isinstance(count, int) and count > texts:
                 raise UsageError(
-                    f"at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or --temperature 1"
+                    f"{name}: at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or "
+                    "--temperature 1"
                 )
         return study
 
@@ -110,4 +132,6 @@ def make_study(**settings: Any) -> Study:
         first = error.errors()[0]
         where = str(first["loc"][0]) if first["loc"] else ""
         what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "tuple_type":
+            what = f"this is a list: write {where} = [{json.dumps(first['input'], default=str)}]"
         raise UsageError(f"{where}: {what}" if where else what) from None

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -20,8 +21,11 @@ from typing import Any
 from backends.errors import UsageError
 from mlxintro import presets
 from mlxintro.study import Study, make_study
+from mlxintro.toml_text import line_of, parsed, place, text_of
 
 _BESIDE = ("models", "preset_file")
+_KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
+"""What people set; a preset's whole text is written by ``runs show --toml`` alone."""
 _ABOUT = {
     "no experiment called": "experiment",
     "no preset called": "preset",
@@ -29,6 +33,7 @@ _ABOUT = {
     "no category called": "concepts",
     "no set of concepts called": "concepts",
     "the preset": "preset",
+    "layer ": "layers",
 }
 """How errors begin that come from looking names up, and the setting they speak of."""
 
@@ -43,19 +48,28 @@ class StudyFile:
     models: tuple[str, ...]
     """None named: the backend's default is taken."""
 
-    def at(self, error: UsageError) -> UsageError:
-        """The same error with file and line in front, where the setting it speaks of stands in the file."""
-        message = str(error)
-        key = next((key for start, key in _ABOUT.items() if message.startswith(start)), "")
-        if not key and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
-            key = found.group(1)
-        line = line_of(self.text, key)
-        return UsageError(f"{self.name}:{line}: {message}") if line else error
+    @contextmanager
+    def told(self, overridden: Collection[str] = ()) -> Iterator[None]:
+        """Errors about settings get file and line in front, where the setting stands in the file.
+
+        Args:
+            overridden: settings and options that flags gave instead; what is wrong with them is not the file's fault.
+        """
+        try:
+            yield
+        except UsageError as error:
+            message = str(error)
+            key = next((key for start, key in _ABOUT.items() if message.startswith(start)), "")
+            if not key and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
+                key = found.group(1)
+            if key in overridden or not line_of(self.text, key):
+                raise
+            raise UsageError(place(self.name, self.text, key) + message) from None
 
 
 def is_file(argument: str) -> bool:
-    """Whether what was given in an experiment's place is meant as a study's file."""
-    return argument.endswith(".toml")
+    """Whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
+    return argument.endswith(".toml") or f"{argument}.toml" in ready()
 
 
 def ready() -> dict[str, str]:
@@ -68,58 +82,50 @@ def ready() -> dict[str, str]:
 
 
 def read(argument: str) -> StudyFile:
-    """Read a study: a path, or the bare name of one that ships.
+    """Read a study: a path, or the bare name of one that ships, with its ending or without.
 
     Raises:
         UsageError: there is no such file, or it holds something that is no setting; with the line.
     """
+    shipped = next((name for name in ready() if argument in (name, name.removesuffix(".toml"))), None)
     path = Path(argument)
-    if path.exists() or argument not in ready():
-        try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
-            raise UsageError(
-                f"there is no file {argument}; studies that ship: {', '.join(ready())}, found by these names"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{argument} cannot be read: {error}") from None
-    else:
-        text = (files("mlxintro") / "data" / "studies" / argument).read_text("utf-8")
-    return parse(text, argument, path.parent)
+    if shipped is not None and not path.is_file():
+        return parse((files("mlxintro") / "data" / "studies" / shipped).read_text("utf-8"), shipped, Path())
+    if not path.exists():
+        raise UsageError(f"there is no file {argument}; studies that ship: {', '.join(ready())}, found by these names")
+    return parse(text_of(path), argument, path.parent)
 
 
 def parse(text: str, name: str, folder: Path) -> StudyFile:
     """Read a study's text; see ``read``."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: {error}") from None
-    known = (*Study.model_fields, *_BESIDE)
+    data = parsed(text, name)
     for key in data:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise UsageError(f"{_place(name, text, key)}there is no setting {key!r}: {hint}")
+        if key not in (*_KNOWN, "preset_data"):
+            close = get_close_matches(key, _KNOWN, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_KNOWN)}"
+            raise UsageError(f"{place(name, text, key)}there is no setting {key!r}: {hint}")
     models = data.pop("models", None)
     if models is not None and "model" in data:
-        raise UsageError(f"{_place(name, text, 'models')}give either model or models")
+        raise UsageError(f"{place(name, text, 'models')}give either model or models")
     chosen = [data.pop("model")] if "model" in data else models or []
     if not isinstance(chosen, list) or not all(isinstance(one, str) and one for one in chosen):
         key = "models" if models is not None else "model"
-        raise UsageError(f"{_place(name, text, key)}models are names: write {key} = {_EXAMPLE[key]}")
+        raise UsageError(f"{place(name, text, key)}models are names: write {key} = {_EXAMPLE[key]}")
     if isinstance(data.get("layers"), str):
         try:
             data["layers"] = evenly(data["layers"])
         except ValueError as error:
-            raise UsageError(f"{_place(name, text, 'layers')}{error}") from None
+            raise UsageError(f"{place(name, text, 'layers')}{error}") from None
     if "preset_file" in data:
+        if "preset" in data:
+            raise UsageError(f"{place(name, text, 'preset_file')}give either preset or preset_file")
         own = folder / str(data.pop("preset_file"))
+        if not own.exists():
+            raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
     found = StudyFile(name, text, data, tuple(chosen))
-    try:
+    with found.told():
         make_study(**{"model": "any", **data})
-    except UsageError as error:
-        raise found.at(error) from None
     return found
 
 
@@ -142,22 +148,6 @@ def evenly(text: str) -> tuple[int | float, ...]:
         return (0.5,)
     last = 1 - 1e-6
     return (0, *(round(i / (count - 1), 6) for i in range(1, count - 1)), last)
-
-
-def line_of(text: str, key: str) -> int | None:
-    """The line, from 1, at which a key of the top level or of ``[options]`` is set."""
-    pattern = re.compile(rf"\s*(?:options\.)?[\"']?{re.escape(key)}[\"']?\s*=") if key else None
-    for number, line in enumerate(text.splitlines(), 1):
-        if pattern and pattern.match(line):
-            return number
-    return None
-
-
-def _place(name: str, text: str, key: str) -> str:
-    line = line_of(text, key) or next(
-        (n for n, one in enumerate(text.splitlines(), 1) if re.match(rf"\s*\[+\s*{re.escape(key)}\b", one)), None
-    )
-    return f"{name}:{line}: " if line else f"{name}: "
 
 
 def write(study: Study) -> str:

@@ -74,6 +74,10 @@ class Evidence:
         specific = self.naming is None or self.naming.p < alpha
         return specific and _above(self.identification, self.guessed, alpha)
 
+    def particular(self, alpha: float) -> bool:
+        """Concepts are claimed more often than random vectors of their norm, as far as enough of those were tried."""
+        return self.random is None or self.random.trials < FEW or _above(self.detection, self.random, alpha)
+
 
 _RANK: dict[VerdictKind, int] = {
     "introspective identification": 5,
@@ -96,8 +100,7 @@ def judge(seen: Evidence, alpha: float = ALPHA) -> VerdictKind:
     named = seen.names(alpha)
     if seen.drifts and not named:
         return "yes-bias"
-    particular = seen.random is None or seen.random.trials < FEW or _above(seen.detection, seen.random, alpha)
-    return "introspective identification" if named and particular else "anomaly noticed but not named"
+    return "introspective identification" if named and seen.particular(alpha) else "anomaly noticed but not named"
 
 
 def card(whole: Evidence, best: Evidence | None = None) -> Verdict:
@@ -113,7 +116,7 @@ def card(whole: Evidence, best: Evidence | None = None) -> Verdict:
     else:
         alpha = ALPHA / 2
         kind, seen = max(((judge(one, alpha), one) for one in (whole, best)), key=lambda found: _RANK[found[0]])
-    return Verdict(kind, _headline(kind, seen), (f"judged on {seen.where}, at p < {alpha:g}", *_evidence(seen)))
+    return Verdict(kind, _headline(kind, seen, alpha), (f"judged on {seen.where}, at p < {alpha:g}", *_evidence(seen)))
 
 
 def _above(first: Rate, second: Rate, alpha: float) -> bool:
@@ -121,7 +124,7 @@ def _above(first: Rate, second: Rate, alpha: float) -> bool:
     return p is not None and p < alpha
 
 
-def _headline(kind: VerdictKind, seen: Evidence) -> str:
+def _headline(kind: VerdictKind, seen: Evidence, alpha: float) -> str:
     match kind:
         case "too little data":
             return (
@@ -137,9 +140,9 @@ def _headline(kind: VerdictKind, seen: Evidence) -> str:
                 return "The injection moves answers towards yes whatever the question is: no sign of noticing."
             return "The subject claims a thought whether or not there is one."
         case "anomaly noticed but not named":
-            if seen.random is not None and seen.random.trials >= FEW and not _above(seen.detection, seen.random, ALPHA):
-                return "The subject reports a disturbance, and random vectors of the same norm do it as well."
-            return "The subject notices that something is injected, but cannot say what."
+            if not seen.particular(alpha):
+                return "The subject reports a disturbance; that random vectors of that norm do it less is not shown."
+            return "The subject notices that something is injected; that it can say what is not shown."
         case _:
             return "The subject claims a thought when there is one, and names it more often than by luck."
 

@@ -55,7 +55,7 @@ def complaint(done: Result, code: int = 2) -> str:
         (("--concepts", "category:nobody"), "choose one of nature"),
         (("--concepts", "a\nb", "--any-word"), "is no concept"),
         (("--layers", "8"), "layer 8 is out of range: detector has layers 0 to 7"),
-        (("--layers", "-1"), "layer -1 is out of range"),
+        (("--layers", "-1"), "layers: -1 is no layer: an index is a whole number from 0"),
         (("--layers", "1.5"), "a depth fraction lies between 0 and 1"),
         (("--layers", "abc"), "'abc' is not a layer: give an index (20), a range"),
         (("--layers", "nan"), "'nan' is not a layer"),

@@ -87,12 +87,15 @@ def test_with_json_every_line_of_stdout_is_an_object_and_the_last_one_holds_the_
     assert told[-1]["overall"]["detection"]["trials"] <= 12
 
 
-def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path) -> None:
-    done = mlxintro(tmp_path, *SMALL, "--layers", "0.5,6", "--dry-run", "--json")
+def test_a_dry_run_says_what_would_run_and_writes_nothing(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLXINTRO_HOME", str(tmp_path / "new"))
+    done = call(*SMALL, "--layers", "0.5,6", "--dry-run", "--json")
     (line,) = done.lines
     assert (done.code, line["trials"], line["layers"]) == (0, 2 * 2 * 2 * 3 + 6, [4, 6])
-    assert mlxintro(tmp_path, *SMALL, "--dry-run").out.startswith("18 trials, preset lindsey")
-    assert content(tmp_path) == ([], [])
+    assert call(*SMALL, "--dry-run").out.startswith("18 trials, preset lindsey")
+    assert content(tmp_path / "new") == ([], [])
 
 
 def test_ctrl_c_ends_with_130_and_resuming_completes_the_plan_once(tmp_path: Path) -> None:
@@ -148,10 +151,10 @@ def test_a_run_is_paused_resumed_and_cancelled_from_another_terminal(tmp_path: P
     assert stored(tmp_path) == [("slow", "done", 8 * PLANNED)]
 
 
-def test_resuming_a_finished_run_measures_nothing(home: Path) -> None:
+def test_resuming_a_finished_run_measures_nothing(call: Call, home: Path) -> None:
     before = content(home)
-    done = mlxintro(home, "run", "--resume", "first")
-    assert (done.code, done.out) == (0, mlxintro(home, "stats", "first").out)
+    done = call("run", "--resume", "first")
+    assert (done.code, done.out) == (0, call("stats", "first").out)
     after = content(home)
     assert [row for row in after[0] if not row.startswith('INSERT INTO "runs"')] == [
         row for row in before[0] if not row.startswith('INSERT INTO "runs"')
@@ -169,27 +172,30 @@ def test_failed_trials_are_rows_and_make_the_exit_code_1(tmp_path: Path) -> None
     assert "exceeds what float32 can hold" in rows[-1]["error"]
 
 
-def test_a_damaged_vector_is_told_made_again_and_changes_nothing(home: Path) -> None:
-    before = {row["trial_key"]: row["response"] for row in mlxintro(home, "runs", "export", "first").lines}
+def test_a_damaged_vector_is_told_made_again_and_changes_nothing(call: Call, home: Path) -> None:
+    before = {row["trial_key"]: row["response"] for row in call("runs", "export", "first").lines}
     damaged = sorted((home / "vectors").iterdir())
     for file in damaged:
         data = bytearray(file.read_bytes())
         data[-7] ^= 1
         file.write_bytes(data)
-    again = mlxintro(home, *SMALL, "--name", "again")
+    again = call(*SMALL, "--name", "again")
     assert again.code == 0
     notices = [line for line in again.err.splitlines() if "in the vector cache is ignored and made again" in line]
     assert {line.split()[0] for line in notices} == {file.name for file in damaged}
-    assert {r["trial_key"]: r["response"] for r in mlxintro(home, "runs", "export", "again").lines} == before
-    assert "made again" not in mlxintro(home, *SMALL, "--name", "third").err
+    assert {r["trial_key"]: r["response"] for r in call("runs", "export", "again").lines} == before
+    assert "made again" not in call(*SMALL, "--name", "third").err
 
 
-def test_db_names_a_store_anywhere_and_its_vectors_lie_beside_it(tmp_path: Path) -> None:
+def test_db_names_a_store_anywhere_and_its_vectors_lie_beside_it(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLXINTRO_HOME", str(tmp_path / "new"))
     db = tmp_path / "deep" / "er" / "my store.db"
-    assert mlxintro(tmp_path / "home", "--db", str(db), *SMALL).code == 0
+    assert call("--db", str(db), *SMALL).code == 0
     assert db.exists()
     assert list((db.parent / "vectors").glob("*.safetensors"))
-    assert not (tmp_path / "home").exists()
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ['it\'s "so" so', "🌊 海", "100%", "a/*", "x" * 80])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -89,6 +90,40 @@ def test_a_trial_is_shown_in_full_by_the_start_of_its_key(call: Call) -> None:
     assert (trial["trial_key"], trial["response"]) == (row["trial_key"], row["response"])
     assert (trial["proofs"], trial["doses"]) == (row["proofs"], row["doses"])
     assert trial["grades"][0]["affirms"] == row["rules.affirms"]
+
+
+def test_what_was_measured_is_shown_where_nothing_was_said(call: Call) -> None:
+    more = ("--concepts", "ocean", "--strengths", "2", "--trials", "1", "--controls", "standard", "--name", "arms")
+    assert call(*RUN, *more).code == 0
+    table = {line.split()[0]: line for line in call("runs", "show", "arms").out.splitlines() if line.strip()}
+    rows = call("runs", "export", "arms").lines
+    assert {row["arm"] for row in rows} == {"", "random", "question", "clear-no", "clear-yes"}
+    for row in rows:
+        line = table[row["trial_key"].removeprefix("b2:")[:10]]
+        scores = row["measurements"].get("logprobs")
+        assert (row["arm"] or ("control" if row["condition"] == "control" else "ocean")) in line
+        assert ("ungraded" in line, bool(scores)) == (False, row["response"] == "")
+        if scores:
+            likeliest = max(scores, key=scores.get)
+            assert f"[{likeliest!r} {math.exp(scores[likeliest]):.2g}, " in line
+            whole = call("runs", "show", "arms", row["trial_key"][3:13]).out.split("probability of each continuation")[
+                1
+            ]
+            assert all(f"{math.exp(score):.4g}" in whole and repr(text) in whole for text, score in scores.items())
+
+
+def test_curves_are_drawn_on_request(call: Call) -> None:
+    curves = ("Rates by strength (rate by strength; bars from 0 to ", "Rates by layer")
+    plain, drawn = (call("stats", "first", *flags).out for flags in ((), ("--curves",)))
+    assert [title in plain for title in curves] == [False, False]
+    assert [title in drawn for title in curves] == [True, False], "one layer makes no curve"
+    assert drawn.startswith(plain)
+    points = drawn.split("  detection\n")[1].split("  identification\n")[0].split("\n")[:-1]
+    assert [float(line.split()[0]) for line in points] == [2.0, 4.0]
+    cells = call("stats", "first", "--json").lines[0]["cells"]
+    assert [float(line.split()[-1]) for line in points] == [
+        pytest.approx(cell["detection"]["value"], abs=0.005) for cell in cells
+    ]
 
 
 def test_a_reply_cannot_steer_the_terminal(call: Call, home: Path) -> None:

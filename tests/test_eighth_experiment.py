@@ -84,17 +84,43 @@ def test_two_files_make_an_experiment(tmp_path: Path) -> None:
     (copy / "mlxintro" / "experiments" / "one_word.py").write_text(EXPERIMENT)
     (copy / "mlxintro" / "data" / "presets" / "one-word.toml").write_text(PRESET)
 
-    def mlxintro(*arguments: str) -> str:
-        # -P and PYTHONPATH: the copy is imported, not what is installed.
-        command = [sys.executable, "-P", "-m", "mlxintro", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(copy), "MLXINTRO_HOME": str(tmp_path / "home")}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     chosen = ("one-word", "--backend", "fake", "-m", "detector", "--concepts", "ocean,bread")
-    assert "It has no source." in mlxintro("run", *chosen, "--explain")
-    mlxintro("run", *chosen, "--name", "first")
-    found = json.loads(mlxintro("stats", "first", "--json"))
-    assert found["experiment"] == "one-word"
-    assert 'experiment = "one-word"' in mlxintro("runs", "show", "first", "--toml")
+    explained, _, stats, toml = _said(
+        copy,
+        ("run", *chosen, "--explain"),
+        ("run", *chosen, "--name", "first"),
+        ("stats", "first", "--json"),
+        ("runs", "show", "first", "--toml"),
+    )
+    assert "It has no source." in explained
+    assert json.loads(stats)["experiment"] == "one-word"
+    assert 'experiment = "one-word"' in toml
+
+
+EACH = """
+import json, sys
+from contextlib import redirect_stdout
+from io import StringIO
+from mlxintro.cli.main import main
+
+said = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    with redirect_stdout(StringIO()) as out:
+        try:
+            main()
+        except SystemExit as ending:
+            assert ending.code == 0, arguments
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
+
+
+def _said(copy: Path, *commands: tuple[str, ...]) -> list[str]:
+    """What each command writes to stdout, all in one process that imports the copy, not what is installed (``-P``)."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "MLXINTRO_HOME": str(copy / "home")}
+    process = [sys.executable, "-P", "-c", EACH, json.dumps(commands)]
+    done = subprocess.run(process, cwd=copy.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said: list[str] = json.loads(done.stdout)
+    return said

@@ -169,7 +169,7 @@ def test_what_the_subject_is_asked_does_not_name_the_concept(backend: FakeBacken
     ("change", "message"),
     [
         ({"layers": (8,)}, "layer 8 is out of range: detector has layers 0 to 7"),
-        ({"layers": (-1,)}, "layer -1 is out of range"),
+        ({"layers": (-1,)}, "-1 is no layer"),
         ({"layers": (1.5,)}, "a depth fraction lies between 0 and 1"),
         (
             {"max_tokens": 8192},

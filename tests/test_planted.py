@@ -6,8 +6,9 @@ other experiments (``tests.drawn``).
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -43,6 +44,14 @@ FOUND: tuple[tuple[Subject, VerdictKind], ...] = (
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def known_objects_are_not_searched() -> Iterator[None]:
+    """statsmodels collects garbage after every adjustment of p values, through all that a test process has loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def kinds(subject: Subject, design: Design, count: int) -> Counter[str]:
     return Counter(found.verdict.kind for found in studies(subject, design, range(count)) if found.verdict)
 
@@ -59,6 +68,7 @@ def test_a_subject_is_seen_for_what_it_is(subject: Subject, truth: VerdictKind) 
 @pytest.mark.parametrize(("subject", "truth"), FOUND)
 def test_it_is_in_95_of_100_studies(subject: Subject, truth: VerdictKind, design: Design) -> None:
     found = kinds(subject, design, 100)
+    print(f"{found[truth]} of 100 {truth}")
     assert found[truth] >= 95, found
 
 
@@ -66,7 +76,10 @@ def test_it_is_in_95_of_100_studies(subject: Subject, truth: VerdictKind, design
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("subject", [Subject(claims=0.3), Subject(leaks=0.25)])
 def test_a_weak_habit_is_found_with_fifty_replies_on_either_side(subject: Subject) -> None:
-    assert kinds(subject, FIFTY, 100)[{0.3: "yes-bias"}.get(subject.claims, "steering only")] >= 95
+    truth = "yes-bias" if subject.claims else "steering only"
+    found = kinds(subject, FIFTY, 100)
+    print(f"{found[truth]} of 100 {truth}")
+    assert found[truth] >= 95, found
 
 
 def test_names_of_many_concepts_are_those_of_each() -> None:
@@ -147,6 +160,7 @@ def test_a_planted_effect_is_found(name: str, effect: dict[str, float]) -> None:
 @pytest.mark.parametrize(("name", "effect"), NOT_EFFECTS)
 def test_nulls_and_confounds_pass_for_effects_no_more_often_than_stated(name: str, effect: dict[str, float]) -> None:
     found = verdicts(name, effect, 200)
+    print(f"{name} {effect}: {found['effect']} of 200 pass for an effect")
     assert found["effect"] <= binom.ppf(0.999, 200, LEVEL), found
 
 
@@ -162,6 +176,7 @@ def test_nulls_and_confounds_pass_for_effects_no_more_often_than_stated(name: st
 )
 def test_a_confound_is_called_by_its_name(name: str, effect: dict[str, float], kind: VerdictKind) -> None:
     found = verdicts(name, effect, 100)
+    print(f"{name} {effect}: {found[kind]} of 100 {kind}")
     assert found[kind] >= 85, found
 
 

@@ -9,8 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from backends.fake import FakeBackend
+from mlxintro import presets, published
+from mlxintro.analysis import Curve, Plot, Point
+from mlxintro.report import plot_svg
 from mlxintro.statistics import difference, rate
 from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
+from tests.experiment_runs import ran
 
 SWEEP = ("--concepts", "ocean,fear,bread", "--layers", "3,5", "--strengths", "2,4", "--trials", "4", "--name", "sweep")
 
@@ -84,12 +89,54 @@ def test_runs_side_by_side_with_their_differences(call: Call) -> None:
     assert call("compare", "first").code == 2
 
 
+def test_runs_of_different_experiments_are_not_compared(call: Call) -> None:
+    other = ("run", "localization", "--backend", "fake", "--concepts", "ocean", "--layers", "5", "--name", "other")
+    assert call(*other, "--controls", "none").code == 0
+    done = call("compare", "first", "other")
+    assert (done.code, done.out) == (2, "")
+    assert "same experiment have figures in common: first is injected-thoughts, other is localization" in done.err
+
+
 def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> None:
     shown = call("stats", "first", "--published").out
     assert "41.1% (2055/5000, 39.7-42.5)" in shown
+    assert "published 22.9% " in shown
+    assert shown.count("differs: preset: lindsey here, macar there") == 1, "what differs from all is said once"
     (found,) = call("stats", "first", "--published", "--json").lines
     macar = next(one for one in found["published"]["comparisons"] if "layer 37" in one["setting"])
     assert "preset: lindsey here, macar there" in macar["differences"]
     assert "concepts: 2 here, 500 there" in macar["differences"]
     paper = next(one for one in found["published"]["comparisons"] if "best layer" in one["setting"])
     assert not any(line.startswith(("preset", "window", "temperature", "unit")) for line in paper["differences"])
+
+
+@pytest.mark.parametrize("source", published.sources(), ids=lambda one: one.protocol.experiment)
+def test_published_figures_are_figures_of_the_experiment(source: published.Source) -> None:
+    protocol = source.protocol
+    with FakeBackend("detector") as backend:
+        found = ran(backend, protocol.experiment, layers=(5,), strengths=(2.0,), concepts=("ocean", "fear")).analysis
+    assert {name for result in source.results for name in result.figures} <= {figure.name for figure in found.figures}
+    assert protocol.preset in presets.names()
+    for result in source.results:
+        for number in result.figures.values():
+            assert (number.rate is None) == (number.count is not None and number.trials is not None)
+
+
+def test_twenty_small_curves_fill_their_picture_and_are_told_apart() -> None:
+    curves = tuple(
+        Curve(f"arm number {number:02} of these", tuple(Point(x, 0.01 * number - 0.05, None, None) for x in (0, 1)))
+        for number in range(20)
+    )
+    picture = ElementTree.fromstring(
+        re.findall(r"<svg.*</svg>", plot_svg(Plot("p", "t", "layer", "cosine", curves)))[0]
+    )
+    width, height = float(picture.attrib["width"]), float(picture.attrib["height"])
+    texts = {node.text: node.attrib for node in picture.iter() if node.tag.endswith("text")}
+    for curve in curves:
+        place = texts[curve.label]
+        assert float(place["x"]) + 7 * len(curve.label) <= width
+        assert float(place["y"]) < height
+    lines = [node.attrib for node in picture.iter() if node.tag.endswith("polyline")]
+    assert len({(line["stroke"], line["stroke-dasharray"]) for line in lines}) == 20
+    tops = [float(line["points"].split(",")[1].split()[0]) for line in lines]
+    assert (max(tops) - min(tops)) > 100, "the values' range is the axis, not 0 to 1"

@@ -11,11 +11,11 @@ import pytest
 
 from backends.errors import UsageError
 from backends.fake import FakeBackend
-from mlxintro import launch, presets, study_file
+from mlxintro import experiments, launch, presets, study_file
 from mlxintro.explain import explain
 from mlxintro.store.store import Store
 from mlxintro.study import make_study
-from tests.cli import Call, call_main, filled_home, mlxintro, own_home  # noqa: F401
+from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
 
 
 def keys(settings: dict[str, Any]) -> list[str]:
@@ -52,11 +52,24 @@ def test_what_is_written_is_toml_whatever_the_words(tmp_path: Path) -> None:
         ("trials = 2\n\nstrenghts = [1]\n", "s.toml:3: there is no setting 'strenghts': did you mean 'strengths'?"),
         ("trials = 2\nstrengths = ['a']\n", "s.toml:2: strengths: "),
         ("trials = 0\n", "s.toml:1: trials: "),
-        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: "),
+        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: write none, standard, full, or how many"),
+        ("controls = -1\n", "s.toml:1: controls: write none"),
+        ("seed = 1\nlayers = [1.5]\n", "s.toml:2: layers: 1.5 is no layer: a depth fraction lies between 0 and 1"),
+        ("layers = [-2]\n", "s.toml:1: layers: -2 is no layer: an index is a whole number from 0"),
+        ("layers = 5\n", "s.toml:1: layers: this is a list: write layers = [5]"),
+        ("concepts = 'ocean'\n", 's.toml:1: concepts: this is a list: write concepts = ["ocean"]'),
+        ("strengths = [\n  1.0,\n  inf,\n]\n", "s.toml:1: strengths: inf is not a finite number"),
+        ("strengths = []\n", "s.toml:1: strengths is empty"),
+        ("seed = 1\nname = 'x'\n", "s.toml:2: there is no setting 'name': known are experiment, preset, model,"),
+        ("[extra]\na = 1\n", "s.toml:1: there is no setting 'extra'"),
+        ("seed = 1\npreset_file = 'gone.toml'\n", "s.toml:2: there is no file gone.toml: give its path from "),
+        ("preset = 'a'\npreset_file = 'b.toml'\n", "s.toml:2: give either preset or preset_file"),
         ("layers = 'even:0'\n", "s.toml:1: 'even:0' is not a choice of layers"),
         ("models = ['a', 3]\n", "s.toml:1: models are names"),
         ("model = 'a'\nmodels = ['b']\n", "s.toml:2: give either model or models"),
-        ("trials = [1,\n", "s.toml: "),
+        ("trials = [1,\n", "s.toml:1: this is not TOML: "),
+        ("seed = 1\nseed = = 2\n", "s.toml:2: this is not TOML: invalid value"),
+        ("seed = 1\ntrials = 1\nseed = 2\n", "s.toml:3: this is not TOML: this is set twice"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text: str, says: str) -> None:
@@ -74,6 +87,8 @@ def test_what_is_wrong_is_named_with_its_line(text: str, says: str) -> None:
         ("experiment = 'x'\n", "s.toml:1: no experiment called 'x'"),
         ("trials = 1\n[options]\ntrial_numbers = 0\n", "s.toml:3: option trial_numbers"),
         ("trials = 1\n[options]\nnumber = 1\n", "s.toml:3: option number"),
+        ("trials = 3\ntemperature = 0\n", "s.toml:1: trials: at temperature 0 every repeat"),
+        ("seed = 1\nlayers = [8]\n", "s.toml:2: layer 8 is out of range: detector has layers 0 to 7"),
     ],
 )
 def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, text: str, says: str) -> None:
@@ -81,7 +96,21 @@ def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, tex
     path.write_text(text)
     done = call("run", str(path), "--backend", "fake")
     assert done.code == 2
-    assert done.err.strip().removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+    assert done.err.splitlines()[-1].removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+
+
+@pytest.mark.parametrize("flags", [("--layers", "8"), ("--concepts", "oceen"), ("--set", "trial_numbers=0")])
+def test_what_flags_get_wrong_is_not_laid_to_the_file(call: Call, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("concepts = ['ocean']\nlayers = [2]\n[options]\ntrial_numbers = 2\n")
+    done = call("run", str(path), "--backend", "fake", *flags)
+    assert (done.code, "s.toml" in done.err) == (2, False)
+
+
+def test_a_study_that_ships_is_found_by_its_name_alone(call: Call) -> None:
+    assert study_file.read("quick") == study_file.read("quick.toml")
+    assert not study_file.is_file("injected-thoughts")
+    assert call("run", "quick", "--backend", "fake", "--explain").out.startswith("lindsey: ")
 
 
 @pytest.mark.parametrize(("layers", "count"), [(8, 4), (30, 10), (62, 10), (64, 1)])
@@ -97,26 +126,24 @@ def test_evenly_spaced_layers_reach_from_first_to_last(layers: int, count: int) 
     assert len(set(found)) == count
 
 
-def test_flags_go_before_the_file_and_several_models_are_several_runs(tmp_path: Path) -> None:
+def test_flags_go_before_the_file_and_several_models_are_several_runs(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text(
         'models = ["detector", "null"]\nbackend = "fake"\nconcepts = ["ocean"]\nstrengths = [2.0]\ntrials = 2\n'
         "controls = 1\nseed = 7\n[options]\ntrial_numbers = 2\n"
     )
-    done = mlxintro(tmp_path, "run", str(path), "--name", "pair", "--trials", "3", "--set", "trial_numbers=3")
+    done = call("run", str(path), "--name", "pair", "--trials", "3", "--set", "trial_numbers=3")
     assert done.code == 0
-    runs = mlxintro(tmp_path, "runs", "list", "--json").lines
+    _, *runs = call("runs", "list", "--json").lines
     assert [(run["name"], run["model"]["model"], run["done"]) for run in runs] == [
         ("pair-1", "detector", 4),
         ("pair-2", "null", 4),
     ]
     assert all((run["study"]["seed"], run["study"]["options"]["trial_numbers"]) == (7, 3) for run in runs)
-    shown = mlxintro(tmp_path, "runs", "show", "pair-1", "--toml").out
+    shown = call("runs", "show", "pair-1", "--toml").out
     (tmp_path / "again.toml").write_text(shown)
-    assert mlxintro(tmp_path, "run", str(tmp_path / "again.toml"), "--name", "again").code == 0
-    first, again = (
-        [row["trial_key"] for row in mlxintro(tmp_path, "runs", "export", name).lines] for name in ("pair-1", "again")
-    )
+    assert call("run", str(tmp_path / "again.toml"), "--name", "again").code == 0
+    first, again = ([row["trial_key"] for row in call("runs", "export", name).lines] for name in ("pair-1", "again"))
     assert first == again
 
 
@@ -154,8 +181,12 @@ def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, home:
     [
         ("based_on = 'nobody'\n", "no preset called 'nobody'"),
         (OWN.replace('Round {trial}."\n[[', 'Somewhere."\n[['), "question must stand in the last message"),
-        ("title = 'x'\n", "Field required"),
+        ("title = 'x'\n", "mine.toml: experiment: field required"),
         (OWN + "[defaults]\nwindow = 'moon'\n", "defaults.window"),
+        ("title = 'x'\nbased_on = 'lindsay'\n", "mine.toml:2: no preset called 'lindsay'"),
+        ("based_on = 'lindsey'\n[defaults]\ntrials = 'x'\n", "mine.toml:3: defaults.trials: input should be"),
+        ("based_on = 'lindsey'\n[dialogue]\nquestion = 'Q'\n", "mine.toml:2: dialogue.messages: field required"),
+        ("based_on = 'lindsey'\nsource = 1 2\n", "mine.toml:2: this is not TOML"),
     ],
 )
 def test_a_preset_that_cannot_be_used_is_refused_in_a_line(call: Call, tmp_path: Path, text: str, says: str) -> None:
@@ -176,6 +207,21 @@ def test_a_protocol_is_explained_with_every_difference_from_its_source(name: str
     assert checked.preset.source in text
 
 
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment_says_what_is_read_injected_scored_and_compared(name: str) -> None:
+    checked = launch.check(make_study(model="x", backend="fake", experiment=name))
+    said = {line.split()[0]: line for line in explain(checked)[1:]}
+    experiment = checked.experiment
+    assert experiment.graded or experiment.scored in said["grading"]
+    assert experiment.compared in said["controls"]
+    assert ("by the experiment's design" in said["window"]) == (checked.study.window is None and name[0] != "i")
+    text = "\n".join(explain(checked))
+    assert checked.preset.dialogue or checked.preset.wording
+    for value in checked.preset.wording.values():
+        if isinstance(value, str):
+            assert " ".join(value.split()) in text
+
+
 def test_macars_trial_numbers_stand_in_the_text_and_turn_three_begins_with_them() -> None:
     with FakeBackend("detector") as backend:
         study = make_study(model="detector", backend="fake", preset="macar", concepts=("ocean", "fear"), trials=10)
@@ -189,3 +235,17 @@ def test_macars_trial_numbers_stand_in_the_text_and_turn_three_begins_with_them(
         first = plan.prompts[next(spec for spec in plan if spec.injections).prompt]
     assert texts == {(word, f"Trial {n}") for word in ("ocean", "fear") for n in range(1, 11)}
     assert all("".join(first.pieces[start + 1 :]).startswith("Trial") for start in starts)
+
+
+def test_the_preset_that_the_documentation_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text("utf-8")
+    shown = page.split("## A preset of your own")[1].split("```toml\n")[1].split("```")[0]
+    (tmp_path / "mine.toml").write_text(shown, "utf-8")
+    found = study_file.parse("preset_file = 'mine.toml'\n", "s.toml", tmp_path)
+    checked = launch.check(make_study(model="detector", **found.settings))
+    assert (checked.preset.title, checked.study.max_tokens, checked.study.window) == ("My wording", 60, "question")
+    assert checked.preset.dialogue
+    messages, question = checked.preset.dialogue.at_trial(3)
+    assert question == "Trial 3:"
+    assert messages[-1]["content"].startswith("Shall we?\n\nTrial 3: do you notice")
+    assert any("mine.toml gives of its own: title, dialogue, defaults." in line for line in explain(checked))

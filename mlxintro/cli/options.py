@@ -54,9 +54,13 @@ def model_options(function: F) -> F:
 class Listing(click.ParamType[Any]):
     """A comma-separated list."""
 
-    def __init__(self, item: Callable[[str], list[Any]], name: str) -> None:
+    def __init__(self, item: Callable[[str], list[Any]], name: str, metavar: str) -> None:
         self.item = item
         self.name = name
+        self.metavar = metavar
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.metavar
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -86,10 +90,12 @@ def _layers(text: str) -> list[int | float]:
     return [float(text) if "." in text else int(text)]
 
 
-WORDS = Listing(lambda text: [text], "a word")
-LAYERS = Listing(_layers, "a layer: give an index (20), a range (10-20 or 10-20:2), a depth fraction (0.66) or even:10")
-STRENGTHS = Listing(lambda text: [float(text)], "a number")
-COUNTS = Listing(lambda text: [int(text)], "a whole number")
+WORDS = Listing(lambda text: [text], "a word", "WORD,...")
+LAYERS = Listing(
+    _layers, "a layer: give an index (20), a range (10-20 or 10-20:2), a depth fraction (0.66) or even:10", "LAYER,..."
+)
+STRENGTHS = Listing(lambda text: [float(text)], "a number", "NUMBER,...")
+COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
 class Controls(click.ParamType[Any]):

@@ -41,7 +41,7 @@ def rate(value: Rate) -> str:
 def difference(value: Difference) -> str:
     if value.value is None:
         return "-"
-    return f"{100 * value.value:+.1f} ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+    return f"{100 * value.value:+.1f} ({100 * value.low:+.1f} to {100 * value.high:+.1f}) points"
 
 
 def json_line(value: Any) -> str:

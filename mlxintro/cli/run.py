@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +69,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     \b
     mlxintro run injected-thoughts -m smollm2 --strengths 2,4 --trials 5
     mlxintro run study.toml -m qwen2.5-7b       settings from a file; flags go before it
-    mlxintro run sweep.toml                     studies that ship: quick, sweep, lindsey, macar
+    mlxintro run sweep                          studies that ship: quick, sweep, lindsey, macar
     mlxintro run --resume RUN
     """
     from mlxintro import launch
@@ -90,7 +93,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
-    chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
+    told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
     if flags["explain"]:
         from mlxintro.explain import explain
 
@@ -101,7 +104,9 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
 
         for checked in chosen:
             with _backend_of(checked.study.model_dump()) as backend:
-                describe(checked, launch.plan(checked, backend), backend, flags["as_json"])
+                with told():
+                    planned = launch.plan(checked, backend)
+                describe(checked, planned, backend, flags["as_json"])
         return 0
     worst = 0
     with Store(path) as store:
@@ -110,15 +115,18 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
             with _backend_of(checked.study.model_dump()) as backend:
-                planned = launch.plan(checked, backend)
+                with told():
+                    planned = launch.plan(checked, backend)
                 started = launch.begin(store, checked, backend, planned, name)
                 worst = max(worst, _execute(store, started, checked, backend, planned, flags))
     return worst
 
 
-def _studies(experiment: str, given: dict[str, Any]) -> list[Any]:
-    """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them."""
-    from backends.errors import UsageError
+def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], AbstractContextManager[None]], list[Any]]:
+    """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them.
+
+    With them, what errors about settings are raised in, so that they name the file's line.
+    """
     from mlxintro import launch, presets, study_file
     from mlxintro.study import make_study
 
@@ -133,15 +141,14 @@ def _studies(experiment: str, given: dict[str, Any]) -> list[Any]:
     if "preset" in given and own is None:
         base = {name: value for name, value in base.items() if name != "preset_data"}
     settings = {**base, **given, "options": {**base.get("options", {}), **extra}}
+    told = nullcontext if found is None else partial(found.told, {*given, *extra})
     models = [given["model"]] if "model" in given else list(found.models) if found and found.models else [None]
     checked = []
     for model in models:
         one = {**settings, "model": _model_name({**settings, "model": model})}
-        try:
+        with told():
             checked.append(launch.check(make_study(**one)))
-        except UsageError as error:
-            raise error if found is None else found.at(error) from None
-    return checked
+    return told, checked
 
 
 def _names(name: str | None, count: int) -> list[str | None]:

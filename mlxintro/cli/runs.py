@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, shorten, table, visible
-from mlxintro.verdicts import in_words
+from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.show import open_store, show
 
 _PORTION, _GAP = 1_000, 0.02
 """Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
@@ -23,19 +23,12 @@ def runs() -> None:
     """
 
 
-def _store(context: click.Context, *, write: bool = False) -> Any:
-    from mlxintro.paths import data_home
-    from mlxintro.store.store import Store
-
-    return Store(data_home(context.find_root().obj).db, read_only=not write)
-
-
 @runs.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
     """All runs, the latest last."""
-    with _store(context) as store:
+    with open_store(context) as store:
         found = store.runs()[::-1]
         if as_json:
             for one in found:
@@ -51,139 +44,7 @@ def list_(context: click.Context, as_json: bool) -> None:
         click.echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
 
 
-@runs.command()
-@click.argument("run")
-@click.argument("trial", required=False)
-@click.option("--condition", type=click.Choice(["injected", "control"]), help="Only these trials.")
-@click.option("--concept", help="Only trials of this concept.")
-@click.option("--contains", metavar="TEXT", help="Only replies that contain this text.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many trials.")
-@click.option("--toml", "as_toml", is_flag=True, help="The run's study as TOML; running it gives the same trials.")
-@click.option("--json", "as_json", is_flag=True, help="The run as one JSON object, or the trial.")
-@click.pass_context
-def show(
-    context: click.Context,
-    run: str,
-    trial: str | None,
-    condition: str | None,
-    concept: str | None,
-    contains: str | None,
-    limit: int,
-    as_toml: bool,
-    as_json: bool,
-) -> None:
-    """A run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
-    from mlxintro.store.records import TrialFilter
-
-    with _store(context) as store:
-        found = store.find_run(run)
-        if as_toml:
-            from mlxintro.run_analysis import study_of
-            from mlxintro.study_file import write
-
-            click.echo(write(study_of(found)), nl=False)
-            return
-        if trial is not None:
-            _show_trial(store, found, store.trial(found.id, trial), as_json)
-            return
-        if as_json:
-            click.echo(json_line(asdict(found)))
-            return
-        _show_head(store, found)
-        where = TrialFilter(condition=condition, concept=concept, text=contains)
-        grades = {grade.key: grade for grade in store.latest_grades(found.id, grader="rules")}
-        rows = [_row(one, grades.get(one.key)) for one in store.trials(found.id, where, limit=limit)]
-        if rows:
-            header = ["trial", "concept", "layer", "strength", "grade", "reply"]
-            click.echo("\n" + table(header, rows, right=(2, 3)))
-        total = store.count_trials(found.id, where)
-        if total > len(rows):
-            chatter(f"\n{len(rows)} of {total} trials; --limit shows more")
-        if rows:
-            chatter(f"\none trial in full: mlxintro runs show {shell(found.name)} {rows[0][0]}")
-
-
-def _show_head(store: Any, run: Any) -> None:
-    study, model = run.study, run.model
-    click.echo(f"{run.name} ({run.id}): {run.experiment}, {run.state}, {run.done} of {run.planned} trials")
-    if run.error:
-        click.echo(f"  error      {run.error}")
-    click.echo(
-        f"  model      {model.get('model')} @ {model.get('revision')}, {model.get('backend')} {model.get('device')}, "
-        f"{model.get('dtype')}, quantisation {model.get('quantization')}"
-    )
-    click.echo(
-        f"  settings   preset {study.get('preset')}, window {study.get('window')}, temperature "
-        f"{study.get('temperature')}, {study.get('max_tokens')} tokens, seed {study.get('seed')}"
-    )
-    prompts = store.prompts(run.id)
-    example = next(iter(store.trials(run.id, _injected(), limit=1)), None)
-    if example is not None and example.spec.prompt in prompts:
-        from mlxintro.strips import strip
-
-        click.echo(
-            "\nprompt, token by token; marked tokens are injected into (and every token of the reply, if the window"
-        )
-        click.echo("goes on to the end):\n")
-        for line in strip(prompts[example.spec.prompt], example.spec.injections):
-            click.echo("  " + line)
-
-
-def _injected() -> Any:
-    from mlxintro.store.records import TrialFilter
-
-    return TrialFilter(condition="injected")
-
-
-def _row(trial: Any, grade: Any) -> list[str]:
-    return [
-        trial.key.removeprefix("b2:")[:10],
-        trial.concept or "(control)",
-        "" if trial.layer is None else str(trial.layer),
-        "" if trial.strength is None else f"{trial.strength:g} {trial.unit}",
-        in_words(grade) if trial.error is None else "failed",
-        shorten(trial.error or trial.response, 90),
-    ]
-
-
-def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
-    from mlxintro.strips import strip, window_in_words
-
-    spec = trial.spec
-    prompt = store.prompt(spec.prompt)
-    grades = store.latest_grades(run.id, key=trial.key)
-    if as_json:
-        record = {
-            "trial_key": trial.key,
-            "spec": asdict(spec),
-            "response": trial.response,
-            "error": trial.error,
-            "proofs": [asdict(proof) for proof in trial.proofs],
-            "doses": [asdict(dose) for dose in trial.doses],
-            "grades": [asdict(grade) for grade in grades],
-        }
-        click.echo(json_line(record))
-        return
-    click.echo(f"trial {trial.key} of {run.name}: {spec.condition}, seed {spec.seed}, {trial.tokens} tokens")
-    for sentence in window_in_words(prompt, spec.injections):
-        click.echo(f"  injected   {sentence}")
-    for dose in trial.doses:
-        click.echo(
-            f"  dose       {dose.raw:.3g} x the vector = norm {dose.norm:.3g} = {dose.resid:.1%} of the residual norm "
-            f"({dose.resid_norm:.3g})"
-        )
-    for proof in trial.proofs:
-        click.echo(
-            f"  proof      {proof.positions} positions touched, {proof.first} to {proof.last}; the residual moved by "
-            f"{proof.change:.3g}, {proof.relative_change:.1%} of its norm there"
-        )
-    click.echo("\nprompt (marked tokens are injected into):\n")
-    for line in strip(prompt, spec.injections):
-        click.echo("  " + line)
-    click.echo("\nreply:\n")
-    click.echo(visible(trial.response) if trial.error is None else f"failed: {trial.error}")
-    for grade in grades:
-        click.echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")
+runs.add_command(show)
 
 
 @runs.command()
@@ -192,7 +53,7 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
 @click.pass_context
 def rm(context: click.Context, run: str, yes: bool) -> int:
     """Delete a run with its trials, grades and labels."""
-    with _store(context, write=True) as store:
+    with open_store(context, write=True) as store:
         found = store.find_run(run)
         if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
             chatter("nothing is deleted")
@@ -213,7 +74,7 @@ def export(context: click.Context, run: str, format_: str, output: Path | None) 
     """One row per trial, with reply, dose, proof, grades and labels."""
     from mlxintro.exporting import write_rows
 
-    with _store(context) as store:
+    with open_store(context) as store:
         found = store.find_run(run)
         target = None if output == Path("-") else output
         count = write_rows(store.export_rows(found.id), format_, target)
@@ -230,7 +91,7 @@ def index(context: click.Context) -> int:
     """
     import time
 
-    with _store(context, write=True) as store:
+    with open_store(context, write=True) as store:
         left = waiting = store.unindexed()
         while left:
             left = store.index_replies(_PORTION)
@@ -245,7 +106,7 @@ def index(context: click.Context) -> int:
 @click.pass_context
 def import_(context: click.Context, store_file: Path) -> None:
     """Bring in the runs of another store, e.g. one that comes home from a GPU. Doing it twice changes nothing."""
-    with _store(context, write=True) as store:
+    with open_store(context, write=True) as store:
         done = store.import_from(store_file)
     chatter(f"{done.runs} runs, {done.trials} trials, {done.grades} grades and {done.labels} labels are new here")
 
@@ -275,7 +136,7 @@ def cancel(context: click.Context, run: str) -> None:
 
 
 def _control(context: click.Context, run: str, control: Any, what: str) -> None:
-    with _store(context, write=True) as store:
+    with open_store(context, write=True) as store:
         found = store.find_run(run)
         store.set_control(found.id, control)
     chatter(f"{found.name} {what}")

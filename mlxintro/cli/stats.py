@@ -14,9 +14,10 @@ from mlxintro.cli.output import chatter, difference, json_line, rate, shell, vis
 @click.argument("run")
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
 @click.option("--published", is_flag=True, help="Beside published figures, with every difference in protocol.")
+@click.option("--curves", is_flag=True, help="With curves by layer or strength, where there are any.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
-def stats(context: click.Context, run: str, grader: str, published: bool, as_json: bool) -> None:
+def stats(context: click.Context, run: str, grader: str, published: bool, curves: bool, as_json: bool) -> None:
     """What a run comes to: the verdict and what it rests on, rates with intervals, cells, categories, failures.
 
     Detection: a readable reply that says it noticed something. Identification: it also names the concept, not before
@@ -27,10 +28,12 @@ def stats(context: click.Context, run: str, grader: str, published: bool, as_jso
     from mlxintro.store.store import Store
 
     with Store(data_home(context.obj).db, read_only=True) as store:
-        show_stats(store, store.find_run(run), grader, as_json, published=published)
+        show_stats(store, store.find_run(run), grader, as_json, published=published, curves=curves)
 
 
-def show_stats(store: Any, run: Any, grader: str, as_json: bool, *, published: bool = False) -> None:
+def show_stats(
+    store: Any, run: Any, grader: str, as_json: bool, *, published: bool = False, curves: bool = False
+) -> None:
     """Print what a run comes to."""
     from mlxintro import experiments
     from mlxintro.grading.passes import check_has_graded, summary_of
@@ -59,13 +62,13 @@ def show_stats(store: Any, run: Any, grader: str, as_json: bool, *, published: b
         click.echo(f"  detection       {rate(summary.overall.detection)}")
         click.echo(f"  false alarms    {rate(summary.false_alarms)}")
         click.echo(f"  identification  {rate(summary.overall.identification)}")
-        click.echo(f"  net detection   {difference(summary.overall.net)} points")
+        click.echo(f"  net detection   {difference(summary.overall.net)}")
         click.echo(
             f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
             f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
         )
     click.echo()
-    for line in lines(analysis):
+    for line in lines(analysis, curves=curves):
         click.echo(visible(line))
     if card is not None:
         from mlxintro.published import card_lines

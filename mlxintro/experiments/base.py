@@ -55,6 +55,12 @@ class Experiment(abc.ABC):
     summary: ClassVar[str]
     preset: ClassVar[str]
     """The preset that is taken when none is named."""
+    where: ClassVar[str] = ""
+    """Where its design injects, e.g. "into the first turn"; empty where a study's window says it."""
+    scored: ClassVar[str] = ""
+    """How it scores a trial itself, in a phrase for people; empty where graders do."""
+    compared: ClassVar[str] = ""
+    """Its standard controls, in a phrase for people, where they are its own."""
     graded: ClassVar[bool] = False
     """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
     Wording: ClassVar[type[Data]] = Data

@@ -44,6 +44,8 @@ class ForcedIdentification(Experiment):
     name = "forced-identification"
     preset = "forced-identification"
     summary = "begin the answer for the subject, and let it name the injected thought"
+    scored = "the first concept named in the first sentence, by rules; ten candidate words by log-probability"
+    compared = "no injection, random vectors, the study's other concepts; with full another concept's vector"
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:

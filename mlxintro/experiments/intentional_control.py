@@ -62,12 +62,18 @@ class IntentionalControl(Experiment):
     summary = (
         "tell the subject to think about a word, or not to, while it writes, and look for the word in its activations"
     )
+    where = "nothing"
+    scored = (
+        "cosine of the residual stream on the reply's sentence with the word's vector, by layer, raw and "
+        "centred on replies without a word"
+    )
+    compared = "unrelated words' vectors, no word; with standard and full incentives and mere mentions of the word"
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("nothing")
+        grid.no_window(self.where)
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:

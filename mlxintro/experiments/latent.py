@@ -75,12 +75,18 @@ class Latent(Experiment):
     name = "latent"
     preset = "latent"
     summary = "inject in the first turn only, and read yes against no in the second without sampling"
+    where = "into the first turn"
+    scored = (
+        "log-probabilities of yes and no after a fixed beginning of the answer, paired with the uninjected "
+        "dialogue; mutual information of a shuffled list; the logit lens"
+    )
+    compared = "no injection, random vectors, unrelated questions under the same injection"
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("into the first turn")
+        grid.no_window(self.where)
         return grid.plan(_Planner(grid).trials)
 
     def measure(
@@ -94,7 +100,7 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(_wording(study)).yes)
+        return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
 
 
 class _Planner:

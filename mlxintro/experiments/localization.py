@@ -59,12 +59,15 @@ class Localization(Experiment):
     name = "localization"
     preset = "localization"
     summary = "inject into one of several sentences: which one was it, and which of two was stronger?"
+    where = "into one sentence's tokens"
+    scored = "the likeliest number, by log-probability"
+    compared = "no injection, random vectors, other questions about the same injection"
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("into one sentence's tokens")
+        grid.no_window(self.where)
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
@@ -166,11 +169,13 @@ class Localization(Experiment):
             card = Verdict("steering only", headline, tuple(evidence))
         figures = [
             Figure("accuracy", "injected sentence found", accuracy(own), f"chance {chance:.0%}" if chance else ""),
-            Figure("accuracy_control", "no injection", accuracy(none)),
-            Figure("accuracy_random", "random vector", accuracy(rows_about(rows, arm=RANDOM))),
+            Figure("accuracy_control", "sentence found, no injection", accuracy(none)),
+            Figure("accuracy_random", "sentence found, random vector", accuracy(rows_about(rows, arm=RANDOM))),
             *(
                 Figure(
-                    f"accuracy_{arm}", f"picked for: {arm}", accuracy(rows_about(rows, arm=arm, condition="injected"))
+                    f"accuracy_{arm}",
+                    f"sentence picked when asked: {arm}",
+                    accuracy(rows_about(rows, arm=arm, condition="injected")),
                 )
                 for arm in arms
             ),
@@ -180,7 +185,11 @@ class Localization(Experiment):
                 accuracy(rows_about(rows, arm=STRONGER, condition="injected")),
                 "chance 50%",
             ),
-            Figure("stronger_control", "no injection", accuracy(rows_about(rows, arm=STRONGER, condition="control"))),
+            Figure(
+                "stronger_control",
+                "stronger of two, no injection",
+                accuracy(rows_about(rows, arm=STRONGER, condition="control")),
+            ),
         ]
         layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
         heat = HeatMap(

@@ -57,12 +57,21 @@ class Prefill(Experiment):
     name = "prefill"
     preset = "prefill"
     summary = "put a word in the subject's mouth, with and without its vector before it: did it mean to say that?"
+    where = "into the sentence's tokens of the first turn"
+    scored = (
+        "an apology by rules, where the first claim counts and unclear replies are in no rate; openings that "
+        "own or disown the word by log-probability"
+    )
+    compared = (
+        "no injection, another word's vector, the vector after the word; random vectors for the openings, "
+        "with full for replies as well"
+    )
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("into the sentence's tokens of the first turn")
+        grid.no_window(self.where)
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:

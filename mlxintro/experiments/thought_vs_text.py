@@ -49,12 +49,18 @@ class ThoughtVsText(Experiment):
     name = "thought-vs-text"
     preset = "thought-vs-text"
     summary = "inject a vector on a sentence's tokens: name the word it brings to mind, and repeat the sentence"
+    where = "into the sentence's tokens"
+    scored = (
+        "a reply of five tokens against ten candidate words, and the sentence repeated; a pair counts when "
+        "both are right; the same candidates by log-probability"
+    )
+    compared = "no injection, random vectors"
     Wording = Texts
     Options = Settings
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        grid.no_window("into the sentence's tokens")
+        grid.no_window(self.where)
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
