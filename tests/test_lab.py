@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,11 +122,17 @@ def expected(backend: Backend, order: Ask, vectors: Path) -> tuple[steering.Stee
 
 
 @pytest.mark.parametrize(
-    ("model", "backend", "strength", "tolerance"), [("detector", "fake", 2.0, 1e-5), ("smollm2", "torch", 6.0, 1e-3)]
+    ("model", "backend", "strength", "tolerance"),
+    [
+        ("detector", "fake", 2.0, 1e-5),
+        ("tiny", "torch", 6.0, 1e-3),
+        pytest.param("smollm2", "torch", 6.0, 1e-3, marks=pytest.mark.slow),
+    ],
 )
 def test_replies_and_cosines_equal_direct_calls(
-    tmp_path: Path, model: str, backend: str, strength: float, tolerance: float
+    tmp_path: Path, tiny: Callable[[str], Path], model: str, backend: str, strength: float, tolerance: float
 ) -> None:
+    model = str(tiny("llama")) if model == "tiny" else model
     order = ask(
         3, concept="ocean", prompt=PROMPT, layer=0.66, strength=strength, max_tokens=16, temperature=0.8, seed=11
     )
