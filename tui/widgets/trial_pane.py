@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
@@ -18,6 +19,10 @@ class TrialPane(VerticalScroll, can_focus=True):
         "token by token, with what was injected into marked below. Arrow and page keys scroll."
     )
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._shown: tuple[Seen, PromptRecord | None, str] | None = None
+
     def compose(self) -> ComposeResult:
         yield Text(id="trial-text")
 
@@ -26,10 +31,19 @@ class TrialPane(VerticalScroll, can_focus=True):
 
     def show(self, seen: Seen, prompt: PromptRecord | None, grader: str) -> None:
         """Lay a trial out from its beginning."""
-        width = max(20, self.scrollable_content_region.width - 1)
-        self.query_one("#trial-text", Text).update(trial_text.everything(seen, prompt, grader, width))
+        self._shown = seen, prompt, grader
+        self._draw()
         self.scroll_home(animate=False)
 
     def say(self, text: str) -> None:
         """A word in place of a trial."""
+        self._shown = None
         self.query_one("#trial-text", Text).update(text)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is not None:
+            width = max(20, self.scrollable_content_region.width - 1)
+            self.query_one("#trial-text", Text).update(trial_text.everything(*self._shown, width))
