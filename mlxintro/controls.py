@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mlxintro.presets import Dialogue, Suite
+from mlxintro.checked import Suite
+from mlxintro.presets import Dialogue
 from mlxintro.study import Study
 from mlxintro.trials import Transform
 

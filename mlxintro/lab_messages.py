@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from backends.errors import UsageError
-from mlxintro.study import Strength
+from mlxintro.checked import Strength
 from mlxintro.trials import Unit
 from mlxintro.windows import WindowName
 

@@ -9,22 +9,35 @@ import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from backends.base import Message
 from backends.errors import UsageError
+from mlxintro.checked import Layers, Strengths, Suite, Temperature, Tokens, TopP, Trials
+from mlxintro.concepts import library
 from mlxintro.toml_text import line_of, parsed, place, text_of
 from mlxintro.trials import Unit
+from mlxintro.vectors import Case, Read
 from mlxintro.windows import WindowName
 
 if TYPE_CHECKING:
     from mlxintro.experiments.base import Experiment
     from mlxintro.study import Study
 
-Suite = Literal["none", "standard", "full"]
-"""Which controls a study runs beside its trials."""
+
+def _holds_word(template: str) -> str:
+    if template.count("{word}") != 1:
+        raise ValueError(f"the template {template!r} must hold {{word}} exactly once")
+    return template
+
+
+def _known_list(name: str) -> str:
+    try:
+        return library().baseline(name).name
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 class _Data(BaseModel):
@@ -56,23 +69,23 @@ class Dialogue(_Data):
 
 
 class Extraction(_Data):
-    template: str
-    case: Literal["lower", "as-is", "title"]
-    read: str
-    baseline: str
+    template: Annotated[str, AfterValidator(_holds_word)]
+    case: Case
+    read: Read
+    baseline: Annotated[str, AfterValidator(_known_list)]
     """Name of a word list; see ``mlxintro.concepts``."""
 
 
 class Defaults(_Data):
     window: WindowName | None = None
     """Left out where the place of the injection is part of the experiment's design."""
-    temperature: float
-    top_p: float
-    max_tokens: int
-    layers: tuple[int | float, ...]
-    strengths: tuple[float, ...]
+    temperature: Temperature
+    top_p: TopP
+    max_tokens: Tokens
+    layers: Layers
+    strengths: Strengths
     unit: Unit
-    trials: int
+    trials: Trials
     controls: Suite = "standard"
 
 
@@ -164,6 +177,8 @@ def _validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
         keys = [str(part) for part in first["loc"]]
         known = next((key for key in reversed(keys) if line_of(text, key)), "")
         what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "model_type":
+            what = f"this is a table: begin it with [{'.'.join(keys)}]"
         raise UsageError(f"{place(where, text, known)}{'.'.join(keys)}: {what[:1].lower()}{what[1:]}") from None
 
 

@@ -7,49 +7,15 @@ The resolved study is stored with the run, and planning it again gives the same 
 from __future__ import annotations
 
 import json
-import math
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backends.errors import UsageError
-from mlxintro.presets import Preset, Suite
+from mlxintro.checked import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
+from mlxintro.presets import Preset
 from mlxintro.trials import Transform, Unit
 from mlxintro.windows import WindowName
-
-_LARGEST = 3.4e38
-"""What float32 holds."""
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    if abs(value) > _LARGEST:
-        raise ValueError(f"a strength of {value:g} exceeds what float32 can hold")
-    return value
-
-
-def _place(value: int | float) -> int | float:
-    """What can be told of a layer before the model is known."""
-    whole = float(value).is_integer()
-    if not (value >= 0 if whole else 0 < value < 1):
-        kind = "an index is a whole number from 0" if whole else "a depth fraction lies between 0 and 1"
-        raise ValueError(
-            f"{value} is no layer: {kind}, and "
-            + ("0.5 is half of the depth" if whole else "an index is a whole number")
-        )
-    return value
-
-
-def _control(value: Any) -> Any:
-    suites = get_args(Suite)
-    if value in suites or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise ValueError(f"write {', '.join(suites)}, or how many uninjected trials")
-
-
-Strength = Annotated[float, AfterValidator(_finite)]
-Layer = Annotated[int | float, AfterValidator(_place)]
 
 
 class Study(BaseModel):
@@ -69,32 +35,25 @@ class Study(BaseModel):
     quantize: str | None = None
     kv_bits: Literal[4, 8] | None = None
     """Of quantised keys and values."""
-    concepts: tuple[str, ...] = ("set:blueprint",)
+    concepts: Words = ("set:blueprint",)
     any_word: bool = False
     """Accept words that are not in the concept library."""
-    layers: tuple[Layer, ...] | None = None
+    layers: Layers | None = None
     """Indices, or depth fractions between 0 and 1."""
-    strengths: tuple[Strength, ...] | None = None
+    strengths: Strengths | None = None
     unit: Unit | None = None
     transform: Transform = "none"
-    trials: int | None = Field(default=None, ge=1)
+    trials: Trials | None = None
     """Per concept, layer and strength."""
-    controls: Annotated[int | Suite, BeforeValidator(_control)] | None = None
+    controls: Controls | None = None
     """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
     window: WindowName | None = None
-    temperature: float | None = Field(default=None, ge=0, le=10)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    max_tokens: Tokens | None = None
     seed: int = Field(default=0, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of one experiment alone; see its ``Options``."""
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Study:
-        for name in ("concepts", "layers", "strengths"):
-            if getattr(self, name) == ():
-                raise ValueError(f"{name} is empty, so there is nothing to run")
-        return self
 
     def resolve(self, preset: Preset) -> Study:
         """Fill what is open from the preset.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,15 +27,20 @@ _BESIDE = ("models", "preset_file")
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
 """What people set; a preset's whole text is written by ``runs show --toml`` alone."""
 _ABOUT = {
-    "no experiment called": "experiment",
-    "no preset called": "preset",
-    "no concept called": "concepts",
-    "no category called": "concepts",
-    "no set of concepts called": "concepts",
-    "the preset": "preset",
-    "layer ": "layers",
+    "no experiment called": ("experiment",),
+    "no preset called": ("preset",),
+    "no concept called": ("concepts",),
+    "no category called": ("concepts",),
+    "no set of concepts called": ("concepts",),
+    "the preset": ("preset", "preset_file"),
+    "layer ": ("layers",),
+    "no model called": ("model", "models"),
+    "no simulated subject": ("model", "models"),
+    "no backend called": ("backend",),
+    "no CUDA device": ("device",),
+    "keys and values": ("kv_bits",),
 }
-"""How errors begin that come from looking names up, and the setting they speak of."""
+"""How errors begin that come from looking things up, and the settings they may speak of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class StudyFile:
     """None named: the backend's default is taken."""
 
     @contextmanager
-    def told(self, overridden: Collection[str] = ()) -> Iterator[None]:
+    def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
         """Errors about settings get file and line in front, where the setting stands in the file.
 
         Args:
@@ -59,10 +64,11 @@ class StudyFile:
             yield
         except UsageError as error:
             message = str(error)
-            key = next((key for start, key in _ABOUT.items() if message.startswith(start)), "")
-            if not key and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
-                key = found.group(1)
-            if key in overridden or not line_of(self.text, key):
+            keys = next((keys for start, keys in _ABOUT.items() if message.startswith(start)), ())
+            if not keys and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
+                keys = (found.group(1),)
+            key = next((key for key in keys if line_of(self.text, key)), "")
+            if not key or not overridden.isdisjoint(keys):
                 raise
             raise UsageError(place(self.name, self.text, key) + message) from None
 
@@ -108,7 +114,7 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
     if models is not None and "model" in data:
         raise UsageError(f"{place(name, text, 'models')}give either model or models")
     chosen = [data.pop("model")] if "model" in data else models or []
-    if not isinstance(chosen, list) or not all(isinstance(one, str) and one for one in chosen):
+    if not isinstance(chosen, list) or not all(isinstance(one, str) and one for one in chosen) or models == []:
         key = "models" if models is not None else "model"
         raise UsageError(f"{place(name, text, key)}models are names: write {key} = {_EXAMPLE[key]}")
     if isinstance(data.get("layers"), str):
@@ -119,8 +125,10 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
     if "preset_file" in data:
         if "preset" in data:
             raise UsageError(f"{place(name, text, 'preset_file')}give either preset or preset_file")
-        own = folder / str(data.pop("preset_file"))
-        if not own.exists():
+        if not isinstance(data["preset_file"], str):
+            raise UsageError(f'{place(name, text, "preset_file")}this is a path: write preset_file = "mine.toml"')
+        own = folder / data.pop("preset_file")
+        if not own.is_file():
             raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
     found = StudyFile(name, text, data, tuple(chosen))

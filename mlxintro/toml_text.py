@@ -23,7 +23,8 @@ def text_of(path: Path) -> str:
         UsageError: there is none, or it is no text.
     """
     try:
-        return path.read_text("utf-8")
+        # Some editors begin a file with a mark of byte order.
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
     except UnicodeDecodeError:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,11 +199,7 @@ class ConceptVector:
 
 
 def recipe_for(extraction: Extraction, word: str, info: ModelInfo) -> ExtractionRecipe:
-    """The recipe of a word as a preset extracts it, the word itself left out of the baseline.
-
-    Raises:
-        UsageError: the preset names a word list, a case or a read position that does not exist.
-    """
+    """The recipe of a word as a preset extracts it, the word itself left out of the baseline."""
     baseline = library().baseline(extraction.baseline)
     return ExtractionRecipe(
         word=word.strip(),
@@ -212,7 +208,7 @@ def recipe_for(extraction: Extraction, word: str, info: ModelInfo) -> Extraction
         baseline_words=baseline.without(word),
         template=extraction.template,
         case=extraction.case,
-        read=cast(Read, extraction.read),
+        read=extraction.read,
     )
 
 

@@ -416,6 +416,7 @@ def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "interrupted" in err
+        assert "answers under way are waited for" in err
         with closing(sqlite3.connect(path)) as db:
             states = dict(db.execute("SELECT state, count(*) FROM grading_calls GROUP BY 1"))
         assert states == {"answered": len(server.paid)}
@@ -424,6 +425,34 @@ def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:
         subprocess.run(process.args, env=environment(tmp_path, **server.environment), cwd=ROOT, check=True)
         check_all_graded(path, run, 60)
         assert set(Counter((a.question, a.reply) for a in server.paid).values()) == {1}
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "mlxintro.db"
+    run = stored_run(path, 20)
+    with serving() as server:
+        server.delay = 20.0
+        process = subprocess.Popen(
+            [*COMMAND, "grade", "r", "--grader", "claude"],
+            env=environment(tmp_path, **server.environment),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert process.stderr is not None
+        while not server.seen:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = ""
+        while "leaves at once" not in said:
+            said += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+        assert process.returncode == 130, err
+        assert "20 are left" in err
+        server.delay = 0.0
+        subprocess.run(process.args, env=environment(tmp_path, **server.environment), cwd=ROOT, check=True)
+        check_all_graded(path, run, 20)
 
 
 def test_the_key_is_nowhere(tmp_path: Path) -> None:

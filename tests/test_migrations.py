@@ -85,6 +85,9 @@ def test_a_first_migration_that_fails_leaves_a_blank_file(blank: sqlite3.Connect
     with pytest.raises(sqlite3.OperationalError):
         migrate(blank, (Migration("m001_first", (*TWO[0].statements, "nonsense")),))
     assert everything(blank) == before
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(blank, (TWO[0], Migration("m002_second", ("nonsense",))))
+    assert everything(blank) == before, "the first one has not stayed either"
     migrate(blank)
     assert applied(blank) == [migration.name for migration in MIGRATIONS]
 

@@ -29,7 +29,7 @@ def test_a_strength_that_is_no_number_is_refused(bad: float) -> None:
 
 @pytest.mark.parametrize("name", ["concepts", "layers", "strengths"])
 def test_an_empty_list_is_refused_by_name(name: str) -> None:
-    assert refusal(**{name: ()}).startswith(f"{name} is empty")
+    assert refusal(**{name: ()}).startswith(f"{name}: the list is empty")
 
 
 def test_a_setting_that_does_not_exist_is_refused_by_name() -> None:

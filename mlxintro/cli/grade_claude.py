@@ -92,7 +92,7 @@ def _ask(job: Any, client: Any, how: Asking, bar: Bar, total: int) -> None:
     else:
         from mlxintro.grading.claude_live import run_live
 
-        run_live(job, client, dossiers(), concurrency=how.concurrency, progress=progress)
+        run_live(job, client, dossiers(), concurrency=how.concurrency, progress=progress, notify=bar.say)
 
 
 def _tariff(model: str, how: Asking) -> Any:

@@ -103,7 +103,9 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         from mlxintro.cli.dry_run import describe
 
         for checked in chosen:
-            with _backend_of(checked.study.model_dump()) as backend:
+            with told():
+                backend = _backend_of(checked.study.model_dump())
+            with backend:
                 with told():
                     planned = launch.plan(checked, backend)
                 describe(checked, planned, backend, flags["as_json"])
@@ -114,7 +116,9 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         for wanted in filter(None, names):
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
-            with _backend_of(checked.study.model_dump()) as backend:
+            with told():
+                backend = _backend_of(checked.study.model_dump())
+            with backend:
                 with told():
                     planned = launch.plan(checked, backend)
                 started = launch.begin(store, checked, backend, planned, name)

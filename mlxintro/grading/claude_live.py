@@ -75,18 +75,21 @@ def run_live(
     *,
     concurrency: int = CONCURRENCY,
     progress: Callable[[], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> None:
     """Grade these replies; what happened is in ``job.report``.
 
     Args:
         concurrency: questions under way at once.
         progress: called after each grade.
+        notify: told, in one line, that Ctrl-C was heard.
 
     Raises:
         ApiError: nothing can be asked; what was answered before is stored.
-        KeyboardInterrupt: after the answers under way have been stored (a second one leaves at once).
+        KeyboardInterrupt: after the answers under way have been stored. A second one leaves at once: what is under way
+            then is paid for, and asked again the next time.
     """
-    _Live(job, client, dossiers, concurrency, progress or (lambda: None)).run()
+    _Live(job, client, dossiers, concurrency, progress or (lambda: None), notify or (lambda _: None)).run()
 
 
 class _Live:
@@ -97,8 +100,10 @@ class _Live:
         dossiers: Iterator[Dossier],
         concurrency: int,
         progress: Callable[[], None],
+        notify: Callable[[str], None],
     ) -> None:
-        self._job, self._client, self._dossiers, self._progress = job, client, dossiers, progress
+        self._job, self._client, self._dossiers = job, client, dossiers
+        self._progress, self._notify = progress, notify
         self._concurrency = concurrency
         self._ready: deque[Question] = deque()
         self._tasks: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
@@ -112,15 +117,17 @@ class _Live:
         for _ in range(self._concurrency):
             # Daemons: a second Ctrl-C must not wait for the network.
             threading.Thread(target=self._work, daemon=True).start()
-        with _ctrl_c_to(self._events.put):
-            self._send()
-            while self._under_way:
-                self._hear(self._events.get())
-                self._send()
-        for _ in range(self._concurrency):
-            self._tasks.put(None)
         report = self._job.report
-        report.left += len(self._ready) + sum(1 for _ in self._dossiers)
+        try:
+            with _ctrl_c_to(self._events.put):
+                self._send()
+                while self._under_way:
+                    self._hear(self._events.get())
+                    self._send()
+        finally:
+            for _ in range(self._concurrency):
+                self._tasks.put(None)
+            report.left += len(self._ready) + self._under_way + sum(1 for _ in self._dossiers)
         if not report.left:
             report.stopped = ""
         if self._ending is not None:
@@ -167,6 +174,10 @@ class _Live:
         job = self._job
         if isinstance(event, KeyboardInterrupt):
             self._stop(event)
+            self._notify(
+                f"stopping: {self._under_way} answers under way are waited for, since they are paid for; Ctrl-C again "
+                "leaves at once"
+            )
             return
         if isinstance(event, _Lost):
             job.store.reserve_more(event.call, event.worst)

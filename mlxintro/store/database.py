@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from backends.errors import KnownError, UsageError
-from mlxintro.store.migrations import migrate, outstanding
+from mlxintro.store.migrations import applied, migrate, outstanding
 
 BUSY_SECONDS = 15.0
 """How long to wait for another process that is writing. Our transactions take milliseconds."""
@@ -181,6 +181,8 @@ def _try_to_read(uri: str) -> tuple[str, sqlite3.Connection]:
     db = _connect(uri)
     try:
         waiting = outstanding(db)
+        if waiting and not applied(db):
+            raise OlderFormat("the store is blank, as a full disk leaves it: `mlxintro run` completes it")
         if waiting:
             raise OlderFormat(
                 f"the store has an older format (without {waiting[0].name}): "

@@ -296,23 +296,25 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS
     Raises:
         KnownError: the store was written by a newer version, or belongs to another program.
     """
-    for migration in outstanding(db, migrations):
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            # Asked again under the lock: another process may have come first.
-            if migration.name not in applied(db):
-                db.execute(
-                    "CREATE TABLE IF NOT EXISTS migrations "
-                    "(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, applied TEXT NOT NULL)"
-                )
-                for statement in migration.statements:
-                    db.execute(statement)
-                db.execute(
-                    "INSERT INTO migrations (name, applied) VALUES (?, ?)",
-                    (migration.name, datetime.now(UTC).isoformat(timespec="seconds")),
-                )
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+    if not outstanding(db, migrations):
+        return
+    # All in one transaction: a disk that fills up leaves the store as it was, not half way.
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the lock: another process may have come first.
+        for migration in outstanding(db, migrations):
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS migrations "
+                "(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, applied TEXT NOT NULL)"
+            )
+            for statement in migration.statements:
+                db.execute(statement)
+            db.execute(
+                "INSERT INTO migrations (name, applied) VALUES (?, ?)",
+                (migration.name, datetime.now(UTC).isoformat(timespec="seconds")),
+            )
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
