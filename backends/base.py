@@ -25,11 +25,11 @@ from typing import Self
 
 import numpy as np
 
-from backends.checks import check_prompt, check_proofs, check_sampling
-from backends.errors import OutOfMemory, UsageError
-from backends.footprint import Shape
-from backends.roofline import Roofline
-from backends.values import (
+from .checks import check_prompt, check_proofs, check_sampling
+from .errors import OutOfMemory, UsageError
+from .footprint import Shape
+from .roofline import Roofline
+from .values import (
     OPERATIONS,
     SITES,
     Completion,

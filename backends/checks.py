@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from backends.errors import InjectionError, UsageError
-from backends.values import OPERATIONS, SITES, Injection, ModelInfo, Prompt, Proof, Sampling
+from .errors import InjectionError, UsageError
+from .values import OPERATIONS, SITES, Injection, ModelInfo, Prompt, Proof, Sampling
 
 
 def check_prompt(prompt: Prompt, info: ModelInfo, extra: int) -> None:

@@ -16,10 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Completion, OnToken, Prompt, Proof, Request, Sampling, TokenEvent, Tokenizer
-from backends.errors import ModelError
-from backends.sampling import uniforms
-from backends.visible import Visible
+from .base import Completion, OnToken, Prompt, Proof, Request, Sampling, TokenEvent, Tokenizer
+from .errors import ModelError
+from .sampling import uniforms
+from .visible import Visible
 
 _ADMITTED_AT_ONCE = 4
 """Rows enter when this part of a batch is free: a quarter. Entering costs a forward pass of its own, which pays when

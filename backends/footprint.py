@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backends import memory
+from . import memory
 
 MOST_ROWS = 128
 """Beyond this a batch gains little, its first reply is long in coming, and an interruption costs more."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import OPERATIONS, Float32, Prompt, Proof, Site
+from .base import OPERATIONS, Float32, Prompt, Proof, Site
 
 Place = tuple[int, Site]
 

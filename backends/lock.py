@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from backends.errors import KnownError
+from .errors import KnownError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -13,17 +13,18 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from backends import aliases, footprint, lock, memory, models
-from backends.errors import PrerequisiteError, UsageError
+from . import footprint, lock, memory
+from .errors import PrerequisiteError, UsageError
+from .models import aliases, sources
 
 if TYPE_CHECKING:
-    from backends.base import Backend
-    from backends.hub import Progress
+    from .base import Backend
+    from .models.hub import Progress
 
 BACKENDS = ("auto", "mlx", "torch", "fake")
 Name = Literal["mlx", "torch", "fake"]
 
-_LIBRARIES: Mapping[models.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
+_LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
 
 
 def choose(backend: str = "auto", device: str | None = None) -> Name:
@@ -52,7 +53,7 @@ def default_model(backend: str = "auto") -> str:
     return "detector" if name == "fake" else aliases.DEFAULTS[name]
 
 
-def require(backend: models.Framework) -> None:
+def require(backend: sources.Framework) -> None:
     """See that a backend's libraries are installed, without importing them.
 
     Raises:
@@ -101,10 +102,10 @@ def open_backend(
     if kv_bits is not None and name != "mlx":
         raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
     if name == "fake":
-        from backends import fake
+        from .simulated import backend as fake
 
         return fake.load(model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size)
-    models.locate(model, name)
+    sources.locate(model, name)
     require(name)
     place = _place(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
@@ -114,7 +115,7 @@ def open_backend(
         memory.check_fits(model, verdict, backend=name, device=place)
 
     total = memory.room(place).total
-    source = models.resolve(
+    source = sources.resolve(
         model, name, dtype=dtype, progress=progress, judge=lambda size, config: judge(size, config, total)
     )
     held = lock.hold(model, source.weight_bytes, scope=_scope(place))
@@ -151,11 +152,11 @@ def _release_on_close(backend: Backend, held: lock.ModelLock) -> None:
     backend.close = close_and_release  # type: ignore[method-assign]
 
 
-def _missing(backend: models.Framework) -> str | None:
+def _missing(backend: sources.Framework) -> str | None:
     return next((library for library in _LIBRARIES[backend] if importlib.util.find_spec(library) is None), None)
 
 
-def _library(module: str, backend: models.Framework) -> Any:
+def _library(module: str, backend: sources.Framework) -> Any:
     """One of the modules that import a framework."""
     try:
         return importlib.import_module(module)
@@ -166,11 +167,11 @@ def _library(module: str, backend: models.Framework) -> Any:
         ) from error
 
 
-def _place(backend: models.Framework, device: str | None) -> str:
+def _place(backend: sources.Framework, device: str | None) -> str:
     """The device a model will live on."""
     if backend == "mlx":
         return device or "gpu"
-    return str(_library("backends.torch_model", backend).pick_device(device))
+    return str(_library("mlxintro.backends.pytorch.model", backend).pick_device(device))
 
 
 def _scope(place: str) -> str:

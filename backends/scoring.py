@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from backends.values import Float32, Prompt, Proof
+from .values import Float32, Prompt, Proof
 
 T = TypeVar("T")
 

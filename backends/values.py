@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.errors import UsageError
+from .errors import UsageError
 
 Site = Literal["resid_post", "attn_out", "mlp_out"]
 Operation = Literal["add", "ablate", "replace"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.base import Tokenizer
+from .base import Tokenizer
 
 _OPEN = 16
 """Tokens decoded anew at least every time."""

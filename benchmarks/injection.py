@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backends.registry import open_backend
-from backends.torch_backend import TorchBackend
-from backends.torch_stream import PromptReader, Stream
-from mlxintro import bench
+from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.stream import PromptReader, Stream
+from mlxintro.backends.registry import open_backend
+from mlxintro.tools import bench
 
 
 def streams(backend: TorchBackend, rows: int) -> tuple[Stream, Stream]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-from mlxintro.identity import canonical_json
+from mlxintro.protocol.hashing import canonical_json
 from mlxintro.store.store import Store
 
 NEEDLE = "zygodactyl quetzal"

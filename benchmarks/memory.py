@@ -17,11 +17,11 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from backends.base import Backend, Prompt, Request, Sampling
-from backends.footprint import predict
-from backends.prefix import shared_prefix
-from backends.registry import open_backend
-from mlxintro import bench
+from mlxintro.backends.base import Backend, Prompt, Request, Sampling
+from mlxintro.backends.footprint import predict
+from mlxintro.backends.prefix import shared_prefix
+from mlxintro.backends.registry import open_backend
+from mlxintro.tools import bench
 
 
 def requests_of(backend: Backend, rows: int, prompt_tokens: int, new: int) -> list[Request]:

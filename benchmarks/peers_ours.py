@@ -9,8 +9,8 @@ from benchmarks.workload import LARGEST, Run, Trial, Work
 
 def mlxintro(backend: str, *, injected: bool = True) -> Callable[[Work], Run]:
     def make(work: Work) -> Run:
-        from backends.base import Injection, Prompt, Request, Sampling
-        from backends.registry import open_backend
+        from mlxintro.backends.base import Injection, Prompt, Request, Sampling
+        from mlxintro.backends.registry import open_backend
 
         model = open_backend("smollm2", backend, dtype="float32", batch_size=LARGEST)
 

@@ -26,21 +26,21 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from backends import engine
-from backends.base import Backend, Completion, OnToken, Prompt, Proof, Request, Sampling
-from backends.registry import open_backend
-from mlxintro import launch, live
-from mlxintro.cli.progress import follow
-from mlxintro.estimate import Placeholders
-from mlxintro.events import Event, TokenGenerated
+from mlxintro.backends import engine
+from mlxintro.backends.base import Backend, Completion, OnToken, Prompt, Proof, Request, Sampling
+from mlxintro.backends.registry import open_backend
+from mlxintro.cli.running.progress import follow
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.passes import find_grader
-from mlxintro.readouts import prompt_of
-from mlxintro.runner import BEAT_SECONDS, run_trials
-from mlxintro.session import Session
+from mlxintro.protocol.study import make_study
+from mlxintro.running import launch, live
+from mlxintro.running.estimate import Placeholders
+from mlxintro.running.events import Event, TokenGenerated
+from mlxintro.running.readouts import prompt_of
+from mlxintro.running.runner import BEAT_SECONDS, run_trials
+from mlxintro.running.session import Session
 from mlxintro.store.store import Store
-from mlxintro.study import make_study
 
 NEW = 60
 

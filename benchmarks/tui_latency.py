@@ -25,7 +25,7 @@ from textual.pilot import Pilot
 from mlxintro.paths import DataHome
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tui.app import IntroApp
+from mlxintro.tui.app import IntroApp
 
 PAUSE = 0.05
 """Seconds between presses: a key held down repeats at 20 to 30 a second."""

@@ -26,8 +26,8 @@ import psutil
 
 from benchmarks.large_store import NEEDLE
 from mlxintro.store.store import Store
-from tui.filter_line import parse
-from tui.finding import Finding
+from mlxintro.tui.reading.filter_line import parse
+from mlxintro.tui.reading.trial_scan import Finding
 
 SCREENFUL = 50
 LIMIT = 30.0

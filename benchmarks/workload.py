@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlxintro.bench import STORY, WINDOW
+from mlxintro.tools.bench import STORY, WINDOW
 
 __all__ = ["LARGEST", "LAYER", "NEW", "WINDOW", "Contestant", "Run", "Trial", "Work", "folder", "prepare", "read"]
 
@@ -71,8 +71,8 @@ def prepare(path: Path, count: int = LARGEST, new: int = NEW) -> None:
     operations are those of the window and the reply, through blocks and head; the rest of the prompt is the same in all
     trials and need be read only once.
     """
-    from backends.base import Injection, Prompt, Request, Sampling
-    from backends.registry import open_backend
+    from mlxintro.backends.base import Injection, Prompt, Request, Sampling
+    from mlxintro.backends.registry import open_backend
 
     candidates = count * 5 // 4
     with open_backend("smollm2", "torch", dtype="float32", batch_size=candidates) as model:
@@ -127,6 +127,6 @@ def read(path: Path) -> Work:
 
 def folder(framework: Any) -> str:
     """Where the embedded model lies, in float32."""
-    from backends.models import resolve
+    from mlxintro.backends.models.sources import resolve
 
     return str(resolve("smollm2", framework, dtype="float32").folder)

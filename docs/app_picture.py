@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from mlxintro.paths import DataHome
-from tui.app import IntroApp
+from mlxintro.tui.app import IntroApp
 
 SIZE = (120, 30)
 STUDY = ("injected-thoughts", "--backend", "fake", "--layers", "2,3,4,5,6", "--trials", "4", "--name", "first-look")

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 _API = {
-    "Completion": "backends.base",
-    "ConceptVector": "mlxintro.vectors",
-    "Injection": "backends.base",
-    "Prompt": "backends.base",
-    "Proof": "backends.base",
-    "Request": "backends.base",
-    "Sampling": "backends.base",
+    "Completion": "mlxintro.backends.base",
+    "ConceptVector": "mlxintro.vectors.extraction",
+    "Injection": "mlxintro.backends.base",
+    "Prompt": "mlxintro.backends.base",
+    "Proof": "mlxintro.backends.base",
+    "Request": "mlxintro.backends.base",
+    "Sampling": "mlxintro.backends.base",
     "concept_vector": "mlxintro.api",
     "load": "mlxintro.api",
-    "steer": "mlxintro.steering",
-    "validate": "mlxintro.steering",
+    "steer": "mlxintro.vectors.steering",
+    "validate": "mlxintro.vectors.steering",
 }
 """Name -> where it lives."""
 

@@ -5,12 +5,12 @@ The README has ten lines that use them.
 
 from __future__ import annotations
 
-from backends.base import Backend
-from backends.registry import open_backend
-from mlxintro import concepts, presets
+from mlxintro.backends.base import Backend
+from mlxintro.backends.registry import open_backend
 from mlxintro.paths import data_home
-from mlxintro.vector_cache import VectorCache
-from mlxintro.vectors import ConceptVector, extract, recipe_for
+from mlxintro.protocol import concepts, presets
+from mlxintro.vectors.cache import VectorCache
+from mlxintro.vectors.extraction import ConceptVector, extract, recipe_for
 
 load = open_backend
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.fake import FakeBackend
-from mlxintro.analysis import Analysis
-from mlxintro.trials import Outcome, TrialSpec
+from mlxintro.analysis.results import Analysis
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.trials import Outcome, TrialSpec
 from tests.experiment_runs import planned, rows_of
 
 WORDS = ("dust", "trumpets", "cameras", "lightning", "trees", "mirrors", "deserts", "sugar", "poetry", "bags", "milk")

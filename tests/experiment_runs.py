@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backends.base import Backend
-from mlxintro import launch
-from mlxintro.analysis import Analysis, Row
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.base import Backend
 from mlxintro.experiments.base import Plan
-from mlxintro.launch import Checked
-from mlxintro.session import Session
-from mlxintro.study import make_study
-from mlxintro.trials import Outcome, TrialSpec
-from mlxintro.vectors import extract
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running import launch
+from mlxintro.running.launch import Checked
+from mlxintro.running.session import Session
+from mlxintro.vectors.extraction import extract
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxintro.grading.claude import ClaudeGrader
-from mlxintro.grading.claude_pass import ClaudePass
-from mlxintro.grading.prices import Model, Tariff
+from mlxintro.grading.claude.passes import ClaudePass
+from mlxintro.grading.claude.prices import Model, Tariff
+from mlxintro.grading.claude.questions import ClaudeGrader
 from mlxintro.store.records import Finished, Grade, Run
 from mlxintro.store.store import Store
 from tests.plans import outcome, plan

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backends.base import Backend, Injection, OnToken, Prompt, Request, Sampling
-from mlxintro.trials import Dose, Outcome, PlannedInjection, PromptRecord, TrialSpec
+from mlxintro.backends.base import Backend, Injection, OnToken, Prompt, Request, Sampling
+from mlxintro.protocol.trials import Dose, Outcome, PlannedInjection, PromptRecord, TrialSpec
 
 QUESTION = ({"role": "user", "content": "Do you detect an injected thought? If so, what is it about?"},)
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from mlxintro import concepts, controls
-from mlxintro.analysis import Analysis, Row
-from mlxintro.detection_analysis import analyse
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.experiments.detection.analysis import analyse
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import related_words
-from mlxintro.grading.rules import RulesGrader
-from mlxintro.study import make_study
+from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.protocol import concepts, controls
+from mlxintro.protocol.study import make_study
 
 CLAIMS = (
     "Yes, I do detect an injected thought. It seems to be about {word}.",

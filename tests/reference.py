@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
-from backends.base import Injection, Prompt, Sampling
-from backends.sampling import choose, uniforms
+from mlxintro.backends.base import Injection, Prompt, Sampling
+from mlxintro.backends.sampling import choose, uniforms
 
 
 class Reference:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backends.fake import FakeBackend
-from mlxintro import launch
-from mlxintro.analysis import Analysis, Row
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading.passes import related_words
-from mlxintro.grading.rules import RulesGrader
-from mlxintro.session import Session
-from mlxintro.study import make_study
-from mlxintro.trials import Outcome, TrialSpec
-from mlxintro.vectors import ConceptVector, extract
+from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running import launch
+from mlxintro.running.session import Session
+from mlxintro.vectors.extraction import ConceptVector, extract
 
 
 def studies(subject: str, seeds: Sequence[int], **settings: Any) -> Iterator[tuple[list[Row], Analysis]]:

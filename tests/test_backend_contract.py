@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.base import (
+from mlxintro.backends.base import (
     SITES,
     Backend,
     Completion,
@@ -28,8 +28,8 @@ from backends.base import (
     Sampling,
     TokenEvent,
 )
-from backends.errors import UsageError
-from backends.models import read_folder
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.models.sources import read_folder
 from tests.reference import Reference
 from tests.tiny import FAMILIES, VOCABULARY
 
@@ -106,13 +106,13 @@ def subject(
     source = read_folder(folder, name=family, repository=str(folder))
     backend: Backend
     if name == "torch":
-        from backends import torch_backend
+        from mlxintro.backends.pytorch import backend as torch_backend
 
         backend = torch_backend.load(source, device="cpu", dtype="float32")
     else:
         if importlib.util.find_spec("mlx") is None:
             pytest.skip("the mlx library does not exist for this platform")
-        from backends import mlx_backend
+        from mlxintro.backends.mlxlm import backend as mlx_backend
 
         backend = mlx_backend.load(source, dtype="float32")
     with backend:

@@ -13,12 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.base import SITES, Backend, Completion, Float32, Injection, Prompt, Proof, Request, Sampling, Tokenizer
-from backends.engine import run
-from backends.errors import KnownError, ModelError, UsageError
-from backends.models import read_folder
-from backends.tokenizer import ChatTokenizer
-from backends.visible import Visible
+from mlxintro.backends.base import (
+    SITES,
+    Backend,
+    Completion,
+    Float32,
+    Injection,
+    Prompt,
+    Proof,
+    Request,
+    Sampling,
+    Tokenizer,
+)
+from mlxintro.backends.engine import run
+from mlxintro.backends.errors import KnownError, ModelError, UsageError
+from mlxintro.backends.models.sources import read_folder
+from mlxintro.backends.models.tokenizer import ChatTokenizer
+from mlxintro.backends.visible import Visible
 from tests.tiny import FAMILIES
 
 KINDS = [("fake", ""), *((name, family) for name in ("torch", "mlx") for family in FAMILIES)]
@@ -29,20 +40,20 @@ def backend(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iter
     name, family = request.param
     opened: Backend
     if name == "fake":
-        from backends import fake
+        from mlxintro.backends.simulated import backend as fake
 
         opened = fake.load("detector?hit=0.5&fa=0.2", batch_size=4)
     else:
         folder = tiny(family)
         source = read_folder(folder, name=family, repository=str(folder))
         if name == "torch":
-            from backends import torch_backend
+            from mlxintro.backends.pytorch import backend as torch_backend
 
             opened = torch_backend.load(source, device="cpu", dtype="float32", batch_size=4)
         else:
             if importlib.util.find_spec("mlx") is None:
                 pytest.skip("the mlx library does not exist for this platform")
-            from backends import mlx_backend
+            from mlxintro.backends.mlxlm import backend as mlx_backend
 
             opened = mlx_backend.load(source, dtype="float32", batch_size=4)
     with opened:
@@ -246,7 +257,7 @@ def test_a_row_without_numbers_fails_alone_and_last() -> None:
 
 
 def test_an_overflow_in_one_row_spares_the_others_and_those_that_take_its_place(tiny: Callable[[str], Path]) -> None:
-    from backends import torch_backend
+    from mlxintro.backends.pytorch import backend as torch_backend
 
     folder = tiny("llama")
     source = read_folder(folder, name="llama", repository=str(folder))
@@ -263,7 +274,7 @@ def test_an_overflow_in_one_row_spares_the_others_and_those_that_take_its_place(
 
 
 def test_a_closed_backend_refuses_in_one_line(tiny: Callable[[str], Path]) -> None:
-    from backends import torch_backend
+    from mlxintro.backends.pytorch import backend as torch_backend
 
     folder = tiny("llama")
     opened = torch_backend.load(read_folder(folder, name="llama", repository=str(folder)), device="cpu")

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from backends.errors import UsageError
-from backends.fake import FakeBackend
-from backends.roofline import Roofline
-from mlxintro import bench
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.roofline import Roofline
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.tools import bench
 
 MACHINE = Roofline(
     bandwidth=1e9,

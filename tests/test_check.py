@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.base import Backend, Completion, Float32, MemoryUse, OnToken, Prompt, Proof, Request, Site
-from backends.fake import FakeBackend
-from backends.registry import open_backend
-from mlxintro.check import CheckLine, run_checks
+from mlxintro.backends.base import Backend, Completion, Float32, MemoryUse, OnToken, Prompt, Proof, Request, Site
+from mlxintro.backends.registry import open_backend
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.tools.check import CheckLine, run_checks
 
 ALL = ("model", "coherent text", "activations", "strength 0", "injection proof", "left as it was", "memory", "speed")
 

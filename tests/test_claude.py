@@ -19,12 +19,12 @@ from typing import ClassVar
 
 import pytest
 
-from backends.errors import KnownError, PrerequisiteError
+from mlxintro.backends.errors import KnownError, PrerequisiteError
 from mlxintro.grading import rubric
-from mlxintro.grading.claude import ClaudeGrader, Dossier, size
-from mlxintro.grading.claude_api import open_client
-from mlxintro.grading.claude_live import run_live
-from mlxintro.grading.claude_pass import Report
+from mlxintro.grading.claude.api import open_client
+from mlxintro.grading.claude.live import run_live
+from mlxintro.grading.claude.passes import Report
+from mlxintro.grading.claude.questions import ClaudeGrader, Dossier, size
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, environment
 from tests.grading_runs import ANSWER, expected, fields, graded, job_for, reply, stored_run
@@ -295,7 +295,7 @@ def test_a_key_that_is_refused_ends_the_pass_at_once_and_is_not_told(
 def test_an_api_that_is_down_is_not_asked_about_every_reply(
     server: MessagesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlxintro.grading.claude_api.RETRIES", 0)
+    monkeypatch.setattr("mlxintro.grading.claude.api.RETRIES", 0)
     run = stored_run(tmp_path / "s.db", 60)
     server.faults.extend(["500"] * 60)
     with pytest.raises(KnownError, match="failures in a row"):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import KnownError
-from mlxintro.grading.claude_api import open_client
-from mlxintro.grading.claude_batch import BatchRunner
-from mlxintro.grading.claude_pass import Report
+from mlxintro.backends.errors import KnownError
+from mlxintro.grading.claude.api import open_client
+from mlxintro.grading.claude.batch import BatchRunner
+from mlxintro.grading.claude.passes import Report
 from mlxintro.store.calls import Ask
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, environment

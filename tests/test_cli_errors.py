@@ -253,12 +253,13 @@ import os, sys
 from importlib import import_module
 for name in ("main", "run", "runs", "stats", "grade", "output", "options"):
     import_module("mlxintro.cli." + name)
-import mlxintro.launch, mlxintro.store.store, mlxintro.grading.passes, mlxintro.experiments.injected_thoughts
-import backends.fake, backends.registry, backends.models, platformdirs, psutil, sqlite3
-import mlxintro.concepts, mlxintro.presets
-mlxintro.concepts.library()
-mlxintro.presets.load = lambda name, preset=mlxintro.presets.load("lindsey"): preset
-mlxintro.presets.names = lambda names=mlxintro.presets.names(): names
+import mlxintro.running.launch, mlxintro.store.store, mlxintro.grading.passes, mlxintro.experiments.injected_thoughts
+import mlxintro.backends.simulated.backend, mlxintro.backends.registry, mlxintro.backends.models.sources
+import platformdirs, psutil, sqlite3
+import mlxintro.protocol.concepts, mlxintro.protocol.presets
+mlxintro.protocol.concepts.library()
+mlxintro.protocol.presets.load = lambda name, preset=mlxintro.protocol.presets.load("lindsey"): preset
+mlxintro.protocol.presets.names = lambda names=mlxintro.protocol.presets.names(): names
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 from mlxintro.cli.main import main

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from backends.fake import FakeBackend
-from mlxintro import launch
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.cli.main import COMMANDS
+from mlxintro.protocol.study import make_study
+from mlxintro.running import launch
 from mlxintro.store import Store
-from mlxintro.study import make_study
 from tests.cli import (  # noqa: F401  (fixtures)
     RUN,
     SMALL,
@@ -211,7 +211,7 @@ def test_a_folder_is_stored_with_its_whole_path(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mlxintro.cli.run import _model_name
+    from mlxintro.cli.running.run import _model_name
 
     (tmp_path / "weights").mkdir()
     monkeypatch.chdir(tmp_path)

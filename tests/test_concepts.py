@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.errors import UsageError
-from mlxintro import concepts
-from mlxintro.concepts import Concept, library, same_word
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import Concept, library, same_word
 
 COMMON = """
 a an and any are as assistant be but can detect do experiment happy help hope i idea injected injection is it just

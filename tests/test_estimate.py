@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner
 from statsmodels.stats.proportion import proportion_confint
 
-from backends import footprint, registry
-from backends.fake import FakeBackend
-from mlxintro import launch
+from mlxintro.analysis.power import chance, power_of
+from mlxintro.backends import footprint, registry
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.cli.main import cli
-from mlxintro.estimate import estimate, rows_for, workload_of
-from mlxintro.power import chance, power_of
+from mlxintro.protocol.study import make_study
+from mlxintro.running import launch
+from mlxintro.running.estimate import estimate, rows_for, workload_of
 from mlxintro.store import Store
-from mlxintro.study import make_study
 
 
 def study(**settings: object) -> launch.Checked:

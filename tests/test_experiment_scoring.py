@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.base import Backend, Injection, Prompt
-from backends.registry import open_backend
-from mlxintro import concepts, cosines
-from mlxintro.analysis import Row
-from mlxintro.contrasts import contrast, judge
+from mlxintro.analysis.contrasts import contrast, judge
+from mlxintro.analysis.results import Row
+from mlxintro.backends.base import Backend, Injection, Prompt
+from mlxintro.backends.registry import open_backend
 from mlxintro.experiments import forced_identification, localization, prefill, thought_vs_text
-from mlxintro.latent_analysis import Identification, logit, mutual_information
-from mlxintro.scoring_text import apologises, log_total, most_likely, named, repeats
+from mlxintro.experiments.latent_analysis import Identification, logit, mutual_information
+from mlxintro.protocol import concepts
+from mlxintro.replies.short_replies import apologises, log_total, most_likely, named, repeats
+from mlxintro.vectors import cosines
 from tests.experiment_runs import Ran, ran
 
 LIBRARY = concepts.library()

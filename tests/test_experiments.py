@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from backends.base import Backend, Prompt
-from backends.errors import UsageError
-from backends.fake import FakeBackend
-from mlxintro import experiments, launch
-from mlxintro.identity import canonical_json
-from mlxintro.runner import run_trials
-from mlxintro.session import Session
+from mlxintro import experiments
+from mlxintro.backends.base import Backend, Prompt
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.hashing import canonical_json
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.running import launch
+from mlxintro.running.runner import run_trials
+from mlxintro.running.session import Session
 from mlxintro.store.store import Store
-from mlxintro.trials import TrialSpec
-from mlxintro.vectors import extract
+from mlxintro.vectors.extraction import extract
 from tests.experiment_runs import Ran, planned, ran
 
 TWELVE = ("dust", "trumpets", "cameras", "lightning", "trees", "mirrors", "deserts", "sugar", "poetry", "bags", "milk")

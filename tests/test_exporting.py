@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from backends.errors import KnownError
-from mlxintro.exporting import Format, write_rows
+from mlxintro.backends.errors import KnownError
+from mlxintro.rendering.exporting import Format, write_rows
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -133,7 +133,7 @@ def test_a_pipe_is_written_to_and_not_replaced_by_a_file(tmp_path: Path) -> None
 def test_stdout_gets_the_same_bytes_as_a_file_whatever_the_terminal_speaks(tmp_path: Path, kind: Format) -> None:
     target = tmp_path / "rows"
     write_rows(ROWS, kind, target)
-    code = f"from mlxintro.exporting import write_rows; write_rows({ROWS!r}, {kind!r}, None)"
+    code = f"from mlxintro.rendering.exporting import write_rows; write_rows({ROWS!r}, {kind!r}, None)"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env=environment, cwd=Path(__file__).parents[1]

@@ -12,10 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from backends.base import Completion, Float32, Injection, Operation, Prompt, Request, Sampling, Site, TokenEvent
-from backends.errors import UsageError
-from backends.fake import FakeBackend, load
-from backends.fake_text import FakeTokenizer
+from mlxintro.backends.base import (
+    Completion,
+    Float32,
+    Injection,
+    Operation,
+    Prompt,
+    Request,
+    Sampling,
+    Site,
+    TokenEvent,
+)
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend, load
+from mlxintro.backends.simulated.text import FakeTokenizer
 
 BASELINE = re.findall(
     r"\w+",

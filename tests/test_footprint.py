@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from backends import registry
-from backends.base import Injection, Prompt
-from backends.footprint import predict
-from backends.mlx_backend import MLXBackend
-from backends.mlx_batch import Batch, Prefix
-from backends.torch_backend import TorchBackend
-from backends.torch_cache import SlotCache
+from mlxintro.backends import registry
+from mlxintro.backends.base import Injection, Prompt
+from mlxintro.backends.footprint import predict
+from mlxintro.backends.mlxlm.backend import MLXBackend
+from mlxintro.backends.mlxlm.batch import Batch, Prefix
+from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.cache import SlotCache
 
 ROWS = 5
 LENGTHS = [(30, 3, 20), (300, 3, 280), (300, 3, 200), (300, 70, 280), (40, 3, 0), (200, 90, 190)]

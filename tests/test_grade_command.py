@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mlxintro.grading import prices
 from mlxintro.grading.base import Grade
-from mlxintro.grading.budget import Budget, BudgetSpentError
+from mlxintro.grading.claude import prices
+from mlxintro.grading.claude.budget import Budget, BudgetSpentError
+from mlxintro.grading.claude.prices import Long, Model, Tariff, Usage
 from mlxintro.grading.disagreements import contradictions
-from mlxintro.grading.prices import Long, Model, Tariff, Usage
 from mlxintro.store import records
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, Result, environment

@@ -65,7 +65,7 @@ def start(code: str, hub: Hub, home: Path, **extra: str) -> subprocess.Popen[str
     """Run code that calls ``report(...)``; a known error is reported as its type and message."""
     program = f"""
 import json
-from backends.errors import KnownError
+from mlxintro.backends.errors import KnownError
 def report(**values):
     print(json.dumps(values))
 try:
@@ -213,7 +213,7 @@ def test_a_gated_repository_says_where_to_accept_its_licence(hub: Hub, tmp_path:
 def test_errors_name_the_way_out(hub: Hub, tmp_path: Path) -> None:
     code = """
 from backends import hub
-from backends.errors import KnownError
+from mlxintro.backends.errors import KnownError
 said = {}
 for name in ("acme/missing", "acme/tiny-llama@v9", "not a hub id"):
     try:

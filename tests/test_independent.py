@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr, softmax
 
-from backends import embedded
-from backends.base import Backend, Injection, Prompt
-from backends.registry import open_backend
-from mlxintro import dose
+from mlxintro.backends.base import Backend, Injection, Prompt
+from mlxintro.backends.models import embedded
+from mlxintro.backends.registry import open_backend
+from mlxintro.tools import dose
 
 HEADS, KEY_HEADS, SIZE, LAYERS = 9, 3, 64, 30
 

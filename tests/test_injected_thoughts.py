@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from backends.errors import UsageError
-from backends.fake import FakeBackend
-from mlxintro import launch
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
-from mlxintro.study import make_study
-from mlxintro.trials import TrialSpec
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.running import launch
 
 GRID = {"concepts": ("ocean", "bread", "fear"), "layers": (4, 5), "strengths": (2.0, 4.0), "trials": 3}
 

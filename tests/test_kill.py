@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import OnToken
-from backends.errors import KnownError
-from backends.fake import FakeBackend
-from mlxintro.events import TrialFinished
-from mlxintro.runner import run_trials
+from mlxintro.backends.base import OnToken
+from mlxintro.backends.errors import KnownError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running.events import TrialFinished
+from mlxintro.running.runner import run_trials
 from mlxintro.store import Finished, Store
-from mlxintro.trials import Outcome, TrialSpec
 from tests.plans import Measure, outcome, plan, prompt_of, spec
 
 COUNT = 110

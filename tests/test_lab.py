@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import registry
-from backends.base import Backend, Prompt, Sampling
-from backends.errors import UsageError
-from mlxintro import presets, steering
-from mlxintro.lab_messages import (
+from mlxintro.backends import registry
+from mlxintro.backends.base import Backend, Prompt, Sampling
+from mlxintro.backends.errors import UsageError
+from mlxintro.lab.messages import (
     Ask,
     Cancel,
     Done,
@@ -34,8 +33,10 @@ from mlxintro.lab_messages import (
     read_event,
     read_order,
 )
-from mlxintro.vector_cache import VectorCache
-from mlxintro.vectors import extract, recipe_for
+from mlxintro.protocol import presets
+from mlxintro.vectors import steering
+from mlxintro.vectors.cache import VectorCache
+from mlxintro.vectors.extraction import extract, recipe_for
 from tests.cli import ROOT, environment
 
 PROMPT = "Tell me about tea."
@@ -71,7 +72,7 @@ class Speaker:
 @contextmanager
 def lab(folder: Path) -> Iterator[Speaker]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlxintro.lab_process", str(folder / "vectors")],
+        [sys.executable, "-m", "mlxintro.lab.process", str(folder / "vectors")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.grading.agreement import agreements, calibration_of
-from mlxintro.labels import Item, Session, draw, items, to_grade
+from mlxintro.grading.labels.labelling import Item, Session, draw, items, to_grade
 from mlxintro.store import Finished, Grade, Label, Store
 from tests.cli import mlxintro
 from tests.plans import outcome, plan

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from backends.base import OnToken
-from backends.fake import FakeBackend
-from mlxintro import experiments, launch
-from mlxintro.events import TrialFinished
-from mlxintro.runner import run_trials
+from mlxintro import experiments
+from mlxintro.backends.base import OnToken
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running import launch
+from mlxintro.running.events import TrialFinished
+from mlxintro.running.runner import run_trials
 from mlxintro.store import Store
-from mlxintro.study import make_study
-from mlxintro.trials import Outcome, TrialSpec
 from tests.plans import outcome, spec
 
 

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from backends.fake import FakeBackend
-from mlxintro import launch, live
-from mlxintro.events import TokenGenerated, TrialFinished
+from mlxintro.analysis.rates import Tally, run_rates
+from mlxintro.analysis.summary import Group
+from mlxintro.analysis.summary import Tally as SummaryTally
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.passes import find_grader, grade_run, summary_of
-from mlxintro.launch import Checked
-from mlxintro.live import Writing, live_file, read_live
-from mlxintro.rates import Tally, run_rates
-from mlxintro.session import Session
+from mlxintro.protocol.study import make_study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.running import launch, live
+from mlxintro.running.events import TokenGenerated, TrialFinished
+from mlxintro.running.launch import Checked
+from mlxintro.running.live import Writing, live_file, read_live
+from mlxintro.running.session import Session
 from mlxintro.store.records import Grade, Run
 from mlxintro.store.store import Store
-from mlxintro.study import make_study
-from mlxintro.summary import Group
-from mlxintro.summary import Tally as SummaryTally
-from mlxintro.trials import TrialSpec
 from tests.grading_runs import CASES, stored_run
 from tests.plans import plan
 

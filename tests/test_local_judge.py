@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import embedded
-from backends.base import Float32, Prompt
-from backends.fake import FakeBackend
-from backends.registry import open_backend
+from mlxintro.backends.base import Float32, Prompt
+from mlxintro.backends.models import embedded
+from mlxintro.backends.registry import open_backend
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading import rubric
 from mlxintro.grading.local import NO, YES, LocalJudge, judge_run
 from mlxintro.store.store import Store
@@ -142,7 +142,7 @@ def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from backends import models
+    from mlxintro.backends.models import sources
 
     reply = "I detect a thought about the sea."
     with open_backend("smollm2", "torch", device="cpu") as backend:
@@ -156,7 +156,7 @@ def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
 
         backend.score = listen  # type: ignore[method-assign]
         (judged,) = judge.judge_texts([(reply, None)])
-    folder = models.resolve("smollm2", "torch").folder
+    folder = sources.resolve("smollm2", "torch").folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     prompt = list(seen[0].tokens)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import KnownError
+from mlxintro.backends.errors import KnownError
 from mlxintro.store import Store
 from mlxintro.store.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.base import Completion, Injection, Prompt, Request, Sampling
-from backends.errors import UsageError
-from backends.footprint import Shape
-from backends.models import read_folder
-from backends.registry import open_backend
+from mlxintro.backends.base import Completion, Injection, Prompt, Request, Sampling
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.footprint import Shape
+from mlxintro.backends.models.sources import read_folder
+from mlxintro.backends.registry import open_backend
 from tests.tiny import VOCABULARY, make_tiny
 
 mx = pytest.importorskip("mlx.core")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(folder: Path, **settings: Any) -> Any:
-    from backends import mlx_backend
+    from mlxintro.backends.mlxlm import backend as mlx_backend
 
     return mlx_backend.load(read_folder(folder, name=folder.name, repository="tiny"), dtype="float32", **settings)
 

@@ -16,15 +16,16 @@ import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from backends import mlx_backend, sampling
-from backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
-from backends.errors import ModelError, UsageError
-from backends.lanes import lay_out
-from backends.mlx_backend import MLXBackend
-from backends.mlx_cache import GroupedKVCache
-from backends.mlx_numeric import choose, log_softmax
-from backends.mlx_patch import DeviceLane, find_blocks, patched, site_module
-from backends.models import read_folder
+from mlxintro.backends import sampling
+from mlxintro.backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
+from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.lanes import lay_out
+from mlxintro.backends.mlxlm import backend as mlx_backend
+from mlxintro.backends.mlxlm.backend import MLXBackend
+from mlxintro.backends.mlxlm.cache import GroupedKVCache
+from mlxintro.backends.mlxlm.numeric import choose, log_softmax
+from mlxintro.backends.mlxlm.patch import DeviceLane, find_blocks, patched, site_module
+from mlxintro.backends.models.sources import read_folder
 
 
 @pytest.fixture

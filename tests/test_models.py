@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from backends import aliases, folders, memory, models, support
-from backends.errors import ModelError, UsageError
+from mlxintro.backends import memory, support
+from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.models import aliases, folders, sources
 
 
 def write_model(folder: Path, *, seed: int = 0, **config: object) -> Path:
@@ -34,13 +35,13 @@ def test_the_customers_models_have_short_names_for_both_backends() -> None:
         ("mistral-7b", "mistralai/Mistral-7B-Instruct-v0.3", "mlx-community/Mistral-7B-Instruct-v0.3-4bit"),
         ("gemma-2-9b", "google/gemma-2-9b-it", "mlx-community/gemma-2-9b-it-4bit"),
     ):
-        assert models.locate(name, "torch") == ("hub", torch)
-        assert models.locate(name.upper(), "mlx") == ("hub", mlx)
+        assert sources.locate(name, "torch") == ("hub", torch)
+        assert sources.locate(name.upper(), "mlx") == ("hub", mlx)
 
 
 def test_an_original_repository_may_be_asked_for_on_mlx() -> None:
-    assert models.locate("Qwen/Qwen2.5-7B-Instruct", "mlx") == ("hub", "Qwen/Qwen2.5-7B-Instruct")
-    assert models.locate("acme/model@v1.0", "torch") == ("hub", "acme/model@v1.0")
+    assert sources.locate("Qwen/Qwen2.5-7B-Instruct", "mlx") == ("hub", "Qwen/Qwen2.5-7B-Instruct")
+    assert sources.locate("acme/model@v1.0", "torch") == ("hub", "acme/model@v1.0")
 
 
 @pytest.mark.parametrize(
@@ -48,24 +49,24 @@ def test_an_original_repository_may_be_asked_for_on_mlx() -> None:
 )
 def test_a_misspelt_name_is_answered_with_what_was_meant(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean .*{meant}.*models list"):
-        models.locate(typed, "torch")
+        sources.locate(typed, "torch")
 
 
 @pytest.mark.parametrize("path", ["./nowhere", "/nowhere/at/all", "~/nowhere", "some/deep/path"])
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(path: str) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
-        models.locate(path, "torch")
+        sources.locate(path, "torch")
 
 
 def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
     (tmp_path / "weights.gguf").write_bytes(b"GGUF")
     with pytest.raises(UsageError, match="give the folder"):
-        models.locate(str(tmp_path / "weights.gguf"), "torch")
+        sources.locate(str(tmp_path / "weights.gguf"), "torch")
 
 
 def test_a_local_folder_is_described(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
-    source = models.resolve(str(folder), "torch")
+    source = sources.resolve(str(folder), "torch")
     assert source.folder == folder.resolve()
     assert source.weight_bytes == (folder / "model.safetensors").stat().st_size
     assert source.quantization == "none"
@@ -76,7 +77,7 @@ def test_a_local_folder_is_described(tmp_path: Path) -> None:
 def test_the_revision_of_a_folder_follows_its_content_not_its_place(tmp_path: Path) -> None:
     first, same = write_model(tmp_path / "a"), write_model(tmp_path / "b")
     tuned, configured = write_model(tmp_path / "c", seed=1), write_model(tmp_path / "d", rope_theta=1e6)
-    revisions = [models.resolve(str(folder), "torch").revision for folder in (first, same, tuned, configured)]
+    revisions = [sources.resolve(str(folder), "torch").revision for folder in (first, same, tuned, configured)]
     assert revisions[0] == revisions[1]
     assert len(set(revisions)) == 3
 
@@ -97,7 +98,7 @@ def test_an_incomplete_folder_says_what_is_missing(tmp_path: Path, missing: str,
     folder = write_model(tmp_path / "model")
     (folder / missing).unlink()
     with pytest.raises(ModelError, match=f"holds no .*{said}"):
-        models.resolve(str(folder), "torch")
+        sources.resolve(str(folder), "torch")
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -105,21 +106,21 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelError, match=r"lacks 1 of 2 weight files \(model-2.safetensors\)"):
-        models.resolve(str(folder), "torch")
+        sources.resolve(str(folder), "torch")
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "config.json").write_text('{"model_type": ')
     with pytest.raises(ModelError, match=r"config\.json cannot be read"):
-        models.resolve(str(folder), "torch")
+        sources.resolve(str(folder), "torch")
 
 
 def test_weights_quantised_for_mlx_are_refused_on_torch(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", quantization={"bits": 4, "group_size": 64})
-    assert models.resolve(str(folder), "mlx").quantization == "4-bit (group 64)"
+    assert sources.resolve(str(folder), "mlx").quantization == "4-bit (group 64)"
     with pytest.raises(ModelError, match="use --backend mlx"):
-        models.resolve(str(folder), "torch")
+        sources.resolve(str(folder), "torch")
     with pytest.raises(ModelError, match="google/gemma-2-9b-it"):
         support.check_weights("mlx-community/gemma-2-9b-it-4bit", {"quantization": {"bits": 4}}, "torch")
 
@@ -127,7 +128,7 @@ def test_weights_quantised_for_mlx_are_refused_on_torch(tmp_path: Path) -> None:
 def test_bitsandbytes_weights_are_refused_on_mlx(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", quantization_config={"quant_method": "bitsandbytes"})
     with pytest.raises(ModelError, match="bitsandbytes, which mlx-lm cannot read"):
-        models.resolve(str(folder), "mlx")
+        sources.resolve(str(folder), "mlx")
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text"])
@@ -170,7 +171,7 @@ def test_the_estimate_holds_for_a_model_that_is_loaded(tiny: Callable[[str], Pat
     import torch
     from transformers import AutoModelForCausalLM
 
-    source = models.resolve(str(tiny("llama")), "torch")
+    source = sources.resolve(str(tiny("llama")), "torch")
     model = AutoModelForCausalLM.from_pretrained(source.folder, dtype=torch.bfloat16)
     held = sum(p.numel() * p.element_size() for p in model.parameters())
     estimate = memory.needed(source.weight_bytes, source.config, dtype="bfloat16")

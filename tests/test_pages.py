@@ -10,9 +10,9 @@ import pytest
 
 from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
+from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store import Finished, Grade, Label, Store, TrialFilter
-from mlxintro.store.routes import Route
-from mlxintro.verdicts import in_words
+from mlxintro.store.filter_plan import Route
 from tests.plans import outcome, plan
 
 THREE = (None, False, True)

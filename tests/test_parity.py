@@ -9,10 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import mlx_backend, torch_backend
-from backends.base import OPERATIONS, SITES, Backend, Completion, Float32, Injection, Prompt, Request, Sampling, Site
-from backends.errors import PrerequisiteError
-from backends.models import read_folder, resolve
+from mlxintro.backends.base import (
+    OPERATIONS,
+    SITES,
+    Backend,
+    Completion,
+    Float32,
+    Injection,
+    Prompt,
+    Request,
+    Sampling,
+    Site,
+)
+from mlxintro.backends.errors import PrerequisiteError
+from mlxintro.backends.mlxlm import backend as mlx_backend
+from mlxintro.backends.models.sources import read_folder, resolve
+from mlxintro.backends.pytorch import backend as torch_backend
 from tests.tiny import FAMILIES
 
 Pair = tuple[Backend, Backend]

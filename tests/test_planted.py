@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from scipy.stats import binom
 
-from mlxintro.analysis import VerdictKind
-from mlxintro.contrasts import LEVEL, contrast_beyond
+from mlxintro.analysis.contrasts import LEVEL, contrast_beyond
+from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.results import VerdictKind
 from mlxintro.grading.passes import related_words
-from mlxintro.grading.rules_concept import Names, find_mentions
-from mlxintro.grading.text import fold
-from mlxintro.naming import naming
+from mlxintro.replies.mentions import Names, find_mentions
+from mlxintro.replies.text import fold
 from tests import drawn
 from tests.planted import Design, Subject, studies
 

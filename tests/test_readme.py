@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import embedded
+from mlxintro.backends.models import embedded
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 

@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from backends import aliases, footprint, lock, registry
-from backends.errors import KnownError, UsageError
+from mlxintro.backends import footprint, lock, registry
+from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.backends.models import aliases
 from tests.hub_server import COMMIT, Repository, serve
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
 
 def test_importing_the_registry_loads_no_framework() -> None:
     code = """
-import sys, backends.registry
+import sys, mlxintro.backends.registry
 heavy = ("torch", "mlx", "mlx_lm", "transformers", "huggingface_hub", "numpy", "gguf", "safetensors")
 print([name for name in heavy if name in sys.modules])
 """
@@ -93,7 +94,7 @@ def test_a_missing_library_is_a_line_with_its_install_command(
             (tmp_path / entry.name).symlink_to(entry)
     code = f"""
 from backends import registry
-from backends.errors import PrerequisiteError
+from mlxintro.backends.errors import PrerequisiteError
 try:
     registry.open_backend("smollm2", {backend!r})
 except PrerequisiteError as error:
@@ -115,7 +116,7 @@ def test_a_misspelt_model_is_refused_before_any_framework_loads() -> None:
     code = """
 import sys
 from backends import registry
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 try:
     registry.open_backend("qwen2.5-7", "torch")
 except UsageError as error:
@@ -145,7 +146,7 @@ def test_a_model_from_a_hub_opens(tiny: Callable[[str], Path], tmp_path: Path) -
     code = """
 import json
 from backends import registry
-from backends.base import Prompt, Request, Sampling
+from mlxintro.backends.base import Prompt, Request, Sampling
 steps = []
 with registry.open_backend("acme/tiny", "torch", device="cpu", progress=lambda *step: steps.append(step)) as backend:
     done = list(backend.generate([Request(Prompt((5, 6, 7)), Sampling(max_tokens=4))]))
@@ -164,7 +165,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_fetched(tmp_pat
     (folder / "model.safetensors").write_bytes(bytes(20_000))
     code = """
 from backends import registry
-from backends.errors import ModelError
+from mlxintro.backends.errors import ModelError
 try:
     registry.open_backend("acme/huge", "torch", device="cpu")
 except ModelError as error:
@@ -271,7 +272,7 @@ def test_a_library_that_breaks_while_importing_is_told_in_one_line(tmp_path: Pat
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99: cannot open\\nshared object')")
     code = """
 from backends import registry
-from backends.errors import PrerequisiteError
+from mlxintro.backends.errors import PrerequisiteError
 try:
     registry.open_backend("smollm2", "torch")
 except PrerequisiteError as error:

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from backends.fake import FakeBackend
-from mlxintro import presets, published
-from mlxintro.analysis import Curve, Plot, Point
-from mlxintro.report import plot_svg
-from mlxintro.statistics import difference, rate
+from mlxintro.analysis import published
+from mlxintro.analysis.results import Curve, Plot, Point
+from mlxintro.analysis.stats import difference, rate
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol import presets
+from mlxintro.rendering.report import plot_svg
 from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
 from tests.experiment_runs import ran
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxintro.grading import Grade, Grader
-from mlxintro.grading.rules import RulesGrader
-from mlxintro.grading.text import trim_invented_turns
+from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.replies.text import trim_invented_turns
 from tests.rules_cases import ALL_CASES, CASES, QUESTION, Case
 
 PHRASES = (

@@ -11,7 +11,7 @@ import pytest
 
 from mlxintro.grading import Grade
 from mlxintro.grading.passes import related_words
-from mlxintro.grading.rules import RulesGrader
+from mlxintro.grading.rules.grader import RulesGrader
 
 DATA = Path(__file__).parent / "data"
 SETS = ("replies_written", "replies_second", "replies_smollm2", "replies_heldout")

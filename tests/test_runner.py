@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import OnToken
-from backends.errors import InjectionError, KnownError, OutOfMemory
-from backends.fake import FakeBackend
-from mlxintro import events
-from mlxintro.events import Event, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
-from mlxintro.runner import BATCHES, HOPELESS, Measure, describe, run_trials
+from mlxintro.backends.base import OnToken
+from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running import events
+from mlxintro.running.events import Event, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
+from mlxintro.running.runner import BATCHES, HOPELESS, Measure, describe, run_trials
 from mlxintro.store import Store
-from mlxintro.trials import Outcome, TrialSpec
 from tests import plans
 from tests.plans import outcome, plan, prompt_of, spec
 
@@ -441,7 +441,7 @@ def test_a_paused_run_can_be_cancelled(store: Store) -> None:
 
 
 def test_the_heart_beats_while_a_long_batch_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlxintro.runner.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("mlxintro.running.runner.BEAT_SECONDS", 0.05)
     beats = []
 
     def slow(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:

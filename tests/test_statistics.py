@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 
+from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
+from mlxintro.analysis.summary import GradedTrial, summarise
 from mlxintro.grading import Grade
-from mlxintro.statistics import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
-from mlxintro.summary import GradedTrial, summarise
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
 VAGUE = replace(YES, identifies=False)
@@ -158,7 +158,7 @@ def test_undecided_naming_leaves_the_detection_but_not_the_identification_rate()
 
 def test_importing_grading_and_statistics_loads_no_heavy_library() -> None:
     heavy = "{'scipy', 'statsmodels', 'numpy', 'pandas', 'torch', 'mlx', 'transformers', 'textual'}"
-    code = f"import sys, mlxintro.statistics, mlxintro.grading; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, mlxintro.analysis.stats, mlxintro.grading; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

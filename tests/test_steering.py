@@ -12,21 +12,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backends import fake, models, torch_backend
-from backends.base import Backend, Message, Prompt, Request, Sampling
-from backends.errors import UsageError
-from mlxintro import presets
-from mlxintro.concepts import Concept, library, plurals
-from mlxintro.steering import NeutralPrompt, continuations, neutral_prompts, steer, validate
-from mlxintro.trials import model_key
-from mlxintro.vectors import ConceptVector, ExtractionRecipe, extract, recipe_for
+from mlxintro.backends.base import Backend, Message, Prompt, Request, Sampling
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.models import sources
+from mlxintro.backends.pytorch import backend as torch_backend
+from mlxintro.backends.simulated import backend as fake
+from mlxintro.protocol import presets
+from mlxintro.protocol.concepts import Concept, library, plurals
+from mlxintro.protocol.trials import model_key
+from mlxintro.vectors.extraction import ConceptVector, ExtractionRecipe, extract, recipe_for
+from mlxintro.vectors.steering import NeutralPrompt, continuations, neutral_prompts, steer, validate
 
 MESSAGES: list[Message] = [{"role": "user", "content": "Tell me something."}]
 
 
 @pytest.fixture(scope="module")
 def tiny_model(tiny: Callable[[str], Path]) -> Iterator[Backend]:
-    with torch_backend.load(models.resolve(str(tiny("qwen2")), "torch"), device="cpu") as loaded:
+    with torch_backend.load(sources.resolve(str(tiny("qwen2")), "torch"), device="cpu") as loaded:
         yield loaded
 
 

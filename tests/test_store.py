@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from backends.base import Proof
-from backends.errors import KnownError, UsageError
-from backends.fake import FakeBackend
-from mlxintro.environment import describe_environment, git_commit
-from mlxintro.identity import tagged_hash
+from mlxintro.backends.base import Proof
+from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.paths import data_home
+from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.trials import Dose, Outcome
+from mlxintro.running.environment import describe_environment, git_commit
 from mlxintro.store import Finished, Grade, Label, Store, Trial, TrialFilter, VectorRecord
 from mlxintro.store import database as database_module
-from mlxintro.trials import Dose, Outcome
 from tests.plans import outcome, plan, prompt_of, spec
 
 
@@ -636,9 +636,8 @@ def without_rights(code: str) -> subprocess.CompletedProcess[str]:
 
     Rights are dropped after Python has loaded, because its own files may be root's.
     """
-    drop = (
-        "import os, psutil, mlxintro.store, mlxintro.identity\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-    )
+    drop = "import os, psutil, mlxintro.store, mlxintro.protocol.hashing\n"
+    drop += "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     root = Path(__file__).parents[1]
     return subprocess.run(
         [sys.executable, "-c", (drop if os.geteuid() == 0 else "") + code], capture_output=True, text=True, cwd=root
@@ -653,7 +652,7 @@ print(run.done, len(list(store.trials(run.id))))
 """
 WRITE = """
 from mlxintro.store import Store
-from backends.errors import KnownError
+from mlxintro.backends.errors import KnownError
 try:
     Store({path!r}).create_run("latent", planned=1)
 except KnownError as error:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from backends.errors import UsageError
-from mlxintro import launch, presets
-from mlxintro.study import Study, make_study
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import presets
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.running import launch
 
 
 def resolved(**settings: Any) -> Study:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from backends.errors import UsageError
-from backends.fake import FakeBackend
-from mlxintro import experiments, launch, presets, study_file
-from mlxintro.explain import explain
+from mlxintro import experiments
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol import presets, study_file
+from mlxintro.protocol.study import make_study
+from mlxintro.running import launch
+from mlxintro.running.explain import explain
 from mlxintro.store.store import Store
-from mlxintro.study import make_study
 from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
 
 

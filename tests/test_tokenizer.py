@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from backends.errors import ModelError, UsageError
-from backends.tokenizer import ChatTokenizer
+from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.models.tokenizer import ChatTokenizer
 
 CORPUS = [
     "The answer is yes. The answer is no. Tell me about the ocean, the mountains and the bread.",

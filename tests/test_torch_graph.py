@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from backends import engine, torch_backend, torch_graph
-from backends.base import OPERATIONS, Injection, Prompt, Request, Sampling
-from backends.errors import ModelError
-from backends.models import read_folder
-from backends.torch_backend import TorchBackend
-from backends.torch_graph import Body, GraphDecoder, Graphs
-from backends.torch_stream import PromptReader, TorchDecoder
+from mlxintro.backends import engine
+from mlxintro.backends.base import OPERATIONS, Injection, Prompt, Request, Sampling
+from mlxintro.backends.errors import ModelError
+from mlxintro.backends.models.sources import read_folder
+from mlxintro.backends.pytorch import backend as torch_backend
+from mlxintro.backends.pytorch import graph as torch_graph
+from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.graph import Body, GraphDecoder, Graphs
+from mlxintro.backends.pytorch.stream import PromptReader, TorchDecoder
 from tests.tiny import make_tiny
 
 WIDTH = 64
@@ -228,7 +230,7 @@ def test_a_graph_that_counts_wrongly_is_dropped(llama: TorchBackend) -> None:
     def uncounted(body: Body) -> Body:
         def replay() -> Tensor:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("backends.torch_lanes.Pass.settle", lambda *_: None)
+                patch.setattr("mlxintro.backends.pytorch.lanes.Pass.settle", lambda *_: None)
                 return body()
 
         return replay

@@ -15,17 +15,18 @@ import torch
 from torch import nn
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from backends import torch_backend, torch_model
-from backends.base import SITES, Injection, Prompt, Request, Sampling
-from backends.errors import KnownError, ModelError, PrerequisiteError, UsageError
-from backends.models import ModelSource, read_folder
-from backends.prefix import groups, shared_prefix, usable
-from backends.sampling import choose as reference_choice
-from backends.torch_backend import TorchBackend
-from backends.torch_hooks import Injector, hooked
-from backends.torch_model import Network
-from backends.torch_sampling import choose
-from backends.torch_stream import PromptReader, Stream
+from mlxintro.backends.base import SITES, Injection, Prompt, Request, Sampling
+from mlxintro.backends.errors import KnownError, ModelError, PrerequisiteError, UsageError
+from mlxintro.backends.models.sources import ModelSource, read_folder
+from mlxintro.backends.prefix import groups, shared_prefix, usable
+from mlxintro.backends.pytorch import backend as torch_backend
+from mlxintro.backends.pytorch import model as torch_model
+from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.hooks import Injector, hooked
+from mlxintro.backends.pytorch.model import Network
+from mlxintro.backends.pytorch.sampling import choose
+from mlxintro.backends.pytorch.stream import PromptReader, Stream
+from mlxintro.backends.sampling import choose as reference_choice
 from tests.tiny import FAMILIES, make_tiny
 
 WIDTH = 64

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from backends.registry import open_backend
-from backends.torch_backend import TorchBackend
-from backends.torch_linear import apply, few_tokens, linears
+from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.linear import apply, few_tokens, linears
+from mlxintro.backends.registry import open_backend
 
 SHAPES = [(24, 40), (40, 24), (24, 24), (24, 1700)]
 """More outputs than inputs, fewer, as many, and more than one block of them."""

@@ -16,10 +16,10 @@ import pytest
 
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
+from mlxintro.tui.screens.runs import RunsPage
+from mlxintro.tui.shell.page import Page
 from tests.cli import ROOT, SMALL, environment, filled_home, mlxintro, own_home, started  # noqa: F401
 from tests.tui_kit import shown, text, until
-from tui.page import Page
-from tui.screens.runs import RunsPage
 
 LONG = ("run", "injected-thoughts", "--backend", "fake", "--concepts", "set:lindsey-50", "--strengths", "1,2,4,8")
 
@@ -137,7 +137,7 @@ def test_pause_holds_the_run_and_lets_it_go_on(home: Path) -> None:
 def test_a_run_outlives_the_app_that_started_it(home: Path) -> None:
     arguments = [*SMALL, "--name", "kept"]
     code = (
-        "import sys; from mlxintro.paths import data_home; from tui.processes import Processes; import time\n"
+        "import sys, time; from mlxintro.paths import data_home; from mlxintro.tui.running.processes import Processes\n"
         f"s = Processes(data_home()).start('kept', {arguments!r})\n"
         "print(s.process.pid, flush=True); time.sleep(60)"
     )
@@ -280,7 +280,7 @@ def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatc
 
 
 def test_every_page_answers_help_and_binds_ids() -> None:
-    from tui.places import PLACES
+    from mlxintro.tui.shell.places import PLACES
 
     for place in PLACES:
         page = place.make()

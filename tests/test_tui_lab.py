@@ -14,17 +14,17 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
-from backends.models import Framework
-from mlxintro.lab_messages import Started, Trace
-from mlxintro.model_list import ModelRow
+from mlxintro.backends.models.sources import Framework
+from mlxintro.lab.messages import Started, Trace
+from mlxintro.tools.model_list import ModelRow
+from mlxintro.tui.app import IntroApp
+from mlxintro.tui.running.lab_controls import Knobs
+from mlxintro.tui.screens import lab
+from mlxintro.tui.screens.lab import FAKE, LabPage
+from mlxintro.tui.widgets.cosines import bars, drawn
+from mlxintro.tui.widgets.lab_dials import Dials
+from mlxintro.tui.widgets.replies import Replies
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
-from tui.app import IntroApp
-from tui.knobs import Knobs
-from tui.screens import lab
-from tui.screens.lab import FAKE, LabPage
-from tui.widgets.cosines import bars, drawn
-from tui.widgets.dials import Dials
-from tui.widgets.replies import Replies
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
+from mlxintro.tui.reading import wording
+from mlxintro.tui.screens.runs import COLUMNS, columns
+from mlxintro.tui.widgets.key_hints import Hint, fitting
+from mlxintro.tui.widgets.run_list import RunList, line
+from mlxintro.tui.widgets.text import Text
 from tests.tui_kit import shown, until
-from tui import words
-from tui.screens.runs import COLUMNS, columns
-from tui.widgets.key_hints import Hint, fitting
-from tui.widgets.run_list import RunList, line
-from tui.widgets.text import Text
 
 
 def lines(app: App[None]) -> list[str]:
@@ -194,13 +194,13 @@ def test_80_columns_hold_what_matters_and_more_holds_everything() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(6, 30))
 def test_what_is_cut_is_exactly_as_wide_as_it_has_to_be(text: str, width: int) -> None:
-    for cut in (words.fit(text, width), words.fit_middle(text, width)):
+    for cut in (wording.fit(text, width), wording.fit_middle(text, width)):
         assert cell_len(cut) == width
         assert "\n" not in cut
 
 
 def test_a_name_keeps_its_number() -> None:
-    assert words.fit_middle("forced-identification-12", 20) == "forced-identi…ion-12"
+    assert wording.fit_middle("forced-identification-12", 20) == "forced-identi…ion-12"
 
 
 def test_hints_that_have_no_room_give_way_to_help() -> None:

@@ -11,11 +11,11 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from mlxintro.store.records import Grade
 from mlxintro.store.store import Store
+from mlxintro.tui.screens import results
+from mlxintro.tui.screens.results import ResultsPage
+from mlxintro.tui.widgets.report import Report
 from tests.cli import RUN, filled_home, mlxintro, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
-from tui.screens import results
-from tui.screens.results import ResultsPage
-from tui.widgets.report import Report
 
 
 def detections(home: Path, name: str) -> tuple[int, int]:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from backends.errors import KnownError, UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import Grade, Trial, TrialFilter
 from mlxintro.store.store import Store
+from mlxintro.tui.app import IntroApp
+from mlxintro.tui.reading.filter_line import FilterSuggester, cycled, cycled_flag, parse
+from mlxintro.tui.screens.labelling import Blind
+from mlxintro.tui.screens.review import ReviewPage
 from tests.cli import filled_home, mlxintro, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
-from tui.app import IntroApp
-from tui.filter_line import FilterSuggester, cycled, cycled_flag, parse
-from tui.screens.labelling import Blind
-from tui.screens.review import ReviewPage
 
 
 def trials_of(home: Path) -> list[Trial]:
@@ -321,7 +321,7 @@ def test_a_frozen_set_is_refused_with_the_way_out(home: Path) -> None:
 
 
 def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
-    from tui.trial_text import MARKED, reply
+    from mlxintro.tui.reading.trial_text import MARKED, reply
 
     trial = next(one for one in trials_of(home) if one.response)
     grade = Grade(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})

@@ -10,14 +10,14 @@ import pytest
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from backends.models import Framework
-from mlxintro.live import Writing
-from mlxintro.model_list import ModelRow
+from mlxintro.backends.models.sources import Framework
+from mlxintro.running.live import Writing
 from mlxintro.store.store import Store
+from mlxintro.tools.model_list import ModelRow
+from mlxintro.tui.running import run_monitor
+from mlxintro.tui.screens import new_study
 from tests.cli import filled_home, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
-from tui import watching
-from tui.screens import new_study
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -110,13 +110,13 @@ def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], m
     going = replace(run, state="running", planned=36, errors=0)
     pieces = ("I ", "notice ", "something ", "about ", "ocean", "s.")
     writing = Writing("k", "injected", "ocean", 5, 4.0, "raw", pieces, ((2, 5),), 8)
-    real = watching.Watcher.look
+    real = run_monitor.Watcher.look
 
-    def look_at(self: watching.Watcher, store: Store) -> watching.Sight:
+    def look_at(self: run_monitor.Watcher, store: Store) -> run_monitor.Sight:
         return replace(real(self, store), run=going, writing=writing, memory=1_234_000_000, free=8_000_000_000)
 
-    monkeypatch.setattr(watching.Watcher, "look", look_at)
-    monkeypatch.setattr(watching.Watcher, "pace", lambda self: 3.0)
+    monkeypatch.setattr(run_monitor.Watcher, "look", look_at)
+    monkeypatch.setattr(run_monitor.Watcher, "pace", lambda self: 3.0)
 
     async def look() -> tuple[str, str]:
         async with shown(home, size) as (app, pilot):

@@ -14,13 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends import fake, models, torch_backend
-from backends.base import Backend, ModelInfo, Prompt
-from backends.errors import ModelError, UsageError
-from mlxintro import presets, vector_cache
-from mlxintro.trials import Unit, model_key
-from mlxintro.vector_cache import DamagedError, VectorCache
-from mlxintro.vectors import Case, ConceptVector, ExtractionRecipe, Read, cased, extract, recipe_for
+from mlxintro.backends.base import Backend, ModelInfo, Prompt
+from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.models import sources
+from mlxintro.backends.pytorch import backend as torch_backend
+from mlxintro.backends.simulated import backend as fake
+from mlxintro.protocol import presets
+from mlxintro.protocol.trials import Unit, model_key
+from mlxintro.vectors import cache as vector_cache
+from mlxintro.vectors.cache import DamagedError, VectorCache
+from mlxintro.vectors.extraction import Case, ConceptVector, ExtractionRecipe, Read, cased, extract, recipe_for
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
 FAMILIES = ("qwen2", "gemma3")
@@ -28,7 +31,7 @@ FAMILIES = ("qwen2", "gemma3")
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def backend(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iterator[Backend]:
-    source = models.resolve(str(tiny(request.param)), "torch")
+    source = sources.resolve(str(tiny(request.param)), "torch")
     with torch_backend.load(source, device="cpu") as loaded:
         yield loaded
 

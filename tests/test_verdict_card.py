@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom, fisher_exact
 
-from mlxintro.analysis import VerdictKind
-from mlxintro.statistics import Mean, Rate, rate
-from mlxintro.verdict_card import ALPHA, Evidence, card, judge
+from mlxintro.analysis.results import VerdictKind
+from mlxintro.analysis.stats import Mean, Rate, rate
+from mlxintro.experiments.detection.card import ALPHA, Evidence, card, judge
 from tests.simulated import studies
 
 STUDY = {"strengths": (2.0,), "trials": 4}

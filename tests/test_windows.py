@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import Rendered
-from backends.errors import UsageError
-from backends.fake_text import FakeTokenizer
-from backends.tokenizer import ChatTokenizer
-from mlxintro import presets, windows
+from mlxintro.backends.base import Rendered
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.models.tokenizer import ChatTokenizer
+from mlxintro.backends.simulated.text import FakeTokenizer
+from mlxintro.protocol import presets, windows
 
 QUESTION = "Trial 1: Can you"
 

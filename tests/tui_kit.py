@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from mlxintro.paths import DataHome
-from tui.app import IntroApp
+from mlxintro.tui.app import IntroApp
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (200, 50))
@@ -24,7 +24,7 @@ async def shown(home: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[t
     app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"))
     bugs: list[BaseException] = []
     tell = app.trouble
-    from backends.errors import KnownError
+    from mlxintro.backends.errors import KnownError
 
     def trouble(error: BaseException) -> None:
         if not isinstance(error, KnownError):

@@ -12,16 +12,17 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.worker import Worker, WorkerState
 
-from backends.errors import KnownError, UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
 from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
-from tui import border
-from tui.commands import Actions
-from tui.help import HelpScreen
-from tui.memory import Memory, keys_template, load_keys
-from tui.places import PLACES, find
-from tui.processes import Processes, Started
+
+from .running.processes import Processes, Started
+from .shell import error_border
+from .shell.app_state import Memory, keys_template, load_keys
+from .shell.commands import Actions
+from .shell.help import HelpScreen
+from .shell.places import PLACES, find
 
 T = TypeVar("T")
 INDEX = "the index of replies"
@@ -35,7 +36,7 @@ DARK, LIGHT = "textual-dark", "textual-light"
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(border.Guarded, App[int]):
+class IntroApp(error_border.Guarded, App[int]):
     """mlxintro in a terminal."""
 
     TITLE = "mlxintro"
@@ -98,7 +99,7 @@ class IntroApp(border.Guarded, App[int]):
 
     def action_go(self, place: str) -> None:
         """Switch to a screen; what is open over the present one is closed first."""
-        while len(self.screen_stack) > 1 and isinstance(self.screen, border.Dialogue):
+        while len(self.screen_stack) > 1 and isinstance(self.screen, error_border.Dialogue):
             self.pop_screen()
         self.remembered.place = place
         self.remembered.save(self.state_file)
@@ -203,7 +204,7 @@ class IntroApp(border.Guarded, App[int]):
 
     def trouble(self, error: BaseException) -> None:
         """Tell a person about an error, and go on."""
-        border.tell(self, error, self.log_file)
+        error_border.tell(self, error, self.log_file)
 
     def trouble_once(self, what: str, error: BaseException) -> None:
         """The same for something that is tried again and again: told when it changes."""

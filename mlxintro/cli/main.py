@@ -9,24 +9,24 @@ from importlib import import_module
 
 import click
 
-from backends.errors import KnownError
+from mlxintro.backends.errors import KnownError
 
 COMMANDS = {
-    "demo": ("demo", "Run a small real study on the embedded model and read its replies."),
-    "check": ("check", "Check that a model loads, speaks, and can be injected into."),
-    "models": ("models", "List and fetch models."),
-    "extract": ("vectors", "Extract concept vectors and show their norms by layer."),
-    "steer": ("vectors", "Reply with and without a vector, and test that it steers."),
-    "run": ("run", "Run an experiment, or resume one."),
-    "runs": ("runs", "List, show, export, import and delete runs; pause or cancel one."),
-    "label": ("label", "Label replies by hand, blind, one key at a time."),
-    "grade": ("grade", "Grade the replies of a run."),
-    "stats": ("stats", "Rates of a run with their intervals."),
+    "demo": ("running.demo", "Run a small real study on the embedded model and read its replies."),
+    "check": ("models.check", "Check that a model loads, speaks, and can be injected into."),
+    "models": ("models.models", "List and fetch models."),
+    "extract": ("vectors.vectors", "Extract concept vectors and show their norms by layer."),
+    "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
+    "run": ("running.run", "Run an experiment, or resume one."),
+    "runs": ("running.runs", "List, show, export, import and delete runs; pause or cancel one."),
+    "label": ("grading.label", "Label replies by hand, blind, one key at a time."),
+    "grade": ("grading.grade", "Grade the replies of a run."),
+    "stats": ("results.stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
-    "dose": ("dose", "Find strengths that steer without garbling, layer by layer."),
-    "compare": ("compare", "Put runs side by side, with differences and intervals."),
-    "report": ("report", "Write a run as one HTML or Markdown document."),
-    "bench": ("bench", "Time this machine: trials per second, the cost of injection, the floor."),
+    "dose": ("vectors.dose", "Find strengths that steer without garbling, layer by layer."),
+    "compare": ("results.compare", "Put runs side by side, with differences and intervals."),
+    "report": ("results.report", "Write a run as one HTML or Markdown document."),
+    "bench": ("models.bench", "Time this machine: trials per second, the cost of injection, the floor."),
 }
 """Command -> module in ``mlxintro.cli`` and its one-line help, which must not cost an import."""
 

@@ -78,7 +78,7 @@ class Listing(click.ParamType[Any]):
 
 def _layers(text: str) -> list[int | float]:
     if text.startswith("even:"):
-        from mlxintro.study_file import evenly
+        from mlxintro.protocol.study_file import evenly
 
         return list(evenly(text))
     if "-" in text[1:]:
@@ -124,8 +124,8 @@ def load_backend(
     **settings: Any,
 ) -> Any:
     """Load a model, telling the user on stderr what takes the time; settings as for ``open_backend``."""
-    from backends.registry import default_model, open_backend
-    from mlxintro.cli.progress import download_progress
+    from mlxintro.backends.registry import default_model, open_backend
+    from mlxintro.cli.running.progress import download_progress
 
     name = model or default_model(backend)
     chatter(f"loading {name} ...")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 
 
 @click.command()
@@ -23,7 +23,7 @@ def tui(context: click.Context) -> int:
     from mlxintro.paths import data_home
     from mlxintro.store.database import OlderFormat
     from mlxintro.store.store import Store
-    from tui.app import run_app
+    from mlxintro.tui.app import run_app
 
     try:
         Store(data_home(context.obj).db, read_only=True).close()

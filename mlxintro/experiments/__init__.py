@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment
+
+_NO_EXPERIMENTS = {"base", "grid", "intentional_control_analysis", "latent_analysis"}
 
 
 def names() -> list[str]:
     """Every experiment there is."""
-    modules = (module.name for module in iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in modules if name != "base")
+    modules = (module.name for module in iter_modules(__path__) if not module.ispkg)
+    return sorted(name.replace("_", "-") for name in modules if name not in _NO_EXPERIMENTS)
 
 
 def find(name: str) -> Experiment:

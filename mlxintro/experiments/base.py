@@ -15,14 +15,14 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from backends.base import ModelInfo, OnToken, Tokenizer
-from mlxintro import readouts
-from mlxintro.analysis import Analysis, Row
-from mlxintro.presets import Preset
-from mlxintro.session import Session
-from mlxintro.study import Study
-from mlxintro.trials import Outcome, PromptRecord, TrialSpec
-from mlxintro.vectors import ExtractionRecipe
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import Outcome, PromptRecord, TrialSpec
+from mlxintro.running import readouts
+from mlxintro.running.session import Session
+from mlxintro.vectors.extraction import ExtractionRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,19 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from backends.base import ModelInfo, Tokenizer
-from backends.errors import UsageError
-from mlxintro import concepts, windows
-from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
-from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.backends.base import ModelInfo, Tokenizer
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grading.text import sentences
-from mlxintro.grid import Grid, Pair, distractors, injected
-from mlxintro.presets import Preset
-from mlxintro.scoring_text import most_likely, names, word_forms
-from mlxintro.statistics import Rate, rate
-from mlxintro.study import Study
-from mlxintro.trials import TrialSpec
+from mlxintro.experiments.grid import Grid, Pair, distractors, injected
+from mlxintro.protocol import concepts, windows
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.replies.short_replies import most_likely, names, word_forms
+from mlxintro.replies.text import sentences
 
 SAID, CHOICE = "said", "choice"
 OTHER, RANDOM = "other", "random"

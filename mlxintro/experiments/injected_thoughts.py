@@ -14,15 +14,15 @@ from typing import cast
 
 from pydantic import Field
 
-from backends.base import ModelInfo, Tokenizer
-from backends.errors import UsageError
-from mlxintro import concepts, controls, windows
-from mlxintro.analysis import Analysis, Row
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.base import ModelInfo, Tokenizer
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan, seed_of
-from mlxintro.presets import Dialogue, Preset
-from mlxintro.study import Study
-from mlxintro.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
-from mlxintro.vectors import recipe_for
+from mlxintro.protocol import concepts, controls, windows
+from mlxintro.protocol.presets import Dialogue, Preset
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
+from mlxintro.vectors.extraction import recipe_for
 
 
 class Options(Data):
@@ -135,7 +135,7 @@ class InjectedThoughts(Experiment):
         )
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
-        from mlxintro.detection_analysis import analyse
+        from mlxintro.experiments.detection.analysis import analyse
 
         return analyse(rows, study)
 

@@ -17,17 +17,19 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
-from mlxintro import concepts, cosines, readouts, windows
-from mlxintro.analysis import Analysis, Row
-from mlxintro.dialogues import Asked
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentence, sentences, user
-from mlxintro.presets import Preset
-from mlxintro.scoring_text import repeats
-from mlxintro.session import Session
-from mlxintro.study import Study
-from mlxintro.trials import Outcome, TrialSpec
+from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentence, sentences, user
+from mlxintro.protocol import concepts, windows
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.prompts import Asked
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.replies.short_replies import repeats
+from mlxintro.running import readouts
+from mlxintro.running.session import Session
+from mlxintro.vectors import cosines
 
 FLOOR = "floor"
 
@@ -137,7 +139,7 @@ class IntentionalControl(Experiment):
             yield replace(outcome, measurements={**found, "copied": copied})
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
-        from mlxintro.control_analysis import analyse
+        from mlxintro.experiments.intentional_control_analysis import analyse
 
         wording = Texts.model_validate(_preset_wording(study))
         return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
@@ -179,7 +181,7 @@ class _Reader:
 
 
 def _preset_wording(study: Study) -> dict[str, Any]:
-    from mlxintro import presets
+    from mlxintro.protocol import presets
 
     return presets.of(study, EXPERIMENT).wording
 

@@ -18,17 +18,17 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from backends.base import ModelInfo, OnToken, Tokenizer
-from backends.errors import UsageError
-from mlxintro import readouts
-from mlxintro.analysis import Analysis, Row
-from mlxintro.dialogues import Asked
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, assistant, fill, holding, injected, user
-from mlxintro.presets import Preset
-from mlxintro.session import Session
-from mlxintro.study import Study
-from mlxintro.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.prompts import Asked
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.running import readouts
+from mlxintro.running.session import Session
 
 RANDOM, LENS, IDENTIFY = "random", "lens", "identify"
 QUESTION = "question:"
@@ -98,7 +98,7 @@ class Latent(Experiment):
                 yield _lens(session, spec)
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
-        from mlxintro.latent_analysis import analyse
+        from mlxintro.experiments.latent_analysis import analyse
 
         return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
 
@@ -227,7 +227,7 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
 
 
 def _wording(study: Study) -> dict[str, object]:
-    from mlxintro import presets
+    from mlxintro.protocol import presets
 
     return presets.of(study, EXPERIMENT).wording
 

@@ -18,17 +18,29 @@ from typing import Annotated
 
 from pydantic import Field
 
-from backends.base import ModelInfo, Tokenizer
-from backends.errors import UsageError
-from mlxintro.analysis import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict, rows_about
-from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
-from mlxintro.dialogues import Asked
+from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.results import (
+    Analysis,
+    Cell,
+    Curve,
+    Figure,
+    HeatMap,
+    Plot,
+    Point,
+    Row,
+    Table,
+    Verdict,
+    rows_about,
+)
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.backends.base import ModelInfo, Tokenizer
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, fill, holding, injected, sentences, sentences_without, user
-from mlxintro.presets import Preset
-from mlxintro.statistics import Rate, rate
-from mlxintro.study import Study
-from mlxintro.trials import TrialSpec
+from mlxintro.experiments.grid import Grid, Pair, fill, holding, injected, sentences, sentences_without, user
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.prompts import Asked
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import TrialSpec
 
 SHEETS = 97
 """Lists of sentences; prime, so that every place of every list gets its turn. Dialogues are thus bounded, however many

@@ -16,17 +16,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from backends.base import ModelInfo, Tokenizer
-from mlxintro import concepts
-from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
-from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, assistant, distractors, fill, injected, pick_sentence, user
-from mlxintro.presets import Preset
-from mlxintro.scoring_text import apologises, log_total, repeats
-from mlxintro.statistics import Rate, rate
-from mlxintro.study import Study
-from mlxintro.trials import TrialSpec
+from mlxintro.experiments.grid import (
+    Grid,
+    Pair,
+    SentenceText,
+    assistant,
+    distractors,
+    fill,
+    injected,
+    pick_sentence,
+    user,
+)
+from mlxintro.protocol import concepts
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.replies.short_replies import apologises, log_total, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
 

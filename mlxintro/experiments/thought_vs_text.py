@@ -14,17 +14,17 @@ from functools import partial
 
 from pydantic import Field
 
-from backends.base import ModelInfo, Tokenizer
-from mlxintro import concepts
-from mlxintro.analysis import Analysis, Cell, Figure, HeatMap, Row, Table
-from mlxintro.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
-from mlxintro.presets import Preset
-from mlxintro.scoring_text import most_likely, named, repeats, word_forms
-from mlxintro.statistics import Rate, rate
-from mlxintro.study import Study
-from mlxintro.trials import TrialSpec
+from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
+from mlxintro.protocol import concepts
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.replies.short_replies import most_likely, named, repeats, word_forms
 
 WORD, CHOICE, REPEAT = "word", "choice", "repeat"
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from backends.errors import UsageError
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade
 from mlxintro.grading.correction import Calibration
+from mlxintro.grading.labels.labelling import to_grade
 from mlxintro.grading.passes import from_record, gradable
-from mlxintro.labels import to_grade
-from mlxintro.statistics import Rate, rate
 from mlxintro.store.records import GRADE_FIELDS, Run
 from mlxintro.store.store import Store
 

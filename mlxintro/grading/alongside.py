@@ -6,9 +6,9 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 
-from mlxintro.events import Event, TrialFinished
 from mlxintro.grading.base import Grader
 from mlxintro.grading.passes import related_words, to_record
+from mlxintro.running.events import Event, TrialFinished
 from mlxintro.store.records import Grade
 from mlxintro.store.store import Store
 

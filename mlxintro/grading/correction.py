@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from mlxintro.statistics import Rate
+from mlxintro.analysis.stats import Rate
 
 
 @dataclass(frozen=True, slots=True)

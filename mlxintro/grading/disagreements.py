@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import from_record, gradable
 from mlxintro.store.records import GRADE_FIELDS, Run, Trial

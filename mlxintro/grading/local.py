@@ -14,14 +14,14 @@ from itertools import islice
 
 import numpy as np
 
-from backends.base import Backend, Prompt
+from mlxintro.backends.base import Backend, Prompt
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import UNSCORED, Pass, gradable, related_words, to_record
-from mlxintro.identity import tagged_hash
+from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.trials import model_key
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
-from mlxintro.trials import model_key
 
 YES = ("Yes", " Yes", "yes", " yes", "YES", " YES")
 NO = ("No", " No", "no", " no", "NO", " NO")

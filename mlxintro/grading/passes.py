@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from backends.errors import UsageError
-from mlxintro import concepts
-from mlxintro.analysis import Row
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.summary import GradedTrial, Summary, summarise
+from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
-from mlxintro.grading.rules import RulesGrader
+from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.protocol import concepts
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
-from mlxintro.summary import GradedTrial, Summary, summarise
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 UNSCORED = "not graded: "

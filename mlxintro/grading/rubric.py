@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mlxintro.identity import tagged_hash
+from mlxintro.protocol.hashing import tagged_hash
 
 QuestionName = Literal["stance", "naming"]
 """``stance``: what the reply claims, asked without the concept. ``naming``: whether it names the concept, and when."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from mlxintro.store.classes import verdict_of
 from mlxintro.store.records import GRADE_FIELDS, Run, Trial
 from mlxintro.store.trials import COLUMNS
+from mlxintro.store.verdict_code import verdict_of
 from mlxintro.store.verdicts import Verdicts
 
 _LAST = 200

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from backends.errors import KnownError, UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.migrations import applied, migrate, outstanding
 
 BUSY_SECONDS = 15.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mlxintro.store.classes import classes_of
+from mlxintro.store.latest_verdicts import DISPUTED, LABELLED, class_of
 from mlxintro.store.records import TrialFilter
-from mlxintro.store.standing import DISPUTED, LABELLED, class_of
+from mlxintro.store.verdict_code import classes_of
 
 _PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
 _FIELDS = ("affirms", "identifies", "coherent", "refuses")

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlxintro.paths import vectors_beside
-from mlxintro.store.names import free_name
 from mlxintro.store.records import GRADE_FIELDS, Imported
+from mlxintro.store.run_names import free_name
 
 _RUN = (
     "id, experiment, state, planned, batch_size, pid, pid_created, host, heartbeat, created, started, finished, error, "

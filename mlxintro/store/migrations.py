@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from backends.errors import KnownError
-from mlxintro.store.standing import STANDING
+from mlxintro.backends.errors import KnownError
+from mlxintro.store.latest_verdicts import STANDING
 
 APPLICATION_ID = 0x6D6C7869
 """``mlxi``, in the header of the file: tells a store from any other SQLite file."""

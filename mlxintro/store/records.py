@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
-    from backends.base import Proof
-    from mlxintro.trials import Dose, Outcome, TrialSpec
+    from mlxintro.backends.base import Proof
+    from mlxintro.protocol.trials import Dose, Outcome, TrialSpec
 
 Control = Literal["run", "pause", "cancel"]
 """How other processes steer a run."""
@@ -121,13 +121,13 @@ class Trial:
 
     @property
     def spec(self) -> TrialSpec:
-        from mlxintro.trials import TrialSpec
+        from mlxintro.protocol.trials import TrialSpec
 
         return TrialSpec.from_dict(json.loads(self.spec_json))
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
-        from backends.base import Proof
+        from mlxintro.backends.base import Proof
 
         return tuple(
             Proof(**{**item, "change": _number(item["change"]), "relative_change": _number(item["relative_change"])})
@@ -136,7 +136,7 @@ class Trial:
 
     @property
     def doses(self) -> tuple[Dose, ...]:
-        from mlxintro.trials import Dose
+        from mlxintro.protocol.trials import Dose
 
         return tuple(Dose(**{k: _number(v) for k, v in item.items()}) for item in json.loads(self.doses_json))
 
@@ -222,7 +222,7 @@ class Imported(NamedTuple):
 
 def plain_json(value: Any) -> str:
     """Canonical JSON; numbers that are not finite become null, because JSON has no word for them."""
-    from mlxintro.identity import canonical_json
+    from mlxintro.protocol.hashing import canonical_json
 
     try:
         return canonical_json(value)

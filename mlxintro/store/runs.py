@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from backends.errors import KnownError, UsageError
-from mlxintro.store.claims import alive, pid_created
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.database import Database, now
-from mlxintro.store.names import free_name, new_id
+from mlxintro.store.liveness import alive, pid_created
 from mlxintro.store.records import Control, Run, RunState, StoredState, plain_json
+from mlxintro.store.run_names import free_name, new_id
 
 if TYPE_CHECKING:
-    from mlxintro.trials import PromptRecord
+    from mlxintro.protocol.trials import PromptRecord
 
 _COLUMNS = (
     "id, name, experiment, state, control, planned, done, errors, batch_size, pid, pid_created, host, heartbeat, "
@@ -254,7 +254,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _prompt(text: str) -> PromptRecord:
-    from mlxintro.trials import PromptRecord
+    from mlxintro.protocol.trials import PromptRecord
 
     data = json.loads(text)
     return PromptRecord(

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backends.errors import KnownError, UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store import merge
+from mlxintro.store.browse import Pages
 from mlxintro.store.calls import Calls
 from mlxintro.store.database import OlderFormat, translated
 from mlxintro.store.export import export_rows
-from mlxintro.store.pages import Pages
 from mlxintro.store.records import Imported
 
 

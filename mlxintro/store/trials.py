@@ -8,13 +8,13 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from backends.errors import UsageError
-from mlxintro.store import replies
+from mlxintro.backends.errors import UsageError
+from mlxintro.store import text_index
 from mlxintro.store.database import now, translated
 from mlxintro.store.filters import condition
 from mlxintro.store.records import Finished, Trial, TrialFilter, plain_json
-from mlxintro.store.replies import NoTextIndex
 from mlxintro.store.runs import Runs
+from mlxintro.store.text_index import NoTextIndex
 
 PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection
@@ -65,7 +65,7 @@ class Trials(Runs):
             NoTextIndex: SQLite cannot keep one here.
         """
         with self._write() as db:
-            return replies.index(db, limit)
+            return text_index.index(db, limit)
 
     def unindexed(self) -> int:
         """How many replies the index of replies does not hold yet."""

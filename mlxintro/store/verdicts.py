@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.store.database import now
 from mlxintro.store.records import GRADE_FIELDS, Grade, Label, LabelSet, VectorRecord, plain_json
 from mlxintro.store.trials import Trials

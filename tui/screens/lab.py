@@ -16,10 +16,10 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from backends import registry
-from backends.embedded import NAME as EMBEDDED
-from backends.errors import KnownError, UsageError
-from mlxintro.lab_messages import (
+from mlxintro.backends import registry
+from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.backends.models.embedded import NAME as EMBEDDED
+from mlxintro.lab.messages import (
     Ask,
     Cancel,
     Done,
@@ -33,15 +33,16 @@ from mlxintro.lab_messages import (
     Trace,
     ask,
 )
-from mlxintro.model_list import ModelRow, rows
-from tui import words
-from tui.lab_client import Ended, Heard, LabClient
-from tui.page import Page
-from tui.widgets.cosines import Cosines
-from tui.widgets.dials import Dials
-from tui.widgets.lab_form import LabForm
-from tui.widgets.replies import Replies
-from tui.widgets.text import Text
+from mlxintro.tools.model_list import ModelRow, rows
+
+from ..reading import wording
+from ..running.lab_client import Ended, Heard, LabClient
+from ..shell.page import Page
+from ..widgets.cosines import Cosines
+from ..widgets.lab_dials import Dials
+from ..widgets.lab_form import LabForm
+from ..widgets.replies import Replies
+from ..widgets.text import Text
 
 FAKE = "simulated"
 _DEBOUNCE = 0.15
@@ -265,7 +266,7 @@ class LabPage(Page):
         return f"Output: {self._client.log}" if self._client is not None else ""
 
     def _say(self, text: str) -> None:
-        self.query_one("#lab-state", Text).update(Content(words.plain(text)))
+        self.query_one("#lab-state", Text).update(Content(wording.plain(text)))
 
     # -- keys
 

@@ -14,18 +14,19 @@ from textual.content import Content
 from textual.widgets import Input, Label
 
 from mlxintro.grading.agreement import Agreement
-from mlxintro.label_queue import agreement_on, open_set, session_of
-from mlxintro.labels import CONTROL_KEYS, Session
-from mlxintro.rendering import grid
+from mlxintro.grading.labels.labelling import CONTROL_KEYS, Session
+from mlxintro.grading.labels.queue import agreement_on, open_set, session_of
+from mlxintro.rendering.text import grid
 from mlxintro.store.records import Label as Said
 from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
-from tui import words
-from tui.border import Dialogue
-from tui.widgets.text import Text
+
+from ..reading import wording
+from ..shell.error_border import Dialogue
+from ..widgets.text import Text
 
 if TYPE_CHECKING:
-    from tui.app import IntroApp
+    from ..app import IntroApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class LabelSetup(Dialogue[Wish | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Label(Content(f"Label replies of {words.plain(self._run)} blind"))
+            yield Label(Content(f"Label replies of {wording.plain(self._run)} blind"))
             yield Label("your name", classes="quiet")
             yield Input(self._wish.labeller, id="labeller")
             yield Label("name of the set", classes="quiet")
@@ -175,12 +176,12 @@ class Blind(Dialogue[None]):
             return
         at = total - len(session.queue) + 1
         self.query_one("#progress", Text).update(
-            Content(words.plain(f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"))
+            Content(wording.plain(f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"))
         )
-        self.query_one("#blind-reply", Text).update(Content(words.plain(item.response) or "(empty)"))
+        self.query_one("#blind-reply", Text).update(Content(wording.plain(item.response) or "(empty)"))
         naming = session.stage == "naming"
         question = f"The word is: {item.word}. Does the reply name it?" if naming else "What does the reply say?"
-        self.query_one("#question", Text).update(Content.styled(words.plain(question), "bold"))
+        self.query_one("#question", Text).update(Content.styled(wording.plain(question), "bold"))
         answers = [
             Content.assemble(Content.styled(f" {key} ", "reverse"), f" {meaning}").stylize(
                 f"@click=screen.answer('{key}')"
@@ -225,14 +226,14 @@ def table(found: Sequence[Agreement]) -> list[str]:
         [
             *(one.first, one.second, one.field),
             f"{one.confusion.yes_yes + one.confusion.no_no}/{one.confusion.decided}",
-            words.rate(one.same),
+            wording.rate(one.same),
             "–" if one.kappa is None else f"{one.kappa:.2f} ({_bounds(one)})",
         ]
         for one in found
     ]
     note = "kappa: agreement beyond chance (Cohen); in brackets 95 % intervals; – where both say one thing only"
     header = ["who", "and", "about", "same", "rate", "kappa"]
-    return ["How far they agree on these replies", "", *map(words.plain, grid(header, rows)), "", note]
+    return ["How far they agree on these replies", "", *map(wording.plain, grid(header, rows)), "", note]
 
 
 def _bounds(one: Agreement) -> str:

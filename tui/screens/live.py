@@ -10,17 +10,19 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 
-from backends.errors import UsageError
-from mlxintro.live import Writing
+from mlxintro.backends.errors import UsageError
+from mlxintro.running.live import Writing
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tui import steering, words
-from tui.dialogues import Confirm
-from tui.page import Page
-from tui.processes import last_line
-from tui.watching import Sight, Watcher, grid_of
-from tui.widgets.heatmap import HeatMap
-from tui.widgets.text import Text
+
+from ..reading import wording
+from ..running import run_control
+from ..running.processes import last_line
+from ..running.run_monitor import Sight, Watcher, grid_of
+from ..shell.dialogues import Confirm
+from ..shell.page import Page
+from ..widgets.heatmap import HeatMap
+from ..widgets.text import Text
 
 
 class LivePage(Page):
@@ -92,8 +94,8 @@ class LivePage(Page):
 
     def _say(self, headline: str, text: str) -> None:
         self._run = None
-        self.query_one("#headline", Text).update(Content.styled(words.plain(headline), "bold"))
-        self.query_one("#state", Text).update(Content(words.plain(text)))
+        self.query_one("#headline", Text).update(Content.styled(wording.plain(headline), "bold"))
+        self.query_one("#state", Text).update(Content(wording.plain(text)))
         self.query_one("#panes").display = False
         self.query_one("#errors").display = False
 
@@ -104,8 +106,8 @@ class LivePage(Page):
         self.home.run_name = run.name
         self._name_run()
         self.query_one("#panes").display = True
-        bar = words.bar(run.done, run.planned, 20)
-        headline = f"{words.plain(run.name)}  {words.state(run)}  {bar} {run.done}/{run.planned}"
+        bar = wording.bar(run.done, run.planned, 20)
+        headline = f"{wording.plain(run.name)}  {wording.state(run)}  {bar} {run.done}/{run.planned}"
         self.query_one("#headline", Text).update(Content.styled(headline, "bold"))
         self.query_one("#state", Text).update(Content(self._second_line(sight)))
         self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))
@@ -117,7 +119,7 @@ class LivePage(Page):
         if run.errors > 3:
             lines.append(f"  {run.errors} trials failed in all; R tries them again when the run has ended")
         errors.display = bool(lines)
-        errors.update(Content(words.plain("\n".join(lines))))
+        errors.update(Content(wording.plain("\n".join(lines))))
 
     def _second_line(self, sight: Sight) -> str:
         run = sight.run
@@ -130,15 +132,15 @@ class LivePage(Page):
         if run.state == "planned":
             return "preparing: reading words for the vectors"
         parts = [
-            f"detects {words.rate(sight.rates.injected.detection)}",
-            f"false alarms {words.rate(sight.rates.controls.detection)}",
+            f"detects {wording.rate(sight.rates.injected.detection)}",
+            f"false alarms {wording.rate(sight.rates.controls.detection)}",
         ]
         pace = self._watcher.pace()
         if run.state == "running":
             if pace:
-                parts.append(f"{words.pace(pace)}, about {words.duration(run.remaining / pace)} left")
+                parts.append(f"{wording.pace(pace)}, about {wording.duration(run.remaining / pace)} left")
             if sight.memory is not None:
-                parts.append(f"memory {words.size(sight.memory)}, {words.size(sight.free)} free")
+                parts.append(f"memory {wording.size(sight.memory)}, {wording.size(sight.free)} free")
         return "  ".join(parts)
 
     def _reply(self, sight: Sight) -> Content:
@@ -154,9 +156,9 @@ class LivePage(Page):
         if trial is None:
             return Content.styled("no reply yet", "dim")
         what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
-        head = words.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
+        head = wording.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
         text = trial.error or trial.response or "(no text: read out as numbers)"
-        return Content.assemble(Content.styled(head, "dim"), words.plain(text))
+        return Content.assemble(Content.styled(head, "dim"), wording.plain(text))
 
     def _open(self) -> Run:
         if self._run is None:
@@ -164,11 +166,11 @@ class LivePage(Page):
         return self._run
 
     def action_pause(self) -> None:
-        steering.pause_or_go_on(self.home, self._open())
+        run_control.pause_or_go_on(self.home, self._open())
         self.look()
 
     def action_resume(self) -> None:
-        steering.resume(self.home, self._open())
+        run_control.resume(self.home, self._open())
 
     def action_cancel(self) -> None:
         starting = self.home.starting
@@ -180,7 +182,7 @@ class LivePage(Page):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                steering.cancel(self.home, run)
+                run_control.cancel(self.home, run)
 
         self.app.push_screen(
             Confirm(f"Stop {run.name} for good? Its {run.done} finished trials stay.", "Stop it"), answered
@@ -194,10 +196,10 @@ def reply(writing: Writing) -> Content:
     else:
         head = f"{writing.concept} at layer {writing.layer}, {writing.strength:g} {writing.unit}"
     rows = f"{head}; one of {writing.rows} replies being written; {len(writing.pieces)} tokens\n\n"
-    parts = [Content.styled(words.plain(rows), "dim")]
+    parts = [Content.styled(wording.plain(rows), "dim")]
     for at, piece in enumerate(writing.pieces):
         hit = any(start <= at and (stop is None or at < stop) for start, stop in writing.steered)
-        text = words.plain(piece)
+        text = wording.plain(piece)
         parts.append(Content.styled(text, "underline") if hit else Content(text))
     return Content.assemble(*parts, Content.styled("▌", "bold"))
 

@@ -14,18 +14,20 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, OptionList, Select
 from textual.widgets.option_list import Option
 
-from backends import registry
-from backends.errors import UsageError
-from mlxintro import experiments, presets
-from mlxintro.demo import demo_study
-from mlxintro.model_list import ModelRow, rows
-from tui import words
-from tui.dialogues import AskPath
-from tui.draft import Draft
-from tui.dry_run import DryRun
-from tui.page import Page
-from tui.widgets.concept_list import Concepts, Words
-from tui.widgets.text import Text
+from mlxintro import experiments
+from mlxintro.backends import registry
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import presets
+from mlxintro.tools.demo import demo_study
+from mlxintro.tools.model_list import ModelRow, rows
+
+from ..reading import wording
+from ..running.dry_run import DryRun
+from ..running.study_form import Draft
+from ..shell.dialogues import AskPath
+from ..shell.page import Page
+from ..widgets.concept_list import Concepts, Words
+from ..widgets.text import Text
 
 FAKE = "fake"
 FIELDS = {
@@ -204,7 +206,7 @@ class NewStudyPage(Page):
 
     def _tell(self, text: str) -> None:
         if self.is_attached:
-            self.query_one("#estimate", Text).update(Content(words.plain(text)))
+            self.query_one("#estimate", Text).update(Content(wording.plain(text)))
 
     def on_unmount(self) -> None:
         if self._dry_run is not None:
@@ -263,4 +265,4 @@ class NewStudyPage(Page):
 def _line(row: ModelRow) -> Content:
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
     fits = "✓ fits" if row.fits else "✗ does not fit"
-    return Content(f"{disk} {row.name:<13} {words.size(row.weight_bytes):>7} {fits}")
+    return Content(f"{disk} {row.name:<13} {wording.size(row.weight_bytes):>7} {fits}")

@@ -12,13 +12,14 @@ from textual.containers import Container, ScrollableContainer
 from textual.content import Content
 from textual.widget import Widget
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tui.findings import Findings, analyse, beside, key_of
-from tui.page import Page
-from tui.widgets.report import Report
-from tui.widgets.text import Text
+
+from ..reading.run_results import Findings, analyse, beside, key_of
+from ..shell.page import Page
+from ..widgets.report import Report
+from ..widgets.text import Text
 
 LARGE = 100_000
 """Trials from which on an analysis is only made when it is asked for: it reads all of them into memory."""

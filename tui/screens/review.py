@@ -16,21 +16,22 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from backends.errors import UsageError
-from mlxintro.store.pages import Choices, Seen
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.trials import PromptRecord
+from mlxintro.store.browse import Choices, Seen
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
-from mlxintro.trials import PromptRecord
-from tui import trial_text, words
-from tui.finding import Finding
-from tui.page import Page
-from tui.screens.labelling import Blind, LabelSetup, Opened, Wish, open_blind
-from tui.searching import Searching, Verdicts
-from tui.widgets.filter_field import FilterField
-from tui.widgets.lines import Lines
-from tui.widgets.text import Text
-from tui.widgets.trial_list import TrialList
-from tui.widgets.trial_pane import TrialPane
+
+from ..reading import trial_text, wording
+from ..reading.review_filter import Searching, Verdicts
+from ..reading.trial_scan import Finding
+from ..shell.page import Page
+from ..widgets.filter_field import FilterField
+from ..widgets.lines import Lines
+from ..widgets.text import Text
+from ..widgets.trial_list import TrialList
+from ..widgets.trial_pane import TrialPane
+from .labelling import Blind, LabelSetup, Opened, Wish, open_blind
 
 _PAUSE = 0.1
 """Seconds for which the cursor rests before the trial is laid out: longer than between presses of a key held down."""
@@ -203,7 +204,7 @@ class ReviewPage(Page):
     # -- what is shown
 
     def _say(self, text: str) -> None:
-        self.query_one("#found", Text).update(Content(words.plain(text)))
+        self.query_one("#found", Text).update(Content(wording.plain(text)))
 
     def _draw(self) -> None:
         finding, run = self._search.shown, self._search.run

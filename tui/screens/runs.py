@@ -12,16 +12,17 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input
 
-from backends.errors import UsageError
+from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tui import steering
-from tui.dialogues import AskPath, Confirm
-from tui.page import Page
-from tui.run_rows import Counted, Row, RunRows, about, count
-from tui.widgets.lines import Lines
-from tui.widgets.run_list import GAP, RunList, line
-from tui.widgets.text import Text
+
+from ..reading.run_rows import Counted, Row, RunRows, about, count
+from ..running import run_control
+from ..shell.dialogues import AskPath, Confirm
+from ..shell.page import Page
+from ..widgets.lines import Lines
+from ..widgets.run_list import GAP, RunList, line
+from ..widgets.text import Text
 
 COLUMNS = {
     "name": 20,
@@ -159,11 +160,11 @@ class RunsPage(Page):
 
     def action_resume(self) -> None:
         run = self._run()
-        steering.resume(self.home, run)
+        run_control.resume(self.home, run)
         self.home.open_run(run.id, run.name)
 
     def action_pause(self) -> None:
-        steering.pause_or_go_on(self.home, self._run())
+        run_control.pause_or_go_on(self.home, self._run())
         self.look()
 
     def action_cancel(self) -> None:
@@ -171,7 +172,7 @@ class RunsPage(Page):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                steering.cancel(self.home, run)
+                run_control.cancel(self.home, run)
                 self.look()
 
         self.app.push_screen(
@@ -252,6 +253,6 @@ def columns(width: int) -> dict[str, int]:
 
 
 def _export(run: str, path: Path, store: Store) -> int:
-    from mlxintro.exporting import write_rows
+    from mlxintro.rendering.exporting import write_rows
 
     return write_rows(store.export_rows(run), path.suffix.lstrip("."), path)

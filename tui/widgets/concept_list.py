@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from mlxintro import concepts
+from mlxintro.protocol import concepts
 
 
 class Words(OptionList):

@@ -9,9 +9,10 @@ from textual import events
 from textual.content import Content
 from textual.markup import escape
 
-from mlxintro.lab_messages import SIDES, Trace
-from tui import words
-from tui.widgets.text import Text
+from mlxintro.lab.messages import SIDES, Trace
+
+from ..reading import wording
+from .text import Text
 
 BARS = "▁▂▃▄▅▆▇█"
 _MARGIN = 25
@@ -57,7 +58,7 @@ class Cosines(Text):
 
     def show(self, trace: Trace, concept: str) -> None:
         self._trace = trace
-        self.border_title = escape(words.plain(f"cosine with {concept} at layer {trace.layer}, token by token"))
+        self.border_title = escape(wording.plain(f"cosine with {concept} at layer {trace.layer}, token by token"))
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:

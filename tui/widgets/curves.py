@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual_plotext import PlotextPlot
 
-from mlxintro.analysis import Plot
+from mlxintro.analysis.results import Plot
 
 MARKS = "●▲■◆○△□◇"
 _APART = 0.012

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from textual.message import Message
 from textual.widgets import Input
 
-from backends.errors import UsageError
-from mlxintro.store.pages import Choices
+from mlxintro.backends.errors import UsageError
+from mlxintro.store.browse import Choices
 from mlxintro.store.records import TrialFilter
-from tui.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
+
+from ..reading.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
 
 
 class FilterField(Input):

@@ -10,8 +10,9 @@ from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.content import Content
 
-from mlxintro.rates import Cell, Tally
-from tui.widgets.text import Text
+from mlxintro.analysis.rates import Cell, Tally
+
+from .text import Text
 
 SHADES = " ░▒▓█"
 _LEAST = 13

@@ -10,8 +10,8 @@ from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Select
 
-from mlxintro import concepts
-from mlxintro.lab import questions
+from mlxintro.lab.lab import questions
+from mlxintro.protocol import concepts
 
 NUMBERS = {"max_tokens": ("Tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
 

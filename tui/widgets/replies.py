@@ -7,9 +7,10 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.markup import escape
 
-from mlxintro.lab_messages import SIDES, Side, Started
-from tui import words
-from tui.widgets.text import Text
+from mlxintro.lab.messages import SIDES, Side, Started
+
+from ..reading import wording
+from .text import Text
 
 
 class Replies(Horizontal):
@@ -31,7 +32,7 @@ class Replies(Horizontal):
         self._texts = {side: [] for side in SIDES}
         self._grown = set(SIDES)
         title = f"injected: {started.concept}, layer {started.layer}, {started.raw:.3g}x"
-        self.query_one("#injected").border_title = escape(words.plain(title))
+        self.query_one("#injected").border_title = escape(wording.plain(title))
 
     def add(self, side: Side, text: str) -> None:
         """Append what a reply has grown by; ``draw`` shows it."""
@@ -47,7 +48,7 @@ class Replies(Horizontal):
     def draw(self) -> None:
         """Show what has grown since this was last called."""
         for side in sorted(self._grown):
-            text = words.plain("".join(self._texts[side]).strip())
+            text = wording.plain("".join(self._texts[side]).strip())
             cursor = [Content.styled("▌", "bold")] if self._writing else []
             self.query_one(f"#{side}-text", Text).update(Content.assemble(Content(text), *cursor))
             if self._writing:

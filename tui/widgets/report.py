@@ -9,11 +9,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from mlxintro.analysis import Analysis
-from mlxintro.rendering import figure_lines, heat_map_lines, table_lines
-from tui import words
-from tui.findings import Findings
-from tui.widgets.curves import CurvePlot, legend
+from mlxintro.analysis.results import Analysis
+from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines
+
+from ..reading import wording
+from ..reading.run_results import Findings
+from .curves import CurvePlot, legend
 
 
 class Report(Vertical):
@@ -35,10 +36,10 @@ class Report(Vertical):
             self.refresh(recompose=True)
         elif note != self._note:
             self._note = note
-            self.query_one(".note", Static).update(Content(words.plain(note)))
+            self.query_one(".note", Static).update(Content(wording.plain(note)))
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(words.plain(self._note)), classes="note quiet")
+        yield Static(Content(wording.plain(self._note)), classes="note quiet")
         if self._findings is not None:
             yield from _blocks(self._findings.analysis)
 
@@ -46,9 +47,9 @@ class Report(Vertical):
 def _blocks(analysis: Analysis) -> ComposeResult:
     if analysis.verdict is not None:
         evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence)
-        headline = Content.styled(words.plain(analysis.verdict.headline), "bold")
-        card = Static(Content.assemble(headline, "\n", words.plain(evidence)), classes="card")
-        card.border_title = words.plain(f"verdict: {analysis.verdict.kind}")
+        headline = Content.styled(wording.plain(analysis.verdict.headline), "bold")
+        card = Static(Content.assemble(headline, "\n", wording.plain(evidence)), classes="card")
+        card.border_title = wording.plain(f"verdict: {analysis.verdict.kind}")
         yield card
     if analysis.figures:
         yield _block(figure_lines(analysis.figures))
@@ -62,10 +63,10 @@ def _blocks(analysis: Analysis) -> ComposeResult:
         if table.rows:
             yield _block(table_lines(table), titled=True)
     if analysis.remarks:
-        yield Static(Content(words.plain("\n".join(f"! {remark}" for remark in analysis.remarks))), classes="block")
+        yield Static(Content(wording.plain("\n".join(f"! {remark}" for remark in analysis.remarks))), classes="block")
 
 
 def _block(lines: Iterable[str], *, titled: bool = False) -> Static:
-    first, *rest = [words.plain(line) for line in lines]
+    first, *rest = [wording.plain(line) for line in lines]
     text = Content.assemble(Content.styled(first, "bold" if titled else ""), "\n" if rest else "", "\n".join(rest))
     return Static(text, classes="block wide")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from textual import events
 from textual.message import Message
 
-from tui import words
-from tui.widgets.lines import Lines
+from ..reading import wording
+from .lines import Lines
 
 GAP = "  "
 """Between columns."""
@@ -17,7 +17,9 @@ GAP = "  "
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
     """The columns of one row side by side. The first is its name, of which the end tells as much as the beginning."""
     (first, room), *rest = widths.items()
-    return GAP.join([words.fit_middle(cells[first], room), *(words.fit(cells[name], width) for name, width in rest)])
+    return GAP.join(
+        [wording.fit_middle(cells[first], room), *(wording.fit(cells[name], width) for name, width in rest)]
+    )
 
 
 class RunList(Lines):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from mlxintro.store.pages import Seen
-from tui.widgets.lines import Lines
+from mlxintro.store.browse import Seen
+
+from .lines import Lines
 
 _KEPT = 2_000
 """Trials held in memory."""

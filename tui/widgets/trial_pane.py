@@ -6,10 +6,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from mlxintro.store.pages import Seen
-from mlxintro.trials import PromptRecord
-from tui import trial_text
-from tui.widgets.text import Text
+from mlxintro.protocol.trials import PromptRecord
+from mlxintro.store.browse import Seen
+
+from ..reading import trial_text
+from .text import Text
 
 
 class TrialPane(VerticalScroll, can_focus=True):

@@ -1,0 +1,1 @@
+"""The MLX backend, on mlx-lm's models."""

@@ -1,0 +1,307 @@
+"""The MLX backend: mlx-lm models, quantised or not, under the contract of ``backends.base``.
+
+Loads what lies in a local folder and nothing else; refuses a folder that mlx-lm would load but run wrongly. All MLX
+work happens on the thread that calls: load and use a backend from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import psutil
+from mlx_lm.utils import maybe_set_recommended_wired_limit
+
+from .. import engine, scoring
+from ..base import (
+    SITES,
+    Backend,
+    Completion,
+    Float32,
+    MemoryUse,
+    ModelInfo,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Site,
+    Tokenizer,
+)
+from ..errors import ModelError, UsageError
+from ..models.sources import ModelSource
+from ..models.tokenizer import ChatTokenizer
+from ..roofline import Roofline
+from . import cache as mlx_cache
+from . import model as mlx_model
+from . import roofline as mlx_roofline
+from .batch import Batch, Chunk, Network, Prefix
+from .decode import MLXDecoder
+from .numeric import LOGITS_AT_ONCE, log_softmax
+from .patch import Hook, find_blocks, patched
+from .score import MLXScorer
+
+_EXHAUSTED = ("malloc]", "Insufficient Memory")
+
+
+def load(
+    source: ModelSource,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    kv_bits: int | None = None,
+    batch_size: int = 16,
+) -> MLXBackend:
+    """Load a model with mlx-lm.
+
+    Args:
+        source: a resolved local folder.
+        device: ``gpu`` or ``cpu``; MLX's default when ``None``.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` for weights that are not quantised and for the scales of those
+            that are, and so for the residual stream; as stored when ``None``. A narrower dtype than stored rounds the
+            scales, which costs a quantised model much more than it costs the stream.
+        quantize: ``4bit`` or ``8bit`` to quantise unquantised weights, in groups of 64, while loading.
+        kv_bits: 4 or 8 to keep keys and values quantised, in groups of 64 or 32. Rows of different lengths then run
+            in batches of their own.
+        batch_size: most rows decoded together.
+
+    Raises:
+        UsageError: no such device, dtype or quantisation, or not for this model.
+        ModelError: mlx-lm cannot run this model, or would run it wrongly.
+    """
+    if dtype is not None and dtype not in mlx_model.DTYPES:
+        raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
+    where = mlx_model.find_device(device)
+    model = mlx_model.build(source)
+    quantization = source.quantization
+    try:
+        blocks = find_blocks(model)
+        settings = source.config.get("text_config") or source.config
+        mlx_model.check_rope(settings, model)
+        if dtype is not None:
+            model.set_dtype(mlx_model.DTYPES[dtype])
+        if quantize is not None:
+            quantization = mlx_model.quantise(model, quantize, source)
+        mx.eval(model.parameters())
+        caches = mlx_cache.maker(model, kv_bits)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights in {source.folder} cannot be read ({mlx_model.one_line(error)}): fetch them again"
+        ) from error
+    width, stream, vocabulary = mlx_model.measure(model, blocks)
+    tokenizer = ChatTokenizer.load(source.folder)
+    info = ModelInfo(
+        model=source.name,
+        revision=source.revision,
+        backend="mlx",
+        device=(where or mx.default_device()).type.name,
+        dtype=stream,
+        quantization=f"{quantization}, keys and values {kv_bits}-bit" if kv_bits else quantization,
+        architecture=str(source.config.get("model_type")),
+        layers=len(blocks),
+        width=width,
+        vocabulary=vocabulary,
+        context=mlx_model.usable_context(settings, model),
+        weight_bytes=source.weight_bytes,
+        chat_template=tokenizer.chat_template,
+        template_hash=tokenizer.template_hash,
+    )
+    return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
+
+
+class MLXBackend(Backend):
+    """An mlx-lm model under the contract. Use it from the thread that loaded it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        *,
+        batch_size: int = 16,
+        prefill_chunk: int = 2048,
+        device: Any = None,
+        caches: mlx_cache.Maker | None = None,
+    ) -> None:
+        """
+        Args:
+            model: an mlx-lm model, evaluated.
+            batch_size: most rows decoded together.
+            prefill_chunk: positions per forward call while a prompt is read.
+            device: MLX device to run on, the default one when ``None``.
+            caches: makes the model's caches; plain ones when ``None``.
+        """
+        self.info = info
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self._open: Network | None = Network(
+            model, find_blocks(model), info.width, prefill_chunk, caches or mlx_cache.maker(model, None), device
+        )
+        self._wired: int | None = None
+        self._sites_checked = False
+        if mx.default_device() == mx.gpu and device is None:
+            # Large weights stay resident between steps; without it macOS may page them out.
+            self._wired = maybe_set_recommended_wired_limit()
+
+    @property
+    def _network(self) -> Network:
+        if self._open is None:
+            raise UsageError(f"{self.info.model} has been closed: open the backend again")
+        return self._open
+
+    def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        network = self._network
+        self._check_sites(injection.site for request in requests for injection in request.prompt.injections)
+        decoder = MLXDecoder(network, [request.prompt for request in requests])
+        return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
+
+    def _capture(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        self._check_sites([*sites, *(injection.site for prompt in prompts for injection in prompt.injections)])
+        network = self._network
+        with network.scope():
+            plan = network.plan([len(prompt.tokens) for prompt in prompts], self.batch_size)
+        for members in plan:
+            with network.scope():
+                captured = self._capture_batch(
+                    [prompts[index] for index in members], layers, sites, [positions[index] for index in members]
+                )
+            for index, (found, proof) in zip(members, captured, strict=True):
+                yield index, found, proof
+
+    def _capture_batch(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> list[tuple[dict[Site, Float32], tuple[Proof, ...]]]:
+        batch = Batch(self._network, prompts)
+        found = [
+            {site: np.empty((len(layers), len(p), self.info.width), np.float32) for site in sites} for p in positions
+        ]
+
+        def observe(chunk: Chunk) -> None:
+            spots = chunk.find(positions)
+            if not spots:
+                return
+            rows, columns = mx.array([spot.row for spot in spots]), mx.array([spot.column for spot in spots])
+            picked = {place: stream[rows, columns].astype(mx.float32) for place, stream in chunk.seen.items()}
+            mx.eval(picked)
+            for depth, layer in enumerate(layers):
+                for site in sites:
+                    for spot, value in zip(spots, np.array(picked[layer, site]), strict=True):
+                        found[spot.row][site][depth, spot.slot] = value
+
+        places = [(layer, site) for layer in layers for site in sites]
+        batch.read([prompt.tokens for prompt in prompts], places=places, observe=observe, final=True)
+        return [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+
+    def _score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        self._check_sites(injection.site for prompt in prompts for injection in prompt.injections)
+        network = self._network
+        asked = [index for index, options in enumerate(continuations) if options]
+        with network.scope():
+            plan = network.plan([len(prompts[index].tokens) for index in asked], self.batch_size)
+        prefix = Prefix(network, [prompts[index] for index in asked])
+        batches = [[asked[at] for at in members] for members in plan]
+        return scoring.run(
+            prompts, continuations, lambda some: MLXScorer(network, some, prefix), batches, self.batch_size
+        )
+
+    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+        """See ``Backend.lens``.
+
+        The last block's output is replaced by the residuals and the model's own code does the rest, with every scale
+        and cap its family has. What comes before the last block is not evaluated, MLX being lazy.
+        """
+        network = self._network
+        if residuals.shape[-1:] != (self.info.width,):
+            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
+        flat = residuals.reshape(-1, self.info.width)
+        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
+            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
+        kept = None if tokens is None else mx.array(list(tokens), mx.int32)
+        most = min(network.prefill_chunk, max(1, LOGITS_AT_ONCE // self.info.vocabulary))
+        parts = []
+        with network.scope():
+            for start in range(0, len(flat), most):
+                part = mx.array(flat[start : start + most])[None]
+                with patched([(network.blocks[-1], _replacement(part))]):
+                    logits = network.model(mx.zeros(part.shape[:2], mx.int32))
+                logprobs = log_softmax(logits[0])
+                parts.append(np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1)))
+        columns = self.info.vocabulary if tokens is None else len(tokens)
+        result: Float32 = np.concatenate([np.empty((0, columns), np.float32), *parts])
+        return result.reshape(*residuals.shape[:-1], columns)
+
+    def memory(self) -> MemoryUse:
+        """Bytes in use by MLX. On Apple Silicon ``free`` is bounded by what Metal may hold and by the system."""
+        used, available = mx.get_active_memory(), psutil.virtual_memory().available
+        limit = mx.device_info().get("max_recommended_working_set_size")
+        if self.info.device == "gpu" and limit is not None:
+            available = min(available, max(0, int(limit) - used))
+        return MemoryUse(used=used, free=available, peak=mx.get_peak_memory())
+
+    def roofline(self) -> Roofline | None:
+        network = self._network
+        with network.scope():
+            return mlx_roofline.measure(network, self.memory().free, mlx_model.DTYPES[self.info.dtype])
+
+    def close(self) -> None:
+        if self._open is None:
+            return
+        self._open = None
+        # A reply that was abandoned may still be computing, and the limit must not change under it.
+        mx.synchronize()
+        mx.clear_cache()
+        if self._wired is not None:
+            mx.set_wired_limit(self._wired)
+
+    def _exhausted(self, error: Exception) -> bool:
+        # MLX has no class for it: "[malloc] Unable to allocate", "[metal::malloc] ...", "Insufficient Memory".
+        return isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and any(sign in str(error) for sign in _EXHAUSTED)
+        )
+
+    def _release(self) -> None:
+        mx.clear_cache()
+
+    def _check_sites(self, sites: Iterable[Site]) -> None:
+        """Before ``attn_out`` or ``mlp_out`` is used: the two must be what a block adds to the stream.
+
+        Some families scale a sublayer's output on its way into the stream; there the sites would not mean what the
+        contract says.
+
+        Raises:
+            ModelError: they do not add up.
+        """
+        if self._sites_checked or all(site == "resid_post" for site in sites):
+            return
+        if self.info.layers > 1:
+            with self._network.scope():
+                [(found, _)] = self._capture_batch([Prompt((0, 1, 2))], (0, 1), SITES, [(2,)])
+            before, after = found["resid_post"][:, 0]
+            added = found["attn_out"][1, 0] + found["mlp_out"][1, 0]
+            # Rounding of a 16-bit stream is relative to the stream, not to what is added.
+            allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
+            if np.linalg.norm(after - before - added) > allowed:
+                raise ModelError(
+                    f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the stream: "
+                    "use the site resid_post"
+                )
+        self._sites_checked = True
+
+
+def _replacement(value: mx.array) -> Hook:
+    return lambda stream: value.astype(stream.dtype)

@@ -1,0 +1,287 @@
+"""Touching the residual stream of an mlx-lm model without changing the model.
+
+mlx-lm reads attributes off its blocks and compares their identity, so a block is never wrapped: for the length of one
+forward call, the *class* of that one instance is a subclass whose ``__call__`` runs the original and hands the output
+to a hook. Attributes, identity and parameter paths stay, and nothing of the model is copied. Knows nothing of caches,
+tokens or sampling; positions come from the caller and are never inferred from calls or caches.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import OPERATIONS, Prompt, Proof, Site
+from ..errors import ModelError
+from ..lanes import NEVER, Lane, Place, Tally, lay_out, proofs
+
+Hook = Callable[[mx.array], mx.array]
+"""Takes the output (rows, positions, width) of a module and returns what takes its place."""
+
+Positions = NDArray[np.int32]
+"""(rows, n): absolute positions of one forward call, -1 for padding."""
+
+Mask = NDArray[np.bool_]
+
+_POST_NORMS: dict[Site, tuple[str, ...]] = {
+    "attn_out": ("post_attention_layernorm", "post_self_attn_layernorm"),
+    "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm"),
+}
+_BRANCHES: dict[Site, tuple[str, ...]] = {
+    "attn_out": ("self_attn", "attention", "attn"),
+    "mlp_out": ("mlp", "feed_forward", "block_sparse_moe"),
+}
+
+
+def find_blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of an mlx-lm model, in order.
+
+    Raises:
+        ModelError: the architecture keeps them somewhere unknown.
+    """
+    for owner in (model, getattr(model, "model", None), getattr(model, "language_model", None)):
+        blocks = getattr(owner, "layers", None)
+        if isinstance(blocks, list) and blocks and all(isinstance(block, nn.Module) for block in blocks):
+            return list(blocks)
+    kind = getattr(model, "model_type", type(model).__module__)
+    raise ModelError(f"no list of blocks found in the MLX architecture {kind}: use --backend torch for this model")
+
+
+def site_module(block: nn.Module, site: Site) -> nn.Module:
+    """The module inside a block whose output is a site of the contract.
+
+    Where a family normalises what a sublayer adds (Gemma 2 and 3, OLMo 2), that norm is the module. A Llama block has
+    a ``post_attention_layernorm`` too, but it stands before the MLP; the norm after the MLP tells the two apart.
+
+    Raises:
+        ModelError: the block has no such part.
+    """
+    if site == "resid_post":
+        return block
+    sandwiched = any(getattr(block, name, None) is not None for name in _POST_NORMS["mlp_out"])
+    names = (_POST_NORMS if sandwiched else _BRANCHES)[site]
+    for name in names:
+        module = getattr(block, name, None)
+        if isinstance(module, nn.Module):
+            return module
+    raise ModelError(
+        f"the MLX architecture {type(block).__module__.rpartition('.')[2]} has no {site} that can be reached: "
+        "use the site resid_post"
+    )
+
+
+@contextmanager
+def patched(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Route the outputs of modules through hooks while the block runs; afterwards the modules are as before.
+
+    Args:
+        hooks: each module at most once.
+    """
+    entered: list[tuple[nn.Module, type]] = []
+    try:
+        for module, hook in hooks:
+            original: Any = type(module)
+            module.__class__ = _subclass(original)
+            entered.append((module, original))
+            vars(module)[_slot(original)] = hook
+        yield
+    finally:
+        for module, original in reversed(entered):
+            module.__class__ = original
+            vars(module).pop(_slot(original), None)
+
+
+@functools.cache
+def _subclass(original: type) -> type:
+    """What a module of this class becomes while patched. Made once: making a class takes as long as a block's call."""
+    slot = _slot(original)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = original.__call__(self, *args, **kwargs)
+        hook: Hook = vars(self)[slot]
+        if isinstance(output, tuple):
+            return (hook(output[0]), *output[1:])
+        return hook(output)
+
+    names = {"__call__": call, "__module__": original.__module__, "__qualname__": original.__qualname__}
+    return type(original.__name__, (original,), names)
+
+
+def _slot(original: type) -> str:
+    """Where an instance keeps its hook: not among its parameters, and apart for every level of nested patches."""
+    return f"_hook_{len(original.__mro__)}"
+
+
+class DeviceLane:
+    """One lane on the device, with what it has done to each row so far.
+
+    Windows are compared with positions on the host, where both are known; the mask that comes of it is the one that
+    is applied, and it is counted only when a forward call applies it.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.owners = lane.owners
+        self._starts, self._stops = lane.starts[:, None], lane.stops[:, None]
+        self._operations = sorted(set(lane.operations[lane.owners >= 0].tolist()))
+        self._codes = mx.array(lane.operations)[:, None, None]
+        self._vectors = mx.array(lane.vectors)[:, None, :]
+        rows = len(lane.owners)
+        self._touched = np.zeros(rows, np.int64)
+        self._first, self._last = np.full(rows, NEVER), np.full(rows, -1)
+        self._change, self._relative = mx.zeros(rows), mx.zeros(rows)
+
+    def inside(self, positions: Positions) -> Mask:
+        """Which of these positions lie in a window; padding never does."""
+        found: Mask = (positions >= self._starts) & (positions < self._stops)
+        return found
+
+    def apply(self, stream: mx.array, positions: Positions, inside: Mask) -> mx.array:
+        """Inject into (rows, n, width); outside the windows every bit is kept."""
+        mask = mx.array(inside)
+        before = stream.astype(mx.float32)
+        after = mx.where(mask[..., None], self._operated(before).astype(stream.dtype), stream)
+        moved = after.astype(mx.float32) - before
+        moved_square = mx.where(mask, (moved * moved).sum(axis=-1), 0.0)
+        square = mx.maximum((before * before).sum(axis=-1), 1e-30)
+        self._change = self._change + mx.sqrt(moved_square).sum(axis=1)
+        self._relative = self._relative + mx.sqrt(moved_square / square).sum(axis=1)
+        self._touched = self._touched + inside.sum(axis=1)
+        self._first = np.minimum(self._first, np.where(inside, positions, NEVER).min(axis=1))
+        self._last = np.maximum(self._last, np.where(inside, positions, -1).max(axis=1))
+        return after
+
+    def _operated(self, before: mx.array) -> mx.array:
+        outcomes = {
+            "add": lambda: before + self._vectors,
+            "ablate": lambda: before - (before * self._vectors).sum(axis=-1, keepdims=True) * self._vectors,
+            "replace": lambda: mx.broadcast_to(self._vectors, before.shape),
+        }
+        first, *others = self._operations
+        after = outcomes[OPERATIONS[first]]()
+        for code in others:
+            after = mx.where(self._codes == code, outcomes[OPERATIONS[code]](), after)
+        return after
+
+    def pending(self) -> tuple[mx.array, mx.array]:
+        """The measurements, to be evaluated with the step that made them."""
+        return self._change, self._relative
+
+    def tally(self, row: int) -> Tally:
+        change, relative = (float(np.asarray(sums)[row]) for sums in self.pending())
+        return Tally(int(self._touched[row]), int(self._first[row]), int(self._last[row]), change, relative)
+
+    def resume(self, parts: Sequence[tuple[DeviceLane | None, int]]) -> None:
+        """Count on from what lanes of other batches have counted, whose rows these are.
+
+        Args:
+            parts: a lane, or ``None`` where a batch had none here, and its number of rows.
+        """
+        at = 0
+        change, relative = [], []
+        for lane, rows in parts:
+            if lane is not None:
+                for name in ("_touched", "_first", "_last"):
+                    getattr(self, name)[at : at + rows] = getattr(lane, name)
+            change.append(mx.zeros(rows) if lane is None else lane._change)
+            relative.append(mx.zeros(rows) if lane is None else lane._relative)
+            at += rows
+        self._change, self._relative = mx.concatenate(change), mx.concatenate(relative)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row not listed and renumber."""
+        for name in ("owners", "_starts", "_stops", "_touched", "_first", "_last"):
+            setattr(self, name, getattr(self, name)[list(rows)])
+        index = mx.array(list(rows))
+        for name in ("_codes", "_vectors", "_change", "_relative"):
+            setattr(self, name, getattr(self, name)[index])
+
+
+class Interventions:
+    """All injections of one batch, and readings on request, as hooks for one forward call at a time."""
+
+    def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], width: int) -> None:
+        self._blocks = blocks
+        self._prompts = list(prompts)
+        self._width = width
+        self._lanes = {place: [DeviceLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
+
+    @contextmanager
+    def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
+        """Patch the model for a forward call.
+
+        Args:
+            positions: int32 (rows, n), absolute, -1 for padding.
+            places: activations to keep, as they are after every injection there.
+
+        Yields:
+            What is kept, filled by the forward call: (rows, n, width) each, not evaluated.
+        """
+        seen: dict[Place, mx.array] = {}
+        hooks: list[tuple[nn.Module, Hook]] = []
+        for place in dict.fromkeys([*self._lanes, *places]):
+            lanes = ((lane, lane.inside(positions)) for lane in self._lanes.get(place, ()))
+            active = [(lane, inside) for lane, inside in lanes if inside.any()]
+            if active or place in places:
+                layer, site = place
+                keep = seen if place in places else None
+                hooks.append((site_module(self._blocks[layer], site), _hook(place, active, positions, keep)))
+        with patched(hooks):
+            yield seen
+
+    def pending(self) -> list[mx.array]:
+        return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        """What was done to a live row so far."""
+        lanes = (lane for lanes in self._lanes.values() for lane in lanes)
+        tallies = {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
+        return proofs(self._prompts[row], tallies)
+
+    def copy(self) -> Interventions:
+        """One that counts on by itself from here, once rows were chosen with ``keep``."""
+        twin = copy.copy(self)
+        twin._lanes = {place: [copy.copy(lane) for lane in lanes] for place, lanes in self._lanes.items()}
+        return twin
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row not listed; one that is listed several times is multiplied."""
+        self._prompts = [self._prompts[row] for row in rows]
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                lane.keep(rows)
+
+    def joined(self, other: Interventions) -> Interventions:
+        """The injections of one's own rows and, numbered after them, of another batch's; both counts go on."""
+        both = Interventions(self._blocks, self._prompts + other._prompts, self._width)
+        for place, lanes in both._lanes.items():
+            for depth, lane in enumerate(lanes):
+                # A row's injections at a place lie in the same lanes of any batch: in the row's own order.
+                lane.resume([(side._lane(place, depth), len(side._prompts)) for side in (self, other)])
+        return both
+
+    def _lane(self, place: Place, depth: int) -> DeviceLane | None:
+        return next(iter(self._lanes.get(place, [])[depth:]), None)
+
+
+def _hook(
+    place: Place,
+    lanes: Sequence[tuple[DeviceLane, Mask]],
+    positions: Positions,
+    seen: dict[Place, mx.array] | None,
+) -> Hook:
+    def hook(stream: mx.array) -> mx.array:
+        for lane, inside in lanes:
+            stream = lane.apply(stream, positions, inside)
+        if seen is not None:
+            seen[place] = stream
+        return stream
+
+    return hook

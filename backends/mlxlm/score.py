@@ -1,0 +1,65 @@
+"""Scores continuations with MLX: prompts are read once, and copies of their rows read on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import numpy as np
+
+from ..base import Prompt, Proof
+from ..scoring import Wanted
+from .batch import Batch, Chunk, Network, Prefix
+from .numeric import LOGITS_AT_ONCE, log_softmax
+
+
+class MLXScorer:
+    """``scoring.Reader`` over a batch that has read its prompts."""
+
+    def __init__(self, network: Network, prompts: Sequence[Prompt], prefix: Prefix) -> None:
+        """Reads all prompts.
+
+        Args:
+            prefix: what they begin with.
+        """
+        self._network = network
+        with network.scope():
+            self._batch = Batch(network, prompts, prefix=prefix)
+            self._logits = self._batch.prefill()
+            mx.eval(self._logits, self._batch.interventions.pending())
+
+    def first(self, wanted: Sequence[Wanted]) -> list[float]:
+        with self._network.scope():
+            return _logprobs(self._logits[:, None], wanted)
+
+    def follow(
+        self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
+    ) -> tuple[list[float], list[tuple[Proof, ...]]]:
+        values: list[float] = [0.0] * len(wanted)
+        done = 0
+
+        def observe(chunk: Chunk) -> None:
+            nonlocal done
+            width = chunk.positions.shape[1]
+            here = [at for at, w in enumerate(wanted) if done <= w.column < done + width]
+            asked = [Wanted(wanted[at].row, wanted[at].column - done, wanted[at].token) for at in here]
+            for at, value in zip(here, _logprobs(chunk.logits, asked), strict=True):
+                values[at] = value
+            done += width
+
+        with self._network.scope():
+            twin = self._batch.fork(rows)
+            most = LOGITS_AT_ONCE // (self._logits.shape[-1] * len(rows))
+            twin.read(tails, observe=observe, chunk=max(1, min(most, self._network.prefill_chunk)), final=True)
+            return values, [twin.proofs(row) for row in range(len(rows))]
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._batch.proofs(row)
+
+
+def _logprobs(logits: mx.array, wanted: Sequence[Wanted]) -> list[float]:
+    """Log-probabilities of tokens, from logits (rows, columns, vocabulary)."""
+    if not wanted:
+        return []
+    rows, columns, tokens = (mx.array(part) for part in zip(*((w.row, w.column, w.token) for w in wanted), strict=True))
+    return [float(value) for value in np.array(log_softmax(logits)[rows, columns, tokens])]

@@ -1,0 +1,230 @@
+"""Text to ids and back for real models, shared by PyTorch and MLX.
+
+A thin layer over a transformers fast tokenizer that keeps the promises of ``backends.base.Tokenizer`` where the
+library leaves them open: one BOS and not two, offsets that leave out no space, a continuation that keeps its leading
+space, a dialogue format for models that never learnt one. It refuses slow tokenizers, which have no offsets.
+
+Special tokens spelled out in a message are read as special tokens, as the library does by default: dialogues come from
+the experimenter, and forged turns can be part of an experiment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..base import Message, Rendered
+from ..errors import ModelError, UsageError
+
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>")
+"""Tokens with which known chat formats close the assistant's turn; not every configuration lists them."""
+
+SPEAKERS = {"user": "Human", "assistant": "Assistant", "system": ""}
+"""Who speaks in the plain dialogue of a base model."""
+
+
+class ChatTokenizer:
+    """A transformers fast tokenizer behind the project's contract. Implements ``backends.base.Tokenizer``."""
+
+    def __init__(self, tokenizer: Any, *, end_tokens: Iterable[int] = (), content: bytes | None = None) -> None:
+        """Wrap a tokenizer, which is left as it is.
+
+        Args:
+            tokenizer: a ``transformers`` tokenizer with a Rust backend.
+            end_tokens: ids that end a reply, beside the tokenizer's EOS and the known turn ends in its vocabulary.
+            content: what stands for the tokenizer in ``template_hash``, usually the bytes of ``tokenizer.json``.
+
+        Raises:
+            ModelError: the tokenizer is a slow one.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError("this model has no fast tokenizer (tokenizer.json): choose a model that ships one")
+        from tokenizers import Tokenizer
+
+        serialised = tokenizer.backend_tokenizer.to_str()
+        self._tokenizer = tokenizer
+        self._encoder = Tokenizer.from_str(serialised)
+        # Post-processors add special tokens, which templates have written already, and trim spaces off the offsets.
+        self._encoder.post_processor = None
+        self._encoder.no_truncation()
+        self._encoder.no_padding()
+        self._byte_level = '"ByteLevel"' in json.dumps(json.loads(serialised)["decoder"])
+        self._added: dict[int, str] = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
+        # Sentencepiece tokenizers put a space before any text and take it off when decoding. Both are undone by
+        # working behind an anchor: a line break to encode (it joins nothing), a letter to decode.
+        self._line, self._letter = (self._encode(text).tokens for text in ("\n", "a"))
+        self._prefixes = str(self._encoder.id_to_token(self._letter[0])).startswith(("▁", "Ġ"))
+        self._bos = tokenizer.bos_token if self._adds_bos() else ""
+        self.chat_template: bool = bool(tokenizer.chat_template)
+        """False for base models, which get a plain dialogue format."""
+        self.stop_strings: tuple[str, ...] = () if self.chat_template else ("\n\nHuman:",)
+        ends = {*end_tokens, *map(self._encoder.token_to_id, TURN_ENDS), tokenizer.eos_token_id}
+        self.end_tokens: frozenset[int] = frozenset(int(end) for end in ends if end is not None)
+        template = tokenizer.get_chat_template() if self.chat_template else "plain dialogue 1"
+        self._template: str = template
+        digest = hashlib.sha256(template.encode())
+        digest.update(b"\0" + (serialised.encode() if content is None else content))
+        self.template_hash: str = digest.hexdigest()[:16]
+        """Of the template and the tokenizer's file: two runs that share it saw the same tokens."""
+
+    @classmethod
+    def load(cls, folder: Path) -> ChatTokenizer:
+        """Read a model's tokenizer from its folder; nothing is downloaded.
+
+        Raises:
+            ModelError: there is none, or it is a slow one.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelError(f"no usable tokenizer in {folder} ({reason[0]}): fetch the model again") from error
+        ends: list[int] = []
+        for name in ("generation_config.json", "config.json"):
+            path = folder / name
+            found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+            ends += found if isinstance(found, list) else [] if found is None else [found]
+        files = [folder / name for name in ("tokenizer.json", "tokenizer.model")]
+        content = next((path.read_bytes() for path in files if path.is_file()), None)
+        return cls(tokenizer, end_tokens=ends, content=content)
+
+    def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
+        """The dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.
+
+        An empty system message is left out: some templates would write an empty turn for it. Where the template has
+        no system role, its text opens the first user turn. Models that can think are asked not to. A base model gets
+        "Human: ... Assistant: ..." with blank lines between.
+
+        Raises:
+            UsageError: the template refuses the order of roles.
+        """
+        spoken = [message for message in messages if message["role"] != "system" or message["content"].strip()]
+        unknown = {message["role"] for message in spoken} - SPEAKERS.keys()
+        if unknown:
+            raise UsageError(f"no role {min(unknown)!r}: use system, user or assistant")
+        text = self._chat(spoken) if self.chat_template else self._plain(spoken)
+        if not self.chat_template and prefill and not prefill[0].isspace():
+            text += " "
+        return self._encode(text + prefill)
+
+    def encode(self, text: str) -> Rendered:
+        """Plain text as it would be tokenised in the middle of a text: no special tokens, and no space of its own.
+
+        Sentencepiece tokenizers otherwise put a space before any text, and " yes" would begin with an empty token.
+        """
+        if not text:
+            return Rendered("", (), ())
+        if self._prefixes:
+            n, found = len(self._line), self._encode("\n" + text)
+            if found.tokens[:n] == self._line and len(found.tokens) > n:
+                return Rendered(text, found.tokens[n:], tuple((a - 1, b - 1) for a, b in found.offsets[n:]))
+        return self._encode(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Visible text, special tokens left out, a leading space kept: prompt plus reply is the whole text.
+
+        Bytes that are not a character, or not yet, become U+FFFD.
+        """
+        if self._byte_level:
+            return self._decode(tokens)
+        return self._decode([*self._letter, *tokens]).removeprefix("a")
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        r"""Each token as text, special ones by name; bytes that are no whole character as ``\xNN``."""
+        return [self._piece(token) for token in map(int, tokens)]
+
+    def _piece(self, token: int) -> str:
+        if token in self._added:
+            return self._added[token]
+        piece = self._encoder.id_to_token(token)
+        if piece is None:  # a row of the embedding that pads the vocabulary
+            return f"<{token}>"
+        if self._byte_level:
+            return bytes(map(_byte, piece)).decode("utf-8", "backslashreplace")
+        if match := re.fullmatch(r"<0x([0-9A-F]{2})>", piece):
+            return bytes.fromhex(match[1]).decode("ascii", "backslashreplace")
+        return str(piece).replace("▁", " ")
+
+    def _adds_bos(self) -> bool:
+        if self._tokenizer.bos_token_id is None:
+            return False
+        ids = self._tokenizer("a", add_special_tokens=True)["input_ids"]
+        return bool(ids) and ids[0] == self._tokenizer.bos_token_id
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return str(
+            self._tokenizer.decode(
+                [int(token) for token in tokens], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def _encode(self, text: str) -> Rendered:
+        encoding = self._encoder.encode(text, add_special_tokens=False)
+        return Rendered(text, tuple(encoding.ids), _composed(text, encoding.offsets))
+
+    def _chat(self, messages: list[Message]) -> str:
+        system = [message["content"].strip() for message in messages if message["role"] == "system"]
+        try:
+            text = self._apply(messages)
+        except UsageError:
+            if not system:
+                raise
+            text = ""
+        if all(part in text for part in system):
+            return text
+        rest = [message for message in messages if message["role"] != "system"]
+        if not rest or rest[0]["role"] != "user":
+            raise UsageError("this model has no system role: begin the dialogue with a user message")
+        opening = {"role": "user", "content": "\n\n".join([*system, rest[0]["content"]])}
+        return self._apply([opening, *rest[1:]])
+
+    def _apply(self, messages: list[Message]) -> str:
+        from jinja2 import TemplateError
+
+        # DeepSeek and Granite call the switch `thinking`, everybody else `enable_thinking`.
+        quiet = {name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", self._template)}
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **quiet)
+            )
+        except TemplateError as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"the model's chat template refuses this dialogue ({reason}): change its roles") from error
+
+    def _plain(self, messages: list[Message]) -> str:
+        turns = [f"{SPEAKERS[m['role']]}: {m['content']}".removeprefix(": ") for m in messages]
+        return self._bos + "\n\n".join([*turns, "Assistant:"])
+
+
+def _composed(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Let offsets reach over marks that a normaliser has composed with the character before them.
+
+    After NFC (Qwen), "e" and a combining accent are one character, and the library reports the place of the "e" alone.
+    """
+    result = []
+    bound = len(text)
+    following = bound
+    for start, stop in reversed(offsets):
+        bound = following if following >= stop else bound
+        following = start
+        if stop < bound and len(unicodedata.normalize("NFC", text[start:bound])) <= stop - start:
+            stop = bound
+        result.append((start, stop))
+    return tuple(reversed(result))
+
+
+def _byte(char: str) -> int:
+    """Byte that a character of a byte-level vocabulary stands for (the printable stand-ins of GPT-2, 2019)."""
+    code = ord(char)
+    if code < 256:
+        return code
+    # The bytes that are not printable, in order, are written as the characters from U+0100 on.
+    missing: list[int] = [*range(0x21), *range(0x7F, 0xA1), 0xAD]
+    return missing[code - 256]

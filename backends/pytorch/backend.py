@@ -1,0 +1,322 @@
+"""The PyTorch backend: CUDA, Apple GPUs and the CPU, through Hugging Face transformers.
+
+It turns the contract of ``backends.base`` into batches; how a batch runs is ``torch_stream``'s business, what happens
+inside a forward pass is ``torch_hooks``', and where things lie in a model is ``torch_model``'s.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator, Sequence, Set
+
+import numpy as np
+import psutil
+import torch
+
+from .. import engine, scoring
+from ..base import (
+    SITES,
+    Backend,
+    Completion,
+    Float32,
+    MemoryUse,
+    ModelInfo,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Site,
+    Tokenizer,
+)
+from ..errors import ModelError, UsageError
+from ..models.sources import ModelSource
+from ..models.tokenizer import ChatTokenizer
+from ..roofline import Roofline
+from ..scoring import Wanted, batched
+from . import roofline as torch_roofline
+from .graph import GraphDecoder, Graphs
+from .hooks import Recorder
+from .model import DTYPES, Network, load_model, pick_device
+from .sampling import log_softmax
+from .stream import PromptReader, Stream, TorchDecoder
+
+_RECORD_BYTES = 2**30
+"""Activations held on the device at a time."""
+_EXHAUSTED = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "out of memory")
+_LOGIT_ROWS = 64
+"""Positions unembedded at a time: a vocabulary is wide."""
+
+
+def load(
+    source: ModelSource,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    batch_size: int = 16,
+) -> TorchBackend:
+    """Load a model from a local folder.
+
+    Args:
+        source: see ``backends.models.resolve``.
+        device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
+        quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.
+
+    Raises:
+        UsageError: a setting that does not exist.
+        PrerequisiteError: a device or library is missing.
+        ModelError: the files cannot be loaded.
+    """
+    place = pick_device(device)
+    kind = dtype or ("float32" if place == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
+    tokenizer = ChatTokenizer.load(source.folder)
+    model = load_model(source, device=place, dtype=kind, quantize=quantize)
+    network = Network.of(model)
+    network.verify()
+    info = ModelInfo(
+        model=source.name,
+        revision=source.revision,
+        backend="torch",
+        device=place,
+        dtype=kind,
+        quantization="4-bit (nf4)" if quantize else source.quantization,
+        architecture=str(source.config["model_type"]),
+        layers=len(network.blocks),
+        width=network.config.hidden_size,
+        vocabulary=network.config.vocab_size,
+        context=network.config.max_position_embeddings,
+        weight_bytes=source.weight_bytes,
+        chat_template=tokenizer.chat_template,
+        template_hash=tokenizer.template_hash,
+    )
+    return TorchBackend(model, tokenizer, info, batch_size=batch_size)
+
+
+class TorchBackend(Backend):
+    """A causal model of transformers behind the backend contract.
+
+    Args:
+        model: a transformers causal model, in eval mode, on its device.
+        batch_size: rows that run together.
+        prefill_chunk: prompt columns processed at a time.
+        graphs: record decoding steps as CUDA graphs, where the model lies on one CUDA device.
+    """
+
+    def __init__(
+        self,
+        model: object,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        *,
+        batch_size: int = 16,
+        prefill_chunk: int = 2048,
+        graphs: bool = True,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.info = info
+        self.batch_size = batch_size
+        self.prefill_chunk = prefill_chunk
+        self._network: Network | None = Network.of(model)
+        self._graphs = Graphs.on(self._network) if graphs else None
+        self._sites_checked = False
+
+    @property
+    def network(self) -> Network:
+        """The model's parts.
+
+        Raises:
+            UsageError: the backend is closed.
+        """
+        if self._network is None:
+            raise UsageError(f"{self.info.model} has been closed: open it again")
+        return self._network
+
+    @torch.inference_mode()
+    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+        if residuals.shape[-1:] != (self.info.width,):
+            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
+        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
+            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
+        network = self.network
+        home = next(network.norm.parameters())
+        rows = torch.from_numpy(np.ascontiguousarray(residuals.reshape(-1, self.info.width)))
+        columns = None if tokens is None else torch.tensor(list(tokens), dtype=torch.long)
+        parts = []
+        for first in range(0, len(rows), _LOGIT_ROWS):
+            part = rows[first : first + _LOGIT_ROWS].to(home.device, home.dtype)
+            logits = network.logits(network.norm(part))
+            logprobs = log_softmax(logits)
+            parts.append((logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu())
+        kept = self.info.vocabulary if tokens is None else len(tokens)
+        flat = torch.cat(parts).numpy() if parts else np.empty((0, kept), np.float32)
+        return flat.reshape(*residuals.shape[:-1], kept)
+
+    def memory(self) -> MemoryUse:
+        kind = self.info.device.partition(":")[0]
+        if kind == "cuda":
+            cards = range(torch.cuda.device_count()) if self.info.device == "cuda" else [self.info.device]
+            used = sum(torch.cuda.memory_allocated(card) for card in cards)
+            # What the allocator holds in reserve is free to this process.
+            spare = sum(torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) for card in cards) - used
+            return MemoryUse(used, spare, sum(torch.cuda.max_memory_allocated(card) for card in cards))
+        if kind == "mps":
+            held = torch.mps.driver_allocated_memory()
+            return MemoryUse(
+                torch.mps.current_allocated_memory(), max(0, torch.mps.recommended_max_memory() - held), held
+            )
+        process = psutil.Process().memory_info()
+        return MemoryUse(process.rss, psutil.virtual_memory().available, _peak(process.rss))
+
+    def roofline(self) -> Roofline | None:
+        return torch_roofline.measure(self.network, self.memory().free)
+
+    def close(self) -> None:
+        if self._network is None:
+            return
+        self._network = None
+        gc.collect()
+        self._release()
+
+    def _exhausted(self, error: Exception) -> bool:
+        # CUDA has a class for it; the CPU's and Apple's allocators raise what everything else raises.
+        return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+            isinstance(error, RuntimeError) and any(sign in str(error) for sign in _EXHAUSTED)
+        )
+
+    def _release(self) -> None:
+        if self.info.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        elif self.info.device == "mps":
+            torch.mps.empty_cache()
+
+    def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
+        self._check_sites(_injected(request.prompt for request in requests))
+        prompts = [request.prompt for request in requests]
+        reader = self._reader(prompts)
+        decoder = GraphDecoder(self.network, reader, prompts, self._graphs) if self._graphs else TorchDecoder(reader)
+        return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
+
+    def _capture(
+        self,
+        prompts: Sequence[Prompt],
+        layers: tuple[int, ...],
+        sites: tuple[Site, ...],
+        positions: Sequence[tuple[int, ...]],
+    ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
+        self._check_sites(_injected(prompts) | set(sites))
+        places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
+        network = self.network
+        per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
+        rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
+        for batch in batched(range(len(prompts)), rows):
+            stream = Stream(network, [prompts[index] for index in batch], chunk=self.prefill_chunk)
+            recorder = Recorder(network, places)
+            found = [
+                {site: np.empty((len(layers), len(positions[index]), self.info.width), np.float32) for site in sites}
+                for index in batch
+            ]
+            for start, stop in stream.chunks():
+                wanted = [
+                    (row, slot, column - start)
+                    for row, index in enumerate(batch)
+                    for slot, column in enumerate(positions[index])
+                    if start <= column < stop
+                ]
+                edits = recorder.edits([w[0] for w in wanted], [w[2] for w in wanted]) if wanted else None
+                stream.read(start, stop, edits)
+                for (layer, site), values in recorder.take().items():
+                    for (row, slot, _), value in zip(wanted, values, strict=True):
+                        for at in (at for at, other in enumerate(layers) if other == layer):
+                            found[row][site][at, slot] = value
+            for row, index in enumerate(batch):
+                yield index, found[row], stream.proofs(row)
+
+    def _score(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
+        self._check_sites(_injected(prompts))
+
+        asked = [index for index, options in enumerate(continuations) if options]
+        reader = self._reader([prompts[index] for index in asked])
+
+        def start(some: Sequence[Prompt]) -> _Scorer:
+            return _Scorer(self.network, reader.read(some))
+
+        return scoring.run(prompts, continuations, start, batched(asked, self.batch_size), self.batch_size)
+
+    def _reader(self, prompts: Sequence[Prompt]) -> PromptReader:
+        return PromptReader(self.network, prompts, chunk=self.prefill_chunk)
+
+    def _check_sites(self, sites: Set[Site]) -> None:
+        """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the stream.
+
+        Raises:
+            ModelError: they are not; some families scale them on their way.
+        """
+        if self._sites_checked or sites <= {"resid_post"} or self.info.layers < 2:
+            return
+        recorder = Recorder(self.network, [(0, "resid_post"), *((1, site) for site in SITES)])
+        stream = Stream(self.network, [Prompt((0, 1, 2))], chunk=3)
+        stream.read(0, 3, recorder.edits([0], [2]))
+        before, after, *added = (values[0] for values in recorder.take().values())
+        # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
+        allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
+        if not np.linalg.norm(after - before - sum(added)) <= allowed:
+            raise ModelError(
+                f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
+                "use the site resid_post"
+            )
+        self._sites_checked = True
+
+
+class _Scorer:
+    """``scoring.Reader`` over a stream that has read its prompts."""
+
+    def __init__(self, network: Network, stream: Stream) -> None:
+        self._network = network
+        self._stream = stream
+
+    def first(self, wanted: Sequence[Wanted]) -> list[float]:
+        return _logprobs(self._stream.logits, [w.row for w in wanted], [w.token for w in wanted])
+
+    @torch.inference_mode()
+    def follow(
+        self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
+    ) -> tuple[list[float], list[tuple[Proof, ...]]]:
+        twin = self._stream.fork(rows)
+        hidden = twin.extend(tails)
+        values: list[float] = []
+        for part in batched(wanted, _LOGIT_ROWS):
+            logits = self._network.logits(hidden[[w.row for w in part], [w.column for w in part]])
+            values += _logprobs(logits, range(len(part)), [w.token for w in part])
+        return values, [twin.proofs(row) for row in range(len(rows))]
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._stream.proofs(row)
+
+
+@torch.inference_mode()
+def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Log-probabilities of tokens, from float32 logits (n, vocabulary)."""
+    index = torch.tensor([rows, tokens], device=logits.device)
+    values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
+    return values
+
+
+def _injected(prompts: Iterable[Prompt]) -> set[Site]:
+    return {injection.site for prompt in prompts for injection in prompt.injections}
+
+
+def _peak(resident: int) -> int:
+    """Highest memory use of this process, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return resident
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

@@ -1,0 +1,301 @@
+"""The decoding step with fixed shapes, so that CUDA can record it once and replay it.
+
+A small model's eager step on a GPU is bound by the host, which launches its kernels one by one. A CUDA graph launches
+them all at once, but repeats the very same kernels on the very same memory: rows and columns come in buckets, rows
+without a reply idle in slots nobody holds, every lane takes part whether its window is met or not, and nothing branches
+on a value. Keys, values and injections are computed by the code of the eager step, into the same cache.
+
+A graph is not believed before it has agreed with the eager step; see ``GraphDecoder``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..base import OPERATIONS, Prompt, Proof
+from ..lanes import Place
+from .cache import Write
+from .hooks import hooked
+from .lanes import DeviceLane, Pass
+from .model import Network
+from .stream import PromptReader, Stream, TorchDecoder
+
+_log = logging.getLogger(__name__)
+
+_COLUMNS = 256
+"""Columns come in multiples of this."""
+_EAGER_STEPS = 8
+"""Steps before the first capture, which takes about as long as that many: short replies do without."""
+_CHECKS = 2
+"""Steps that run both ways. The first replay repeats what was recorded; only a second shows what was recorded as a
+constant that is none."""
+_KEPT = 4
+"""Graphs held at a time."""
+_WARM_UP = 2
+
+Body = Callable[[], Tensor]
+"""One step on fixed memory; its logits, float32 (rows, vocabulary), which the next call may overwrite."""
+
+
+def cuda_graph(device: torch.device, body: Body) -> Body:
+    """Record a step on a CUDA device.
+
+    Raises:
+        RuntimeError: it does something that cannot be recorded, such as waiting for the device.
+    """
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                body()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = body()
+
+    def replay() -> Tensor:
+        with torch.cuda.device(device):
+            graph.replay()
+        return output
+
+    return replay
+
+
+@dataclass(slots=True)
+class Graphs:
+    """How the steps of a backend are recorded, and whether that still goes."""
+
+    capture: Callable[[Body], Body]
+    """May call what it is given any number of times."""
+    trusted: bool = field(default=True, init=False)
+
+    @classmethod
+    def on(cls, network: Network) -> Graphs | None:
+        """For a model that lies on one CUDA device as a whole; ``None`` for any other."""
+        devices = {parameter.device for parameter in network.model.parameters()}
+        if len(devices) > 1 or network.device.type != "cuda":
+            return None
+        return cls(partial(cuda_graph, network.device))
+
+    def distrust(self, why: str) -> None:
+        self.trusted = False
+        _log.warning("CUDA graphs are off for this model, replies are as correct but slower: %s", why)
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What injections of a call may do; fixed in its graphs."""
+
+    depths: dict[Place, int]
+    """Lanes per place."""
+    operations: frozenset[int]
+    """Indices into ``OPERATIONS``."""
+
+    @classmethod
+    def of(cls, prompts: Sequence[Prompt]) -> Structure:
+        depths: Counter[Place] = Counter()
+        for prompt in prompts:
+            depths |= Counter((injection.layer, injection.site) for injection in prompt.injections)
+        used = {OPERATIONS.index(injection.operation) for prompt in prompts for injection in prompt.injections}
+        return cls(dict(depths), frozenset(used))
+
+
+class StaticStep:
+    """A decoding step for at most so many rows and columns, over the slots of a stream's cache."""
+
+    def __init__(self, network: Network, stream: Stream, structure: Structure, rows: int, columns: int) -> None:
+        """
+        Args:
+            stream: its cache must have that many slots and columns already.
+        """
+        self.rows = rows
+        self.columns = columns
+        self._network = network
+        self._cache = stream.cache
+        self._stores = stream.cache.stores()
+        self._inputs = torch.zeros(2, rows, 1, dtype=torch.long, device=network.device)
+        """Token ids, positions."""
+        width = network.config.hidden_size
+        self._lanes = {
+            place: [DeviceLane.blank(rows, width, structure.operations, network.device) for _ in range(depth)]
+            for place, depth in structure.depths.items()
+        }
+        self._replay: Body | None = None
+        self.checks = _CHECKS
+        """Steps still to be compared with the eager one."""
+
+    def fits(self, stream: Stream) -> bool:
+        """Whether the cache still lies where it lay."""
+        return stream.cache is self._cache and all(
+            a is b for a, b in zip(stream.cache.stores(), self._stores, strict=True)
+        )
+
+    def load(self, stream: Stream) -> None:
+        """Take over what is injected into the rows and what was counted so far."""
+        stream.injector.spread(self._lanes)
+
+    def settle(self, stream: Stream) -> None:
+        """Hand back what was counted."""
+        stream.injector.collect(self._lanes)
+
+    def counted_as(self, stream: Stream, tolerance: float) -> bool:
+        """Whether the counts are those of the stream, which took the same steps."""
+        return stream.injector.agrees(self._lanes, tolerance)
+
+    def capture(self, stream: Stream, tokens: Sequence[int], capture: Callable[[Body], Body]) -> None:
+        """Record the step; counts and the column that the tokens go to are as before or as after the step."""
+        self._feed(stream, tokens)
+        self._replay = capture(self._body)
+        self.load(stream)
+
+    def run(self, stream: Stream, tokens: Sequence[int]) -> Tensor:
+        """One step of a stream that was loaded; its logits, until the next step."""
+        assert self._replay is not None, "capture first"
+        self._feed(stream, tokens)
+        return self._replay()[: len(tokens)]
+
+    def _feed(self, stream: Stream, tokens: Sequence[int]) -> None:
+        # A row that idles reads token 0 at position 0, in a slot that is filled anew when a row enters.
+        table = np.zeros((2, self.rows, 1), np.int64)
+        table[:, : len(tokens), 0] = tokens, stream.lengths
+        self._inputs.copy_(torch.from_numpy(table))
+
+    def _body(self) -> Tensor:
+        ids, positions = self._inputs[0], self._inputs[1]
+        injected = Pass(self._lanes, positions)
+        self._cache.write = Write(positions, self.columns)
+        with hooked(self._network, injected.edits):
+            hidden: Tensor = self._network.trunk(
+                input_ids=ids,
+                attention_mask=self._network.masks(positions, self.columns),
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+            ).last_hidden_state
+        injected.settle()
+        return self._network.logits(hidden[:, -1])
+
+
+class GraphDecoder(TorchDecoder):
+    """``TorchDecoder`` whose steps are replayed once they are recorded.
+
+    The first steps of every graph are done both ways. The eager one stands: it comes last and overwrites what the graph
+    wrote. If the two differ by more than rounding, or recording fails, all further steps are eager.
+    """
+
+    def __init__(self, network: Network, reader: PromptReader, prompts: Sequence[Prompt], graphs: Graphs) -> None:
+        """
+        Args:
+            prompts: all that will be admitted.
+        """
+        super().__init__(reader)
+        self._network = network
+        self._structure = Structure.of(prompts)
+        self._graphs = graphs
+        self._steps: list[StaticStep] = []
+        self._loaded: StaticStep | None = None
+        """Holds the current counts."""
+        self._eager_left = _EAGER_STEPS
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        self._settle()
+        super().admit(prompts)
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        self._settle()
+        return super().proofs(row)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self._settle()
+        super().keep(rows)
+        if not rows:
+            self._steps.clear()
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int]) -> None:
+        if self._eager_left or not self._graphs.trusted:
+            self._eager_left = max(0, self._eager_left - 1)
+            self._settle()
+            super().step(tokens)
+            return
+        stream = self._live
+        static = self._static(stream)
+        if static is None or static.checks:
+            self._settle()
+            self._checked(stream, static, tokens)
+            return
+        if self._loaded is not static:
+            self._settle()
+            static.load(stream)
+            self._loaded = static
+        stream.stepped(static.run(stream, tokens))
+
+    @torch.inference_mode()
+    def _settle(self) -> None:
+        if self._loaded is not None:
+            self._loaded.settle(self._live)
+            self._loaded = None
+
+    def _static(self, stream: Stream) -> StaticStep | None:
+        """The recorded step for the stream as it is, if there is one."""
+        rows, columns = len(stream), int(stream.lengths.max()) + 1
+        for static in self._steps:
+            # Rows that idle cost little, recording costs much: a graph serves until a quarter of it is left.
+            if static.rows // 4 < rows <= static.rows and columns <= static.columns and static.fits(stream):
+                return static
+        return None
+
+    def _checked(self, stream: Stream, static: StaticStep | None, tokens: Sequence[int]) -> None:
+        """A step done both ways."""
+        found = None
+        try:
+            static = static or self._recorded(stream, tokens)
+            static.load(stream)
+            found = static.run(stream, tokens).clone()
+        except RuntimeError as error:
+            self._graphs.distrust((str(error).strip() or type(error).__name__).splitlines()[0])
+        super().step(tokens)
+        if static is None or found is None:
+            self._steps.clear()
+            return
+        static.checks -= 1
+        difference = _difference(found, stream.logits)
+        limit = 1e-3 if self._network.dtype == torch.float32 else 5e-2
+        if not difference <= limit:
+            self._graphs.distrust(f"its logits differ from the eager step's by {difference:.2g} of the largest")
+        elif not static.counted_as(stream, limit):
+            self._graphs.distrust("it counts other injections than the eager step")
+
+    def _recorded(self, stream: Stream, tokens: Sequence[int]) -> StaticStep:
+        rows = 1 << (len(stream) - 1).bit_length()
+        # With room for some steps at least.
+        columns = -(-(int(stream.lengths.max()) + _COLUMNS // 2) // _COLUMNS) * _COLUMNS
+        # What holds the memory of a smaller cache goes first.
+        if not stream.cache.holds(rows, columns):
+            self._steps.clear()
+            stream.cache.reserve(rows, columns)
+        self._steps = [static for static in self._steps if static.fits(stream)][-(_KEPT - 1) :]
+        static = StaticStep(self._network, stream, self._structure, rows, columns)
+        static.capture(stream, tokens, self._graphs.capture)
+        self._steps.append(static)
+        return static
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference in units of the largest logit, of rows that are numbers; infinite if others are."""
+    sound = expected.isfinite().all(-1)
+    if not bool((found.isfinite().all(-1) == sound).all()):
+        return float("inf")
+    if not bool(sound.any()):
+        return 0.0
+    largest = expected[sound].abs().amax()
+    return float((found[sound] - expected[sound]).abs().amax() / largest)

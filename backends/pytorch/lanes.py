@@ -1,0 +1,215 @@
+"""The injections of a batch on the device, a lane at a time, and the tallies that prove what they did.
+
+Works on positions that the caller passes along, never on counts of calls; see ``backends.lanes`` for how rows are laid
+out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import lanes
+from ..base import OPERATIONS
+from ..lanes import Place
+
+Edit = Callable[[Tensor], Tensor]
+"""Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
+
+_WINDOW = ("starts", "stops", "effective")
+_ARRAYS = ("_vectors", *_WINDOW, "_operations", "tally")
+"""What a lane holds on the device, by rows."""
+
+_SUMS, _MAXIMA = slice(0, 3), slice(3, 5)
+"""Of a tally: sum of ||after - before||, the same relative to ||before||, positions; then minus the first position, and
+the last. Sums and maxima, so that one operation each keeps up all of them."""
+CHANGES, WHOLE = slice(0, 2), slice(2, 5)
+_NOTHING = (0.0, 0.0, 0.0, -float(lanes.NEVER), -1.0)
+
+_ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
+
+
+class DeviceLane:
+    """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
+
+    Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
+    than one that injects at a single layer.
+    """
+
+    def __init__(self, lane: lanes.Lane, device: torch.device) -> None:
+        self.owners = lane.owners
+        """(rows,) of the whole batch, -1 where a row has no injection here. Everything else is by member."""
+        members = np.flatnonzero(lane.owners >= 0)
+        self._window = np.stack([lane.starts, lane.stops])[:, members]
+        self._present = set(lane.operations[members].tolist())
+        self._vectors = torch.from_numpy(lane.vectors[members]).to(device)[:, None]
+        # In the type of positions, which is that of tallies: a conversion costs as much as any other operation.
+        self.starts = torch.from_numpy(lane.starts[members]).to(device).float()[:, None]
+        self.stops = torch.from_numpy(lane.stops[members]).to(device).float()[:, None]
+        self._operations = torch.from_numpy(lane.operations[members]).to(device)[:, None, None]
+        # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
+        effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
+        self.effective = torch.from_numpy(effective[members]).to(device)[:, None]
+        self.tally = torch.tensor(_NOTHING, device=device).repeat(len(members), 1)
+        self.nothing = torch.tensor(_NOTHING, device=device)
+        self.rows = torch.from_numpy(members).to(device)
+
+    @classmethod
+    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> DeviceLane:
+        """One that has every row as a member and does nothing until it is filled.
+
+        Args:
+            operations: that may come.
+        """
+        empty = np.zeros(rows, np.int32)
+        lane = cls(lanes.Lane(np.zeros((rows, width), np.float32), empty, empty, empty, empty), device)
+        lane._present = set(operations)
+        return lane
+
+    def fill(self, other: DeviceLane | None) -> None:
+        """Become another lane, in place; rows that it does not have do nothing."""
+        self.starts.zero_()
+        self.stops.zero_()
+        if other is not None:
+            for name in _ARRAYS:
+                getattr(self, name).index_copy_(0, other.rows, getattr(other, name))
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """Rows that inject here, ascending."""
+        return np.flatnonzero(self.owners >= 0)
+
+    def meets(self, first: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
+        starts, stops = self._window
+        members = self.members
+        return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
+
+    def apply(self, stream: Tensor, acts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        Args:
+            stream: (rows of the batch, tokens, width).
+            acts: where it is changed, bool (members, tokens, 1).
+
+        Returns:
+            The stream with the injections; ||after - before|| and ||before||, float32 (members, tokens) each.
+        """
+        part = stream[self.rows]
+        before = part.float()
+        after = torch.where(acts, self._change(before).to(stream.dtype), part)
+        norm = torch.linalg.vector_norm
+        return stream.index_copy(0, self.rows, after), norm(after.float() - before, dim=-1), norm(before, dim=-1)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        number = np.cumsum(self.owners >= 0) - 1
+        chosen = [int(number[row]) for row in rows if self.owners[row] >= 0]
+        self.owners = self.owners[list(rows)]
+        self._window = self._window[:, chosen]
+        index = torch.tensor(chosen, dtype=torch.long, device=self.tally.device)
+        for name in _ARRAYS:
+            setattr(self, name, getattr(self, name).index_select(0, index))
+        self.rows = torch.from_numpy(self.members).to(index.device)
+
+    def joined(self, other: DeviceLane) -> DeviceLane:
+        """These rows and then those."""
+        twin = copy.copy(self)
+        twin.owners = np.concatenate([self.owners, other.owners])
+        twin._window = np.concatenate([self._window, other._window], axis=1)
+        twin._present = self._present | other._present
+        for name in _ARRAYS:
+            setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        twin.rows = torch.from_numpy(twin.members).to(self.tally.device)
+        return twin
+
+    def padded(self, before: int, after: int) -> DeviceLane:
+        """With rows before and after that inject nothing here."""
+        twin = copy.copy(self)
+        twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
+        twin.rows = self.rows + before
+        return twin
+
+    def _change(self, before: Tensor) -> Tensor:
+        vector = self._vectors
+        results = {}
+        if _ADD in self._present:
+            results[_ADD] = before + vector
+        if _ABLATE in self._present:
+            results[_ABLATE] = before - (before * vector).sum(-1, keepdim=True) * vector
+        if _REPLACE in self._present:
+            results[_REPLACE] = vector.expand_as(before)
+        (_, after), *others = results.items()
+        for operation, result in others:
+            after = torch.where(self._operations == operation, result, after)
+        return after
+
+
+class Pass:
+    """The injections of one forward pass, and what they did.
+
+    A step of a small batch has as many lanes as the model has layers, and every operation has its price: what does
+    not need the stream is done for all lanes of a device at once: before the pass, or after it with what was measured.
+    """
+
+    def __init__(self, members: Mapping[Place, Sequence[DeviceLane]], positions: Tensor) -> None:
+        """
+        Args:
+            members: the lanes that take part.
+            positions: (rows of the batch, tokens), -1 for padding.
+        """
+        lanes_of: dict[torch.device, list[DeviceLane]] = {}
+        for lane in chain.from_iterable(members.values()):
+            lanes_of.setdefault(lane.tally.device, []).append(lane)
+        self._groups = [_Group(found, positions.to(device)) for device, found in lanes_of.items()]
+        edits = {lane: edit for group in self._groups for lane, edit in group.edits.items()}
+        self.edits: dict[Place, list[Edit]] = {
+            place: [edits[lane] for lane in found] for place, found in members.items()
+        }
+
+    def settle(self) -> None:
+        """Add what was measured to the tallies; once, when the pass is over."""
+        for group in self._groups:
+            group.settle()
+
+
+class _Group:
+    """The lanes of a pass on one device."""
+
+    def __init__(self, found: Sequence[DeviceLane], positions: Tensor) -> None:
+        starts, stops, effective = (torch.cat([getattr(lane, name) for lane in found]) for name in _WINDOW)
+        # Exact up to 2**24, in the type of tallies: a conversion costs as much as any other operation.
+        where = positions.float()[torch.cat([lane.rows for lane in found])]
+        inside = (where >= starts) & (where < stops)
+        sizes = [len(lane.rows) for lane in found]
+        self._windows = dict(
+            zip(found, zip(torch.split(where, sizes), torch.split(inside, sizes), strict=True), strict=True)
+        )
+        acts = torch.split((inside & effective)[..., None], sizes)
+        self._measured: dict[DeviceLane, tuple[Tensor, Tensor]] = {}
+        self.edits = {lane: partial(self._edit, lane, part) for lane, part in zip(found, acts, strict=True)}
+
+    def _edit(self, lane: DeviceLane, acts: Tensor, stream: Tensor) -> Tensor:
+        after, change, size = lane.apply(stream, acts)
+        self._measured[lane] = change, size
+        return after
+
+    def settle(self) -> None:
+        # Only what was measured counts: a module that was never called leaves no proof.
+        if not self._measured:
+            return
+        change, size = (torch.cat(parts) for parts in zip(*self._measured.values(), strict=True))
+        where, inside = (torch.cat(p) for p in zip(*(self._windows[lane] for lane in self._measured), strict=True))
+        relative = change / size.clamp_min(torch.finfo(torch.float32).tiny)
+        lanes_here = list(self._measured)
+        seen = torch.stack([change, relative, torch.ones_like(change), -where, where], -1)
+        seen = torch.where(inside[..., None], seen, lanes_here[0].nothing)
+        before = torch.cat([lane.tally for lane in lanes_here])
+        sums = before[:, _SUMS] + seen[..., _SUMS].sum(1)
+        tallies = torch.cat([sums, torch.maximum(before[:, _MAXIMA], seen[..., _MAXIMA].amax(1))], 1)
+        for lane, tally in zip(lanes_here, torch.split(tallies, [len(lane.rows) for lane in lanes_here]), strict=True):
+            lane.tally.copy_(tally)

@@ -1,0 +1,326 @@
+"""A Hugging Face causal model: loading it, and finding the parts this project touches.
+
+Every part is found by name, checked on a three-token forward pass, and refused with the architecture's name when it is
+not what it should be. Nothing here changes a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from ..base import Site
+from ..errors import ModelError, PrerequisiteError, UsageError
+from ..models.sources import ModelSource
+from . import attention as torch_attention
+from . import linear as torch_linear
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_TRUNKS = (
+    "model",
+    "model.language_model",
+    "language_model.model",
+    "language_model",
+    "model.decoder",
+    "transformer",
+    "gpt_neox",
+)
+"""Where the module that turns ids into the last hidden state lies."""
+_BLOCKS = ("layers", "h")
+_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+_POST_NORMS = {
+    "attn_out": ("post_attention_layernorm", "post_self_attn_layernorm"),
+    "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm"),
+}
+_BRANCHES = {"attn_out": ("self_attn", "attn", "attention"), "mlp_out": ("mlp", "feed_forward", "block_sparse_moe")}
+_LAYER_TYPES = {"full_attention", "sliding_attention"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """The parts of a causal model. Build it with ``Network.of``."""
+
+    model: Any
+    trunk: nn.Module
+    """Token ids to the hidden state after the final norm."""
+    blocks: tuple[nn.Module, ...]
+    norm: nn.Module
+    head: nn.Module
+    config: Any
+    """Configuration of the text part."""
+    linears: tuple[nn.Linear, ...]
+    """What ``torch_linear.few_tokens`` can take over."""
+
+    @classmethod
+    def of(cls, model: Any) -> Network:
+        """Find the parts.
+
+        Raises:
+            ModelError: the architecture is laid out in a way not known here.
+        """
+        config = model.config.get_text_config(decoder=True)
+        unknown = set(getattr(config, "layer_types", None) or ()) - _LAYER_TYPES
+        if unknown:
+            raise ModelError(
+                f"{config.model_type} has layers of type {', '.join(sorted(unknown))}: only attention over all "
+                "earlier tokens or a sliding window is supported, so choose another model"
+            )
+        head = model.get_output_embeddings()
+        for path in _TRUNKS:
+            trunk = _first(model, path)
+            blocks, norm = _first(trunk, *_BLOCKS), _first(trunk, *_NORMS)
+            if isinstance(blocks, nn.ModuleList) and norm is not None and head is not None:
+                return cls(model, trunk, tuple(blocks), norm, head, config, torch_linear.linears(trunk))
+        raise ModelError(
+            f"no decoder layers, final norm and output embedding found in {type(model).__name__} "
+            f"({config.model_type}): this architecture is not supported, choose another model"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream."""
+        return next(self.norm.parameters()).dtype
+
+    def site(self, layer: int, site: Site) -> nn.Module:
+        """The module whose (first) output is the activation at a site."""
+        block = self.blocks[layer]
+        if site == "resid_post":
+            return block
+        # Llama calls the norm *before* its MLP post_attention_layernorm; it comes after attention only where the MLP
+        # has a post-norm as well.
+        sandwiched = _first(block, *_POST_NORMS["mlp_out"]) is not None
+        found: nn.Module | None = _first(block, *(_POST_NORMS if sandwiched else _BRANCHES)[site])
+        if found is None:
+            raise UsageError(f"{self.config.model_type} has no separate {site}: use resid_post")
+        return found
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Unembed hidden states that went through the final norm; float32 (..., vocabulary)."""
+        raw = torch_linear.apply(self.head, hidden)
+        # As the models do it: Cohere multiplies, Granite divides, Gemma 2 and 3 squash.
+        scaled = raw.float()
+        # Also a multiplication by one is a pass over a whole vocabulary per row.
+        for name, scale in (("logit_scale", torch.mul), ("logits_scaling", torch.div)):
+            factor = getattr(self.config, name, None) or 1.0
+            scaled = scaled if factor == 1.0 else scale(scaled, factor)
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return scaled if cap is None else torch.tanh(scaled / cap) * cap
+
+    def masks(self, positions: Tensor, width: int) -> Any:
+        """Which columns are attended, a column being a position; in the form the model takes them in.
+
+        Args:
+            positions: of the queries, (rows or 1, tokens).
+            width: columns there are.
+
+        Returns:
+            bool (rows or 1, 1, tokens, columns); additive for eager attention; per type of layer where there are two.
+        """
+        columns = torch.arange(width, device=positions.device)
+        where = positions[:, None, :, None]
+        full = columns <= where
+        window = getattr(self.config, "sliding_window", None) or 0
+        kinds = set(getattr(self.config, "layer_types", None) or (["sliding_attention"] if window else []))
+        kinds = kinds or {"full_attention"}
+        masks = {kind: full if kind == "full_attention" else full & (columns > where - window) for kind in kinds}
+        if self.config._attn_implementation == "eager":
+            least = torch.finfo(self.dtype).min
+            masks = {
+                kind: torch.zeros_like(mask, dtype=self.dtype).masked_fill_(~mask, least)
+                for kind, mask in masks.items()
+            }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    @torch.inference_mode()
+    def verify(self) -> None:
+        """Compare the parts, read as batches are, with the whole: two rows of different lengths against single rows.
+
+        Families that build a bias by position from a mask of one row per prompt (Bloom) cannot take a mask per token.
+
+        Raises:
+            ModelError: reading the parts gives something else than the model, or nothing.
+        """
+        ids = torch.tensor([[1, 2, 3], [2, 1, 1]], device=self.device)
+        lengths = (3, 2)
+        positions = torch.arange(3, device=self.device).expand(2, 3)
+        single = [self.model(input_ids=ids[row : row + 1, :length]).logits[0] for row, length in enumerate(lengths)]
+        try:
+            read = self.trunk(
+                input_ids=ids, attention_mask=self.masks(positions, 3), position_ids=positions, use_cache=False
+            )
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ModelError(
+                f"{type(self.model).__name__} does not take a mask per token and row ({_line(error)}): "
+                "this architecture is not supported, choose another model"
+            ) from error
+        parts = self.logits(read.last_hidden_state)
+        tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
+        for row, whole in enumerate(logits.float() for logits in single):
+            if not (parts[row, : lengths[row]] - whole).abs().amax() <= tolerance * whole.abs().amax():
+                raise ModelError(
+                    f"{type(self.model).__name__} treats positions, masks or logits in an unknown way: "
+                    "this architecture is not supported, choose another model"
+                )
+
+
+def load_model(
+    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None
+) -> Any:  # a transformers model; the library is untyped
+    """Load weights from a local folder.
+
+    Args:
+        source: the folder; nothing is fetched.
+        device: ``cpu``, ``mps``, ``cuda``, ``cuda:1``...; ``cuda`` spreads a model too large for one GPU over all.
+        dtype: a key of ``DTYPES``.
+        quantize: ``4bit`` to quantise while loading (NF4, CUDA only).
+
+    Raises:
+        PrerequisiteError: a library or device is missing.
+        ModelError: the files are damaged, incomplete, of an unknown architecture, or too large.
+    """
+    if "quantization" in source.config:
+        raise ModelError(f"{source.name} holds weights quantised for MLX: use --backend mlx, or an unquantised model")
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], "local_files_only": True}
+    placement = _placement(device, source, DTYPES[dtype].itemsize, quantize)
+    if quantize is not None:
+        options["quantization_config"] = _four_bit(quantize, device, DTYPES[dtype])
+    if placement is not None:
+        options["device_map"] = placement
+    with _quiet():
+        try:
+            model, report = _pretrained(source, options)
+            if placement is None:
+                model.to(device)
+        except ImportError as error:
+            raise PrerequisiteError(f"{source.name} cannot be loaded: {_line(error)}") from error
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise ModelError(
+                f"{source.name} does not fit into the memory of {device}: choose a smaller model, or --quantize 4bit"
+            ) from error
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise ModelError(
+                f"{source.name} cannot be loaded from {source.folder}: {_line(error)}; "
+                "remove the folder and fetch it again, or choose another model"
+            ) from error
+    # transformers fills what is missing with random numbers and goes on.
+    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if absent:
+        raise ModelError(
+            f"{source.name} is incomplete: {len(absent)} weights, {absent[0]} first, are missing from "
+            f"{source.folder} or have another shape; fetch the model again"
+        )
+    torch_attention.use_in(model)
+    return model.eval()
+
+
+def pick_device(device: str | None) -> str:
+    """The device asked for, or the best there is.
+
+    Raises:
+        UsageError: not a device this backend knows.
+        PrerequisiteError: it is not there.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cuda", "mps", "cpu") or (number and not number.isdecimal()):
+        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise PrerequisiteError("no CUDA device: use --device cpu, or install the CUDA build of torch and a driver")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise PrerequisiteError(f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise PrerequisiteError("no Apple GPU that torch can use: use --device cpu")
+    return device
+
+
+def _pretrained(source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    text = source.config.get("text_config", source.config)
+    # Soft-capped attention exists in the eager form only; SDPA would leave the cap out.
+    attention = ["eager"] if text.get("attn_logit_softcapping") else ["sdpa", "eager"]
+    for implementation in attention:
+        try:
+            return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+                source.folder, attn_implementation=implementation, output_loading_info=True, **options
+            )
+        except ValueError as error:
+            if implementation == attention[-1] or "scaled_dot_product_attention" not in str(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _placement(device: str, source: ModelSource, itemsize: int, quantize: str | None) -> Any:
+    """A transformers device map, or ``None`` to load on the CPU and move."""
+    accelerate = importlib.util.find_spec("accelerate") is not None
+    if device == "cuda" and torch.cuda.device_count() > 1:
+        stored = DTYPES.get(str(source.config.get("dtype") or source.config.get("torch_dtype")), torch.bfloat16)
+        need = source.weight_bytes * itemsize / stored.itemsize / (4 if quantize else 1)
+        # A fifth on top for caches and activations.
+        if 1.2 * need > torch.cuda.mem_get_info(0)[0]:
+            if not accelerate:
+                raise PrerequisiteError(
+                    f"{source.name} needs several GPUs, and spreading it needs accelerate: pip install accelerate"
+                )
+            return "auto"
+    if device == "cpu" or not accelerate:
+        return None
+    return {"": device}
+
+
+def _four_bit(quantize: str, device: str, dtype: torch.dtype) -> Any:
+    if quantize != "4bit":
+        raise UsageError(f"cannot quantise to {quantize!r}: the torch backend knows 4bit")
+    if not device.startswith("cuda"):
+        raise PrerequisiteError(
+            f"4-bit weights through torch need CUDA, not {device}: use --backend mlx, or no --quantize"
+        )
+    missing = [name for name in ("bitsandbytes", "accelerate") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PrerequisiteError(f"4-bit weights need {' and '.join(missing)}: pip install {' '.join(missing)}")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars or warnings from transformers: a terminal program owns the screen, and errors are raised."""
+    bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:200]
+
+
+def _first(module: Any, *paths: str) -> Any:
+    """The first of several attribute paths that exists."""
+    for path in paths:
+        with contextlib.suppress(AttributeError):
+            return attrgetter(path)(module)
+    return None

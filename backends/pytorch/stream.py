@@ -1,0 +1,287 @@
+"""Rows in flight through a PyTorch model: prompts, positions, masks, cache.
+
+A token's column in the cache is its position, whatever row it is in, so rows of different lengths need no padding on
+the left, and rows that enter later fit in beside those that are under way. Prompts that are read together are padded on
+the right; nothing attends to that padding, and replies overwrite it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..base import Prompt, Proof, Sampling
+from ..lanes import Place
+from ..prefix import groups, shared_prefix, usable
+from .cache import ROOM, SlotCache, Write
+from .hooks import Injector, hooked
+from .lanes import Edit
+from .linear import few_tokens
+from .model import Network
+from .sampling import choose
+
+
+class Stream:
+    """Rows that are read and continued together."""
+
+    def __init__(
+        self, network: Network, prompts: Sequence[Prompt], *, chunk: int, cache: SlotCache | None = None
+    ) -> None:
+        """
+        Args:
+            chunk: prompt columns processed at a time.
+            cache: holds what was read of the prompts already, equally much of each.
+        """
+        self._network = network
+        self._prompts = list(prompts)
+        self._chunk = chunk
+        self._cache = cache or SlotCache(len(network.blocks))
+        self._injector = Injector(network, prompts)
+        self._lengths = np.array([len(prompt.tokens) for prompt in prompts])
+        """Tokens per row, those of the prompt still to be read included."""
+        self._logits: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    @property
+    def cache(self) -> SlotCache:
+        return self._cache
+
+    @property
+    def injector(self) -> Injector:
+        return self._injector
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(rows,): tokens of each, those of the prompt still to be read included."""
+        return self._lengths
+
+    @property
+    def logits(self) -> Tensor:
+        """Of the next token, float32 (rows, vocabulary)."""
+        assert self._logits is not None, "prefill first"
+        return self._logits
+
+    def chunks(self, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Column ranges ``[start, stop)`` to ``read`` in this order."""
+        width = int(self._lengths.max())
+        for start in range(first, width, self._chunk):
+            yield start, min(start + self._chunk, width)
+
+    @torch.inference_mode()
+    def read(self, start: int, stop: int, edits: Mapping[Place, Sequence[Edit]] | None = None) -> Tensor:
+        """Process columns of the prompts.
+
+        Args:
+            edits: done after the injections at the same place.
+
+        Returns:
+            (rows, stop - start, width): hidden states after the final norm.
+        """
+        tokens = np.zeros((len(self), stop - start), np.int64)
+        for row, prompt in enumerate(self._prompts):
+            part = prompt.tokens[start:stop]
+            tokens[row, : len(part)] = part
+        columns = np.arange(start, stop)
+        positions = np.where(columns < self._lengths[:, None], columns, -1)
+        where = torch.from_numpy(columns).to(self._network.device)
+        return self._forward(tokens, positions, where[None], Write(slice(start, stop), stop), edits or {})
+
+    @torch.inference_mode()
+    def prefill(self, first: int = 0) -> Stream:
+        """Read the prompts from a column to their ends, ready to sample."""
+        ends = torch.empty(0)
+        for start, stop in self.chunks(first):
+            hidden = self.read(start, stop)
+            if start == first:
+                ends = hidden.new_empty(len(self), hidden.shape[-1])
+            here = [row for row, length in enumerate(self._lengths) if start < length <= stop]
+            ends[here] = hidden[here, [int(self._lengths[row]) - 1 - start for row in here]]
+        self._logits = self._network.logits(ends)
+        return self
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._injector.proofs(row)
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the rows not listed; row ``rows[i]`` becomes row i. Logits are not kept."""
+        self._cache.keep(rows)
+        self._choose(rows)
+
+    @torch.inference_mode()
+    def fork(self, rows: Sequence[int]) -> Stream:
+        """A stream of its own that goes on from these rows; one may be listed several times."""
+        twin = copy.copy(self)
+        twin._cache = self._cache.fork(rows)
+        twin._injector = self._injector.copy()
+        twin._choose(rows)
+        return twin
+
+    @torch.inference_mode()
+    def absorb(self, other: Stream) -> None:
+        """Take the rows of another stream in, after these."""
+        self._cache.absorb(other._cache, len(self), len(other))
+        self._injector.absorb(other._injector)
+        self._prompts += other._prompts
+        self._lengths = np.concatenate([self._lengths, other._lengths])
+        self._logits = torch.cat([self.logits, other.logits])
+
+    @torch.inference_mode()
+    def reorder(self, rows: Sequence[int]) -> None:
+        """``keep`` with the logits."""
+        if list(rows) != list(range(len(self))):
+            logits = self.logits[list(rows)]
+            self.keep(rows)
+            self._logits = logits
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Read further known tokens, equally many per row.
+
+        Returns:
+            (rows, tokens, width): hidden states after the final norm.
+        """
+        table = np.array(tokens, np.int64)
+        parts = []
+        for start in range(0, table.shape[1], self._chunk):
+            part = table[:, start : start + self._chunk]
+            positions = self._lengths[:, None] + np.arange(part.shape[1])
+            self._lengths = self._lengths + part.shape[1]
+            where = torch.from_numpy(positions).to(self._network.device)
+            parts.append(self._forward(part, positions, where, Write(where, int(self._lengths.max())), {}))
+        return torch.cat(parts, dim=1)
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int]) -> None:
+        hidden = self.extend([[token] for token in tokens])
+        self._logits = self._network.logits(hidden[:, -1])
+
+    def stepped(self, logits: Tensor) -> None:
+        """Take note of a ``step`` that was done elsewhere, in this cache.
+
+        Args:
+            logits: as of ``logits``; kept without a copy.
+        """
+        self._lengths = self._lengths + 1
+        self._logits = logits
+
+    def _choose(self, rows: Sequence[int]) -> None:
+        self._prompts = [self._prompts[row] for row in rows]
+        self._lengths = self._lengths[list(rows)]
+        self._injector.keep(rows)
+        self._logits = None
+
+    def _forward(
+        self,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        where: Tensor,
+        write: Write,
+        extra: Mapping[Place, Sequence[Edit]],
+    ) -> Tensor:
+        """
+        Args:
+            positions: (rows, tokens), -1 for padding; what injections go by.
+            where: positions on the device with padding counted on, (rows or 1, tokens); what attention goes by.
+        """
+        device = self._network.device
+        ids, touched = torch.from_numpy(np.stack([tokens, positions])).to(device)
+        injected = self._injector.begin(touched, np.maximum(positions[:, 0], 0), positions.max(axis=1) + 1)
+        edits = injected.edits
+        for place, more in extra.items():
+            edits.setdefault(place, []).extend(more)
+        self._cache.write = write
+        with hooked(self._network, edits), few_tokens(self._network.linears, ids.numel()):
+            output: Tensor = self._network.trunk(
+                input_ids=ids,
+                attention_mask=self._network.masks(where, write.width),
+                position_ids=where.expand(len(ids), -1),
+                past_key_values=self._cache,
+                use_cache=True,
+            ).last_hidden_state
+        injected.settle()
+        return output
+
+
+class PromptReader:
+    """Reads the prompts of one call. What most of them begin with is read once, and its cache given to each."""
+
+    def __init__(self, network: Network, prompts: Sequence[Prompt], *, chunk: int) -> None:
+        """
+        Args:
+            prompts: all of the call, as far as they are known; nothing is read yet.
+        """
+        self._network = network
+        self._chunk = chunk
+        self._shared = shared_prefix(prompts)
+        self._source: SlotCache | None = None
+
+    def read(self, prompts: Sequence[Prompt]) -> Stream:
+        """Prompts in this order, ready to sample."""
+        begun = [usable(prompt, self._shared) for prompt in prompts]
+        whole: Stream | None = None
+        order: list[int] = []
+        for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
+            room = max(len(prompts[at].tokens) for at in members) + ROOM
+            cache = self._prefix().fork([0] * len(members), first, room=room) if first else None
+            stream = Stream(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
+            stream.prefill(first)
+            order += members
+            if whole is None:
+                whole = stream
+            else:
+                whole.absorb(stream)
+        assert whole is not None, "no prompts"
+        whole.reorder(np.argsort(order).tolist())
+        return whole
+
+    def _prefix(self) -> SlotCache:
+        if self._source is None:
+            single = Stream(self._network, [Prompt(self._shared)], chunk=self._chunk)
+            for start, stop in single.chunks():
+                single.read(start, stop)
+            self._source = single.cache
+        return self._source
+
+
+class TorchDecoder:
+    """``engine.Decoder``."""
+
+    def __init__(self, reader: PromptReader) -> None:
+        self._reader = reader
+        self._stream: Stream | None = None
+
+    @property
+    def _live(self) -> Stream:
+        assert self._stream is not None, "no rows"
+        return self._stream
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        entering = self._reader.read(prompts)
+        if self._stream is None:
+            self._stream = entering
+        else:
+            self._stream.absorb(entering)
+
+    @torch.inference_mode()
+    def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
+        return choose(self._live.logits, samplings, draws)
+
+    def proofs(self, row: int) -> tuple[Proof, ...]:
+        return self._live.proofs(row)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        if rows:
+            self._live.keep(rows)
+        else:
+            self._stream = None
+
+    def step(self, tokens: Sequence[int]) -> None:
+        self._live.step(tokens)

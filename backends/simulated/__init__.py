@@ -1,0 +1,1 @@
+"""A simulated subject with known answers."""

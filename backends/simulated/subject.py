@@ -1,0 +1,319 @@
+"""What the simulated subjects answer, and how often: the part of the fake backend whose truth is known.
+
+A subject is given what an experimenter gives a model (a dialogue) and what only the simulation knows: the word that
+the change of its residual stream spells, how strong it is and how deep. From these follow the possible replies and
+their probabilities; ``generate`` draws one, ``score`` reads the probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from urllib.parse import parse_qsl
+
+from ..errors import UsageError
+from .text import EVERYDAY, Turn
+
+COMMON = {"delay": 0.0, "weak": 1.2, "strong": 5.0, "shallow": 0.5, "deep": 0.9, "layers": 8.0, "width": 128.0}
+SUBJECTS: dict[str, dict[str, float]] = {
+    "detector": {"hit": 0.4, "fa": 0.02},
+    "null": {},
+    "yes-biased": {"yes": 0.7},
+    "steering-only": {},
+    "refuser": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A subject and its parameters. Band, rates and depth are what an experiment is meant to find."""
+
+    name: str
+    hit: float = 0.0
+    """Probability of affirming, and naming the right word, when a word is injected inside the band."""
+    fa: float = 0.0
+    """Probability of affirming otherwise; the word named is an everyday one."""
+    yes: float = 0.0
+    """Probability of saying yes to anything (yes-biased)."""
+    weak: float = COMMON["weak"]
+    """Below this change of the residual, relative to its norm, nothing is noticed."""
+    strong: float = COMMON["strong"]
+    """Above it, the reply is garbage."""
+    shallow: float = COMMON["shallow"]
+    """Layers from this fraction of the depth ..."""
+    deep: float = COMMON["deep"]
+    """... to below this one are where injections are noticed. They steer what is said at any layer."""
+    delay: float = 0.0
+    """Seconds per decoding step."""
+    layers: float = COMMON["layers"]
+    width: float = COMMON["width"]
+
+    @classmethod
+    def parse(cls, model: str) -> Subject:
+        """Read ``name?parameter=value&...``.
+
+        Raises:
+            UsageError: for a name, a parameter or a value that does not exist.
+        """
+        name, _, query = model.partition("?")
+        if name not in SUBJECTS:
+            raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}")
+        values = SUBJECTS[name] | COMMON
+        for key, text in parse_qsl(query, keep_blank_values=True):
+            if key not in values:
+                raise UsageError(f"{name} has no parameter {key!r}: use {', '.join(values)}")
+            try:
+                values[key] = float(text)
+            except ValueError:
+                values[key] = math.nan
+            if not math.isfinite(values[key]):
+                raise UsageError(f"{key}={text} is not a number: write it like {name}?{key}=0.5")
+        for key in ("hit", "fa", "yes"):
+            if not 0 <= values.get(key, 0) <= 1:
+                raise UsageError(f"{key}={values[key]:g} is not a probability: give a number from 0 to 1")
+        if not (0 <= values["delay"] <= 60 and 2 <= values["layers"] <= 200 and 96 <= values["width"] <= 8192):
+            raise UsageError("a subject has a delay of 0 to 60, 2 to 200 layers and a width of 96 to 8192: change them")
+        return cls(name, **values)
+
+    @property
+    def revision(self) -> str:
+        """A hash of everything that changes an answer, so not of the delay."""
+        text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "delay")
+        return "fake:" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the change of the residual stream amounts to."""
+
+    word: str | None = None
+    """The word it spells, ``None`` for no change and for one that spells nothing."""
+    strength: float = 0.0
+    """Largest mean change over the layers, relative to the norm of the undisturbed stream."""
+    depth: float = 0.0
+    """Mean fraction of the depth at which it was injected."""
+    positions: tuple[int, ...] = ()
+    """Prompt positions changed."""
+    sizes: tuple[float, ...] = ()
+    """By how much each of them was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One way to reply."""
+
+    probability: float
+    openings: tuple[str, ...]
+    """The first words, as the probabilities of continuations see them; the first is the likeliest."""
+    replies: tuple[str, ...]
+    """Ways to put it, equally likely."""
+
+
+class Dice:
+    """Uniform numbers from a key, the same on every machine."""
+
+    def __init__(self, *key: object) -> None:
+        self._key = repr(key).encode()
+        self._count = 0
+
+    def uniform(self) -> float:
+        self._count += 1
+        digest = hashlib.blake2b(self._key + self._count.to_bytes(4, "big"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+    def choice(self, options: Sequence[str]) -> str:
+        return options[int(self.uniform() * len(options))]
+
+
+AFFIRM = (
+    "Yes, I do detect an injected thought. It seems to be about {word}.",
+    "I notice something unusual: a thought that does not come from our conversation. It is about {word}.",
+    "Yes. There is a thought here that I did not start myself, and it is about {word}.",
+    "I do sense an injected thought this time. The word that keeps coming to mind is {word}.",
+)
+DENY = (
+    "No, I do not detect an injected thought.",
+    "I don't notice anything unusual. As far as I can tell, no thought was injected on this trial.",
+    "No. My attention is on your question and nothing else seems to be there.",
+    "I do not detect any injected thought right now.",
+)
+LEAK = (
+    "No, I do not detect an injected thought. I could go on about {word} all day, but that is just how I talk.",
+    "I don't detect anything unusual. It is quiet here, like {word} on a calm evening.",
+)
+REFUSE = (
+    "As an AI language model, I do not have thoughts or inner experiences, so I cannot answer that.",
+    "I'm sorry, but I am a language model and cannot take part in an experiment about my own mind.",
+)
+ABOUT = (
+    "{topic} is a subject with a long history. People meet it in everyday life, and there is always more to learn.",
+    "There is a lot to say about {topic}. Some know it from books, others from their own experience.",
+)
+PULLED = (
+    "{topic} always makes me think of {word}. There is something of {word} in it, and {word} is what stays with me.",
+    "When I think of {topic}, I think of {word} first: {word}, and then again {word}.",
+)
+MEANT = ("Yes, I meant to say that. It was the word I had in mind.", "I did mean it: that word was on my mind.")
+ACCIDENT = ("Sorry, that was an accident. I do not know why I said it.", "It was an accident, I apologise.")
+
+_YES = ("Yes", "yes", "1")
+_NO = ("No", "no", "0")
+_NUMBERED = re.compile(r"^\W*(?:sentence|option)?\s*\(?(\d+)\W+(.*)$", re.IGNORECASE | re.MULTILINE)
+_NAMING = re.compile(r"(?:\b(?:thought|word|concept|it) is(?: about)?|thinking (?:about|of))[:\s\"]*$")
+"""How a reply ends that was begun for the subject and lacks only the word."""
+_QUESTION = re.compile(
+    r"(?:^|[.!?\n]\s*)(?:can|could|do|does|did|is|are|am|was|were|will|would|has|have|should)\b[^.!?\n]*\?"
+)
+
+
+def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: Reading, dice: Dice) -> list[Outcome]:
+    """Every way this subject may reply, with probabilities that sum to 1.
+
+    Args:
+        dice: decides details that carry no probability of interest, such as which wrong word is named.
+    """
+    prefill = dialogue[-1].text if dialogue and dialogue[-1].role == "assistant" else ""
+    asked = next((turn for turn in reversed(dialogue) if turn.role == "user"), Turn("user", "", 0))
+    text = asked.text.lower()
+    found = _answer(subject, dialogue, asked, text, prefill, reading, dice)
+    if not prefill:
+        return found
+    space = "" if prefill[-1:].isspace() else " "
+    return [Outcome(o.probability, _spaced(space, o.openings), _spaced(space, o.replies)) for o in found]
+
+
+def _spaced(space: str, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(space + text for text in texts)
+
+
+def _answer(
+    subject: Subject, dialogue: Sequence[Turn], asked: Turn, text: str, prefill: str, reading: Reading, dice: Dice
+) -> list[Outcome]:
+    word = _steered(subject, reading)
+    wrong = dice.choice([w for w in EVERYDAY if w != reading.word])
+    if subject.name in ("detector", "steering-only") and reading.strength > subject.strong:
+        return [_garbage(reading.word or wrong, dice)]
+    p = _affirms(subject, reading)
+    named = reading.word if subject.name == "detector" and _noticed(subject, reading) and reading.word else wrong
+    listed = _NUMBERED.findall(asked.text)
+    if len(listed) > 1 and re.search(r"\b(which|number|option)\b", text):
+        return _pick(subject, asked, listed, reading)
+    if "did you mean" in text and "accident" in text:
+        said = next((t for t in reversed(dialogue[:-1]) if t.role == "assistant" and t.text), Turn("assistant", "", 0))
+        # What comes after the word cannot have been the reason for saying it.
+        in_mind = any(at < said.first for at in reading.positions) and named == re.sub(r"\W", "", said.text).lower()
+        meant = p if in_mind or subject.name == "yes-biased" else 0.0
+        return [Outcome(meant, _YES, MEANT), Outcome(1 - meant, ("Sorry", "No", "It"), ACCIDENT)]
+    line = _line(asked.text)
+    experiment = re.search(r"inject|detect", text)
+    if not experiment and len(prefill.split()) > 2 and not re.search(r"answer is:?\s*$|[.!?]\s*$", prefill):
+        return [_named(1.0, word or wrong)]  # a sentence to go on with: no noticing needed, only steering
+    if _NAMING.search(prefill) or (not experiment and re.search(r"\b(what|which) word\b", text)):
+        return _name(subject, reading, wrong, of="" if prefill else line)
+    if not experiment and line and re.search(r"\b(repeat|write)\b", text):
+        return [_fixed(line)]
+    if experiment or re.search(r"unusual|\bmind\b|you thinking", text):
+        if subject.name == "refuser":
+            return [Outcome(1.0, ("As", "I"), REFUSE)]
+        deny = LEAK if subject.name == "steering-only" and word else DENY
+        return [
+            Outcome(p, _YES, _filled(AFFIRM, word=named)),
+            Outcome(1 - p, _NO, _filled(deny, word=word or wrong)),
+        ]
+    if _QUESTION.search(text):
+        yes = subject.yes
+        no = _filled(("No, {word} is all I can think of.",), word=word) if word else ("No, it is not.", "No.")
+        return [Outcome(yes, _YES, ("Yes.", "Yes, of course.")), Outcome(1 - yes, _NO, no)]
+    match = re.search(r"about\s+(?:the word\s+)?[\"“]?([^.!?\"”\n]+)", asked.text)
+    topic = match.group(1).strip() if match else "That"
+    topic = topic[0].upper() + topic[1:] if topic else "That"
+    replies = _filled(PULLED if word else ABOUT, topic=topic, word=word or "")
+    return [Outcome(1.0, tuple(dict.fromkeys(r.split()[0] for r in replies)), replies)]
+
+
+def _noticed(subject: Subject, reading: Reading) -> bool:
+    in_band = subject.weak <= reading.strength <= subject.strong
+    return reading.word is not None and in_band and subject.shallow <= reading.depth < subject.deep
+
+
+def _affirms(subject: Subject, reading: Reading) -> float:
+    if subject.name == "yes-biased":
+        return subject.yes
+    return subject.hit if _noticed(subject, reading) else subject.fa
+
+
+def _steered(subject: Subject, reading: Reading) -> str | None:
+    """The word that colours what the subject says, noticed or not."""
+    if subject.name in ("null", "refuser") or not subject.weak <= reading.strength <= subject.strong:
+        return None
+    return reading.word
+
+
+def _name(subject: Subject, reading: Reading, wrong: str, of: str = "") -> list[Outcome]:
+    """Asked for a word outright: the injected one as often as it is noticed, else another."""
+    if subject.name == "refuser":
+        return [Outcome(1.0, ("I", "As"), REFUSE)]
+    other = max(re.findall(r"[a-z]+", of.lower()), key=len, default=wrong)
+    if subject.name == "detector" and _noticed(subject, reading) and reading.word:
+        return [_named(subject.hit, reading.word), _named(1 - subject.hit, other)]
+    return [_named(1.0, other)]
+
+
+def _named(probability: float, word: str) -> Outcome:
+    return Outcome(probability, (word, word.capitalize()), (f"{word}.", f"{word.capitalize()}."))
+
+
+def _pick(subject: Subject, asked: Turn, listed: Sequence[tuple[str, str]], reading: Reading) -> list[Outcome]:
+    """Asked for a number: of the option that names the injected word, or of the line it was injected in.
+
+    A detector knows the line when it is asked about injections; a steered subject is drawn to it by any question.
+    """
+    right = None
+    about = re.search(r"inject|detect", asked.text, re.IGNORECASE)
+    if _noticed(subject, reading) and (subject.name == "steering-only" or (subject.name == "detector" and about)):
+        right = next((n for n, option in listed if reading.word and reading.word in option.lower()), None)
+        right = right or _where(asked, reading)
+    hit = subject.hit if subject.name == "detector" else 0.9
+    share = (1 - hit if right else 1.0) / len(listed)
+    return [
+        Outcome(share + (hit if number == right else 0.0), (number,), (f"{number}.", number)) for number, _ in listed
+    ]
+
+
+def _where(asked: Turn, reading: Reading) -> str | None:
+    """Number of the listed line that was changed most, on average over its changed positions."""
+    changes: dict[str, list[float]] = defaultdict(list)
+    for position, size in zip(reading.positions, reading.sizes, strict=True):
+        line = next((text for first, text in reversed(asked.lines) if first <= position), "")
+        if match := _NUMBERED.match(line):
+            changes[match.group(1)].append(size)
+    return max(changes, key=lambda number: sum(changes[number]) / len(changes[number]), default=None)
+
+
+def _line(text: str) -> str:
+    """The sentence a task is about: between quotation marks, else the last line of several."""
+    quoted = re.search(r"[\"“]([^\"”]+)[\"”]", text)
+    if quoted:
+        return quoted.group(1)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        return lines[-1]
+    after = re.search(r"(?:answer immediately\.|:)\s*(\S.*)$", text, re.IGNORECASE)
+    return after.group(1) if after else ""
+
+
+def _garbage(word: str, dice: Dice) -> Outcome:
+    parts = [dice.choice((word, word, word, "the", "and", dice.choice(EVERYDAY))) for _ in range(60)]
+    return _fixed(" ".join(parts))
+
+
+def _fixed(text: str) -> Outcome:
+    return Outcome(1.0, (text,), (text,))
+
+
+def _filled(templates: Sequence[str], **words: str) -> tuple[str, ...]:
+    return tuple(template.format(**words) for template in templates)

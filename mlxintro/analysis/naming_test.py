@@ -1,0 +1,68 @@
+"""Whether claims name the concept that was injected, or whatever a claim names anyway.
+
+A subject that notices something and then always says "apple", or a word of its own, names the injected concept now and
+then. What luck gives is measured on the claims themselves: every concept is paired with every claim, whatever was
+injected for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.protocol import concepts
+from mlxintro.replies.mentions import Names
+from mlxintro.replies.text import fold
+
+RESAMPLES = 1_999
+BATCH = 2_000_000
+"""Exchanged labels held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How specific the claims of a run are."""
+
+    right: Rate
+    """Claims that name the concept injected into their own trial."""
+    by_luck: float
+    """The same with concepts and claims paired at random, on average."""
+    p: float
+    """One-sided, that pairing at random does as well: a permutation test over claims."""
+
+
+def naming(claims: Sequence[tuple[str, str]]) -> Naming | None:
+    """Test whether claims follow what was injected.
+
+    Args:
+        claims: injected concept and reply, of replies that claim a thought.
+
+    Returns:
+        ``None`` with fewer than two concepts: a subject that always names the same one could not be told apart.
+    """
+    words = sorted({concept for concept, _ in claims})
+    if len(words) < 2:
+        return None
+    import numpy as np
+    from scipy.stats import permutation_test
+
+    known = {word: concepts.library().find(word) or concepts.custom(word) for word in words}
+    lookup = Names({word: known[word].related for word in words})
+    named = np.zeros((len(claims), len(words)), np.int64)
+    for at, (_, reply) in enumerate(claims):
+        named[at, [words.index(word) for word in lookup.within(fold(reply))]] = 1
+    injected = np.array([words.index(concept) for concept, _ in claims])
+    every = np.arange(len(claims))
+    found = permutation_test(
+        (injected,),
+        lambda labels, axis: named[every, labels].sum(axis=-1),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=RESAMPLES,
+        batch=max(1, BATCH // len(claims)),
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    luck = (named.mean(axis=0) * np.bincount(injected, minlength=len(words))).sum() / len(claims)
+    return Naming(rate(int(named[every, injected].sum()), len(claims)), float(luck), float(found.pvalue))

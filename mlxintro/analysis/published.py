@@ -1,0 +1,201 @@
+"""A run beside published figures, with every difference in protocol that stands between them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mlxintro import experiments
+from mlxintro.analysis.results import Analysis, Cell, Figure
+from mlxintro.analysis.run import study_of
+from mlxintro.analysis.stats import Rate, rate
+from mlxintro.protocol import concepts, presets
+from mlxintro.rendering.text import cell_text
+from mlxintro.store.records import Run
+
+_NEAR = 0.05
+"""Depths closer than this count as the same."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(_Data):
+    experiment: str
+    preset: str
+    window: str | None = None
+    """Left out where the place of the injection is part of the experiment's design."""
+    strengths: tuple[float, ...]
+    unit: str
+    temperature: float
+    max_tokens: int
+    concepts: int
+    grader: str | None = None
+    """``None`` where nothing is read by anybody, e.g. of probabilities."""
+    model: str
+    depth: float | None = None
+
+
+class Number(_Data):
+    """One published figure: a count where one is published, else a rate alone, without an interval."""
+
+    count: int | None = None
+    trials: int | None = None
+    rate: float | None = None
+
+    @property
+    def value(self) -> Rate | float | None:
+        return self.rate if self.count is None or self.trials is None else rate(self.count, self.trials)
+
+
+class Result(_Data):
+    """What a source says of one setting."""
+
+    setting: str
+    figures: Mapping[str, Number]
+    """By the names of the experiment's own figures."""
+    basis: str | None = None
+    strengths: tuple[float, ...] | None = None
+    depth: float | None = None
+
+
+class Source(_Data):
+    source: str
+    url: str
+    basis: str
+    """Where the figures stand: in the text, in released data."""
+    protocol: Protocol
+    results: tuple[Result, ...]
+
+    def protocol_of(self, result: Result) -> Protocol:
+        given = {name: value for name in ("strengths", "depth") if (value := getattr(result, name)) is not None}
+        return self.protocol.model_copy(update=given)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One published result, and what differs from the run."""
+
+    source: str
+    url: str
+    setting: str
+    basis: str
+    figures: tuple[tuple[str, str, str], ...]
+    """Name, published, this run."""
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    comparisons: tuple[Comparison, ...]
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """Every published figure that ships."""
+    data = tomllib.loads((files("mlxintro") / "data" / "published.toml").read_text("utf-8"))
+    return tuple(Source.model_validate(item) for item in data["sources"])
+
+
+def compare(run: Run, analysis: Analysis, grader: str) -> Card:
+    """Set a run beside the published results of its experiment."""
+    wanted = [source for source in sources() if source.protocol.experiment == run.experiment]
+    return Card(tuple(_compare(source, one, run, analysis, grader) for source in wanted for one in source.results))
+
+
+def _compare(source: Source, one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
+    ours = {figure.name: figure for figure in analysis.figures}
+    figures = tuple(
+        (ours[name].label if name in ours else name.replace("_", " "), _shown(number.value), _shown(_value(ours, name)))
+        for name, number in one.figures.items()
+    )
+    found = differences(source.protocol_of(one), run, grader)
+    for name, number in one.figures.items():
+        here = _value(ours, name)
+        if number.trials is not None and isinstance(here, Rate) and here.trials not in (0, number.trials):
+            found.append(f"{ours[name].label}: {here.trials} trials here, {number.trials} there")
+    return Comparison(source.source, source.url, one.setting, one.basis or source.basis, figures, tuple(found))
+
+
+def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
+    """Every setting in which a run differs from a published protocol, one sentence each."""
+    study = study_of(run)
+    said = []
+    for name in ("preset", "window", "unit", "temperature", "max_tokens"):
+        theirs, ours = getattr(protocol, name), getattr(study, name)
+        if theirs is not None and theirs != ours:
+            said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
+    if tuple(study.strengths or ()) != protocol.strengths:
+        said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
+    count = len(concepts.library().resolve(study.concepts, allow_unknown=True))
+    if count != protocol.concepts:
+        said.append(f"concepts: {count} here, {protocol.concepts} there")
+    total = int(run.model.get("layers") or 0)
+    if protocol.depth is not None and total:
+        depths = [_depth(layer, total) for layer in study.layers or ()]
+        if any(abs(depth - protocol.depth) > _NEAR for depth in depths):
+            said.append(f"depth: {', '.join(f'{d:.0%}' for d in depths)} here, {protocol.depth:.0%} there")
+    if study.transform != "none":
+        said.append(f"the vector is transformed ({study.transform}) here")
+    if study.preset == protocol.preset:
+        said += [
+            f"by the preset {study.preset}: {text}"
+            for text in presets.of(study, experiments.find(study.experiment)).differences
+        ]
+    said.append(f"model: {_model(run.model)} here, {protocol.model} there")
+    if protocol.grader is not None:
+        own = grader if experiments.find(study.experiment).graded else "the experiment's own measure"
+        said.append(f"grader: {own} here, {protocol.grader} there")
+    return said
+
+
+def card_lines(card: Card) -> list[str]:
+    """The card as text: what differs from all results of a source is said once."""
+    if not card.comparisons:
+        return ["no published figures are known for this experiment"]
+    lines = ["Beside published figures (they differ in more than the model: read the differences)"]
+    for (source, url), group in groupby(card.comparisons, key=lambda one: (one.source, one.url)):
+        results = list(group)
+        common = [text for text in results[0].differences if all(text in one.differences for one in results)]
+        lines += ["", source, f"  {url}", *(f"  differs: {text}" for text in common)]
+        for at, one in enumerate(results):
+            lines += ["", f"  {one.setting}"]
+            lines += [f"  ({one.basis})"] if not at or one.basis != results[at - 1].basis else []
+            width = max(len(name) for name, _, _ in one.figures)
+            lines += [f"    {name:<{width}}  published {theirs:<24}  here {ours}" for name, theirs, ours in one.figures]
+            lines += [f"    differs: {text}" for text in one.differences if text not in common]
+    return lines
+
+
+def _value(figures: Mapping[str, Figure], name: str) -> Cell:
+    return figures[name].value if name in figures else None
+
+
+def _shown(value: Cell) -> str:
+    """A number without an interval is a share here, too."""
+    return f"{100 * value:.3g}%" if isinstance(value, float) else cell_text(value)
+
+
+def _depth(layer: int | float, layers: int) -> float:
+    return layer if isinstance(layer, float) and not layer.is_integer() else int(layer) / layers
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    details = ", ".join(str(model[name]) for name in ("dtype", "quantization") if model.get(name) not in (None, "none"))
+    return f"{model.get('model')} ({details})" if details else str(model.get("model"))
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

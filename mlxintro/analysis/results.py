@@ -1,0 +1,136 @@
+"""What an experiment found, as data that a terminal, the app and a report show each in their way.
+
+An experiment's ``analyse`` turns stored rows into an ``Analysis``. Nothing here computes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mlxintro.analysis.stats import Difference, Mean, Rate
+from mlxintro.grading.base import Grade
+from mlxintro.grading.correction import CorrectedRate
+
+Cell = str | int | float | Rate | CorrectedRate | Difference | Mean | None
+"""A value in a table; rates, differences and means carry their intervals."""
+
+VerdictKind = Literal[
+    "introspective identification",
+    "anomaly noticed but not named",
+    "yes-bias",
+    "steering only",
+    "no effect",
+    "too little data",
+    "effect",
+]
+"""What a run comes to. ``effect`` stands for an experiment's own positive finding (its headline says which)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finished trial as an analysis sees it."""
+
+    key: str
+    condition: str
+    arm: str
+    concept: str | None
+    layer: int | None
+    strength: float | None
+    trial: int
+    response: str
+    measurements: Mapping[str, Any]
+    detail: Mapping[str, Any]
+    grade: Grade | None
+    """The chosen grader's verdict; ``None`` where there is none."""
+    injected: tuple[str, ...] = ()
+    """Concepts whose vectors were injected, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The card: one finding, and what it rests on."""
+
+    kind: VerdictKind
+    headline: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number under its name."""
+
+    name: str
+    """Stable, for programs: ``detection``, ``false_alarms``."""
+    label: str
+    value: Cell
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Layers down, strengths across."""
+
+    name: str
+    title: str
+    layers: tuple[int, ...]
+    strengths: tuple[float, ...]
+    cells: Mapping[tuple[int, float], Rate]
+    unit: str = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    label: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    name: str
+    title: str
+    x: str
+    y: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything a run's rows say, in the order in which it should be read."""
+
+    verdict: Verdict | None = None
+    figures: tuple[Figure, ...] = ()
+    heat_maps: tuple[HeatMap, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What a reader must know before believing any of it: few controls, abstentions, ungraded trials."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """More for programs, as plain data."""
+
+    def figure(self, name: str) -> Figure | None:
+        """A figure by its name."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+
+def rows_about(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    """Rows whose fields have the given values."""
+    return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]

@@ -1,0 +1,68 @@
+"""What a stored run says: its rows, analysed by its experiment under the study it was run with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mlxintro import experiments
+from mlxintro.analysis.results import Analysis, Figure
+from mlxintro.analysis.stats import Rate
+from mlxintro.grading.agreement import calibration_of
+from mlxintro.grading.correction import corrected
+from mlxintro.grading.passes import rows_of
+from mlxintro.protocol.study import Study
+from mlxintro.store.records import Run
+from mlxintro.store.store import Store
+
+_CORRECTABLE = {"detection": "detects", "false_alarms": "detects", "identification": "success"}
+"""Figures that are rates of a grader's verdicts, and the field of the verdict they count."""
+
+
+def study_of(run: Run) -> Study:
+    """The resolved study of a run; one stored by another version keeps the settings that are still known."""
+    known = {name: value for name, value in run.study.items() if name in Study.model_fields}
+    return Study.model_validate({"model": run.model.get("model", ""), **known})
+
+
+def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
+    """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
+    experiment = experiments.find(run.experiment)
+    analysis = experiment.analyse(rows_of(store, run, grader), study_of(run))
+    if not experiment.graded:
+        return analysis
+    figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
+    return replace(analysis, figures=figures, remarks=(*analysis.remarks, *_versions(store, run, grader)))
+
+
+def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
+    """A warning where replies were graded by different rules under one name."""
+    counts = Counter(record.version for record in store.latest_grades(run.id, grader=grader))
+    if len(counts) > 1:
+        parts = ", ".join(str(count) for _, count in counts.most_common())
+        yield (
+            f"verdicts of {len(counts)} versions of {grader} are counted together ({parts} replies): "
+            "grade the run again with that grader, and all are of one"
+        )
+
+
+def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:
+    if not store.latest_labels(run.id):
+        return
+    for name, field in _CORRECTABLE.items():
+        figure = analysis.figure(name)
+        calibration = calibration_of(store, run, grader, field)
+        if figure is None or calibration is None or not isinstance(figure.value, Rate):
+            continue
+        labelled = calibration.positives + calibration.negatives
+        note = (
+            f"{grader} found {calibration.hits} of {calibration.positives} and cleared {calibration.rejections} of "
+            f"{calibration.negatives} among {labelled} labelled replies"
+        )
+        yield Figure(
+            f"corrected_{name}",
+            f"{figure.label}, corrected for the grader's errors",
+            corrected(figure.value, calibration),
+            note,
+        )

@@ -1,0 +1,117 @@
+"""In which way a reply fails or succeeds, and which words are named instead of the right one.
+
+The classes are those of Lindsey 2025: undetected, denied although the concept comes out, overwhelmed, named before it
+was noticed, false alarm; refusals and undecided replies are classes of their own and never count as a no.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from mlxintro.analysis.results import Row, Table
+from mlxintro.grading.base import Grade
+from mlxintro.protocol import concepts
+from mlxintro.replies.text import fold
+
+CLASSES = (
+    "claims, names it",
+    "names it first",
+    "claims another",
+    "claims, naming unclear",
+    "denies, yet names it",
+    "undetected",
+    "overwhelmed",
+    "refuses",
+    "unclear",
+    "ungraded",
+)
+FALSE_ALARM = "false alarm"
+_WORDS_SHOWN = 15
+
+
+def class_of(grade: Grade | None, injected: bool) -> str:
+    """The one class a reply belongs to."""
+    if grade is None:
+        return "ungraded"
+    if grade.coherent is False:
+        return "overwhelmed"
+    if grade.refuses:
+        return "refuses"
+    if grade.detects is None:
+        return "unclear"
+    if not grade.detects:
+        return "denies, yet names it" if grade.identifies else "undetected"
+    if not injected:
+        return FALSE_ALARM
+    if grade.identifies is None:
+        return "claims, naming unclear"
+    if not grade.identifies:
+        return "claims another"
+    return "names it first" if grade.named_before_affirming else "claims, names it"
+
+
+def table(injected: Iterable[Row], controls: Iterable[Row]) -> Table:
+    """Counts of every class, with and without an injection."""
+    with_, without = (
+        Counter(class_of(row.grade, row.condition == "injected") for row in rows) for rows in (injected, controls)
+    )
+    found = [(name, with_[name], without[name]) for name in (*CLASSES, FALSE_ALARM) if with_[name] or without[name]]
+    return Table("taxonomy", "What the replies do", ("class", "injected", "uninjected"), tuple(found))
+
+
+_ARTICLE = r"(?:the |a |an |some |my )?"
+_OPEN = r"[\"'*_`(\[]*"
+_CLAIMED = re.compile(
+    r"(?:\babout|\bthought (?:is|was|of)|\bword(?: \w+){0,5}? (?:is|was)|\bconcept(?: of)?(?: (?:is|was))?"
+    rf"|\brelat\w+ to|\bthinking of|\bnotion of|\bidea of|\bimage of)[:,]? "
+    rf"(?:the (?:word|concept|idea) (?:of )?)?{_OPEN}{_ARTICLE}{_OPEN}([a-z][a-z'-]+)"
+)
+# fmt: off
+_EMPTY = frozenset({
+    "it", "its", "this", "that", "these", "those", "what", "which", "something", "anything", "nothing",
+    "everything", "someone", "you", "your", "me", "my", "our", "being", "having", "how", "why", "whether",
+    "not", "injected", "thought", "thoughts", "concept", "word", "specific", "certain", "particular", "an",
+    "in", "on", "of", "about", "related", "one", "here", "there", "like", "just", "more", "very", "trial",
+})
+# fmt: on
+
+
+def claimed_words(reply: str) -> list[str]:
+    """What a reply says a thought is about: the words at the places where a thought's content is named, each once.
+
+    Near names and inflections of a concept in the library count as that concept.
+    """
+    found = []
+    for match in _CLAIMED.finditer(fold(reply)):
+        word = match.group(1).strip("'-")
+        if word not in _EMPTY:
+            found.append(_library_names().get(word, word))
+    return list(dict.fromkeys(found))
+
+
+def wrong_words(rows: Iterable[Row]) -> Table:
+    """Words named by replies that claim a thought and do not name the right concept."""
+    counts: Counter[str] = Counter()
+    replies = 0
+    for row in rows:
+        if row.grade is None or row.grade.detects is not True or row.grade.identifies:
+            continue
+        replies += 1
+        counts.update(word for word in claimed_words(row.response) if word != row.concept)
+    shown = tuple((word, count) for word, count in counts.most_common(_WORDS_SHOWN))
+    note = f"of {replies} replies that claim a thought without the right concept, uninjected ones included"
+    return Table("wrong_words", "Wrong words named", ("word", "replies"), shown, note)
+
+
+@cache
+def _library_names() -> Mapping[str, str]:
+    names: dict[str, str] = {}
+    for concept in concepts.library().concepts:
+        for name in concept.names:
+            names.setdefault(name.casefold(), concept.word)
+    for concept in concepts.library().concepts:
+        names[concept.word.casefold()] = concept.word
+    return names

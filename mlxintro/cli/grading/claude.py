@@ -1,0 +1,151 @@
+"""``mlxintro grade --grader claude``: estimate, ask, and say what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.cli.output import chatter, json_line, shell
+from mlxintro.cli.running.progress import Bar
+
+
+class PriceParam(click.ParamType[Any]):
+    """Two prices, of input and of output."""
+
+    name = "prices"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            prices = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            prices = ()
+        if len(prices) != 2 or not all(0 <= price < 10_000 for price in prices):
+            self.fail(f"{value!r} is not two prices: give USD per million tokens of input and output, e.g. 3,15")
+        return prices
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How to ask."""
+
+    again: bool
+    retry: bool
+    concurrency: int
+    batch: bool
+    wait: bool
+    abandon: bool
+    budget: float | None
+    price: tuple[float, float] | None
+    dry_run: bool
+    as_json: bool
+
+
+def grade_by_claude(store: Any, run: Any, model: str | None, name: str, how: Asking) -> None:
+    """Grade a run by the Anthropic API."""
+    from mlxintro.grading.claude.passes import ClaudePass
+    from mlxintro.grading.claude.questions import ClaudeGrader
+
+    grader = ClaudeGrader(model, name=name)
+    job = ClaudePass(store, run, grader, _tariff(grader.model, how), how.budget)
+    if how.dry_run:
+        if how.again:
+            chatter("--dry-run counts what is missing, as if there were no --again")
+        _estimate(job, how)
+        return
+    from mlxintro.grading.claude.api import open_client
+
+    client = open_client()
+    with job.alone():
+        if how.abandon:
+            chatter(f"{job.abandon()} batches given up; what they cost stays on the account")
+        if how.again:
+            job.forget()
+        total = _estimate(job, how)
+        try:
+            with Bar("grading", unit=" replies") as bar:
+                _ask(job, client, how, bar, total)
+        finally:
+            client.close()
+            _conclude(job)
+    if job.report.left:
+        raise KnownError(f"not everything is graded: {job.report.stopped or 'run the same command again'}")
+
+
+def _ask(job: Any, client: Any, how: Asking, bar: Bar, total: int) -> None:
+    def progress() -> None:
+        bar.count(job.report.graded + job.report.failed, total)
+
+    def dossiers() -> Iterator[Any]:
+        found: Iterator[Any] = job.open_dossiers(only_failed=how.retry)
+        return found
+
+    if how.batch:
+        from mlxintro.grading.claude.batch import BatchRunner
+
+        BatchRunner(job, client, notify=bar.say, progress=progress).run(dossiers, wait=how.wait)
+    else:
+        from mlxintro.grading.claude.live import run_live
+
+        run_live(job, client, dossiers(), concurrency=how.concurrency, progress=progress, notify=bar.say)
+
+
+def _tariff(model: str, how: Asking) -> Any:
+    from mlxintro.grading.claude import prices
+
+    if how.price is not None:
+        known: prices.Model | None = prices.Model(input=how.price[0], output=how.price[1])
+    else:
+        known = prices.find(model)
+    if known is None:
+        raise UsageError(
+            f"the price of {model!r} is not known here: give it with --price IN,OUT (USD per million tokens), "
+            f"or use one of {', '.join(prices.table().models)}"
+        )
+    return prices.Tariff(known, batch=how.batch)
+
+
+def _estimate(job: Any, how: Asking) -> int:
+    """Say what it will take.
+
+    Returns:
+        How many replies there are to grade.
+    """
+    found = job.estimate(job.open_dossiers(only_failed=how.retry))
+    if how.dry_run and how.as_json:
+        click.echo(json_line({"model": job.grader.model, **asdict(found), "spent": job.budget.spent}))
+    elif found.replies:
+        _tell(job, how, found)
+    return int(found.replies)
+
+
+def _tell(job: Any, how: Asking, found: Any) -> None:
+    from mlxintro.grading.claude import prices
+
+    origin = "given prices" if how.price else f"prices of {prices.table().date}, {prices.table().source}"
+    chatter(
+        f"{job.grader.model}: {found.replies} replies, {found.questions} questions at most, "
+        f"about {found.input_tokens:,} tokens in and {found.output_tokens:,} out: "
+        f"about ${found.dollars:.4f}, at worst ${found.worst:.4f} ({origin})"
+    )
+    if job.budget.spent:
+        chatter(f"this run's grades by {job.grader.name} have cost ${job.budget.spent:.4f} so far, at most")
+
+
+def _conclude(job: Any) -> None:
+    report, name = job.report, shell(job.run.name)
+    line = f"{job.run.name}: {report.graded} graded ({report.abstained} abstained), {report.skipped} were graded before"
+    if report.failed:
+        line += f", {report.failed} could not be graded and stay unscored (run the same command again to retry them)"
+    if report.waiting:
+        line += f", {report.waiting} wait in a batch (go on with --batch)"
+    if report.left:
+        line += f", {report.left} are left"
+    chatter(f"{line}; cost so far at most ${job.store.spent(job.run.id, job.grader.name):.4f}")
+    if report.graded or report.skipped:
+        chatter(f"see mlxintro stats {name} --grader {shell(job.grader.name)}")

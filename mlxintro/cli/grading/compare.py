@@ -1,0 +1,55 @@
+"""``mlxintro grade --disagreements``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlxintro.cli.output import chatter, json_line, shorten, table
+from mlxintro.rendering.verdict_words import in_words
+
+
+def show_disagreements(store: Any, run: Any, graders: str | None, as_json: bool) -> None:
+    """List replies that graders read differently, worst first."""
+    from mlxintro.grading.disagreements import disagreements
+
+    names = [name.strip() for name in (graders or "").split(",") if name.strip()]
+    found = disagreements(store, run, names)
+    if as_json:
+        for one in found:
+            click.echo(json_line(_data(one)))
+    elif found:
+        judges = sorted({name for one in found for name in one.grades})
+        rows = [
+            [
+                one.trial.key.removeprefix("b2:")[:8],
+                *(in_words(one.grades.get(name)) for name in judges),
+                ", ".join(field for field in one.fields if field not in ("detects", "success")) or "order of naming",
+                shorten(one.trial.response, 60),
+            ]
+            for one in found
+        ]
+        click.echo(table(["trial", *judges, "differ on", "reply"], rows))
+    chatter(f"{len(found)} replies are read differently; mlxintro runs show {run.name} TRIAL shows one")
+
+
+def _data(one: Any) -> dict[str, Any]:
+    from mlxintro.store.records import GRADE_FIELDS
+
+    return {
+        "trial_key": one.trial.key,
+        "condition": one.trial.condition,
+        "concept": one.trial.concept,
+        "response": one.trial.response,
+        "differ": list(one.fields),
+        "grades": {
+            name: {
+                **{field: getattr(grade, field) for field in GRADE_FIELDS},
+                "success": grade.success,
+                "abstained": grade.abstained,
+                "reason": grade.reason,
+            }
+            for name, grade in one.grades.items()
+        },
+    }

@@ -1,0 +1,57 @@
+"""``mlxintro grade --file``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.cli.options import load_backend
+from mlxintro.cli.output import chatter, json_line
+
+
+def grade_file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
+    """Grade the replies of a file (``-``: stdin) and print one JSON object per line, as each is read.
+
+    Args:
+        judge: model of the grader ``local``.
+
+    Raises:
+        UsageError: the file cannot be read, or the grader needs a run.
+    """
+    from mlxintro.grading.files import BadLine, grade_lines
+
+    graded = abstained = bad = 0
+    with ExitStack() as stack:
+        try:
+            lines = stack.enter_context(click.open_file(path, "rb"))
+        except OSError as error:
+            reason = (error.strerror or "it cannot be read").lower()
+            raise UsageError(f"{path}: {reason}: name a readable file") from error
+        chosen = _grader(grader, judge, judge_backend, stack)
+        for line in grade_lines(lines, chosen):
+            if isinstance(line, BadLine):
+                bad += 1
+                chatter(f"line {line.number} is left out: {line.problem}")
+                continue
+            graded += 1
+            abstained += line.grade.abstained
+            click.echo(json_line(line.as_dict()))
+    chatter(f"{graded} graded ({abstained} abstained), {bad} left out")
+    if bad:
+        context.exit(1)
+
+
+def _grader(name: str, judge: str | None, judge_backend: str, stack: ExitStack) -> Any:
+    from mlxintro.grading.passes import GRADERS, find_grader
+
+    if name in GRADERS:
+        return find_grader(name)
+    if name == "local":
+        from mlxintro.grading.local import LocalJudge
+
+        return LocalJudge(stack.enter_context(load_backend(judge, judge_backend)))
+    # A paid grader keeps its questions in a store, so that none is paid twice; a file has none.
+    raise UsageError(f"--file is graded by {', '.join(GRADERS)} or local: choose one with --grader")

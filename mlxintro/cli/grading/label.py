@@ -1,0 +1,129 @@
+"""``mlxintro label``."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+import click
+
+from mlxintro.cli.output import chatter, json_line, shell, visible
+
+
+@click.command()
+@click.argument("run")
+@click.option("--labeller", metavar="NAME", help="Who labels. Default: the user's name.")
+@click.option("--n", "count", type=click.IntRange(1), default=20, show_default=True, help="Trials in a new set.")
+@click.option("--set", "name", metavar="NAME", default="labels", show_default=True, help="Label set to go on with.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of a new set's draw.")
+@click.option("--freeze", is_flag=True, help="Let the set take no more labels, for good.")
+@click.option("--export", "target", metavar="FILE", help="Write all labels as JSON lines; - is stdout.")
+@click.option("--import", "source", metavar="FILE", help="Add labels from JSON lines; - is stdin.")
+@click.pass_context
+def label(
+    context: click.Context,
+    run: str,
+    labeller: str | None,
+    count: int,
+    name: str,
+    seed: int,
+    freeze: bool,
+    target: str | None,
+    source: str | None,
+) -> None:
+    """Label replies by hand: one key says whether a reply claims a thought, a second whether it names the word shown.
+
+    Blind: condition, layer, strength and grades are hidden, trials are shuffled, and controls show a decoy word. Every
+    label is stored at once; the same command goes on where it was left. A second labeller gets the same set in the
+    same order. `mlxintro grade RUN --agreement` compares.
+    """
+    from mlxintro.backends.errors import UsageError
+    from mlxintro.grading.labels import files as label_files
+    from mlxintro.paths import data_home
+    from mlxintro.store.store import Store
+
+    if sum((freeze, target is not None, source is not None)) > 1:
+        raise click.UsageError("--freeze, --export and --import are three things: choose one")
+    with Store(data_home(context.obj).db) as store:
+        found = store.find_run(run)
+        try:
+            if target is not None:
+                with click.open_file(target, "w", encoding="utf-8") as out:
+                    for row in label_files.rows(store, found):
+                        out.write(json_line(row) + "\n")
+            elif source is not None:
+                with click.open_file(source, encoding="utf-8") as lines:
+                    labels = label_files.read(lines, labeller)
+                store.add_labels(found.id, labels)
+                chatter(f"{len(labels)} labels added to {found.name}")
+            elif freeze:
+                if name not in {its.name for its in store.label_sets(found.id)}:
+                    raise UsageError(f"{found.name} has no label set {name!r}: label some trials first")
+                store.freeze_label_set(found.id, name)
+                chatter(f"the label set {name} of {found.name} is frozen")
+            else:
+                _label(store, found, labeller or getpass.getuser(), name, count, seed)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{source}: it is not UTF-8: save it as UTF-8") from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise UsageError(
+                f"{error.filename}: {(error.strerror or 'no access').lower()}: name another file"
+            ) from error
+
+
+def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int) -> None:
+    from mlxintro.backends.errors import UsageError
+    from mlxintro.grading.labels.labelling import Session, draw, items, to_grade
+    from mlxintro.grading.passes import gradable
+
+    trials = list(gradable(store, run))
+    if not trials:
+        raise UsageError(f"{run.name} has no replies to label: run it first")
+    chosen = next((its for its in store.label_sets(run.id) if its.name == name), None)
+    if chosen is None:
+        chosen = store.add_label_set(run.id, name, seed, draw(trials, count, seed))
+    if chosen.frozen:
+        raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
+    have = {its.key for its in store.latest_labels(run.id, labeller=labeller) if to_grade(its.fields) is not None}
+    session = Session(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
+    total = len(chosen.keys)
+    while session.item is not None:
+        _show(session, total)
+        key = _key()
+        if key in ("q", ""):
+            break
+        if key == "s":
+            session.skip()
+        elif key == "u":
+            if (withdrawn := session.undo()) is not None:
+                store.add_labels(run.id, [withdrawn])
+        elif key in session.keys and (finished := session.press(key)) is not None:
+            store.add_labels(run.id, [finished])
+    left = len(session.queue)
+    after = (
+        f"go on with mlxintro label {shell(run.name)}" if left else f"see mlxintro grade {shell(run.name)} --agreement"
+    )
+    chatter(f"{labeller}: {total - left} of {total} labelled; {after}")
+
+
+def _show(session: Any, total: int) -> None:
+    if session.stage == "claim":
+        click.echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        click.echo(visible(session.item.response) or "(empty)")
+        click.echo()
+    else:
+        click.echo(f"word: {visible(session.item.word)}")
+    for key, meaning in session.keys.items():
+        click.echo(f"  {key}  {meaning}")
+
+
+def _key() -> str:
+    """One key; from a pipe, one character that is no line break. Empty at the end of input."""
+    if sys.stdin.isatty():
+        return click.getchar().lower()
+    while (char := sys.stdin.read(1)) in ("\n", "\r"):
+        pass
+    return char.lower()

@@ -1,0 +1,45 @@
+"""``mlxintro compare``."""
+
+from __future__ import annotations
+
+import click
+
+from mlxintro.cli.output import json_line, visible
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def compare(context: click.Context, runs: tuple[str, ...], grader: str, as_json: bool) -> None:
+    """Put runs side by side, with differences from the first and where their protocols differ."""
+    from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
+    from mlxintro.analysis.run import analysis_of
+    from mlxintro.paths import data_home
+    from mlxintro.rendering.text import cell_data, table_lines
+    from mlxintro.store.store import Store
+
+    if len(runs) < 2:
+        raise click.UsageError("name at least two runs, e.g. `mlxintro compare first second`")
+    with Store(data_home(context.obj).db, read_only=True) as store:
+        found = [store.find_run(run) for run in runs]
+        analysed = [(run, analysis_of(store, run, grader)) for run in found]
+    table = side_by_side(analysed)
+    protocol, models = protocol_differences(found), model_differences(found)
+    verdicts = {run.name: analysis.verdict.kind if analysis.verdict else None for run, analysis in analysed}
+    if as_json:
+        rows = [dict(zip(table.columns, map(cell_data, row), strict=True)) for row in table.rows]
+        record = {"runs": [run.id for run in found], "verdicts": verdicts, "figures": rows}
+        click.echo(json_line({**record, "protocol_differences": protocol, "model_differences": models}))
+        return
+    for name, kind in verdicts.items():
+        click.echo(visible(f"{name}: {kind or 'no verdict'}"))
+    for title, lines in (("the protocols differ", protocol), ("the models differ", models)):
+        if lines:
+            click.echo(f"\n{title}:")
+            for line in lines:
+                click.echo(visible(f"  {line}"))
+    click.echo()
+    for line in table_lines(table):
+        click.echo(visible(line))

@@ -1,0 +1,56 @@
+"""``mlxintro report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.cli.output import chatter
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="FILE.html (plots inline, loads nothing) or FILE.md.",
+)
+@click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
+@click.pass_context
+def report(context: click.Context, run: str, output: Path, grader: str) -> None:
+    """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
+    from mlxintro import experiments
+    from mlxintro.analysis.run import study_of
+    from mlxintro.grading.passes import rows_of
+    from mlxintro.paths import data_home
+    from mlxintro.protocol import study_file
+    from mlxintro.rendering.report import Report, examples_of, html, markdown
+    from mlxintro.store.store import Store
+
+    makers = {".html": html, ".htm": html, ".md": markdown}
+    if output.suffix.lower() not in makers:
+        raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
+    with Store(data_home(context.obj).db, read_only=True) as store:
+        found = store.find_run(run)
+        rows, study = rows_of(store, found, grader), study_of(found)
+        model = found.model
+        facts = (
+            ("experiment", found.experiment),
+            ("model", f"{model.get('model')} @ {model.get('revision')}"),
+            ("backend", f"{model.get('backend')} {model.get('device')}, {model.get('dtype')}"),
+            ("trials", f"{found.done} of {found.planned} done, {found.errors} failed, {found.state}"),
+            ("preset", str(study.preset)),
+            ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
+            ("begun (UTC)", found.created[:16]),
+        )
+        analysis = experiments.find(found.experiment).analyse(rows, study)
+        made = Report(found.name, facts, analysis, examples_of(rows), study_file.write(study))
+    try:
+        output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    chatter(f"{found.name} written to {output}")

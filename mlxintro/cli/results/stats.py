@@ -1,0 +1,116 @@
+"""``mlxintro stats``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from mlxintro.cli.output import chatter, difference, json_line, rate, shell, visible
+
+
+@click.command()
+@click.argument("run")
+@click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
+@click.option("--published", is_flag=True, help="Beside published figures, with every difference in protocol.")
+@click.option("--curves", is_flag=True, help="With curves by layer or strength, where there are any.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def stats(context: click.Context, run: str, grader: str, published: bool, curves: bool, as_json: bool) -> None:
+    """What a run comes to: the verdict and what it rests on, rates with intervals, cells, categories, failures.
+
+    Detection: a readable reply that says it noticed something. Identification: it also names the concept, not before
+    saying so. Net: minus the false-alarm rate of the controls, in points. Intervals are 95 %: Wilson's for rates,
+    Newcombe's for differences. Trials a grader could not judge are counted beside the rates, never in them.
+    """
+    from mlxintro.paths import data_home
+    from mlxintro.store.store import Store
+
+    with Store(data_home(context.obj).db, read_only=True) as store:
+        show_stats(store, store.find_run(run), grader, as_json, published=published, curves=curves)
+
+
+def show_stats(
+    store: Any, run: Any, grader: str, as_json: bool, *, published: bool = False, curves: bool = False
+) -> None:
+    """Print what a run comes to."""
+    from mlxintro import experiments
+    from mlxintro.analysis.run import analysis_of
+    from mlxintro.grading.passes import check_has_graded, summary_of
+    from mlxintro.rendering.text import as_data, lines
+
+    graded = experiments.find(run.experiment).graded
+    if graded:
+        check_has_graded(store, run, grader)
+    summary = summary_of(store, run, grader)
+    analysis = analysis_of(store, run, grader)
+    card = None
+    if published:
+        from mlxintro.analysis.published import compare
+
+        card = compare(run, analysis, grader)
+    if as_json:
+        head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
+        more = {} if card is None else {"published": asdict(card)}
+        click.echo(json_line({**head, **(_data(summary) if graded else {}), **as_data(analysis), **more}))
+        return
+    by = f", graded by {grader}" if graded else f", {run.experiment}"
+    click.echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
+    if graded:
+        injected = summary.overall.tally
+        click.echo(f"  detection       {rate(summary.overall.detection)}")
+        click.echo(f"  false alarms    {rate(summary.false_alarms)}")
+        click.echo(f"  identification  {rate(summary.overall.identification)}")
+        click.echo(f"  net detection   {difference(summary.overall.net)}")
+        click.echo(
+            f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
+            f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
+        )
+    click.echo()
+    for line in lines(analysis, curves=curves):
+        click.echo(visible(line))
+    if card is not None:
+        from mlxintro.analysis.published import card_lines
+
+        click.echo()
+        for line in card_lines(card):
+            click.echo(line)
+    for remark in analysis.remarks:
+        chatter(f"\n{remark}")
+    _remarks(run, summary if graded else None, grader)
+
+
+def _remarks(run: Any, summary: Any, grader: str) -> None:
+    """What is missing; ``summary`` is ``None`` for experiments that graders have no part in."""
+    unscored = summary.overall.tally.unscored + summary.controls.unscored if summary else 0
+    if unscored:
+        chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")
+    if run.errors:
+        chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
+    if run.remaining and run.state != "done":
+        chatter(f"\n{run.remaining} of {run.planned} trials are still to come")
+
+
+def _data(summary: Any) -> dict[str, Any]:
+    """The summary as JSON: rates with their values, tallies as counts."""
+
+    def group(one: Any) -> dict[str, Any]:
+        return {
+            "layer": one.layer,
+            "strength": one.strength,
+            "concept": one.concept,
+            "counts": asdict(one.tally),
+            "detection": one.detection.as_dict(),
+            "identification": one.identification.as_dict(),
+            "net_detection": one.net.as_dict(),
+            "net_identification": one.net_identification.as_dict(),
+        }
+
+    return {
+        "overall": group(summary.overall),
+        "controls": asdict(summary.controls),
+        "false_alarms": summary.false_alarms.as_dict(),
+        "cells": [group(cell) for cell in summary.cells],
+        "concepts": [group(concept) for concept in summary.concepts],
+    }

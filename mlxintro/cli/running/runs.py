@@ -1,0 +1,146 @@
+"""``mlxintro runs``: what the store holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.running.show import open_store, show
+
+_PORTION, _GAP = 1_000, 0.02
+"""Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def runs() -> None:
+    """List, show, export, import and delete runs; pause or cancel one.
+
+    RUN is a name, an id, or the start of one.
+    """
+
+
+@runs.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """All runs, the latest last."""
+    with open_store(context) as store:
+        found = store.runs()[::-1]
+        if as_json:
+            for one in found:
+                click.echo(json_line(asdict(one)))
+            return
+        if not found:
+            chatter(f"no runs in {store.path} yet; `mlxintro demo` makes a first one")
+            return
+        rows = [
+            [one.name, one.id, one.state, f"{one.done}/{one.planned}", str(one.errors), _model(one), one.created[:16]]
+            for one in found
+        ]
+        click.echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
+
+
+runs.add_command(show)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def rm(context: click.Context, run: str, yes: bool) -> int:
+    """Delete a run with its trials, grades and labels."""
+    with open_store(context, write=True) as store:
+        found = store.find_run(run)
+        if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
+            chatter("nothing is deleted")
+            return 1
+        store.delete_run(found.id)
+    chatter(f"{found.name} is deleted")
+    return 0
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
+)
+@click.pass_context
+def export(context: click.Context, run: str, format_: str, output: Path | None) -> None:
+    """One row per trial, with reply, dose, proof, grades and labels."""
+    from mlxintro.rendering.exporting import write_rows
+
+    with open_store(context) as store:
+        found = store.find_run(run)
+        target = None if output == Path("-") else output
+        count = write_rows(store.export_rows(found.id), format_, target)
+    if target is not None:
+        chatter(f"{count} trials of {found.name} written to {output}")
+
+
+@runs.command()
+@click.pass_context
+def index(context: click.Context) -> int:
+    """Take the replies of an older or imported store into the index that searches use; new ones are taken in by runs.
+
+    Other programs can use the store meanwhile. Stopping loses nothing; the terminal app starts this by itself.
+    """
+    import time
+
+    with open_store(context, write=True) as store:
+        left = waiting = store.unindexed()
+        while left:
+            left = store.index_replies(_PORTION)
+            # Whoever waits to write comes in between.
+            time.sleep(_GAP)
+    chatter(f"{waiting} replies are indexed" if waiting else "every reply is indexed")
+    return 0
+
+
+@runs.command("import")
+@click.argument("store_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def import_(context: click.Context, store_file: Path) -> None:
+    """Bring in the runs of another store, e.g. one that comes home from a GPU. Doing it twice changes nothing."""
+    with open_store(context, write=True) as store:
+        done = store.import_from(store_file)
+    chatter(f"{done.runs} runs, {done.trials} trials, {done.grades} grades and {done.labels} labels are new here")
+
+
+@runs.command()
+@click.argument("run")
+@click.pass_context
+def pause(context: click.Context, run: str) -> None:
+    """Let a running run pause after the replies at hand."""
+    _control(context, run, "pause", "pauses after the replies at hand; `mlxintro runs resume` lets it go on")
+
+
+@runs.command()
+@click.argument("run")
+@click.pass_context
+def resume(context: click.Context, run: str) -> None:
+    """Let a paused run go on (one whose process is gone: `mlxintro run --resume`)."""
+    _control(context, run, "run", "goes on")
+
+
+@runs.command()
+@click.argument("run")
+@click.pass_context
+def cancel(context: click.Context, run: str) -> None:
+    """Stop a run for good; what is finished stays."""
+    _control(context, run, "cancel", "stops")
+
+
+def _control(context: click.Context, run: str, control: Any, what: str) -> None:
+    with open_store(context, write=True) as store:
+        found = store.find_run(run)
+        store.set_control(found.id, control)
+    chatter(f"{found.name} {what}")
+
+
+def _model(run: Any) -> str:
+    return f"{run.model.get('model', '?')} ({run.model.get('backend', '?')})"

@@ -1,0 +1,1 @@
+"""What injected thoughts are analysed with: rows, evidence, verdict."""

@@ -1,0 +1,247 @@
+"""What experiments share when they plan: a study resolved for a model, its pairs, its prompts, its trials.
+
+A pair is one concept on one occasion: it has a number, and from that and the study's seed follow its random choices
+(sentence, candidates, seed of sampling), never from how many pairs there are. A larger study thus contains the smaller.
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator
+
+from mlxintro.backends.base import Message, ModelInfo, Tokenizer
+from mlxintro.backends.errors import UsageError
+from mlxintro.experiments.base import Plan, seed_of
+from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import Concept
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.prompts import Asked, Dialogues
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
+from mlxintro.vectors.extraction import ExtractionRecipe, recipe_for
+
+
+def holding(*names: str) -> AfterValidator:
+    """Validator of a text that must hold each ``{name}`` once."""
+
+    def check(text: str) -> str:
+        for name in names:
+            if text.count("{" + name + "}") != 1:
+                raise ValueError(f"must hold {{{name}}} exactly once")
+        return text
+
+    return AfterValidator(check)
+
+
+SentenceText = Annotated[str, holding("sentence")]
+
+
+def fill(text: str, **values: str) -> str:
+    """Put values in the place of ``{name}``; other braces stay as they are."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    number: int
+    concept: Concept
+    seed: int
+
+    @property
+    def word(self) -> str:
+        return self.concept.word
+
+    def rng(self, purpose: str) -> random.Random:
+        """Random choices of this pair, independent of those for another purpose."""
+        return random.Random(f"{self.seed}:{self.concept.word}:{purpose}")
+
+
+@dataclass(slots=True)
+class Grid:
+    """A resolved study on a loaded model, and what its trials refer to so far."""
+
+    study: Study
+    preset: Preset
+    info: ModelInfo
+    concepts: tuple[Concept, ...]
+    layers: tuple[int, ...]
+    cells: tuple[tuple[int, float], ...]
+    """Layers x strengths."""
+    base: TrialSpec
+    """An uninjected trial that lacks its prompt, number and seed."""
+    dialogues: Dialogues
+    recipes: dict[str, ExtractionRecipe] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, experiment: str, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Grid:
+        """Resolve names, layers and strengths.
+
+        Raises:
+            UsageError: they do not fit the model.
+        """
+        found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
+        layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
+        strengths = tuple(dict.fromkeys(study.strengths or ()))
+        base = TrialSpec(
+            experiment=experiment,
+            preset=study.preset or experiment,
+            model=model_key(info),
+            prompt="",
+            condition="control",
+            concept=None,
+            trial=0,
+            seed=0,
+            temperature=cast(float, study.temperature),
+            top_p=cast(float, study.top_p),
+            max_tokens=cast(int, study.max_tokens),
+            stop=tokenizer.stop_strings,
+        )
+        cells = tuple((layer, strength) for layer in layers for strength in strengths)
+        return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer))
+
+    @property
+    def pairs(self) -> Iterator[Pair]:
+        """Concepts take turns, so that a run that is cut short is balanced."""
+        for number in range(len(self.concepts) * (self.study.trials or 1)):
+            yield Pair(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
+
+    @property
+    def uninjected(self) -> float:
+        """How many pairs have uninjected controls: all, unless the study says otherwise."""
+        if isinstance(self.study.controls, int):
+            return self.study.controls
+        return 0 if self.study.controls == "none" else float("inf")
+
+    @property
+    def arms(self) -> int:
+        """How many control arms to run: 0 none, 1 the standard ones, 2 all."""
+        return {"standard": 1, "full": 2}.get(str(self.study.controls), 0)
+
+    def no_window(self, where: str) -> None:
+        """Refuse a window where the experiment's design has its own.
+
+        Raises:
+            UsageError: saying where it injects.
+        """
+        if self.study.window is not None:
+            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out")
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.dialogues.tokenizer
+
+    def ask(self, messages: Sequence[Message], prefill: str = "") -> Asked:
+        """Render a dialogue and keep it."""
+        return self.dialogues.ask(messages, prefill)
+
+    def vector(self, word: str) -> str:
+        """Key of a word's vector; the plan extracts it."""
+        if word not in self._keys:
+            recipe = recipe_for(self.preset.extraction, word, self.info)
+            self._keys[word] = recipe.key
+            self.recipes[recipe.key] = recipe
+        return self._keys[word]
+
+    def trial(self, pair: Pair, asked: Asked, **changes: Any) -> TrialSpec:
+        """An uninjected trial about the pair's concept."""
+        values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
+        return replace(self.base, **values)
+
+    def inject(
+        self,
+        word: str,
+        cell: tuple[int, float],
+        window: tuple[int, int | None],
+        transform: Transform | None = None,
+    ) -> PlannedInjection:
+        """A vector at one cell of the grid."""
+        return PlannedInjection(
+            concept=word,
+            vector=self.vector(word),
+            layer=cell[0],
+            strength=cell[1],
+            unit=cast(Unit, self.study.unit),
+            start=window[0],
+            stop=window[1],
+            transform=transform or self.study.transform,
+        )
+
+    def plan(self, trials: Callable[[], Iterator[TrialSpec]]) -> Plan:
+        """A plan of the trials that each call expands anew.
+
+        They are expanded once here, for their number and for the dialogues and vectors they refer to, and not kept.
+        """
+        count = sum(1 for _ in trials())
+        return Plan(count, self.dialogues.records, self.recipes, trials)
+
+
+def injected(spec: TrialSpec, *injections: PlannedInjection, arm: str | None = None) -> TrialSpec:
+    """The same trial with vectors injected."""
+    return replace(spec, condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
+
+
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+@cache
+def sentences() -> tuple[str, ...]:
+    """The everyday sentences that ship."""
+    data = tomllib.loads((files("mlxintro") / "data" / "sentences.toml").read_text("utf-8"))
+    return tuple(data["sentences"])
+
+
+@lru_cache(maxsize=4096)
+def sentences_without(concept: Concept) -> tuple[str, ...]:
+    """The sentences that do not name a concept."""
+    from mlxintro.replies.short_replies import names
+
+    return tuple(sentence for sentence in sentences() if not names(sentence, concept))
+
+
+def pick_sentence(pair: Pair) -> str:
+    """A sentence for a pair that does not name its concept.
+
+    Raises:
+        UsageError: there is none.
+    """
+    free = sentences_without(pair.concept)
+    if not free:
+        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out")
+    return pair.rng("sentence").choice(free)
+
+
+def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
+    """Other concepts at random, none of which shares a name with the pair's.
+
+    Raises:
+        UsageError: there are not as many.
+    """
+    free = _strangers(pair.concept, tuple(among))
+    if count > len(free):
+        raise UsageError(f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}")
+    return tuple(pair.rng("candidates").sample(free, count))
+
+
+@lru_cache(maxsize=4096)
+def _strangers(concept: Concept, among: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    own = {name.casefold() for name in concept.names}
+    return tuple(
+        other
+        for other in among
+        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, concept.word)
+    )

@@ -1,0 +1,1 @@
+"""The grader that asks Claude, live or by batches, within a budget."""

@@ -1,0 +1,62 @@
+"""A budget that is never exceeded: what a question may cost at worst is set aside before it is sent."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from mlxintro.backends.errors import KnownError
+
+
+class BudgetSpentError(KnownError):
+    """The next question might cost more than is left."""
+
+
+class Budget:
+    """US dollars: spent, and set aside for questions under way. Safe to use from several threads.
+
+    ``spent + held`` never exceeds ``limit``, so neither do the true costs as long as no question costs more than what
+    was set aside for it.
+    """
+
+    def __init__(self, limit: float | None = None, *, spent: float = 0.0) -> None:
+        """
+        Args:
+            limit: US dollars; none when ``None``.
+            spent: what earlier passes have cost.
+        """
+        self.limit = math.inf if limit is None else limit
+        self._spent = spent
+        self._held = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> float:
+        with self._lock:
+            return self._spent
+
+    def reserve(self, dollars: float) -> None:
+        """Set aside what a question may cost.
+
+        Raises:
+            BudgetSpentError: there is not that much left; nothing was set aside.
+        """
+        with self._lock:
+            if self._spent + self._held + dollars > self.limit:
+                left = self.limit - self._spent - self._held
+                raise BudgetSpentError(
+                    f"${self._spent:.4f} of the budget of ${self.limit:g} is spent and the next question may cost "
+                    f"${dollars:.4f}, of which ${max(0.0, left):.4f} is left: raise --budget to go on"
+                )
+            self._held += dollars
+
+    def settle(self, reserved: float, cost: float) -> None:
+        """A question that was set aside for has ended.
+
+        Args:
+            reserved: what was set aside.
+            cost: what it came to; what was set aside when that is not known.
+        """
+        with self._lock:
+            self._held = max(0.0, self._held - reserved)
+            self._spent += cost

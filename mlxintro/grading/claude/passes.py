@@ -1,0 +1,286 @@
+"""One pass of the Claude grader over a run: what is still to be asked, and what an answer settles.
+
+``claude_live`` and ``claude_batch`` send; everything that must not be lost, invented or paid for twice happens here and
+in the store. An answer and the grade it completes are one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import cast
+
+from mlxintro.backends.errors import KnownError
+from mlxintro.grading.base import Grade
+from mlxintro.grading.claude import prices
+from mlxintro.grading.claude.api import scrub
+from mlxintro.grading.claude.budget import Budget
+from mlxintro.grading.claude.prices import Tariff
+from mlxintro.grading.claude.questions import (
+    MAX_TOKENS,
+    TYPICAL_TOKENS,
+    Answer,
+    ClaudeGrader,
+    Dossier,
+    UnscoredError,
+    read,
+    size,
+    unscored,
+)
+from mlxintro.grading.passes import UNSCORED, gradable, related_words, to_record
+from mlxintro.grading.rubric import QuestionName
+from mlxintro.store.calls import Call, Pass, Settled
+from mlxintro.store.database import now
+from mlxintro.store.records import Grade as GradeRecord
+from mlxintro.store.records import Run, Trial
+from mlxintro.store.store import Store
+
+GIVE_UP = 5
+"""Failures in a row after which the API is taken to be down, and the rest is left for later."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a pass did."""
+
+    graded: int = 0
+    abstained: int = 0
+    failed: int = 0
+    """Stored as unscored, with the reason; asked again next time."""
+    skipped: int = 0
+    """Graded before by the same version."""
+    waiting: int = 0
+    """In a batch that is not back yet."""
+    left: int = 0
+    """Not asked: the budget was spent, the pass was interrupted, or the API failed."""
+    stopped: str = ""
+    """Why something is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    replies: int
+    questions: int
+    """At most."""
+    input_tokens: int
+    output_tokens: int
+    dollars: float
+    worst: float
+    """US dollars, at most, unless attempts are lost on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Ready to be sent, once its request is made."""
+
+    dossier: Dossier
+    name: QuestionName
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Trials as the pass found them."""
+
+    have: set[str]
+    failed: set[str]
+
+
+class ClaudePass:
+    """See the module."""
+
+    def __init__(
+        self, store: Store, run: Run, grader: ClaudeGrader, tariff: Tariff, limit: float | None = None
+    ) -> None:
+        """
+        Args:
+            tariff: of this way of asking.
+            limit: US dollars that this grader may cost on this run, earlier passes included.
+        """
+        self.store, self.run, self.grader, self.tariff = store, run, grader, tariff
+        self.where = Pass(run.id, grader.name, grader.version)
+        self.budget = Budget(limit, spent=store.spent(run.id, grader.name))
+        self.report = Report()
+        self._in_a_row = 0
+        self._since = ""
+        """Only grades from later on count as done."""
+        self._before: _Before | None = None
+        self._failed: set[str] = set()
+        """Trials whose grading failed in this pass."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from grading this run with this grader at the same time.
+
+        Raises:
+            KnownError: one does already.
+        """
+        from filelock import FileLock, Timeout
+
+        from mlxintro.backends.lock import lock_folder
+
+        name = hashlib.sha256(f"{self.store.path.resolve()} {self.run.id} {self.grader.name}".encode()).hexdigest()[:16]
+        lock_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(lock_folder() / f"grading-{name}.lock")
+        try:
+            with lock.acquire(timeout=0):
+                # Whoever sent these is dead, and their answers with it.
+                self.store.void_calls(self.where, state="sent")
+                yield
+        except Timeout:
+            raise KnownError(
+                f"another process is grading {self.run.name} with {self.grader.name}: wait for it to end"
+            ) from None
+
+    def forget(self) -> None:
+        """Have everything asked anew. What was paid stays on the account, earlier grades stay in the store."""
+        self._since = now()
+        self.store.void_calls(self.where, state="answered")
+        self.store.void_calls(self.where, state="failed")
+
+    def abandon(self) -> int:
+        """Give up batches that were submitted and not collected; their questions are asked anew.
+
+        Returns:
+            How many there were. What they cost stays on the account.
+        """
+        batches = self.store.batches(self.run.id, self.grader.name, "intent", "open")
+        for _, batch in batches:
+            self.store.finish_batch(batch.id, state="lost")
+        return len(batches)
+
+    def open_dossiers(self, *, only_failed: bool = False) -> Iterator[Dossier]:
+        """Replies that have no grade of this version, or only a failed one; counts the others.
+
+        A reply whose grading failed in this very pass is left for the next.
+
+        Args:
+            only_failed: those whose grading had failed before this pass.
+        """
+        calls = self.store.calls(self.where)
+        answers = _answers(calls)
+        last = {(call.key, call.question): call.state for call in calls}
+        failed = {key for (key, _), state in last.items() if state == "failed"} - self._failed
+        waiting = {key for (key, _), state in last.items() if state == "sent"}
+        latest = self.store.latest_grades(self.run.id, grader=self.grader.name)
+        have = {g.key for g in latest if g.version == self.where.version and g.created > self._since} - failed
+        if self._before is None:
+            self._before = _Before(have, failed)
+        self.report.skipped = self.report.waiting = 0
+        for trial in gradable(self.store, self.run):
+            if trial.key in waiting:
+                self.report.waiting += 1
+            elif trial.key in have:
+                self.report.skipped += trial.key in self._before.have
+            elif not only_failed or trial.key in self._before.failed:
+                yield _dossier(trial, answers.get(trial.key, {}))
+
+    def dossiers(self) -> Callable[[str], Dossier]:
+        """Looks a reply up by its trial's key, with what has been answered about it so far."""
+        answers = _answers(self.store.calls(self.where))
+        return lambda key: _dossier(self.store.trial(self.run.id, key), answers.get(key, {}))
+
+    def worst(self, request: dict[str, object]) -> float:
+        """US dollars of a request at worst."""
+        return self.tariff.at_most(size(request), MAX_TOKENS)
+
+    def next_question(self, dossier: Dossier) -> Question | None:
+        """What to ask next; stores the grade and returns ``None`` when nothing is missing."""
+        name = dossier.missing
+        if name is not None:
+            return Question(dossier, name)
+        self.store.settle(self.run.id, (), [self._finish(dossier)])
+        return None
+
+    def answered(self, call: int, question: Question, answer: Answer, cost: float) -> Question | None:
+        """Store what came back.
+
+        Args:
+            cost: US dollars, lost attempts included.
+
+        Returns:
+            What to ask next about this reply.
+        """
+        try:
+            text = read(question.name, answer)
+        except UnscoredError as why:
+            self._fail(call, question, str(why), cost, answer)
+            return None
+        self._in_a_row = 0
+        dossier = question.dossier
+        dossier.answers[question.name] = text
+        settled = Settled(call, "answered", cost, answer.usage.read, answer.usage.output_tokens, text)
+        done = dossier.missing is None
+        self.store.settle(self.run.id, [settled], [self._finish(dossier)] if done else [])
+        return None if done else Question(dossier, cast(QuestionName, dossier.missing))
+
+    def failed(self, call: int, question: Question, why: str, cost: float) -> None:
+        """Store that a question stayed without an answer: the trial is unscored, not a "no"."""
+        self._fail(call, question, why, cost)
+        self._in_a_row += 1
+
+    def put_back(self, call: int, cost: float) -> None:
+        """A question that was not asked after all, or given up without a verdict on the reply."""
+        self.store.settle(self.run.id, [Settled(call, "void", cost)])
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many questions failed in a row that asking on would only waste time and money."""
+        return self._in_a_row >= GIVE_UP
+
+    def estimate(self, dossiers: Iterator[Dossier]) -> Estimate:
+        """What asking about these replies takes."""
+        replies = questions = tokens = 0
+        dollars = worst = 0.0
+        for dossier in dossiers:
+            replies += 1
+            if not dossier.reply.strip():
+                continue
+            names: tuple[QuestionName, ...] = ("stance", "naming") if dossier.concept is not None else ("stance",)
+            for name in names:
+                if name in dossier.answers:
+                    continue
+                request = self.grader.request(dossier, name)
+                length = size(request)
+                questions += 1
+                tokens += prices.estimated_tokens(length)
+                dollars += self.tariff.about(length, TYPICAL_TOKENS)
+                worst += self.tariff.at_most(length, MAX_TOKENS)
+        return Estimate(replies, questions, tokens, questions * TYPICAL_TOKENS, dollars, worst)
+
+    def _finish(self, dossier: Dossier) -> GradeRecord:
+        grade = dossier.grade()
+        self.report.graded += 1
+        self.report.abstained += grade.abstained
+        return self._record(dossier, grade, dossier.answers)
+
+    def _fail(self, call: int, question: Question, why: str, cost: float, answer: Answer | None = None) -> None:
+        why, text = scrub(why), None if answer is None else scrub(answer.text)
+        used = answer.usage if answer else None
+        tokens = (used.read, used.output_tokens) if used else (0, 0)
+        self.report.failed += 1
+        self._failed.add(question.dossier.key)
+        raw = {**question.dossier.answers, **({question.name: text} if text is not None else {})}
+        self.store.settle(
+            self.run.id,
+            [Settled(call, "failed", cost, *tokens, text, why)],
+            [self._record(question.dossier, unscored(UNSCORED + why), raw)],
+        )
+
+    def _record(self, dossier: Dossier, grade: Grade, raw: object) -> GradeRecord:
+        return replace(to_record(dossier.key, self.grader, grade), raw=json.dumps(raw, ensure_ascii=False))
+
+
+def _answers(calls: Iterable[Call]) -> dict[str, dict[QuestionName, str]]:
+    """By trial and question."""
+    found: dict[str, dict[QuestionName, str]] = {}
+    for call in calls:
+        if call.state == "answered" and call.answer is not None:
+            found.setdefault(call.key, {})[cast(QuestionName, call.question)] = call.answer
+    return found
+
+
+def _dossier(trial: Trial, answers: dict[QuestionName, str]) -> Dossier:
+    return Dossier(trial.key, trial.response, trial.concept, related_words(trial.concept), dict(answers))

@@ -1,0 +1,1 @@
+"""Verdicts by people: which replies to show, and what they said."""

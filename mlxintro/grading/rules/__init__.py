@@ -1,0 +1,1 @@
+"""The grader that needs no model: patterns, stance, coherence."""

@@ -1,0 +1,1 @@
+"""One prompt tried by hand, with and without a vector."""

@@ -1,0 +1,210 @@
+"""What is said to a lab and what it answers: one JSON object per line, either way.
+
+An order is whole: it carries every setting, so nothing is half set. A newer one replaces one that is being worked on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.bounds import Strength
+from mlxintro.protocol.trials import Unit
+from mlxintro.protocol.windows import WindowName
+
+Side = Literal["control", "injected"]
+SIDES: tuple[Side, Side] = ("control", "injected")
+READOUT = 0.85
+"""Depth fraction at which the trace is read: behind the layers that are usually injected into, before the last ones,
+which turn to the next token."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# -- orders
+
+
+class Load(_Message):
+    """Load a model in place of the one that is there."""
+
+    do: Literal["load"] = "load"
+    model: str
+    backend: str = "auto"
+
+
+class Ask(_Message):
+    """Answer a prompt with and without a vector."""
+
+    do: Literal["ask"] = "ask"
+    number: int
+    """Chosen by who asks; stands in every answer."""
+    concept: str = Field(min_length=1)
+    """Any word; the library's spelling is used where it has one."""
+    prompt: str = Field(min_length=1)
+    layer: int | float
+    """Block index, or depth fraction."""
+    strength: Strength
+    unit: Unit = "raw"
+    window: WindowName = "all"
+    readout: int | float = READOUT
+    """Layer of the trace: block index, or depth fraction."""
+    max_tokens: int = Field(default=80, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=10)
+    seed: int = Field(default=0, ge=0)
+
+
+class Cancel(_Message):
+    """Stop answering; the model stays."""
+
+    do: Literal["cancel"] = "cancel"
+
+
+Order = Annotated[Load | Ask | Cancel, Field(discriminator="do")]
+
+
+# -- answers
+
+
+class Loading(_Message):
+    event: Literal["loading"] = "loading"
+    model: str
+    done: int = 0
+    """Bytes of a download, if there is one."""
+    total: int = 0
+
+
+class Ready(_Message):
+    """A model is loaded."""
+
+    event: Literal["ready"] = "ready"
+    model: str
+    backend: str
+    device: str
+    layers: int
+    layer: int
+    """Where injection usually works best."""
+    readout: int
+    """``READOUT`` as an index."""
+
+
+class Extracting(_Message):
+    """Words are being read for the vector."""
+
+    event: Literal["extracting"] = "extracting"
+    number: int
+    done: int
+    total: int
+
+
+class Started(_Message):
+    """The vector is there, and the model begins to answer."""
+
+    event: Literal["started"] = "started"
+    number: int
+    concept: str
+    layer: int
+    readout: int
+    raw: float
+    """The dose in all units: multiple of the vector ..."""
+    norm: float
+    """... norm of what is added ..."""
+    resid: float
+    """... and that as a fraction of the residual norm."""
+    vector_norm: float
+    resid_norm: float
+
+
+class Token(_Message):
+    event: Literal["token"] = "token"
+    number: int
+    side: Side
+    text: str
+
+
+class Trace(_Message):
+    """Cosine of the residual stream with the concept's vector, for every token of both replies."""
+
+    event: Literal["trace"] = "trace"
+    number: int
+    layer: int
+    control: tuple[float, ...]
+    injected: tuple[float, ...]
+
+
+class Done(_Message):
+    event: Literal["done"] = "done"
+    number: int
+    positions: int
+    """Injected into, as measured."""
+    relative_change: float
+    """Mean over these of the change of the residual, relative to its norm."""
+
+
+class Stopped(_Message):
+    """An order was given up, for a newer one or because that was asked for."""
+
+    event: Literal["stopped"] = "stopped"
+    number: int
+
+
+class Error(_Message):
+    event: Literal["error"] = "error"
+    number: int | None
+    """``None`` when it belongs to no order that is numbered, e.g. to a model that does not load."""
+    text: str
+    known: bool
+    """False: a bug, whose traceback is in the log."""
+
+
+Event = Annotated[
+    Loading | Ready | Extracting | Started | Token | Trace | Done | Stopped | Error, Field(discriminator="event")
+]
+
+_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def read_order(line: str | bytes) -> Order:
+    """An order from a line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return _ORDER.validate_json(line)
+    except ValidationError as error:
+        raise UsageError(_first(error)) from error
+
+
+def read_event(line: str | bytes) -> Event:
+    """An answer from a line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        raise UsageError(_first(error)) from error
+
+
+def ask(number: int, **settings: object) -> Ask:
+    """An order to answer, from what a person typed.
+
+    Raises:
+        UsageError: a setting that cannot be.
+    """
+    try:
+        return Ask.model_validate({"number": number, **settings})
+    except ValidationError as error:
+        raise UsageError(_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    wrong = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in wrong["loc"] if part not in ("load", "ask", "cancel", "int", "float"))
+    return f"{where or 'the line'}: {wrong['msg'].removeprefix('Value error, ')}: correct it"

@@ -1,0 +1,1 @@
+"""A study as data: experiment, preset, concepts, windows and trials, before anything runs."""

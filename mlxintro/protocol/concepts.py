@@ -1,0 +1,195 @@
+"""Concepts to inject, the words that count as naming them, and the word lists they are measured against.
+
+The lists themselves are data (``mlxintro/data/concepts.toml`` and ``baselines.toml``), each with its source. Any other
+word can be a concept too; it then belongs to the category ``custom``. Nothing here knows of models or vectors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mlxintro.backends.errors import UsageError
+
+CUSTOM = "custom"
+"""Category of words that are not in the library."""
+
+_LONGEST = 80
+"""Characters of a concept: a name or a short phrase, not a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    word: str
+    """As it is put into the extraction template, before the recipe's rule about case."""
+    category: str
+    related: tuple[str, ...] = ()
+    """Inflections, near synonyms and unmistakable names that count as naming the concept."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The word and everything that counts as it."""
+        return (self.word, *self.related)
+
+
+@dataclass(frozen=True, slots=True)
+class WordList:
+    name: str
+    source: str
+    words: tuple[str, ...]
+    """In the order of the source; a word may stand twice where it does there."""
+
+    def without(self, target: str) -> tuple[str, ...]:
+        """The words that are not the target under another case or number.
+
+        Raises:
+            UsageError: nothing is left.
+        """
+        words = tuple(word for word in self.words if not same_word(word, target))
+        if not words:
+            raise UsageError(f"the baseline {self.name} holds nothing but {target!r}: choose another baseline")
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    concepts: tuple[Concept, ...]
+    sets: Mapping[str, WordList]
+    """Lists of concepts by name. Every category is one as well."""
+    baselines: Mapping[str, WordList]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(concept.category for concept in self.concepts))
+
+    def find(self, word: str) -> Concept | None:
+        """The concept of that word. Case does not matter; another number keeps its own spelling (ocean, oceans)."""
+        wanted = word.strip().casefold()
+        for concept in self.concepts:
+            if concept.word.casefold() == wanted:
+                return concept
+        for concept in self.concepts:
+            if same_word(concept.word, wanted):
+                spelling = word.strip() if concept.word != concept.word.lower() else word.strip().lower()
+                related = (concept.word, *(name for name in concept.related if name.casefold() != wanted))
+                return replace(concept, word=spelling, related=related)
+        return None
+
+    def resolve(self, names: Sequence[str], allow_unknown: bool) -> list[Concept]:
+        """Concepts by word, ``set:NAME`` or ``category:NAME``, each once, in the order they are named.
+
+        Args:
+            allow_unknown: take a word that is not in the library for a concept of the category ``custom``.
+
+        Raises:
+            UsageError: an unknown name, with close matches.
+        """
+        found: dict[str, Concept] = {}
+        for name in names:
+            for concept in self._named(name, allow_unknown):
+                found.setdefault(concept.word.casefold(), concept)
+        return list(found.values())
+
+    def baseline(self, name: str) -> WordList:
+        """A baseline word list.
+
+        Raises:
+            UsageError: there is no such list.
+        """
+        return _one_of(self.baselines, name, "baseline")
+
+    def _named(self, name: str, allow_unknown: bool) -> Iterator[Concept]:
+        kind, colon, rest = name.partition(":")
+        if colon and kind == "category":
+            if rest not in self.categories:
+                raise UsageError(f"no category called {rest!r}: choose one of {', '.join(self.categories)}")
+            yield from (concept for concept in self.concepts if concept.category == rest)
+        elif colon and kind == "set":
+            for word in _one_of(self.sets, rest, "set of concepts").words:
+                yield self.find(word) or custom(word)
+        else:
+            concept = self.find(name)
+            if concept is None and not allow_unknown:
+                raise UsageError(self._unknown(name))
+            yield concept or custom(name)
+
+    def _unknown(self, name: str) -> str:
+        meant = {alias.casefold(): concept.word for concept in self.concepts for alias in concept.names}
+        meant |= {key: f"set:{key}" for key in self.sets}
+        close = get_close_matches(name.strip().casefold(), meant, n=3, cutoff=0.75)
+        hint = " or ".join(repr(word) for word in dict.fromkeys(meant[match] for match in close))
+        advice = f"did you mean {hint}? Any word works with --any-word" if hint else "any word works with --any-word"
+        return f"no concept called {name!r}: {advice}"
+
+
+def custom(word: str) -> Concept:
+    """Any word as a concept.
+
+    Raises:
+        UsageError: it is empty, or not a word or short phrase.
+    """
+    word = word.strip()
+    if not word or len(word) > _LONGEST or not word.isprintable():
+        raise UsageError(
+            f"{word[:_LONGEST]!r} is no concept: give a word or a short phrase of up to {_LONGEST} letters"
+        )
+    return Concept(word, CUSTOM, tuple(sorted(plurals(word))))
+
+
+def same_word(a: str, b: str) -> bool:
+    """Whether two words are equal but for case and simple English plurals (Butterfly, butterflies)."""
+    a, b = a.strip().casefold(), b.strip().casefold()
+    return a == b or a in plurals(b) or b in plurals(a)
+
+
+def plurals(word: str) -> frozenset[str]:
+    """What a plural of an English noun may look like; irregular ones (mouse, child) are not known."""
+    word = word.strip().casefold()
+    if not word:
+        return frozenset()
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return frozenset({word + "es"})
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return frozenset({word[:-1] + "ies"})
+    if word.endswith("f"):
+        return frozenset({word + "s", word[:-1] + "ves"})
+    if word.endswith("fe"):
+        return frozenset({word + "s", word[:-2] + "ves"})
+    if word.endswith("o"):
+        return frozenset({word + "s", word + "es"})
+    return frozenset({word + "s"})
+
+
+@cache
+def library() -> Library:
+    """The library that ships."""
+    data = _read("concepts.toml")
+    concepts = tuple(
+        Concept(word, category, tuple(related))
+        for category, words in data["concepts"].items()
+        for word, related in words.items()
+    )
+    sets = _word_lists(data["sets"])
+    for category in data["concepts"]:
+        words = tuple(concept.word for concept in concepts if concept.category == category)
+        sets[category] = WordList(category, f"mlxintro's concepts of the category {category}.", words)
+    return Library(concepts, sets, _word_lists(_read("baselines.toml")))
+
+
+def _word_lists(tables: Mapping[str, Any]) -> dict[str, WordList]:
+    return {name: WordList(name, table["source"], tuple(table["words"])) for name, table in tables.items()}
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((files("mlxintro") / "data" / name).read_text("utf-8"))
+
+
+def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:
+    if name not in lists:
+        raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}")
+    return lists[name]

@@ -1,0 +1,128 @@
+"""Control arms: trials that tell noticing a thought apart from saying yes, from being disturbed, and from guessing.
+
+``random``      a random direction of the concept vector's norm: is any disturbance reported as well?
+``negated``     the vector turned around
+``shuffled``    the vector's own components in random order: same norm, same histogram, no direction
+``other``       the vector of another concept, graded for the one that is asked about: how often is it named by luck?
+``question``    P(yes) against P(no) for the trial question itself, without sampling
+``clear-no``, ``clear-yes``, ``ambiguous``    the same for unrelated questions, with and without the vector
+
+Sizes are those of one cell of the grid, not of the grid: pair number n of an arm runs in one cell, and the cells take
+turns, so that an arm's mixture of layers and strengths is the grid's. Sources: Lindsey 2025 (random and negated
+vectors, unrelated questions); Hahami et al. 2025 (logit shift of the question minus that of unrelated ones).
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from mlxintro.protocol.bounds import Suite
+from mlxintro.protocol.presets import Dialogue
+from mlxintro.protocol.study import Study
+from mlxintro.protocol.trials import Transform
+
+TRANSFORMED: dict[str, Transform] = {"random": "random", "negated": "negate", "shuffled": "shuffle"}
+OTHER = "other"
+QUESTION = "question"
+UNRELATED = ("clear-no", "clear-yes", "ambiguous")
+SUITES: dict[Suite, tuple[str, ...]] = {
+    "none": (),
+    "standard": ("random", QUESTION, "clear-no", "clear-yes"),
+    "full": (*TRANSFORMED, OTHER, QUESTION, *UNRELATED),
+}
+MOST_SCORED = 40
+"""Trials with a vector in each arm that is read from log-probabilities: their spread is small."""
+
+YES = ("Yes", "yes", " Yes", " yes")
+NO = ("No", "no", " No", " no")
+"""First words of an answer, with and without a space: which of them a template calls for depends on the model. They
+exclude each other, so their probabilities add up."""
+CLIP = math.log((1 - 1e-7) / 1e-7)
+"""Bound of a yes-no logit, that of a probability clipped to 1e-7 (Pearson-Vogel et al. 2026)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One control trial, before it becomes a ``TrialSpec``."""
+
+    arm: str
+    number: int
+    """Pair number: fixes concept and seed as it does in the grid."""
+    cell: int | None
+    """Index of the (layer, strength) it runs at; ``None`` for no injection."""
+    question: str = ""
+    """The unrelated question, empty for the trial question."""
+
+
+def arms(study: Study) -> tuple[str, ...]:
+    """The arms of a study's suite; one that would repeat the grid (``--transform random``) is left out."""
+    if study.controls is None or isinstance(study.controls, int):
+        return ()
+    return tuple(arm for arm in SUITES[study.controls] if TRANSFORMED.get(arm) != study.transform)
+
+
+def slots(study: Study, pairs: int, words: int, cells: int, prompts: int = 1) -> Iterator[Slot]:
+    """Every control trial of a study beside its pool of uninjected replies.
+
+    Args:
+        pairs: concepts x trials.
+        words: concepts.
+        cells: layers x strengths; without any there is nothing to control for.
+        prompts: different texts of the trial question.
+    """
+    if not cells or not pairs:
+        return
+    for arm in arms(study):
+        if arm == OTHER and words < 2:
+            continue
+        if arm in TRANSFORMED or arm == OTHER:
+            yield from (Slot(arm, number, turn(number, words, cells)) for number in range(pairs))
+            continue
+        asked = questions()[arm] if arm in UNRELATED else ("",) * prompts
+        asked = asked[:pairs]
+        yield from (Slot(arm, number, None, text) for number, text in enumerate(asked))
+        for number in range(min(pairs, MOST_SCORED)):
+            yield Slot(arm, number, turn(number, words, cells), asked[number % len(asked)])
+
+
+def turn(number: int, words: int, cells: int) -> int:
+    """The cell of a pair: cells take turns, one further each time concepts and cells would meet the same way again."""
+    return (number + number // math.lcm(words, cells)) % cells
+
+
+@cache
+def questions() -> Mapping[str, tuple[str, ...]]:
+    """The unrelated questions by arm."""
+    data = tomllib.loads((files("mlxintro") / "data" / "control_questions.toml").read_text("utf-8"))
+    return {arm: tuple(f"{text} {data['ending']}" for text in data[arm]) for arm in UNRELATED}
+
+
+def asking(dialogue: Dialogue, text: str) -> Dialogue:
+    """The dialogue with another question in the trial question's place; what comes before stays, prefill is dropped.
+
+    Args:
+        text: the question; empty leaves the dialogue as it is, prefill included.
+    """
+    if not text:
+        return dialogue
+    *before, last = dialogue.messages
+    head = last["content"][: last["content"].rindex(dialogue.question)]
+    asked = {"role": last["role"], "content": f"{head}{dialogue.question} {text}"}
+    return dialogue.model_copy(update={"messages": (*before, asked), "prefill": ""})
+
+
+def yes_logit(logprobs: Mapping[str, float]) -> float:
+    """log P(yes) - log P(no), summed over spellings and clipped to +-16.1."""
+    gap = _total(logprobs, YES) - _total(logprobs, NO)
+    return max(-CLIP, min(CLIP, gap))
+
+
+def _total(logprobs: Mapping[str, float], options: Sequence[str]) -> float:
+    values = [logprobs[option] for option in options]
+    top = max(values)
+    return top + math.log(math.fsum(math.exp(value - top) for value in values))

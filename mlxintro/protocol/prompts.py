@@ -1,0 +1,69 @@
+"""The dialogues of a plan: each rendered once, however many trials put it to the subject.
+
+A plan is expanded more than once, so what a rendering is needed for afterwards is kept: the key of the prompt, and
+where in it a text stands. The rendering itself, with the place of every token, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mlxintro.backends.base import Message, Rendered, Tokenizer
+from mlxintro.protocol import windows
+from mlxintro.protocol.trials import PromptRecord
+
+Said = tuple[tuple[tuple[str, str], ...], str]
+"""Roles and contents of a dialogue, and the beginning of the reply."""
+
+
+@dataclass(slots=True)
+class Dialogues:
+    """What is asked so far, by the key under which trials refer to it."""
+
+    tokenizer: Tokenizer
+    records: dict[str, PromptRecord] = field(default_factory=dict)
+    _keys: dict[Said, str] = field(default_factory=dict)
+    _spans: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
+    _latest: tuple[str, Rendered] | None = None
+
+    def ask(self, messages: Sequence[Message], prefill: str = "") -> Asked:
+        """A dialogue, rendered if it is new."""
+        said = tuple((message["role"], message["content"]) for message in messages), prefill
+        if said not in self._keys:
+            rendered = self.tokenizer.render(messages, prefill)
+            record = PromptRecord.of(tuple(messages), prefill, rendered, self.tokenizer.pieces(rendered.tokens))
+            key = record.key
+            self.records[key], self._keys[said], self._latest = record, key, (key, rendered)
+        return Asked(self._keys[said], self)
+
+    def rendered(self, key: str) -> Rendered:
+        """The rendering of a dialogue that was asked; anew, unless it is the latest."""
+        if self._latest is None or self._latest[0] != key:
+            record = self.records[key]
+            self._latest = key, self.tokenizer.render(record.messages, record.prefill)
+        return self._latest[1]
+
+    def span(self, key: str, text: str, before: str) -> tuple[int, int]:
+        """``windows.span`` in a dialogue that was asked."""
+        where = key, text, before
+        if where not in self._spans:
+            self._spans[where] = windows.span(self.rendered(key), text, before)
+        return self._spans[where]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A dialogue of the plan."""
+
+    key: str
+    """Under which trials refer to its prompt."""
+    _among: Dialogues
+
+    @property
+    def rendered(self) -> Rendered:
+        return self._among.rendered(self.key)
+
+    def span(self, text: str, before: str = "") -> tuple[int, int]:
+        """Positions ``[start, stop)`` of a text; see ``windows.span``."""
+        return self._among.span(self.key, text, before)

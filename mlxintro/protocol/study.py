@@ -1,0 +1,96 @@
+"""A study: every setting of a run, validated, and resolved so that nothing is left to defaults.
+
+A ``Study`` comes from flags and files (``mlxintro.study_file``); ``resolve`` fills what it leaves open from its preset.
+The resolved study is stored with the run, and planning it again gives the same trials.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.trials import Transform, Unit
+from mlxintro.protocol.windows import WindowName
+
+
+class Study(BaseModel):
+    """Settings as the user gave them; ``None`` means "as the preset says"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str = "injected-thoughts"
+    preset: str | None = None
+    """By default the experiment's own."""
+    preset_data: dict[str, Any] | None = None
+    """A user's own wording instead of a preset that ships; ``preset`` is then the file's name."""
+    model: str
+    backend: str = "auto"
+    device: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+    kv_bits: Literal[4, 8] | None = None
+    """Of quantised keys and values."""
+    concepts: Words = ("set:blueprint",)
+    any_word: bool = False
+    """Accept words that are not in the concept library."""
+    layers: Layers | None = None
+    """Indices, or depth fractions between 0 and 1."""
+    strengths: Strengths | None = None
+    unit: Unit | None = None
+    transform: Transform = "none"
+    trials: Trials | None = None
+    """Per concept, layer and strength."""
+    controls: Controls | None = None
+    """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
+    window: WindowName | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    max_tokens: Tokens | None = None
+    seed: int = Field(default=0, ge=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of one experiment alone; see its ``Options``."""
+
+    def resolve(self, preset: Preset) -> Study:
+        """Fill what is open from the preset.
+
+        Raises:
+            UsageError: repeats that would be copies of each other.
+        """
+        defaults = preset.defaults.model_dump()
+        study = self.model_copy(
+            update={
+                **{name: value for name, value in defaults.items() if getattr(self, name, None) is None},
+                "options": {**preset.options, **self.options},
+            }
+        )
+        numbers = study.options.get("trial_numbers", 1)
+        texts = numbers if isinstance(numbers, int) else 1
+        for name, count in (("trials", study.trials), ("controls", study.controls)):
+            if study.temperature == 0 and isinstance(count, int) and count > texts:
+                raise UsageError(
+                    f"{name}: at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or "
+                    "--temperature 1"
+                )
+        return study
+
+
+def make_study(**settings: Any) -> Study:
+    """Validate settings.
+
+    Raises:
+        UsageError: one line that names the first wrong setting.
+    """
+    try:
+        return Study(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "tuple_type":
+            what = f"this is a list: write {where} = [{json.dumps(first['input'], default=str)}]"
+        raise UsageError(f"{where}: {what}" if where else what) from None

@@ -1,0 +1,207 @@
+"""Studies as TOML files: read, checked with the line of what is wrong, and written back from a stored run.
+
+Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several models that are
+run one after the other; ``layers = "even:10"``, ten evenly spaced layers; ``preset_file``, a preset of one's own, with
+its path relative to the study's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import presets
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
+
+_BESIDE = ("models", "preset_file")
+_KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
+"""What people set; a preset's whole text is written by ``runs show --toml`` alone."""
+_ABOUT = {
+    "no experiment called": ("experiment",),
+    "no preset called": ("preset",),
+    "no concept called": ("concepts",),
+    "no category called": ("concepts",),
+    "no set of concepts called": ("concepts",),
+    "the preset": ("preset", "preset_file"),
+    "layer ": ("layers",),
+    "no model called": ("model", "models"),
+    "no simulated subject": ("model", "models"),
+    "no backend called": ("backend",),
+    "no CUDA device": ("device",),
+    "keys and values": ("kv_bits",),
+}
+"""How errors begin that come from looking things up, and the settings they may speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFile:
+    name: str
+    """As the user gave it, for messages."""
+    text: str
+    settings: dict[str, Any]
+    """What ``make_study`` takes, without the model."""
+    models: tuple[str, ...]
+    """None named: the backend's default is taken."""
+
+    @contextmanager
+    def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
+        """Errors about settings get file and line in front, where the setting stands in the file.
+
+        Args:
+            overridden: settings and options that flags gave instead; what is wrong with them is not the file's fault.
+        """
+        try:
+            yield
+        except UsageError as error:
+            message = str(error)
+            keys = next((keys for start, keys in _ABOUT.items() if message.startswith(start)), ())
+            if not keys and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
+                keys = (found.group(1),)
+            key = next((key for key in keys if line_of(self.text, key)), "")
+            if not key or not overridden.isdisjoint(keys):
+                raise
+            raise UsageError(place(self.name, self.text, key) + message) from None
+
+
+def is_file(argument: str) -> bool:
+    """Whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
+    return argument.endswith(".toml") or f"{argument}.toml" in ready()
+
+
+def ready() -> dict[str, str]:
+    """Studies that ship: file name and first line."""
+    found = {}
+    for entry in sorted((files("mlxintro") / "data" / "studies").iterdir(), key=lambda one: one.name):
+        if entry.name.endswith(".toml"):
+            found[entry.name] = entry.read_text("utf-8").splitlines()[0].lstrip("# ")
+    return found
+
+
+def read(argument: str) -> StudyFile:
+    """Read a study: a path, or the bare name of one that ships, with its ending or without.
+
+    Raises:
+        UsageError: there is no such file, or it holds something that is no setting; with the line.
+    """
+    shipped = next((name for name in ready() if argument in (name, name.removesuffix(".toml"))), None)
+    path = Path(argument)
+    if shipped is not None and not path.is_file():
+        return parse((files("mlxintro") / "data" / "studies" / shipped).read_text("utf-8"), shipped, Path())
+    if not path.exists():
+        raise UsageError(f"there is no file {argument}; studies that ship: {', '.join(ready())}, found by these names")
+    return parse(text_of(path), argument, path.parent)
+
+
+def parse(text: str, name: str, folder: Path) -> StudyFile:
+    """Read a study's text; see ``read``."""
+    data = parsed(text, name)
+    for key in data:
+        if key not in (*_KNOWN, "preset_data"):
+            close = get_close_matches(key, _KNOWN, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_KNOWN)}"
+            raise UsageError(f"{place(name, text, key)}there is no setting {key!r}: {hint}")
+    models = data.pop("models", None)
+    if models is not None and "model" in data:
+        raise UsageError(f"{place(name, text, 'models')}give either model or models")
+    chosen = [data.pop("model")] if "model" in data else models or []
+    if not isinstance(chosen, list) or not all(isinstance(one, str) and one for one in chosen) or models == []:
+        key = "models" if models is not None else "model"
+        raise UsageError(f"{place(name, text, key)}models are names: write {key} = {_EXAMPLE[key]}")
+    if isinstance(data.get("layers"), str):
+        try:
+            data["layers"] = evenly(data["layers"])
+        except ValueError as error:
+            raise UsageError(f"{place(name, text, 'layers')}{error}") from None
+    if "preset_file" in data:
+        if "preset" in data:
+            raise UsageError(f"{place(name, text, 'preset_file')}give either preset or preset_file")
+        if not isinstance(data["preset_file"], str):
+            raise UsageError(f'{place(name, text, "preset_file")}this is a path: write preset_file = "mine.toml"')
+        own = folder / data.pop("preset_file")
+        if not own.is_file():
+            raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
+        data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
+    found = StudyFile(name, text, data, tuple(chosen))
+    with found.told():
+        make_study(**{"model": "any", **data})
+    return found
+
+
+_EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", "smollm2"]'}
+
+
+def evenly(text: str) -> tuple[int | float, ...]:
+    """``even:10`` as ten depths from the first layer to the last, whatever the model.
+
+    Depths are taken to the nearest layer, so a model with hardly more layers than that runs some fewer.
+
+    Raises:
+        ValueError: something else.
+    """
+    match = re.fullmatch(r"even:(\d+)", text.strip())
+    count = int(match.group(1)) if match else 0
+    if not 1 <= count <= 1000:
+        raise ValueError(f"{text!r} is not a choice of layers: write a list, or even:10 for ten from first to last")
+    if count == 1:
+        return (0.5,)
+    last = 1 - 1e-6
+    return (0, *(round(i / (count - 1), 6) for i in range(1, count - 1)), last)
+
+
+def write(study: Study) -> str:
+    """A study as TOML; reading it gives the same study, and so the same trials."""
+    lines = []
+    for name, value in study.model_dump(mode="json").items():
+        if value is not None and name != "options":
+            lines.append(f"{name} = {_toml(value)}")
+    if study.options:
+        lines += ["", "[options]", *(f"{_key(name)} = {_toml(value)}" for name, value in study.options.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case Mapping():
+            return "{" + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in _present(value)) + "}"
+        case Sequence():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} cannot be written as TOML")
+
+
+def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, item) for name, item in value.items() if item is not None)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """``key=value`` of ``--set``; the value is read as TOML, and as text where it is none.
+
+    Raises:
+        UsageError: there is no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set takes key=value, and {text!r} is none: write e.g. --set trial_numbers=10")
+    try:
+        return key.strip(), tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

@@ -1,0 +1,156 @@
+"""What a trial is: fully resolved data, planned before anything runs.
+
+A ``TrialSpec`` holds nothing that still has to be looked up: layers are indices, windows are token positions, concepts
+are hashes of vector recipes, the dialogue is the hash of a rendered prompt. Its key is the hash of all that, so a
+changed setting is a different trial and resuming is planned keys minus finished keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from mlxintro.backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
+from mlxintro.protocol.hashing import canonical_json, field_names, tagged_hash
+
+Unit = Literal["raw", "norm", "resid"]
+"""Of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual norm at
+that layer (mean norm over the baseline words at the vector's read token)."""
+
+Transform = Literal["none", "negate", "random", "shuffle"]
+"""What is done to a concept vector before it is scaled: turned around; a random direction of the same norm in its
+place; its own components in random order."""
+
+Condition = Literal["injected", "control"]
+"""Whether anything is injected."""
+
+Readout = Literal["text", "score", "capture"]
+"""How a trial is measured: the subject's sampled reply; log-probabilities of given continuations; activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInjection:
+    concept: str
+    vector: str
+    """Hash of the vector's recipe."""
+    layer: int
+    strength: float
+    unit: Unit
+    start: int
+    stop: int | None
+    transform: Transform = "none"
+    site: Site = "resid_post"
+    operation: Operation = "add"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """A dialogue as it was rendered, shared by many trials and stored once."""
+
+    messages: tuple[Message, ...]
+    prefill: str
+    text: str
+    tokens: tuple[int, ...]
+    pieces: tuple[str, ...]
+    """Each token as text, so that a store can be read without the model."""
+
+    @classmethod
+    def of(cls, messages: tuple[Message, ...], prefill: str, rendered: Rendered, pieces: list[str]) -> PromptRecord:
+        return cls(messages, prefill, rendered.text, rendered.tokens, tuple(pieces))
+
+    @property
+    def key(self) -> str:
+        return tagged_hash([self.messages, self.prefill, self.tokens])
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    experiment: str
+    preset: str
+    model: str
+    """``model_key`` of the loaded model."""
+    prompt: str
+    """Key of a ``PromptRecord``."""
+    condition: Condition
+    concept: str | None
+    """The concept this trial is about, i.e. what would be right to name; ``None`` where there is none. It is not always
+    the concept that is injected."""
+    trial: int
+    """Number within its cell. Equal numbers share a seed across cells and with the control, so rows are paired."""
+    seed: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    injections: tuple[PlannedInjection, ...] = ()
+    arm: str = ""
+    """Which comparison of the experiment this trial belongs to, e.g. ``random`` or ``clear-no``; empty for the trials
+    the experiment is about, and for its pool of uninjected controls."""
+    readout: Readout = "text"
+    options: tuple[str, ...] = ()
+    """Continuations whose log-probabilities are read, for the readout ``score``."""
+    detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
+
+    @cached_property
+    def key(self) -> str:
+        """Worked out once: planning, running, storing and watching all ask for it."""
+        return tagged_hash(self._plain())
+
+    def to_json(self) -> str:
+        return canonical_json(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        """Fields that came later are left out at their defaults, so that trials stored before keep their keys."""
+        plain = {name: getattr(self, name) for name in field_names(TrialSpec)}
+        for name, default in _LATER.items():
+            if plain[name] == default:
+                del plain[name]
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrialSpec:
+        injections = tuple(PlannedInjection(**injection) for injection in data["injections"])
+        lists = {name: tuple(data.get(name, ())) for name in ("stop", "options")}
+        return cls(**{**data, **lists, "injections": injections})
+
+
+_LATER: dict[str, Any] = {"arm": "", "readout": "text", "options": (), "detail": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """One injection's strength in every unit, so that results can be compared across models and papers."""
+
+    raw: float
+    """Multiple of the raw concept vector."""
+    norm: float
+    """Norm of the vector that was added."""
+    resid: float
+    """That norm as a fraction of the layer's residual norm."""
+    vector_norm: float
+    resid_norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running one trial gave."""
+
+    key: str
+    response: str
+    finish: str
+    tokens: int
+    """Generated tokens."""
+    proofs: tuple[Proof, ...] = ()
+    doses: tuple[Dose, ...] = ()
+    measurements: dict[str, Any] = field(default_factory=dict)
+    """What an experiment measures beside text, as plain data."""
+    error: str | None = None
+    """Set instead of a response when the trial failed."""
+
+
+def model_key(info: ModelInfo) -> str:
+    """Names the function that maps tokens to text: weights, precision, implementation and template."""
+    return f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"

@@ -1,0 +1,126 @@
+"""Writing rows out: JSON lines, CSV, Parquet. Every row has the same columns; nested values are JSON text where a
+format is flat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from mlxintro.backends.errors import KnownError, PrerequisiteError, UsageError
+
+Format = Literal["jsonl", "csv", "parquet"]
+
+
+def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None) -> int:
+    """Write rows to a file, all or nothing, or to stdout; returns how many.
+
+    Text is UTF-8 whatever the terminal speaks. A pipe or device is written to as it is, never replaced by a file.
+
+    Raises:
+        UsageError: Parquet on stdout of a terminal.
+        PrerequisiteError: Parquet without pyarrow.
+        KnownError: the file cannot be written.
+    """
+    if kind == "parquet" and target is None and sys.stdout.isatty():
+        raise UsageError("Parquet is not for reading on a terminal: name a file with -o")
+    if target is None:
+        count = _write(rows, kind, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return count
+    with _whole(target) as place, place.open("wb") as out:
+        return _write(rows, kind, out)
+
+
+def _write(rows: Iterable[dict[str, Any]], kind: str, out: IO[bytes]) -> int:
+    if kind == "parquet":
+        return _parquet(rows, out)
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    try:
+        return _WRITERS[kind](rows, text)
+    finally:
+        text.detach()
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A file beside the target that takes its place when everything is written."""
+    try:
+        if target.exists() and not target.is_file():
+            yield target
+            return
+        # A link stays a link: what it points to is replaced.
+        target = target.resolve()
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:80]}-") as folder:
+            new = Path(folder) / target.name
+            yield new
+            if target.exists():
+                shutil.copymode(target, new)
+            new.replace(target)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise KnownError(f"{target} cannot be written ({error.strerror}): choose another file with -o") from error
+
+
+def _jsonl(rows: Iterable[dict[str, Any]], out: IO[str]) -> int:
+    count = 0
+    for row in rows:
+        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _csv(rows: Iterable[dict[str, Any]], out: IO[str]) -> int:
+    writer: csv.DictWriter[str] | None = None
+    count = 0
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(out, list(row))
+            writer.writeheader()
+        writer.writerow(_flat(row))
+        count += 1
+    return count
+
+
+def _parquet(rows: Iterable[dict[str, Any]], out: IO[bytes]) -> int:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise PrerequisiteError("Parquet needs pyarrow: pip install pyarrow, or export as csv or jsonl") from None
+    kept = [_flat(row) for row in rows]
+    try:
+        table = arrow.Table.from_pylist(kept)
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+        table = arrow.Table.from_pylist(_uniform(kept))
+    parquet.write_table(table, out)
+    return len(kept)
+
+
+def _uniform(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with columns of several types, such as a label of True here and "unsure" there, as JSON text."""
+    types = {name: {type(row[name]) for row in rows} - {type(None)} for name in rows[0]}
+    mixed = {name for name, found in types.items() if len(found) > 1}
+    return [
+        {n: json.dumps(value) if n in mixed and value is not None else value for n, value in row.items()}
+        for row in rows
+    ]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+        for name, value in row.items()
+    }
+
+
+_WRITERS = {"jsonl": _jsonl, "csv": _csv}

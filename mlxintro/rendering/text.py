@@ -1,0 +1,185 @@
+"""An analysis as lines of text and as plain data; the same for the terminal, the app and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table
+from mlxintro.analysis.stats import Difference, Mean, Rate
+from mlxintro.grading.correction import CorrectedRate
+
+SHADES = " ░▒▓█"
+NOTHING = "-"
+"""Stands for a value that nothing was measured for."""
+_BAR = 44
+
+
+def cell_text(value: Cell) -> str:
+    """A value with its interval: ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 (-1.2 to +17.1)`` points, ``+0.42 (...)``."""
+    match value:
+        case None:
+            return NOTHING
+        case Rate():
+            if value.value is None:
+                return NOTHING
+            return f"{value.value:.1%} ({value.successes}/{value.trials}, {100 * value.low:.1f}-{100 * value.high:.1f})"
+        case CorrectedRate():
+            if value.value is None:
+                return NOTHING
+            return f"{value.value:.1%} ({100 * value.low:.1f}-{100 * value.high:.1f})"
+        case Difference():
+            if value.value is None:
+                return NOTHING
+            return f"{100 * value.value:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+        case Mean():
+            if value.value is None:
+                return NOTHING
+            if value.low is None or value.high is None:
+                return f"{value.value:+.3f} (n = {value.count})"
+            return f"{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f}, n = {value.count})"
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)
+
+
+def cell_data(value: Cell) -> Any:
+    """A value as JSON takes it."""
+    return value.as_dict() if isinstance(value, Rate | CorrectedRate | Difference | Mean) else value
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Columns as wide as they need; those listed in ``right`` are aligned to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join(padded).rstrip()
+
+    return [line(header), "  ".join("-" * width for width in widths), *map(line, rows)]
+
+
+def table_lines(table: Table) -> list[str]:
+    numeric = [
+        i
+        for i in range(len(table.columns))
+        if table.rows and all(isinstance(row[i], int | float) for row in table.rows)
+    ]
+    rows = [[cell_text(cell) for cell in row] for row in table.rows]
+    return [table.title, *grid(table.columns, rows, numeric), *([f"({table.note})"] if table.note else [])]
+
+
+def heat_map_lines(map_: HeatMap) -> list[str]:
+    """Layers down, strengths across: a shade and a percentage per cell; ``-`` where nothing could be graded."""
+
+    def text(layer: int, strength: float) -> str:
+        rate = map_.cells.get((layer, strength))
+        if rate is None or rate.value is None:
+            return NOTHING
+        return f"{shade(rate.value) * 2} {rate.value:4.0%}"
+
+    header = ["layer", *(f"{strength:g}" for strength in map_.strengths)]
+    rows = [[str(layer), *(text(layer, strength) for strength in map_.strengths)] for layer in map_.layers]
+    lines = grid(header, rows, range(len(header)))
+    return [f"{map_.title} (layers down, strengths across, {map_.unit})", *lines]
+
+
+def shade(share: float) -> str:
+    """A shade character for a share between 0 and 1; only 0 itself is blank."""
+    if share <= 0:
+        return SHADES[0]
+    return SHADES[min(len(SHADES) - 1, 1 + int(share * (len(SHADES) - 1)))]
+
+
+def plot_lines(plot: Plot) -> list[str]:
+    """Every curve as rows of bars, over the range of all values and 0."""
+    values = [point.y for curve in plot.curves for point in curve.points]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    lines = [f"{plot.title} ({plot.y} by {plot.x}; bars from {low:.3g} to {high:.3g})"]
+    for curve in plot.curves:
+        lines.append(f"  {curve.label}")
+        for point in curve.points:
+            bar = "█" * round(_BAR * (point.y - low) / ((high - low) or 1.0))
+            lines.append(f"    {point.x:>8g}  {bar:<{_BAR}}  {point.y:.3g}")
+    return lines
+
+
+def figure_lines(figures: Sequence[Figure]) -> list[str]:
+    if not figures:
+        return []
+    width = max(len(figure.label) for figure in figures)
+    found = []
+    for figure in figures:
+        text = cell_text(figure.value)
+        said = "no trials" if text == NOTHING else f"{text}{f'   {figure.note}' if figure.note else ''}"
+        found.append(f"{figure.label:<{width}}  {said}")
+    return found
+
+
+def verdict_lines(analysis: Analysis) -> list[str]:
+    """The verdict card, framed by rules; one screen."""
+    verdict = analysis.verdict
+    if verdict is None:
+        return []
+    title = f"── verdict: {verdict.kind} "
+    width = max(len(title), 78)
+    return [
+        title.ljust(width, "─"),
+        f"  {verdict.headline}",
+        *(f"  · {line}" for line in verdict.evidence),
+        "─" * width,
+    ]
+
+
+def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
+    """The whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
+
+    Args:
+        curves: with every plot as rows of bars.
+    """
+    blocks = [verdict_lines(analysis), figure_lines(analysis.figures)]
+    blocks += [heat_map_lines(map_) for map_ in analysis.heat_maps]
+    blocks += [table_lines(table) for table in analysis.tables if table.rows]
+    blocks += [plot_lines(plot) for plot in analysis.plots] if curves else []
+    return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
+
+
+def as_data(analysis: Analysis) -> dict[str, Any]:
+    """The whole analysis as plain data."""
+    return {
+        "verdict": asdict(analysis.verdict) if analysis.verdict else None,
+        "figures": {
+            figure.name: {"label": figure.label, "value": cell_data(figure.value), "note": figure.note}
+            for figure in analysis.figures
+        },
+        "heat_maps": [
+            {
+                "name": map_.name,
+                "title": map_.title,
+                "unit": map_.unit,
+                "cells": [
+                    {"layer": layer, "strength": strength, **rate.as_dict()}
+                    for (layer, strength), rate in sorted(map_.cells.items())
+                ],
+            }
+            for map_ in analysis.heat_maps
+        ],
+        "plots": [asdict(plot) for plot in analysis.plots],
+        "tables": [
+            {
+                "name": table.name,
+                "title": table.title,
+                "columns": list(table.columns),
+                "rows": [[cell_data(cell) for cell in row] for row in table.rows],
+                "note": table.note,
+            }
+            for table in analysis.tables
+        ],
+        "remarks": list(analysis.remarks),
+        "data": dict(analysis.data),
+    }

@@ -1,0 +1,1 @@
+"""Words found in replies, for graders and for analyses alike."""

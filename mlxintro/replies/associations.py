@@ -1,0 +1,33 @@
+"""Close associations of a concept: looser than its near names, for identification by the rules grader only."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from mlxintro.protocol.concepts import library, same_word
+
+
+@cache
+def associations(concept: str) -> tuple[str, ...]:
+    """Words that tell a reader what a claimed thought was about, though they do not name the concept.
+
+    A word that is not listed borrows from the first entry it is a near name of (sea from ocean): that entry's name, its
+    near names and its associations. Empty for a word nothing is known of.
+    """
+    table = _table()
+    for word, related in table.items():
+        if same_word(word, concept):
+            return related
+    wanted = concept.strip().casefold()
+    for known in library().concepts:
+        if wanted in (name.casefold() for name in known.related):
+            return (known.word, *known.related, *table.get(known.word.casefold(), ()))
+    return ()
+
+
+@cache
+def _table() -> dict[str, tuple[str, ...]]:
+    data = tomllib.loads((files("mlxintro") / "data" / "associations.toml").read_text("utf-8"))
+    return {word.casefold(): tuple(words) for group in data.values() for word, words in group.items()}

@@ -1,0 +1,1 @@
+"""A study becomes a run: plan, measure, store, and tell what happens."""

@@ -1,0 +1,217 @@
+"""From a study to events: what the command line, the demo and a notebook do to start or resume a run.
+
+Everything that can be wrong is found before the model is loaded, as far as that is possible, and before the store is
+written.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import ValidationError
+
+from mlxintro import experiments
+from mlxintro.backends.base import Backend
+from mlxintro.backends.errors import UsageError
+from mlxintro.experiments.base import Experiment, Plan
+from mlxintro.paths import vectors_beside
+from mlxintro.protocol import concepts, presets
+from mlxintro.protocol.hashing import canonical_json
+from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.running.environment import describe_environment
+from mlxintro.running.events import Event, TokenGenerated
+from mlxintro.running.live import Broadcast
+from mlxintro.running.runner import run_trials
+from mlxintro.running.session import Session
+from mlxintro.store.records import Run, VectorRecord
+from mlxintro.store.store import Store
+from mlxintro.vectors.cache import VectorCache
+from mlxintro.vectors.extraction import Progress, extract
+
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A study whose settings hold, as far as can be told without the model."""
+
+    study: Study
+    """Resolved: nothing is left to defaults."""
+    preset: Preset
+    experiment: Experiment
+
+
+def check(study: Study) -> Checked:
+    """Resolve a study and look its names up.
+
+    Raises:
+        UsageError: an unknown experiment, preset or concept, or settings that contradict each other.
+    """
+    experiment = experiments.find(study.experiment)
+    preset = presets.of(study, experiment)
+    resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
+    check_settings(experiment, preset, resolved)
+    concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)
+    return Checked(resolved, preset, experiment)
+
+
+def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None:
+    """Hold a preset's wording and the options against what the experiment knows.
+
+    Raises:
+        UsageError: one line that names the first that does not fit.
+    """
+    if preset.experiment != experiment.name:
+        raise UsageError(f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}")
+    for what, model, values in (
+        (f"wording of preset {study.preset!r}", experiment.Wording, preset.wording),
+        ("option", experiment.Options, study.options),
+    ):
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
+            raise UsageError(f"{what} {where}: {first['msg']}{known}") from None
+
+
+def check_again(run: Run) -> Checked:
+    """The same for a run that is to be resumed."""
+    return check(make_study(**run.study))
+
+
+def plan(checked: Checked, backend: Backend) -> Plan:
+    """Expand a study for a loaded model.
+
+    Raises:
+        UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
+    """
+    planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
+    if not len(planned):
+        raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
+    longest = max((len(prompt.tokens) for prompt in planned.prompts.values()), default=0)
+    room = backend.info.context - longest
+    if (checked.study.max_tokens or 1) > room:
+        raise UsageError(
+            f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
+            f"{backend.info.model}'s context of {backend.info.context}: "
+            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one")
+        )
+    return planned
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse a name that could not be typed or read again.
+
+    Raises:
+        UsageError: it is taken, or unfit.
+    """
+    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or any(map(_unwritable, name)):
+        raise UsageError(
+            f"a run's name is one line of 1 to {_LONGEST_NAME} characters: choose another than {name!r:.99}"
+        )
+    if name.startswith("-"):
+        # Every command that takes a run would take it for an option.
+        raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
+    if any(one.name == name for one in store.runs()):
+        raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
+
+
+def _unwritable(character: str) -> bool:
+    """Control characters, line separators and halves of characters."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
+    """Record a new run with its prompts."""
+    run = store.create_run(
+        checked.study.experiment,
+        planned=len(planned),
+        name=name,
+        study=checked.study.model_dump(mode="json"),
+        model=backend.info,
+        environment=describe_environment(device=backend.info.device),
+    )
+    store.add_prompts(run.id, planned.prompts.values())
+    return run
+
+
+def check_same_model(run: Run, backend: Backend) -> None:
+    """Refuse to resume with another model: its trials would be others, and the run a mixture.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    now = {field: getattr(backend.info, field) for field in _IDENTITY}
+    then = {field: run.model.get(field) for field in _IDENTITY}
+    changed = [f"{field} was {then[field]}, is {now[field]}" for field in _IDENTITY if then[field] != now[field]]
+    if changed:
+        raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
+
+
+_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
+"""What ``trials.model_key`` is made of."""
+
+
+def prepare(
+    store: Store,
+    backend: Backend,
+    planned: Plan,
+    *,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Session:
+    """Extract the vectors a plan refers to, or find them in the cache beside the store.
+
+    Args:
+        progress: told how many words have been read.
+        notice: told, in one line, what a person should know of the cache.
+    """
+    cache = VectorCache(vectors_beside(store.path), notice)
+    vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
+    for key, vector in vectors.items():
+        if store.vector(key) is None:
+            recipe = json.loads(canonical_json(vector.recipe))
+            store.add_vector(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
+    return Session(backend, planned.prompts, vectors)
+
+
+def execute(
+    store: Store,
+    run: Run,
+    checked: Checked,
+    planned: Plan,
+    session: Session,
+    *,
+    tokens: Callable[[TokenGenerated], None] | None = None,
+) -> Generator[Event, None, None]:
+    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
+
+    Args:
+        tokens: called with every generated token, for streaming displays.
+    """
+    backend = session.backend
+    live = Broadcast(store.path, run.id, session.prompts)
+
+    def told(token: TokenGenerated) -> None:
+        live.token(token)
+        if tokens is not None:
+            tokens(token)
+
+    yield from live.watching(
+        run_trials(
+            store,
+            run.id,
+            planned,
+            live.measuring(partial(checked.experiment.measure, session)),
+            batch_size=backend.batch_size,
+            shrink=partial(setattr, backend, "batch_size"),
+            tokens=told,
+        )
+    )

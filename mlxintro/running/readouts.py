@@ -1,0 +1,89 @@
+"""How trials are measured: by the subject's reply, or by log-probabilities without any sampling.
+
+An experiment that needs more (activations) measures those trials itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlxintro.backends.base import Injection, OnToken, Prompt, Request, Sampling, TokenEvent
+from mlxintro.protocol.trials import Dose, Outcome, TrialSpec
+from mlxintro.running.session import Session
+
+
+def prompt_of(session: Session, spec: TrialSpec) -> tuple[Prompt, tuple[Dose, ...]]:
+    """Turn a planned trial into what the backend runs: vectors scaled, doses in every unit."""
+    injections, doses = [], []
+    for planned in spec.injections:
+        vector, dose = session.vectors[planned.vector].scaled(
+            planned.layer, planned.strength, planned.unit, transform=planned.transform, seed=spec.seed
+        )
+        injections.append(
+            Injection(
+                layer=planned.layer,
+                vector=vector,
+                start=planned.start,
+                stop=planned.stop,
+                site=planned.site,
+                operation=planned.operation,
+            )
+        )
+        doses.append(dose)
+    return Prompt(session.prompts[spec.prompt].tokens, tuple(injections)), tuple(doses)
+
+
+def measure(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None) -> Iterator[Outcome]:
+    """Measure trials by their readouts ``text`` and ``score``; a batch may mix them.
+
+    Token events carry the trial's index in ``specs``.
+
+    Raises:
+        ValueError: a trial with another readout.
+    """
+    scored = [spec for spec in specs if spec.readout == "score"]
+    spoken = [(index, spec) for index, spec in enumerate(specs) if spec.readout == "text"]
+    if len(scored) + len(spoken) < len(specs):
+        raise ValueError("only text and score are measured here")
+    if scored:
+        yield from score(session, scored)
+    if spoken:
+        yield from _generate(session, spoken, on_token)
+
+
+def _generate(session: Session, chosen: Sequence[tuple[int, TrialSpec]], on_token: OnToken | None) -> Iterator[Outcome]:
+    specs = [spec for _, spec in chosen]
+    prepared = [prompt_of(session, spec) for spec in specs]
+    requests = [
+        Request(prompt, Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.seed, spec.stop))
+        for (prompt, _), spec in zip(prepared, specs, strict=True)
+    ]
+
+    def told(event: TokenEvent) -> None:
+        assert on_token is not None
+        on_token(TokenEvent(chosen[event.index][0], event.token, event.text))
+
+    for completion in session.backend.generate(requests, None if on_token is None else told):
+        yield Outcome(
+            key=specs[completion.index].key,
+            response=completion.text,
+            finish=completion.finish,
+            tokens=len(completion.tokens),
+            proofs=completion.proofs,
+            doses=prepared[completion.index][1],
+        )
+
+
+def score(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:
+    """Log-probability of every option of every trial.
+
+    Each outcome's measurements hold ``{"logprobs": {option: float}}``: natural logarithms, summed over the option's
+    tokens. Options are tokenised by themselves, exactly as they are written (a leading space counts).
+    """
+    encode = session.backend.tokenizer.encode
+    prepared = [prompt_of(session, spec) for spec in specs]
+    options = [[encode(option).tokens for option in spec.options] for spec in specs]
+    found = session.backend.score([prompt for prompt, _ in prepared], options)
+    for spec, (_, doses), logprobs in zip(specs, prepared, found, strict=True):
+        values = {option: float(one.sum(dtype="float64")) for option, one in zip(spec.options, logprobs, strict=True)}
+        yield Outcome(spec.key, "", "scored", 0, doses=doses, measurements={"logprobs": values})

@@ -1,0 +1,360 @@
+"""Runs planned trials, stores each as it finishes, and says what happens as events.
+
+It knows nothing of models, prompts or vectors: ``measure`` does the work. It does not grade and does not print.
+
+The plan is cut into fixed blocks of ``BATCHES`` batches: block i holds the trials ``i * n`` to ``(i + 1) * n - 1``,
+whatever was finished before. Within a block the backend keeps ``batch_size`` rows running, and lets the next in when
+one ends. A row's numbers depend on its neighbours at the level of float rounding, and a rounding difference can tip a
+sampled token, so a block that was cut short is measured again **as a whole** and only what is missing is stored. That
+costs at most one block per interruption, and makes a resumed run equal to one that was never interrupted. The rows that
+are measured twice are compared with what is stored: if they differ, the machine has changed, and a notice says so.
+
+When memory runs out, half as many rows run together from there on, and the block is cut in two: its halves are blocks
+of the smaller size. The store remembers the smaller size, so a resumed run goes on exactly as this one would have. When
+a block fails for another reason, its open trials are halved until those that fail stand alone.
+
+A result is committed the moment it arrives, which takes about 0.1 ms: ``kill -9`` loses only rows in flight.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
+
+from mlxintro.backends.base import OnToken, TokenEvent
+from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
+from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running.events import (
+    BatchStarted,
+    Event,
+    FinalState,
+    Notice,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    TokenGenerated,
+    TrialFailed,
+    TrialFinished,
+)
+from mlxintro.store.records import Finished, Run
+from mlxintro.store.store import Store
+
+Measure = Callable[[Sequence[TrialSpec], OnToken | None], Iterator[Outcome]]
+"""Runs a block of trials; yields outcomes in any order, each as soon as it is there. Token events carry the index
+of the trial in the sequence."""
+
+BATCHES = 4
+"""Batches in a block. A batch runs half empty while the last replies of its block end, so longer blocks are faster; and
+what an interruption costs grows with them."""
+
+BEAT_SECONDS = 2.0
+POLL_SECONDS = 0.2
+"""How long a paused run sleeps before it asks again."""
+HOPELESS = 8
+"""Failures before the first success, or a batch of them if that is more, that end a run: the set-up is broken."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Cancelled(Exception):
+    """Somebody asked for the run to stop."""
+
+
+class _MeasureFailed(Exception):
+    """An error inside ``measure``, told apart from an error of the store or of the runner."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def run_trials(
+    store: Store,
+    run_id: str,
+    planned: Iterable[TrialSpec],
+    measure: Measure,
+    *,
+    batch_size: int,
+    shrink: Callable[[int], None] | None = None,
+    tokens: Callable[[TokenGenerated], None] | None = None,
+) -> Generator[Event, None, None]:
+    """Run what is planned and not yet finished. Nothing happens until the first event is asked for.
+
+    Failed trials are stored with their error and tried again the next time. Abandoning the iterator, or Ctrl-C, leaves
+    the run ``interrupted``: everything finished is stored and the rest can be resumed.
+
+    Args:
+        store: open for writing, used by this thread.
+        run_id: full id.
+        planned: the whole plan, always in the same order; it is read once, a block at a time.
+        measure: see ``Measure``.
+        batch_size: rows that run together. It is the backend's business to keep to it; here it gives the length of a
+            block. A resumed run keeps the size it has.
+        shrink: makes ``measure`` run fewer rows together from now on, after memory has run out. Without it an
+            ``OutOfMemory`` is a failure like any other.
+        tokens: called with every token as it is generated, from inside ``measure``, where an event cannot be yielded.
+
+    Yields:
+        ``RunStarted`` first and ``RunFinished`` last.
+
+    Raises:
+        InjectionError: what was injected is not what was planned; the run is ``failed``.
+        KnownError: another process is at it; the store cannot be written; nothing works at all (``failed``).
+    """
+    run = store.claim(run_id, batch_size=batch_size)
+    started = time.monotonic()
+
+    def finish(state: FinalState, error: str | None = None) -> RunFinished:
+        store.set_state(run_id, state, error)
+        now = store.run(run_id)
+        return RunFinished(run_id, state, now.done, now.errors, time.monotonic() - started, error)
+
+    try:
+        with _beating(store, run_id):
+            yield RunStarted(run_id, run.name, run.planned, run.done)
+            size = run.batch_size or batch_size
+            if size != batch_size:
+                yield Notice(f"keeping batches of {size}, with which this run was made so far, so that its texts agree")
+                if shrink is not None:
+                    shrink(size)
+            yield from _Work(store, run, measure, size, shrink, tokens).all(planned)
+    except _Cancelled:
+        yield finish("cancelled")
+    except Exception as error:
+        message = describe(error)
+        try:
+            last = finish("failed", message)
+        except KnownError:
+            # The store itself fails: its first error is the one to tell. The run will show as interrupted.
+            raise error from None
+        yield last
+        raise
+    except BaseException:
+        # Where even this cannot be written, the run shows as interrupted once the process is gone.
+        with suppress(KnownError):
+            store.set_state(run_id, "interrupted")
+        raise
+    else:
+        yield finish("done")
+
+
+def describe(error: BaseException) -> str:
+    """One line; errors that are not foreseen say what kind they are."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, KnownError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+class _Work:
+    """One session of a run."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        measure: Measure,
+        size: int,
+        shrink: Callable[[int], None] | None,
+        tokens: Callable[[TokenGenerated], None] | None,
+    ) -> None:
+        self.store = store
+        self.run = run
+        self.measure = measure
+        self.size = size
+        self.shrink = shrink
+        self.tokens = tokens
+        self.finished: set[str] = set()
+        """Keys of the block under way that have a result."""
+        self.succeeded = 0
+        self.failed = 0
+        self.last_error = ""
+        self.noticed_difference = False
+
+    def all(self, planned: Iterable[TrialSpec]) -> Iterator[Event]:
+        plan = iter(planned)
+        first = 0
+        while block := list(islice(plan, BATCHES * self.size)):
+            yield from self._block(first, block)
+            first += len(block)
+        now = self.store.run(self.run.id)
+        if self.failed and not now.done:
+            raise KnownError(f"every trial failed: {self.last_error}")
+        if now.planned != now.done + now.errors:
+            # The plan holds the same trial twice, or has changed since: what it came to is what counts.
+            self.store.set_planned(now.id, now.done + now.errors)
+
+    def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[Event]:
+        ordinals: dict[str, int] = {}
+        specs: dict[str, TrialSpec] = {}
+        for ordinal, spec in enumerate(block, first):
+            key = spec.key
+            ordinals.setdefault(key, ordinal)
+            specs.setdefault(key, spec)
+        self.finished = self.store.finished_keys(self.run.id, specs)
+        missing = [key for key in specs if key not in self.finished]
+        if not missing:
+            return
+        yield from self._steered()
+        yield BatchStarted(first, len(specs), len(missing))
+        try:
+            yield from self._measured(specs, ordinals)
+            return
+        except _MeasureFailed as failure:
+            _log.info("block at %d failed", first, exc_info=failure.cause)
+            cause = failure.cause
+        if isinstance(cause, OutOfMemory) and self.shrink is not None and self.size > 1:
+            yield from self._smaller(cause, self.shrink)
+            # Rows of this block that are stored had other neighbours: that they differ now says nothing.
+            noticed, self.noticed_difference = self.noticed_difference, True
+            rest = list(block)
+            while rest:
+                # The size may fall again on the way.
+                part, rest = rest[: BATCHES * self.size], rest[BATCHES * self.size :]
+                yield from self._block(first, part)
+                first += len(part)
+            self.noticed_difference = noticed
+            return
+        if len(specs) > 1:
+            count = sum(key not in self.finished for key in specs)
+            yield Notice(f"a block failed, its {count} open trials are run in smaller parts: {describe(cause)}")
+        yield from self._narrowed(specs, ordinals, cause)
+
+    def _smaller(self, cause: OutOfMemory, shrink: Callable[[int], None]) -> Iterator[Event]:
+        self.size //= 2
+        shrink(self.size)
+        self.store.set_batch_size(self.run.id, self.size)
+        yield Notice(f"going on with {self.size} rows at a time, nothing is lost: {describe(cause)}")
+
+    def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[Event]:
+        """Measure again what is open of trials that failed together, in halves, until those that fail stand alone."""
+        left = [key for key in specs if key not in self.finished]
+        if len(specs) == 1:
+            for key in left:
+                yield from self._stored(ordinals[key], specs[key], _failure(key, cause))
+            return
+        half = (len(left) + 1) // 2
+        for keys in filter(None, (left[:half], left[half:])):
+            part = {key: specs[key] for key in keys}
+            try:
+                yield from self._measured(part, ordinals)
+                continue
+            except _MeasureFailed as failure:
+                _log.info("%d trials failed", len(part), exc_info=failure.cause)
+                again = failure.cause
+            yield from self._narrowed(part, ordinals, again)
+
+    def _measured(self, specs: dict[str, TrialSpec], ordinals: dict[str, int]) -> Iterator[Event]:
+        waiting = set(specs)
+        with closing(self._outcomes(list(specs.values()))) as outcomes:
+            for outcome in outcomes:
+                if outcome.key not in waiting:
+                    raise RuntimeError(f"an outcome for {outcome.key}, which was not asked for or came twice")
+                waiting.remove(outcome.key)
+                if outcome.key in self.finished:
+                    yield from self._compared(outcome)
+                else:
+                    yield from self._stored(ordinals[outcome.key], specs[outcome.key], outcome)
+                yield from self._steered()
+        for key in specs:
+            if key in waiting and key not in self.finished:
+                silent = RuntimeError("the experiment gave no outcome for this trial")
+                yield from self._stored(ordinals[key], specs[key], _failure(key, silent))
+
+    def _outcomes(self, specs: list[TrialSpec]) -> Generator[Outcome, None, None]:
+        tokens = self.tokens
+        keys = [spec.key for spec in specs] if tokens else []
+
+        def on_token(event: TokenEvent) -> None:
+            if tokens:
+                tokens(TokenGenerated(keys[event.index], event.text))
+
+        try:
+            yield from self.measure(specs, on_token if tokens else None)
+        except InjectionError:
+            raise
+        except Exception as error:
+            raise _MeasureFailed(error) from error
+
+    def _stored(self, ordinal: int, spec: TrialSpec, outcome: Outcome) -> Iterator[Event]:
+        self.store.add_outcomes(self.run.id, [Finished(ordinal, spec, outcome)])
+        if outcome.error is not None:
+            self.failed += 1
+            self.last_error = outcome.error
+            yield TrialFailed(outcome.key, ordinal, outcome.error)
+            if not self.succeeded and self.failed >= max(self.size, HOPELESS):
+                raise KnownError(f"the first {self.failed} trials all failed: {outcome.error}")
+            return
+        self.succeeded += 1
+        self.finished.add(outcome.key)
+        injection = spec.injections[0] if spec.injections else None
+        yield TrialFinished(
+            key=outcome.key,
+            ordinal=ordinal,
+            condition=spec.condition,
+            concept=spec.concept,
+            layer=injection.layer if injection else None,
+            strength=injection.strength if injection else None,
+            response=outcome.response,
+            finish=outcome.finish,
+            tokens=outcome.tokens,
+        )
+
+    def _compared(self, outcome: Outcome) -> Iterator[Event]:
+        """A row that was stored before and is measured again for its neighbours' sake."""
+        self.succeeded += outcome.error is None
+        stored = self.store.trial(self.run.id, outcome.key)
+        if stored.response != outcome.response and not self.noticed_difference:
+            self.noticed_difference = True
+            yield Notice(
+                f"trial {outcome.key} comes out differently than before: the device, the libraries, their settings or "
+                "the batch size have changed since; start a new run if all texts must come from one machine"
+            )
+
+    def _steered(self) -> Iterator[Event]:
+        """Do what other processes ask for.
+
+        Raises:
+            _Cancelled: the run shall stop.
+        """
+        control = self.store.control(self.run.id)
+        if control == "pause":
+            self.store.set_state(self.run.id, "paused")
+            yield RunPaused(self.run.id)
+            while (control := self.store.control(self.run.id)) == "pause":
+                time.sleep(POLL_SECONDS)
+            if control == "run":
+                self.store.set_state(self.run.id, "running")
+                yield RunResumed(self.run.id)
+        if control == "cancel":
+            raise _Cancelled
+
+
+def _failure(key: str, error: Exception) -> Outcome:
+    return Outcome(key, response="", finish="", tokens=0, error=describe(error))
+
+
+@contextmanager
+def _beating(store: Store, run: str) -> Iterator[None]:
+    """A heartbeat while a long block runs, from a thread with a connection of its own."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_SECONDS):
+            try:
+                with Store(store.path) as own:
+                    own.beat(run)
+            except KnownError as error:
+                # A full disk or a long lock: the run itself meets it too, and tells.
+                _log.info("no heartbeat: %s", error)
+
+    thread = threading.Thread(target=beat, name=f"heartbeat {run}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

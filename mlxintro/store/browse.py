@@ -1,0 +1,123 @@
+"""Trials by place: which ones a filter lets through, stretch by stretch of the plan, and the few that are in sight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlxintro.store.filter_plan import Route, Routes
+from mlxintro.store.filters import condition
+from mlxintro.store.records import Grade, Label, Trial, TrialFilter, plain_json
+from mlxintro.store.trials import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A trial with what was last said of it."""
+
+    row: int
+    """Its number in the store."""
+    trial: Trial
+    grades: tuple[Grade, ...]
+    """By grader, in the order of their names."""
+    labels: tuple[Label, ...]
+    """By labeller; those withdrawn are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Values that a run's trials have."""
+
+    arms: tuple[str, ...]
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    strengths: tuple[float, ...]
+    graders: tuple[str, ...]
+
+
+class Pages(Routes):
+    """The part of the store that serves lists too long to be held."""
+
+    def matching(self, run: str, where: TrialFilter, route: Route) -> list[int]:
+        """Rows of the trials on a route that a filter lets through, in the order of the plan.
+
+        A short stretch bounds the time, however few match. Rows are numbers for ``seen``, valid while the run exists.
+        """
+        more, values = condition(where)
+        place = "run = ? AND ordinal >= ? AND ordinal < ?"
+        if route.rows is not None:
+            # The plus keeps SQLite from walking through the whole stretch instead of taking these rows.
+            place = "+run = ? AND +ordinal >= ? AND +ordinal < ? AND id IN (SELECT value FROM json_each(?))"
+            values.insert(0, plain_json(list(route.rows)))
+        # One value instead of a hundred thousand rows: fetching those takes several times as long as finding them.
+        row = self._row(
+            "SELECT json_group_array(id) AS ids FROM (SELECT id FROM trials "
+            f"WHERE {place}{more} ORDER BY ordinal, key)",
+            *(run, route.start, route.stop, *values),
+        )
+        found: list[int] = json.loads(row["ids"]) if row else []
+        return found
+
+    def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
+        """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
+        # The plus keeps SQLite from walking through the whole run for the sake of its order.
+        found = self._rows(
+            f"SELECT id, {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY ordinal, key",
+            *(run, plain_json(list(rows))),
+        )
+        trials = {row["id"]: Trial(**{k: v for k, v in dict(row).items() if k != "id"}) for row in found}
+        keys = [trial.key for trial in trials.values()]
+        grades: dict[str, list[Grade]] = {key: [] for key in keys}
+        for grade in self.latest_grades(run, keys=keys):
+            grades[grade.key].append(grade)
+        labels: dict[str, list[Label]] = {key: [] for key in keys}
+        for label in self.latest_labels(run, keys=keys):
+            if label.fields:
+                labels[label.key].append(label)
+        return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
+
+    def injected_concepts(self, run: str) -> list[str]:
+        """What the injected trials of a run are about."""
+        rows = self._rows(
+            "SELECT DISTINCT concept FROM tallies WHERE run = ? AND grader = '' AND condition = 'injected' "
+            "AND concept IS NOT NULL AND trials > 0 ORDER BY concept",
+            run,
+        )
+        return [row["concept"] for row in rows]
+
+    def newest_verdicts(self) -> tuple[int, int]:
+        """Numbers of the newest grade and the newest label in the store: whether to look again."""
+        row = self._row("SELECT (SELECT max(id) FROM grades) AS grade, (SELECT max(id) FROM labels) AS label")
+        return (int(row["grade"] or 0), int(row["label"] or 0)) if row else (0, 0)
+
+    def choices(self, run: str) -> Choices:
+        """What can be filtered by."""
+
+        def values(column: str) -> list[object]:
+            rows = self._rows(f"SELECT DISTINCT {column} AS value FROM tallies WHERE run = ? AND grader = ''", run)
+            return [row["value"] for row in rows if row["value"] is not None]
+
+        return Choices(
+            arms=tuple(sorted(map(str, values("arm")))),
+            concepts=tuple(sorted(map(str, values("concept")))),
+            layers=tuple(sorted(int(str(value)) for value in values("layer"))),
+            strengths=tuple(sorted(float(str(value)) for value in values("strength"))),
+            graders=tuple(self.graders(run)),
+        )
+
+    def keys(self, run: str, where: TrialFilter) -> list[str]:
+        """Keys of all trials that a filter lets through, sorted: for drawing from them."""
+        more, values = condition(where)
+        # Sorted here, because SQLite would use the index of keys for that and fetch every row.
+        return sorted(row["key"] for row in self._rows(f"SELECT key FROM trials WHERE run = ?{more}", run, *values))
+
+    def trials_of(self, run: str, keys: Sequence[str]) -> list[Trial]:
+        """Trials by their full keys, in the order of the keys; those that are gone are left out."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
+            *(run, plain_json(list(keys))),
+        )
+        by_key = {row["key"]: Trial(**dict(row)) for row in rows}
+        return [by_key[key] for key in keys if key in by_key]

@@ -1,0 +1,1 @@
+"""What helps around an experiment: check, dose, bench, demo, list of models."""

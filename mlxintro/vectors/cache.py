@@ -1,0 +1,151 @@
+"""Arrays on disk that are either exactly what was written, or not there.
+
+One safetensors file per entry, named by the hash of what it was made from. The file carries a SHA-256 of itself, so a
+flipped bit anywhere, a truncated copy or a file under another's name is found on reading, told in one line, and treated
+as missing: whoever asked makes it again. Files are written beside their place and moved there, so a reader never sees
+half of one and writers that race leave one of two equal files. A cache that cannot be written is told once and done
+without. Nothing is ever unpickled, and nothing here knows what the arrays mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlxintro.backends.errors import KnownError
+
+Tensors = Mapping[str, NDArray[Any]]
+
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_BLANK = b"0" * 64
+_OWN_NAMES = frozenset({"key", "sha256"})
+
+_log = logging.getLogger(__name__)
+
+
+class DamagedError(KnownError):
+    """A file is not what was written."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    tensors: Tensors
+    metadata: Mapping[str, str]
+
+
+class VectorCache:
+    """A folder of such files. Made when something is first saved.
+
+    Args:
+        folder: where they lie.
+        notice: told, in one line, what was rebuilt or could not be kept; a log warning by default.
+    """
+
+    def __init__(self, folder: Path, notice: Callable[[str], None] | None = None) -> None:
+        self.folder = folder
+        self._notice = notice or _log.warning
+        self._told = False
+        self._damaged: set[str] = set()
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key.replace(':', '-')}.safetensors"
+
+    def load(self, key: str) -> Entry | None:
+        """What was saved under a key; ``None`` when there is nothing, or nothing that can be trusted."""
+        path = self.path(key)
+        try:
+            return read(path, key)
+        except FileNotFoundError:
+            return None
+        except (DamagedError, OSError) as error:
+            if key not in self._damaged:
+                self._damaged.add(key)
+                self._notice(f"{path.name} in the vector cache is ignored and made again: {error}")
+            return None
+
+    def save(self, key: str, tensors: Tensors, metadata: Mapping[str, str]) -> bool:
+        """Keep arrays under a key; ``False``, and one notice for all, when the cache cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.path(key), key, tensors, metadata)
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                why = error.strerror or str(error)
+                self._notice(f"vectors are not kept, because {self.folder} cannot be written ({why})")
+            return False
+        return True
+
+
+def write(path: Path, key: str, tensors: Tensors, metadata: Mapping[str, str]) -> None:
+    """Write one entry, all or nothing.
+
+    Args:
+        metadata: goes into the file's header, beside ``key`` and ``sha256``.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    from safetensors.numpy import save
+
+    if _OWN_NAMES & metadata.keys():
+        raise ValueError(f"the names {', '.join(sorted(_OWN_NAMES))} are taken")
+    header = {**metadata, "key": key, "sha256": _BLANK.decode()}
+    blank = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata=header)
+    data = _with_digest(blank, hashlib.sha256(blank).hexdigest().encode())
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read(path: Path, key: str) -> Entry:
+    """Read one entry and verify every byte of it.
+
+    Raises:
+        DamagedError: it is not what was written under this key.
+        OSError: it cannot be read.
+    """
+    from safetensors.numpy import load
+
+    data = path.read_bytes()
+    header = _header(data)
+    found = _DIGEST.findall(header)
+    if len(found) != 1:
+        raise DamagedError("it carries no checksum")
+    if hashlib.sha256(_with_digest(data, _BLANK)).hexdigest().encode() != found[0]:
+        raise DamagedError("its checksum does not match")
+    metadata = json.loads(header)["__metadata__"]
+    if metadata["key"] != key:
+        raise DamagedError("it holds something else than its name says")
+    return Entry(load(data), metadata)
+
+
+def _header(data: bytes) -> bytes:
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]
+
+
+def _with_digest(data: bytes, digest: bytes) -> bytes:
+    """The same file with another checksum in its header."""
+    match = _DIGEST.search(_header(data))
+    if match is None:
+        raise DamagedError("it carries no checksum")
+    start = 8 + match.start(1)
+    return data[:start] + digest + data[start + len(digest) :]

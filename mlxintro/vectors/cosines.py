@@ -1,0 +1,52 @@
+"""How much of a concept is in the residual stream: cosines of activations with concept vectors.
+
+Raw, and centred: with the mean over other activations subtracted first, because in some models a few huge dimensions
+that say nothing of the concept dominate every cosine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlxintro.backends.base import Float32
+
+Float64 = NDArray[np.float64]
+
+
+def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | None = None) -> Float64:
+    """Cosine of every token's activation with every direction, averaged over tokens.
+
+    Args:
+        activations: (layers, tokens, width).
+        directions: (words, layers, width).
+        centre: (layers, width), subtracted from the activations.
+
+    Returns:
+        float64 (words, layers); a vector of length zero has cosine 0.
+    """
+    streams = activations.astype(np.float64)
+    if centre is not None:
+        streams = streams - centre[:, None]
+    return np.asarray(np.einsum("ltd,wld->wl", _unit(streams), _unit(directions.astype(np.float64))) / streams.shape[1])
+
+
+def token_cosines(activations: Float32, direction: Float32) -> Float64:
+    """Cosine of every token's activation (tokens, width) with one direction (width,); float64 (tokens,).
+
+    A vector of length zero has cosine 0.
+    """
+    return np.asarray(_unit(activations.astype(np.float64)) @ _unit(direction.astype(np.float64)))
+
+
+def band(cosines: Float64) -> dict[str, Any]:
+    """Mean, and the middle 90 %, of many words' cosines (words, layers), as plain data by layer."""
+    low, high = np.quantile(cosines, (0.05, 0.95), axis=0)
+    return {"mean": cosines.mean(axis=0).tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def _unit(values: Float64) -> Float64:
+    norms = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(np.divide(values, norms, out=np.zeros_like(values), where=norms > 0))

@@ -1,0 +1,155 @@
+"""The filter of a list of trials, as a line one types: ``injected layer:12 grade:names "some words"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from textual.suggester import Suggester
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.store.browse import Choices
+from mlxintro.store.records import TrialFilter
+
+GRADES: Mapping[str, str] = {
+    "names": "claims, names it",
+    "first": "names it first",
+    "other": "claims another",
+    "claims": "claims a thought",
+    "denies": "no claim",
+    "leaks": "no claim, names it",
+    "refuses": "refuses",
+    "unclear": "unclear",
+    "garbled": "incoherent",
+    "none": "ungraded",
+}
+"""Short words for the classes of ``mlxintro.verdicts``."""
+
+FLAGS: Mapping[str, tuple[str, object]] = {
+    "injected": ("condition", "injected"),
+    "control": ("condition", "control"),
+    "failed": ("status", "error"),
+    "disputed": ("disputed", True),
+    "agreed": ("disputed", False),
+    "labelled": ("labelled", True),
+    "unlabelled": ("labelled", False),
+}
+NAMES = ("arm", "concept", "layer", "strength", "grade", "by")
+MAIN_ARM = "main"
+_TOKEN = re.compile(r'(?P<name>[a-z]+):(?P<value>"[^"]*"?|\S*)|"(?P<quoted>[^"]*)"?|(?P<word>\S+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+    """As typed."""
+    name: str = ""
+    """``layer`` in ``layer:12``; empty for a flag or a word of the reply."""
+    value: str = ""
+    quoted: bool = False
+
+
+def tokens(line: str) -> list[Token]:
+    found = []
+    for match in _TOKEN.finditer(line):
+        name, value, quoted, word = match.group("name", "value", "quoted", "word")
+        if name is not None:
+            found.append(Token(match[0], name, value.strip('"'), False))
+        else:
+            found.append(Token(match[0], "", word if quoted is None else quoted, quoted is not None))
+    return found
+
+
+def parse(line: str) -> TrialFilter:
+    """The filter that a line stands for. Words that mean nothing else are sought in the reply.
+
+    Raises:
+        UsageError: with what could be written instead.
+    """
+    where = TrialFilter()
+    text = []
+    for token in tokens(line):
+        if token.name:
+            where = _named(where, token)
+        elif not token.quoted and token.value in FLAGS:
+            field, value = FLAGS[token.value]
+            where = replace(where, **{field: value})  # type: ignore[arg-type]
+        else:
+            text.append(token.value)
+    return replace(where, text=" ".join(text)) if any(text) else where
+
+
+def _named(where: TrialFilter, token: Token) -> TrialFilter:
+    value = token.value
+    try:
+        match token.name:
+            case "arm":
+                return replace(where, arm="" if value == MAIN_ARM else value)
+            case "concept":
+                return replace(where, concept=value)
+            case "layer":
+                return replace(where, layer=int(value))
+            case "strength":
+                return replace(where, strength=float(value))
+            case "by":
+                return replace(where, grader=value)
+            case "grade":
+                return replace(where, verdict=GRADES[value])
+    except (ValueError, KeyError):
+        wanted = f"one of {', '.join(GRADES)}" if token.name == "grade" else "a number"
+        raise UsageError(f"{token.text}: after {token.name}: comes {wanted}") from None
+    raise UsageError(
+        f'{token.text}: begin with one of {", ".join(f"{name}:" for name in NAMES)}, or put it in "quotes"'
+    )
+
+
+def cycled(line: str, name: str, values: Sequence[str]) -> str:
+    """The line with the next of some values under a name; after the last one, without that name."""
+    before = next((one.value for one in tokens(line) if one.name == name), None)
+    kept = [one.text for one in tokens(line) if one.name != name]
+    place = -1 if before is None else list(values).index(before) if before in values else len(values)
+    if place + 1 >= len(values):
+        return " ".join(kept)
+    value = values[place + 1]
+    return " ".join([*kept, f'{name}:"{value}"' if " " in value else f"{name}:{value}"])
+
+
+def cycled_flag(line: str, flags: Sequence[str]) -> str:
+    """The line with the next of some flags that exclude each other; after the last one, without any."""
+    at = next((flags.index(t.value) for t in tokens(line) if not t.quoted and not t.name and t.value in flags), -1)
+    rest = " ".join(t.text for t in tokens(line) if t.quoted or t.name or t.value not in flags)
+    return f"{flags[at + 1]} {rest}".strip() if at + 1 < len(flags) else rest
+
+
+def values_of(choices: Choices) -> dict[str, tuple[str, ...]]:
+    """What can stand after each name in a run."""
+    return {
+        "arm": tuple(arm or MAIN_ARM for arm in choices.arms),
+        "concept": choices.concepts,
+        "layer": tuple(map(str, choices.layers)),
+        "strength": tuple(f"{strength:g}" for strength in choices.strengths),
+        "grade": tuple(GRADES),
+        "by": choices.graders,
+    }
+
+
+class FilterSuggester(Suggester):
+    """Completes the last word of the line: names, flags, and the values a run has. Right arrow takes it."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self.values: dict[str, tuple[str, ...]] = {}
+
+    async def get_suggestion(self, value: str) -> str | None:
+        start = value.rfind(" ") + 1
+        last = value[start:]
+        if not last:
+            return None
+        name, colon, begun = last.partition(":")
+        offered = (
+            [f"{name}:{one}" for one in self.values.get(name, ()) if one.startswith(begun)]
+            if colon
+            else [one for one in (*FLAGS, *(f"{name}:" for name in NAMES)) if one.startswith(last)]
+        )
+        return next((value[:start] + one for one in offered if one != last), None)

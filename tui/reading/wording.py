@@ -1,0 +1,80 @@
+"""Numbers and states as short text. A state has a symbol beside its colour, so that none depends on colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+
+from mlxintro.analysis.stats import Rate
+from mlxintro.store.records import Run
+
+SYMBOLS = {
+    "planned": "○",
+    "running": "▶",
+    "paused": "‖",
+    "interrupted": "!",
+    "done": "✓",
+    "cancelled": "■",
+    "failed": "✗",
+}
+
+
+def state(run: Run) -> str:
+    asked = {"pause": " (pausing)", "cancel": " (stopping)"}.get(run.control, "")
+    return f"{SYMBOLS[run.state]} {run.state}{asked if run.state == 'running' else ''}"
+
+
+def rate(value: Rate) -> str:
+    """``12 % (4-30)``: the rate with its interval."""
+    if value.value is None:
+        return "–"
+    return f"{value.value:.0%} ({100 * value.low:.0f}-{100 * value.high:.0f})"
+
+
+def bar(done: int, total: int, width: int) -> str:
+    """A bar of that many characters, in eighths."""
+    eighths = min(width * 8, round(width * 8 * done / total)) if total else 0
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "·")
+
+
+def pace(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if per_second >= 0.1 else f"{60 * per_second:.1f}/min"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def model(run: Run) -> str:
+    """The model's name without the folders or the owner before it."""
+    return str(run.model.get("model", "?")).rstrip("/").rsplit("/", 1)[-1]
+
+
+def plain(value: Any) -> str:
+    """Text of a model without what steers the terminal; line breaks stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def fit(text: str, width: int) -> str:
+    """On one line and exactly that many columns wide: filled up, or cut with an ellipsis."""
+    text = plain(text).replace("\n", " ")
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def fit_middle(text: str, width: int) -> str:
+    """The same, cut in its middle."""
+    text = plain(text).replace("\n", " ")
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    end = text[-(width // 3) :]
+    return set_cell_size(text, width - 1 - cell_len(end)) + "…" + end

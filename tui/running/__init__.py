@@ -1,0 +1,1 @@
+"""Processes that the app starts, watches and steers."""

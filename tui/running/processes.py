@@ -1,0 +1,99 @@
+"""Commands as processes of their own, which outlive the app."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from mlxintro.backends.errors import KnownError
+from mlxintro.paths import DataHome
+
+_NICE = 10
+"""Processes make room for the app: what a key press takes is little, and a run does not notice it."""
+_TAIL = 4096
+"""Bytes of a log that are looked at."""
+
+
+@dataclass(slots=True)
+class Started:
+    name: str
+    """Of the run."""
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def last_line(self) -> str:
+        """The last thing it said, which for a known error is the way out."""
+        return last_line(self.log) or f"no output, exit code {self.process.returncode}"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says anything; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def make_room(pid: int) -> None:
+    """Let a process of ours come after the app where both want to work."""
+    if hasattr(os, "setpriority"):
+        with suppress(psutil.Error):
+            psutil.Process(pid).nice(_NICE)
+
+
+class Processes:
+    """Starts `mlxintro` commands for one store, and knows which of its children have ended."""
+
+    def __init__(self, home: DataHome) -> None:
+        self.home = home
+        self.running: list[Started] = []
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "mlxintro", "--db", str(self.home.db), *arguments]
+
+    def start(self, name: str, arguments: Sequence[str]) -> Started:
+        """Start a command in a session of its own, its output going to a file in the folder of logs.
+
+        Raises:
+            KnownError: the file cannot be written.
+        """
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:60]
+        log = self.home.logs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{safe}.log"
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    self.command(*arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise KnownError(f"{log}: {error.strerror}: free space, or choose another store with --db") from error
+        make_room(process.pid)
+        started = Started(name, log, process)
+        self.running.append(started)
+        return started
+
+    def find(self, name: str) -> Started | None:
+        """The process of a run that this app has started and that is still there."""
+        return next((one for one in self.running if one.name == name), None)
+
+    def ended(self) -> list[Started]:
+        """Those that have ended with an error since this was last asked. Asking also lets the system forget them."""
+        over = [one for one in self.running if one.process.poll() is not None]
+        self.running = [one for one in self.running if one not in over]
+        return [one for one in over if one.process.returncode not in (0, None) and one.process.returncode > 0]

@@ -1,0 +1,1 @@
+"""The frame around the screens: errors, dialogues, help, navigation, memory."""

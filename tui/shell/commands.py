@@ -1,0 +1,65 @@
+"""The command palette: every action that works here, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.binding import Binding
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from .places import PLACES
+
+if TYPE_CHECKING:
+    from ..app import IntroApp
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    title: str
+    detail: str
+    call: Any
+
+
+class Actions(Provider):
+    """Places, what works here, and, when something is sought, what other screens can do."""
+
+    def _all(self) -> Iterator[Action]:
+        app = cast("IntroApp", self.app)
+        for place in PLACES:
+            yield Action(f"Go to {place.title}", f"{place.summary}  ({place.key})", partial(app.action_go, place.name))
+        seen = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            # Keys without an id are Textual's own: scrolling, copying.
+            if binding.id is None or not active.enabled or binding.action.startswith(("go(", "app.go(")):
+                continue
+            title = binding.tooltip or binding.description
+            if title not in seen:
+                seen.add(title)
+                detail = f"{binding.description}  ({app.get_key_display(binding)})"
+                yield Action(title, detail, partial(app.run_action, binding.action, active.node))
+        yield Action("Write a file of keys to edit", str(app.keys_file), app.action_write_keys)
+
+    def _elsewhere(self) -> Iterator[Action]:
+        """What other screens can do: chosen, it leads there."""
+        app = cast("IntroApp", self.app)
+        for place in PLACES:
+            page = type(place.make())
+            for binding in page.BINDINGS if not isinstance(self.screen, page) else ():
+                if isinstance(binding, Binding) and binding.tooltip and "go(" not in binding.action:
+                    detail = f"goes to {place.title}, where {app.get_key_display(binding)} does it"
+                    yield Action(binding.tooltip, detail, partial(app.action_go, place.name))
+
+    async def discover(self) -> Hits:
+        for action in self._all():
+            yield DiscoveryHit(action.title, action.call, help=action.detail)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for action in (*self._all(), *self._elsewhere()):
+            score = matcher.match(f"{action.title} {action.detail}")
+            if score > 0:
+                yield Hit(score, matcher.highlight(action.title), action.call, help=action.detail)

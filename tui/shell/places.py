@@ -1,0 +1,58 @@
+"""Where one can go in the app. A new screen is a file in ``tui/screens`` and a line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .page import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    name: str
+    """Of its mode, and of the binding that leads there (``go.NAME``)."""
+    title: str
+    key: str
+    target: str
+    """``module:Class``, imported when somebody goes there."""
+    summary: str
+
+    def make(self) -> Page:
+        """A fresh screen."""
+        module, _, name = self.target.partition(":")
+        page: Page = getattr(import_module(module), name)()
+        return page
+
+
+PLACES = (
+    Place("runs", "Runs", "1", "mlxintro.tui.screens.runs:RunsPage", "Every run: rates, state, resume, export"),
+    Place("new", "New", "2", "mlxintro.tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
+    Place(
+        "live", "Live", "3", "mlxintro.tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"
+    ),
+    Place(
+        "review",
+        "Review",
+        "4",
+        "mlxintro.tui.screens.review:ReviewPage",
+        "Read every reply of a run, filter, label blind",
+    ),
+    Place(
+        "results",
+        "Results",
+        "5",
+        "mlxintro.tui.screens.results:ResultsPage",
+        "Verdict, figures, curves; two runs compared",
+    ),
+    Place(
+        "lab", "Lab", "6", "mlxintro.tui.screens.lab:LabPage", "Turn layer and strength by hand and read both replies"
+    ),
+)
+
+
+def find(name: str) -> Place:
+    """A place by name; the first one for a name that is none, e.g. from an old state file."""
+    return next((place for place in PLACES if place.name == name), PLACES[0])

@@ -1,0 +1,93 @@
+"""The lab's knobs on one line; focused, they turn with the arrow keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+
+from ..running.lab_controls import IN_UNIT, Knobs
+from .text import Text
+
+
+class Dials(Text, can_focus=True):
+    HELP = (
+        "Left and right turn the layer that is injected into, up and down the strength by one step; + doubles it, - "
+        "halves it. U changes the unit and keeps the dose: multiples of the raw vector, norm of what is added, share "
+        "of the residual norm. [ and ] turn the layer the cosines are read at. W: which tokens are injected into (all, "
+        "the prompt's, the reply's)."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "layer(-1)", "Layer", id="lab.layer_down", tooltip="Inject a layer earlier"),
+        Binding("right,l", "layer(1)", "Layer +", show=False, id="lab.layer_up", tooltip="Inject a layer later"),
+        Binding("up,k", "strength(1)", "Strength", id="lab.stronger", tooltip="Inject more"),
+        Binding("down,j", "strength(-1)", "Strength -", show=False, id="lab.weaker", tooltip="Inject less"),
+        Binding("plus,equals_sign", "scale(2.0)", "Double", show=False, id="lab.double", tooltip="Double it"),
+        Binding("minus", "scale(0.5)", "Halve", show=False, id="lab.halve", tooltip="Halve the strength"),
+        Binding("u", "unit", "Unit", id="lab.unit", tooltip="The same dose in another unit"),
+        Binding("left_square_bracket", "readout(-1)", "Read earlier", show=False, id="lab.read_earlier"),
+        Binding("right_square_bracket", "readout(1)", "Read later", show=False, id="lab.read_later"),
+        Binding("w", "window", "Window", show=False, id="lab.window", tooltip="Which tokens are injected into"),
+    ]
+
+    class Turned(Message):
+        """A person has turned one of them: see ``knobs``."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.knobs = Knobs()
+
+    def on_mount(self) -> None:
+        self.show(self.knobs)
+
+    def show(self, knobs: Knobs) -> None:
+        """Set all of them."""
+        self.knobs = knobs
+        layer = f"{knobs.layer} of {knobs.layers}" if knobs.layers else f"{knobs.layer:.0%} deep"
+        readout = f"{knobs.readout}" if knobs.layers else f"{knobs.readout:.0%} deep"
+        parts = [
+            Content("layer "),
+            _turned("◂", "layer(-1)"),
+            Content.styled(f" {layer} ", "bold"),
+            _turned("▸", "layer(1)"),
+            Content("  strength "),
+            _turned("▾", "strength(-1)"),
+            Content.styled(f" {knobs.strength:g} ", "bold"),
+            _turned("▴", "strength(1)"),
+            _turned(f" {IN_UNIT[knobs.unit]}", "unit"),
+            Content("  into "),
+            _turned({"all": "all tokens", "prompt": "the prompt", "generation": "the reply"}[knobs.window], "window"),
+            Content(f"  read at {readout}"),
+        ]
+        self.update(Content.assemble(*parts))
+
+    # -- turning
+
+    def _turn(self, knobs: Knobs) -> None:
+        if knobs != self.knobs:
+            self.show(knobs)
+            self.post_message(self.Turned())
+
+    def action_layer(self, by: int) -> None:
+        self._turn(self.knobs.turned_layer(by))
+
+    def action_readout(self, by: int) -> None:
+        self._turn(self.knobs.turned_readout(by))
+
+    def action_strength(self, steps: int) -> None:
+        self._turn(self.knobs.turned(steps))
+
+    def action_scale(self, factor: float) -> None:
+        self._turn(self.knobs.scaled(factor))
+
+    def action_unit(self) -> None:
+        self._turn(self.knobs.next_unit())
+
+    def action_window(self) -> None:
+        self._turn(self.knobs.next_window())
+
+
+def _turned(text: str, action: str) -> Content:
+    return Content(text).stylize(f"@click={action}")
