@@ -22,6 +22,8 @@ from .shell import error_border
 from .shell.app_state import Memory, keys_template, load_keys
 from .shell.commands import Actions
 from .shell.help import HelpScreen
+from .shell.home import Home
+from .shell.page import Page
 from .shell.places import PLACES, find
 
 T = TypeVar("T")
@@ -246,7 +248,7 @@ class IntroApp(error_border.Guarded, App[int]):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
     def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
-        pages = [type(place.make()) for place in PLACES]
+        pages = [type(page) for place in PLACES if isinstance(page := place.make(), Page)]
         owners: list[type[DOMNode]] = [type(self), *pages, *(widget for page in pages for widget in page.KEYED)]
         return {
             b.id: (b.key, b.description)
@@ -275,7 +277,9 @@ def run_app(db: str | Path | None = None) -> int:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        return IntroApp(home).run() or 0
+        app = IntroApp(home)
+        _keeps_promise: Home = app
+        return app.run() or 0
     finally:
         root.removeHandler(handler)
         handler.close()

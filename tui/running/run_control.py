@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Control, Run
 
-if TYPE_CHECKING:
-    from ..app import IntroApp
+from ..shell.home import Home
 
 
-def pause_or_go_on(app: IntroApp, run: Run) -> None:
+def pause_or_go_on(app: Home, run: Run) -> None:
     """Pause a running run, let a paused one go on.
 
     Raises:
@@ -28,13 +25,13 @@ def pause_or_go_on(app: IntroApp, run: Run) -> None:
     )
 
 
-def cancel(app: IntroApp, run: Run) -> None:
+def cancel(app: Home, run: Run) -> None:
     """Stop a run for good."""
     app.change(lambda store: store.set_control(run.id, "cancel"))
     app.notify(f"{run.name} stops; what is finished stays", markup=False)
 
 
-def resume(app: IntroApp, run: Run) -> None:
+def resume(app: Home, run: Run) -> None:
     """Go on with a run: a paused one at once, another in a new process.
 
     Raises:
