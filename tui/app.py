@@ -123,7 +123,7 @@ class IntroApp(error_border.Guarded, App[int]):
         """Two runs side by side, where there is a screen for results."""
         self.compared = (first, second)
         if find("results").name == "results":
-            self.open_run(first, self.ask(lambda store: store.run(first).name), "results")
+            self.open_run(first, self.ask(lambda store: store.runs.get(first).name), "results")
         else:
             raise UsageError("compare them on the command line: mlxintro stats RUN")
 
@@ -160,7 +160,7 @@ class IntroApp(error_border.Guarded, App[int]):
     def _compare_states(self) -> None:
         """Say when a run ends or its process is gone, whichever screen is shown."""
         try:
-            states = self.ask(Store.states)
+            states = self.ask(lambda store: store.runs.states())
         except KnownError as error:
             _log.info("states: %s", error)
             return
@@ -180,7 +180,7 @@ class IntroApp(error_border.Guarded, App[int]):
     def _index(self) -> None:
         """Have replies indexed that no run has: those of a store from an earlier version, or from elsewhere."""
         try:
-            waiting = self.ask(Store.unindexed)
+            waiting = self.ask(lambda store: store.trials.unindexed())
         except KnownError as error:
             _log.info("index: %s", error)
             return

@@ -57,7 +57,7 @@ def load(
     """Load a model from a local folder.
 
     Args:
-        source: see ``backends.models.resolve``.
+        source: see ``backends.models.sources.resolve``.
         device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
         quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.

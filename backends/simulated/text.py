@@ -1,7 +1,7 @@
 """What the simulated subject reads and writes: its alphabet, its tokens, the way a word sits in its residual stream.
 
 Nothing here decides what a subject answers (``subject``) or does arithmetic on a stream
-(``backends.fake``).
+(``stream``).
 """
 
 from __future__ import annotations

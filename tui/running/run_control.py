@@ -18,7 +18,7 @@ def pause_or_go_on(app: Home, run: Run) -> None:
         raise UsageError(f"{run.name} is {run.state}: only a running run can be paused; R resumes one")
     holding = run.state == "paused" or run.control == "pause"
     control: Control = "run" if holding else "pause"
-    app.change(lambda store: store.set_control(run.id, control))
+    app.change(lambda store: store.runs.set_control(run.id, control))
     app.notify(
         f"{run.name} goes on" if holding else f"{run.name} pauses after the replies at hand; P lets it go on",
         markup=False,
@@ -27,7 +27,7 @@ def pause_or_go_on(app: Home, run: Run) -> None:
 
 def cancel(app: Home, run: Run) -> None:
     """Stop a run for good."""
-    app.change(lambda store: store.set_control(run.id, "cancel"))
+    app.change(lambda store: store.runs.set_control(run.id, "cancel"))
     app.notify(f"{run.name} stops; what is finished stays", markup=False)
 
 

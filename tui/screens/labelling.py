@@ -162,7 +162,7 @@ class Blind(Dialogue[None]):
         self.query_one("#said", VerticalScroll).scroll_relative(y=by * 3, animate=False)
 
     def _store(self, labels: list[Said]) -> None:
-        self.home.change(lambda store: store.add_labels(self._run.id, labels))
+        self.home.change(lambda store: store.labels.add(self._run.id, labels))
 
     # -- what is shown
 
