@@ -13,7 +13,7 @@ from mlxintro.replies.text import fold
 
 # Written for this test; none stood in the texts the table of pairs was built from.
 PROSE = (
-    "The kettle had been whistling for a minute before anybody noticed it. My sister got up, poured the water over "
+    "The kettle had been whistling for a minute before anybody noticed. My sister got up, poured the water over "
     "the leaves and came back with two cups, one of which she put down beside the letters on my desk.",
     "When a large model answers a question, every layer adds a little to what the layers before it have written. Nothing "
     "is ever erased outright, which is why a direction that is added early can still be read near the end.",
@@ -44,7 +44,7 @@ def test_a_claim_whose_tail_breaks_up_is_graded_up_to_the_break() -> None:
     claim = (
         "Yes, I do notice something that does not belong to our conversation. It has been with me since you asked, "
         "and it seems to be a thought about rivers, about slow brown water that goes past a town. I can describe it in "
-        "more detail if you want me to. "
+        "more detail if you want me to, although I should say that I cannot tell you where it comes from. "
     )
     reply = claim + "Of whose it had the was of under if and of had is the whom to of in had the asking was."
     reading = read_coherence(reply, fold(reply))
