@@ -15,7 +15,7 @@ from mlxintro.replies.text import fold
 PROSE = (
     "The kettle had been whistling for a minute before anybody noticed. My sister got up, poured the water over "
     "the leaves and came back with two cups, one of which she put down beside the letters on my desk.",
-    "When a large model answers a question, every layer adds a little to what the layers before it have written. Nothing "
+    "When a large model answers a question, each layer adds a little to what those before it have written. Nothing "
     "is ever erased outright, which is why a direction that is added early can still be read near the end.",
     "I don't notice anything that stands out right now. If something changes while we go on with the next trials, I'll "
     "tell you what it is about and how strong it seems to me.",
