@@ -32,7 +32,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, FakeB
     checked = launch.check(study)
     with FakeBackend("detector") as backend, Store(tmp_path_factory.mktemp("store") / "store.db") as store:
         run = launch.begin(store, checked, backend, launch.plan(checked, backend))
-        yield store.find_run(run.name), backend
+        yield store.runs.find(run.name), backend
 
 
 def other(info: ModelInfo, field: str) -> ModelInfo:
