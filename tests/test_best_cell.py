@@ -8,8 +8,8 @@ import pytest
 
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.experiments.detection.analysis import analyse
-from mlxintro.experiments.detection.evidence import Best, best_cell
-from mlxintro.experiments.detection.rows import Rows, names, share
+from mlxintro.ladder.best_cell import Best, best_cell
+from mlxintro.ladder.rows import Rows, names, share
 from mlxintro.protocol.study import make_study
 from tests.planted import CLAIMS, DENIALS, graded
 
