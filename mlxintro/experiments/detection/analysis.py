@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from mlxintro.analysis import taxonomy
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean
+from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
 from mlxintro.experiments.detection.card import Evidence, card
 from mlxintro.experiments.detection.evidence import Best, best_cell, evidence, logit_of, logit_shifts
 from mlxintro.experiments.detection.rows import Rows, by_place, coherent, detects, names, share
@@ -197,7 +198,7 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "
             "concepts that did not choose it"
         )
-    unclear = sum(taxonomy.class_of(row.grade, row.condition == "injected") == "unclear" for row in grid)
+    unclear = sum(graded_class(row.grade) is UNCLEAR for row in grid)
     if unclear:
         said.append(f"the grader abstained on {unclear} of {len(grid)} replies; they are in no rate")
     return said
