@@ -157,5 +157,5 @@ def test_the_display_of_claims_tells_signs_apart_by_role() -> None:
 def test_a_run_of_a_folder_that_is_gone_is_no_matter(tmp_path: Path) -> None:
     """Reading figures needs the stored run alone: no model, and nothing but the preset's wording."""
     with Store(tmp_path / "mlxintro.db") as store:
-        run = store.create_run("latent", planned=0, name="r", study={}, model={"model": "x"}, environment={})
+        run = store.runs.create("latent", planned=0, name="r", study={}, model={"model": "x"}, environment={})
         assert tally_of(store, run, "rules").case.trials == 0

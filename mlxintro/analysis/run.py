@@ -41,7 +41,7 @@ def tally_of(store: Store, run: Run, grader: str) -> RunTally:
     """
     display = display_of(run)
     if display.from_grades:
-        return RunTally.of_counts(display, store.verdict_counts(run.id, grader))
+        return RunTally.of_counts(display, store.grades.counts(run.id, grader))
     return RunTally.of_rows(display, (row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)))
 
 

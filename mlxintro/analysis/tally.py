@@ -17,7 +17,7 @@ from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Mean, Rate
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.grading.base import Grade
-from mlxintro.store.counts import VerdictCount
+from mlxintro.store.grades import VerdictCount
 
 Place = tuple[int, float]
 """Layer and strength."""
