@@ -58,7 +58,9 @@ def experiments_page() -> str:
         lines = [f"- **{title}**: {text}" for title, text in rows if text]
         parts.append(f"## {name}\n\n" + "\n".join(lines) + "\n")
         if preset.differences:
-            parts.append("Known differences from the source:\n\n" + "\n".join(f"- {one}" for one in preset.differences) + "\n")
+            parts.append(
+                "Known differences from the source:\n\n" + "\n".join(f"- {one}" for one in preset.differences) + "\n"
+            )
     return "\n".join(parts)
 
 
