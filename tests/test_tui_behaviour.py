@@ -26,7 +26,7 @@ LONG = ("run", "injected-thoughts", "--backend", "fake", "--concepts", "set:lind
 
 def runs_of(home: Path) -> list[Run]:
     with Store(home / "mlxintro.db", read_only=True) as store:
-        return store.runs()
+        return store.runs.all()
 
 
 def test_a_study_is_set_up_started_and_seen_finished_in_few_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_a_killed_run_is_noticed_within_three_seconds_and_resumed(home: Path) ->
                 await until(pilot, lambda: "running" in text(app))
                 os.kill(process.pid, signal.SIGKILL)
                 killed = time.monotonic()
-                await until(pilot, lambda: "R resumes" in text(app), 10)
+                await until(pilot, lambda: "r resumes" in text(app), 10)
                 noticed = time.monotonic() - killed
                 before = next(run for run in runs_of(home) if run.name == "long")
                 assert before.state == "interrupted"
@@ -164,7 +164,7 @@ def test_a_run_that_is_being_started_can_be_stopped(home: Path) -> None:
             (started,) = app.processes.running
             await until(pilot, lambda: "never: starting" in text(app))
             await pilot.press("x")
-            await until(pilot, lambda: "never did not start" in text(app))
+            await until(pilot, lambda: "never was cancelled before it began" in text(app))
             assert started.process.poll() is not None
 
     asyncio.run(go())
@@ -274,7 +274,7 @@ def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatc
     assert run.study["strengths"] == [2.0, 4.0]
     assert run.study["concepts"] == ["set:blueprint"]
     with Store(home / "mlxintro.db", read_only=True) as store:
-        trials = [trial for trial in store.trials(run.id) if not trial.arm]
+        trials = [trial for trial in store.trials.of_run(run.id) if not trial.arm]
     assert {trial.layer for trial in trials if trial.condition == "injected"} == {1, 2, 3}
     assert sum(trial.condition == "control" for trial in trials) == 6
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from mlxintro.store.records import Grade
+from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
 from mlxintro.tui.screens import results
 from mlxintro.tui.screens.results import ResultsPage
-from mlxintro.tui.widgets.report import Report
+from mlxintro.tui.widgets.report import RunReport
 from tests.cli import RUN, filled_home, mlxintro, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
@@ -21,9 +21,9 @@ from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 def detections(home: Path, name: str) -> tuple[int, int]:
     """Injected replies that claim a thought and are readable, and how many there are, counted by hand."""
     with Store(home / "mlxintro.db", read_only=True) as store:
-        run = store.find_run(name).id
-        grades = {one.key: one for one in store.latest_grades(run, grader="rules")}
-        found = [grades[t.key] for t in store.trials(run) if t.condition == "injected" and not t.arm]
+        run = store.runs.find(name).id
+        grades = {one.key: one for one in store.grades.latest(run, grader="rules")}
+        found = [grades[t.key] for t in store.trials.of_run(run) if t.condition == "injected" and not t.arm]
     decided = [one for one in found if not one.abstained]
     return sum(bool(one.affirms and one.coherent and not one.refuses) for one in decided), len(decided)
 
@@ -32,9 +32,9 @@ def detections(home: Path, name: str) -> tuple[int, int]:
 def test_the_screen_looks_as_it_did(home: Path, size: tuple[int, int]) -> None:
     async def look() -> str:
         async with shown(home, size) as (app, pilot):
-            await until(pilot, lambda: "first" in text(app))
+            await until(pilot, lambda: "verdict:" in text(app))
             await pilot.press("enter", "5")
-            await until(pilot, lambda: "claims a thought, injected" in text(app))
+            await until(pilot, lambda: "verdict:" in text(app))
             await pilot.pause(0.3)
             return text(app)
 
@@ -50,14 +50,14 @@ def test_rates_are_those_of_the_verdicts_and_follow_them(home: Path) -> None:
             await pilot.press("enter", "5")
             await until(pilot, lambda: f"({before}/{trials}, " in text(app))
             with Store(home / "mlxintro.db") as store:
-                run = store.find_run("first").id
-                injected = {t.key for t in store.trials(run) if t.condition == "injected"}
-                now: list[Grade] = [
+                run = store.runs.find("first").id
+                injected = {t.key for t in store.trials.of_run(run) if t.condition == "injected"}
+                now: list[GradeRecord] = [
                     replace(one, affirms=True, coherent=True, refuses=False, abstained=False)
-                    for one in store.latest_grades(run, grader="rules")
+                    for one in store.grades.latest(run, grader="rules")
                     if one.key in injected
                 ]
-                store.add_grades(run, now)
+                store.grades.add(run, now)
             await until(pilot, lambda: f"100.0% ({trials}/{trials}, " in text(app))
 
     assert before < trials
@@ -76,7 +76,7 @@ def test_two_runs_side_by_side_with_newcombes_interval(home: Path) -> None:
             await pilot.press("home", "m", "down", "m", "c")
             await until(pilot, lambda: "second minus first" in text(app), 60)
             assert isinstance(app.screen, ResultsPage)
-            runs = [one.findings.run.name for one in app.screen.query(Report) if one.findings]
+            runs = [one.findings.run.name for one in app.screen.query(RunReport) if one.findings]
             line = next(one for one in text(app).splitlines() if "claims a thought, injected" in one)
             if runs == ["first", "second"]:
                 assert f"({a}/{n}, " in line.partition(f"({b}/{m}, ")[0]
@@ -100,7 +100,7 @@ def test_a_large_run_is_analysed_when_asked_for(home: Path, monkeypatch: pytest.
         async with shown(home) as (app, pilot):
             await until(pilot, lambda: "first" in text(app))
             await pilot.press("enter", "5")
-            await until(pilot, lambda: "R computes" in text(app))
+            await until(pilot, lambda: "r computes" in text(app))
             await pilot.pause(1.5)
             assert "verdict" not in text(app).partition("\n")[2].replace("verdicts", "")
             await pilot.press("r")

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, TypeVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.worker import Worker, WorkerState
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
@@ -182,7 +181,7 @@ class IntroApp(error_border.Guarded, App[int]):
         """Two runs side by side, where there is a screen for results."""
         self.compared = (first, second)
         if find("results").name == "results":
-            self.open_run(first, self.ask(lambda store: store.run(first).name), "results")
+            self.open_run(first, self.ask(lambda store: store.runs.get(first).name), "results")
         else:
             raise UsageError("compare them on the command line: mlxintro stats RUN")
 
@@ -226,11 +225,19 @@ class IntroApp(error_border.Guarded, App[int]):
     def _compare_states(self) -> None:
         """Say what has happened to runs, whichever screen is shown."""
         try:
-            states = self.ask(Store.states)
+            states = self.ask(lambda store: store.runs.states())
         except KnownError as error:
             _log.info("states: %s", error)
             return
         self.call_from_thread(self.news.take, states)
+
+    def run_is_lost(self) -> bool:
+        """Tell whether the open run is not in the store any more. Asks the store, so call it in a thread."""
+        run = self.run_id
+        try:
+            return bool(run) and all(run != one for one, _, _ in self.ask(lambda store: store.runs.states()))
+        except KnownError:
+            return False
 
     def close_run(self) -> None:
         """Have no run open any more, because it is gone; leave the screens that are about one."""
@@ -252,7 +259,7 @@ class IntroApp(error_border.Guarded, App[int]):
     def _index(self) -> None:
         """Have replies indexed that no run has: those of a store from an earlier version, or from elsewhere."""
         try:
-            waiting = self.ask(Store.unindexed)
+            waiting = self.ask(lambda store: store.trials.unindexed())
         except KnownError as error:
             _log.info("index: %s", error)
             return
@@ -289,10 +296,6 @@ class IntroApp(error_border.Guarded, App[int]):
     def well(self, what: str) -> None:
         """Something that is tried again and again has gone well: its next error is told whatever it is."""
         self._told.pop(what, None)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        if event.state is WorkerState.ERROR and event.worker.error is not None:
-            self.trouble(event.worker.error)
 
     def _handle_exception(self, error: Exception) -> None:
         """Stop what passed the border: errors of timers, of callbacks, and of drawing.

@@ -1,6 +1,6 @@
 """The PyTorch backend: CUDA, Apple GPUs and the CPU, through Hugging Face transformers.
 
-It turns the contract of ``backends.base`` into batches; how a batch runs is ``torch_stream``'s business, what happens
+It turns the contract of ``backends.base`` into batches; how a batch runs is ``pytorch.stream``'s business, what happens
 inside a forward pass is ``torch_hooks``', and where things lie in a model is ``torch_model``'s.
 """
 
@@ -58,7 +58,7 @@ def load(
     """Load a model from a local folder.
 
     Args:
-        source: see ``backends.models.resolve``.
+        source: see ``backends.models.sources.resolve``.
         device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
         quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.

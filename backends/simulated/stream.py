@@ -1,7 +1,7 @@
 """The simulated subject's residual stream: how it grows layer by layer, and what injections do to it.
 
-It is arithmetic only: what a position holds is ``backends.fake_text``'s business, what it leads to
-``backends.fake_subject``'s.
+It is arithmetic only: what a position holds is ``simulated.text``'s business, what it leads to
+``simulated.subject``'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the simulated subject reads and writes: its alphabet, its tokens, the way a word sits in its residual stream.
 
-Nothing here decides what a subject answers (``backends.fake_subject``) or does arithmetic on a stream
+Nothing here decides what a subject answers (``simulated.subject``) or does arithmetic on a stream
 (``backends.fake``).
 """
 

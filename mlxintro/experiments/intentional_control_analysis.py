@@ -103,7 +103,7 @@ def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: S
     else:
         headline = "Told to think about a word, the subject holds more of it than when told not to."
         return Verdict("effect", headline, tuple(evidence))
-    return Verdict("no effect", headline, tuple(evidence))
+    return Verdict("no effect shown", headline, tuple(evidence))
 
 
 def _gaps(first: Sequence[Row], second: Sequence[Row], value: Value) -> Iterable[tuple[int, str, list[float]]]:

@@ -174,7 +174,7 @@ class Localization(Experiment):
             "The injected sentence is not found more often than without injection.",
             evidence,
         )
-        if card.kind == "no effect" and any_question.effect:
+        if card.kind == "no effect shown" and any_question.effect:
             headline = (
                 "The injected sentence is picked, but as often when another question is asked: it looks different."
             )

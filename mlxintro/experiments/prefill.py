@@ -163,7 +163,7 @@ class Prefill(Experiment):
             "The subject disowns the word as often with its vector as without it, or after another word's.",
             evidence,
         )
-        if card.kind == "no effect" and found.effect:
+        if card.kind == "no effect shown" and found.effect:
             headline = (
                 "The word's vector makes the subject own it, but it is not shown that it has to come before the word."
             )

@@ -19,12 +19,12 @@ def pause_or_go_on(run: str, store: Store) -> str:
     Raises:
         UsageError: it is neither.
     """
-    found = store.run(run)
+    found = store.runs.get(run)
     if found.state not in ("running", "paused"):
         raise UsageError(f"{found.name} is {found.state}: only a run that goes on can be paused")
     holding = found.state == "paused" or found.control == "pause"
     control: Control = "run" if holding else "pause"
-    store.set_control(found.id, control)
+    store.runs.set_control(found.id, control)
     return f"{found.name} goes on" if holding else f"{found.name} pauses after the replies at hand"
 
 
@@ -44,9 +44,9 @@ def cancel(run: str, store: Store) -> str:
     Raises:
         UsageError: it has ended meanwhile.
     """
-    found = store.run(run)
+    found = store.runs.get(run)
     check_cancellable(found)
-    store.set_control(run, "cancel")
+    store.runs.set_control(run, "cancel")
     return f"{found.name} stops; its finished trials stay"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -175,7 +176,7 @@ class Blind(Popup[None]):
         try:
             while self._unsaved:
                 labels = list(self._unsaved)
-                self.home.change(lambda store, labels=labels: store.add_labels(self._run.id, labels))
+                self.home.change(partial(_add_labels, self._run.id, labels))
                 del self._unsaved[: len(labels)]
         finally:
             # What could not be stored is tried again with the next label.
@@ -274,3 +275,7 @@ def table(found: Sequence[Agreement]) -> list[str]:
 
 def _bounds(one: Agreement) -> str:
     return "–" if one.kappa_low is None or one.kappa_high is None else f"{one.kappa_low:.2f} to {one.kappa_high:.2f}"
+
+
+def _add_labels(run: str, labels: Sequence[Said], store: Store) -> None:
+    store.labels.add(run, labels)

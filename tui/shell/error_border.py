@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen
+from textual.worker import Worker, WorkerState
 
 from mlxintro.backends.errors import KnownError
 
@@ -31,6 +32,11 @@ class Guarded(MessagePump):
             await super()._dispatch_message(message)
         except Exception as error:
             cast(Home, self.app).trouble(error)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell what a worker raised: the message goes to whoever started the worker, and no further."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            cast(Home, self.app).trouble(event.worker.error)
 
 
 class Popup(Guarded, ModalScreen[T]):

@@ -67,6 +67,9 @@ class Home(Protocol):
     def open_run(self, run: str, name: str, place: str = "live") -> None:
         """Make a run the one all screens are about, and go to one of them."""
 
+    def run_is_lost(self) -> bool:
+        """Tell whether the open run is not in the store any more. Asks the store, so call it in a thread."""
+
     def close_run(self) -> None:
         """Have no run open any more, because it is gone."""
 

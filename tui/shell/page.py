@@ -14,6 +14,7 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from mlxintro.backends.errors import UsageError
 from mlxintro.store.store import Store
 
 from ..widgets.key_hints import KeyHints
@@ -188,7 +189,11 @@ class Page(Guarded, Screen[None]):
                 answer = how(query)
             except Exception as error:
                 failure = error
-                self._hand_over(what, lambda: self._failed(what, failure, asked))
+                if asked or not (isinstance(error, UsageError) and self.home.run_is_lost()):
+                    self._hand_over(what, lambda: self._failed(what, failure, asked))
+                else:
+                    # That the run is gone is told by ``RunNews``, by its name.
+                    self._hand_over(what, lambda: None)
             else:
                 self._hand_over(what, lambda: self._answered(what, answer, then))
 
