@@ -181,9 +181,7 @@ class _Reader:
 
 
 def _preset_wording(study: Study) -> dict[str, Any]:
-    from mlxintro.protocol import presets
-
-    return presets.of(study, EXPERIMENT).wording
+    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = IntentionalControl()

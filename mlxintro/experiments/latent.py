@@ -227,9 +227,7 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
 
 
 def _wording(study: Study) -> dict[str, object]:
-    from mlxintro.protocol import presets
-
-    return presets.of(study, EXPERIMENT).wording
+    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = Latent()

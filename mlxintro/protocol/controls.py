@@ -15,12 +15,11 @@ vectors, unrelated questions); Hahami et al. 2025 (logit shift of the question m
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
+from mlxintro import data
 from mlxintro.protocol.bounds import Suite
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.study import Study
@@ -98,8 +97,8 @@ def turn(number: int, words: int, cells: int) -> int:
 @cache
 def questions() -> Mapping[str, tuple[str, ...]]:
     """The unrelated questions by arm."""
-    data = tomllib.loads((files("mlxintro") / "data" / "control_questions.toml").read_text("utf-8"))
-    return {arm: tuple(f"{text} {data['ending']}" for text in data[arm]) for arm in UNRELATED}
+    asked = data.load("control_questions.toml")
+    return {arm: tuple(f"{text} {asked['ending']}" for text in asked[arm]) for arm in UNRELATED}
 
 
 def asking(dialogue: Dialogue, text: str) -> Dialogue:

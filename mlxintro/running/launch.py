@@ -19,7 +19,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.paths import vectors_beside
-from mlxintro.protocol import concepts, presets
+from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study, make_study
@@ -53,7 +53,7 @@ def check(study: Study) -> Checked:
         UsageError: an unknown experiment, preset or concept, or settings that contradict each other.
     """
     experiment = experiments.find(study.experiment)
-    preset = presets.of(study, experiment)
+    preset = experiment.preset_of(study)
     resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
     check_settings(experiment, preset, resolved)
     concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)

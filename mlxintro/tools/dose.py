@@ -17,7 +17,7 @@ from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request,
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.rules.coherence import incoherence
 from mlxintro.replies.text import fold
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Fractions of the residual norm."""
