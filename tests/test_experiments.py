@@ -217,11 +217,11 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         for _ in range(30):
             next(first)
         first.close()  # type: ignore[attr-defined]
-        assert 0 < store.run(run.id).done < len(whole.plan)
+        assert 0 < store.runs.get(run.id).done < len(whole.plan)
         for _ in events():
             pass
         for key, outcome in whole.outcomes.items():
-            stored = store.trial(run.id, key)
+            stored = store.trials.find(run.id, key)
             assert stored.response == outcome.response
             assert canonical_json(stored.measurements) == canonical_json(outcome.measurements)
 

@@ -38,7 +38,7 @@ def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
 
 def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
     """A warning where replies were graded by different rules under one name."""
-    counts = Counter(record.version for record in store.latest_grades(run.id, grader=grader))
+    counts = Counter(record.version for record in store.grades.latest(run.id, grader=grader))
     if len(counts) > 1:
         parts = ", ".join(str(count) for _, count in counts.most_common())
         yield (
@@ -48,7 +48,7 @@ def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
 
 
 def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:
-    if not store.latest_labels(run.id):
+    if not store.labels.latest(run.id):
         return
     for name, field in _CORRECTABLE.items():
         figure = analysis.figure(name)

@@ -119,7 +119,7 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
-    if any(one.name == name for one in store.runs()):
+    if any(one.name == name for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
 
@@ -130,7 +130,7 @@ def _unwritable(character: str) -> bool:
 
 def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
     """Record a new run with its prompts."""
-    run = store.create_run(
+    run = store.runs.create(
         checked.study.experiment,
         planned=len(planned),
         name=name,
@@ -138,7 +138,7 @@ def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name:
         model=backend.info,
         environment=describe_environment(device=backend.info.device),
     )
-    store.add_prompts(run.id, planned.prompts.values())
+    store.prompts.add(run.id, planned.prompts.values())
     return run
 
 
@@ -176,9 +176,9 @@ def prepare(
     cache = VectorCache(vectors_beside(store.path), notice)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vector(key) is None:
+        if store.vectors.get(key) is None:
             recipe = json.loads(canonical_json(vector.recipe))
-            store.add_vector(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
+            store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)
 
 

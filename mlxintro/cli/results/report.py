@@ -35,7 +35,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     if output.suffix.lower() not in makers:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         rows, study = rows_of(store, found, grader), study_of(found)
         model = found.model
         facts = (
