@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 
 from ..errors import ModelError
 
@@ -41,7 +50,9 @@ def check(folder: Path) -> None:
     for path in paths:
         require_regular(path)
         if path.stat().st_size > _LARGEST:
-            raise ModelError(f"{path} has {path.stat().st_size / 1e9:.1f} GB, too large for what it should be: {_AGAIN}")
+            raise ModelError(
+                f"{path} has {path.stat().st_size / 1e9:.1f} GB, too large for what it should be: {_AGAIN}"
+            )
     if (folder / "adapter_config.json").is_file():
         raise ModelError(
             f"{folder} holds an adapter (adapter_config.json) and not, or not only, a model: merge it into its base "

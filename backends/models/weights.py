@@ -57,12 +57,17 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         names = beside
     else:
         names = set(_weight_map(index).values())
-        _refuse_strays(folder, names, beside)
+        _refuse_other_names(folder, names, beside)
     paths = tuple(folder / name for name in sorted(names))
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise IncompleteError(
             f"{folder} lacks {len(missing)} of {len(paths)} weight files ({missing[0]}): fetch it again"
+        )
+    if "model.safetensors" in names and len(names) > 1:
+        raise ModelError(
+            f"{index} names model.safetensors among other files, which torch and MLX read differently: "
+            "save the model again"
         )
     for path in paths:
         _refuse_outside(folder, path)
@@ -109,24 +114,19 @@ def _weight_map(index: Path) -> dict[str, str]:
     return found
 
 
-def _refuse_strays(folder: Path, named: set[str], beside: set[str]) -> None:
-    strays = sorted(beside - named)
-    if strays:
-        raise ModelError(
-            f"{folder} holds {strays[0]}, which {INDEX} does not name: two models may lie in one folder; remove "
-            f"{'it' if len(strays) == 1 else 'the files not named'}, or the index if it is the old one"
-        )
-    if "model.safetensors" in named and len(named) > 1:
-        raise ModelError(
-            f"{folder / INDEX} names model.safetensors among other files, which torch and MLX read differently: "
-            "save the model again"
-        )
+def _refuse_other_names(folder: Path, named: set[str], beside: set[str]) -> None:
     for name in sorted(named):
         if Path(name).name != name or not re.fullmatch(r"model.*\.safetensors", name):
             raise ModelError(
                 f"{folder / INDEX} names the weight file {name!r:.120}, which is not a model*.safetensors inside the "
                 "folder: fetch or save the model again"
             )
+    strays = sorted(beside - named)
+    if strays:
+        raise ModelError(
+            f"{folder} holds {strays[0]}, which {INDEX} does not name: two models may lie in one folder; remove "
+            f"{'it' if len(strays) == 1 else 'the files not named'}, or the index if it is the old one"
+        )
 
 
 def _refuse_outside(folder: Path, path: Path) -> None:
@@ -136,8 +136,8 @@ def _refuse_outside(folder: Path, path: Path) -> None:
     real = path.resolve()
     if not any(real.is_relative_to(place) for place in allowed):
         raise ModelError(
-            f"{path.name} in {folder} is a link to {real}, outside the folder: copy the file into it, or give the folder "
-            "it lies in"
+            f"{path.name} in {folder} is a link to {real}, outside the folder: copy the file into it, or give the "
+            "folder that it lies in"
         )
 
 
@@ -149,9 +149,7 @@ def _read_header(path: Path) -> WeightFile:
             return WeightFile(path, frozenset(file.keys()))
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ModelError(
-            f"{path} is damaged or cut short ({reason}): remove it and fetch the model again"
-        ) from None
+        raise ModelError(f"{path} is damaged or cut short ({reason}): remove it and fetch the model again") from None
 
 
 def _check_layers(folder: Path, config: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -160,11 +158,12 @@ def _check_layers(folder: Path, config: Mapping[str, Any], names: Mapping[str, s
     held = 1 + max(_layer_numbers(names), default=-1)
     # Layers that predict several tokens ahead stand behind the others, and no library runs them here.
     ahead = text.get("num_nextn_predict_layers")
-    if said is not None and held > said + (ahead if isinstance(ahead, int) else 0):
-        raise ModelError(
-            f"config.json in {folder} says {said} layers, its weights hold {held}: the two belong to different models, "
-            "or the configuration was edited; fetch or save the model again"
-        )
+    if said is None or held == 0 or said <= held <= said + (ahead if isinstance(ahead, int) else 0):
+        return
+    raise ModelError(
+        f"config.json in {folder} says {said} layers, its weights hold {held}: the two belong to different models, or "
+        "one of them was edited; fetch or save the model again"
+    )
 
 
 def _layer_numbers(names: Mapping[str, str]) -> Iterator[int]:

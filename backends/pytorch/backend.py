@@ -29,6 +29,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import ModelError, UsageError
+from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
@@ -74,8 +75,9 @@ def load(
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
     tokenizer = ChatTokenizer.load(source.folder)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
-    network = Network.of(model)
-    network.verify()
+    with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
+        network = Network.of(model)
+        network.verify()
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -141,7 +143,7 @@ class TorchBackend(Backend):
         if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
             raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
         network = self.network
-        home = next(network.norm.parameters())
+        home = network.anchor
         rows = torch.from_numpy(np.ascontiguousarray(residuals.reshape(-1, self.info.width)))
         columns = None if tokens is None else torch.tensor(list(tokens), dtype=torch.long)
         parts = []
