@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "mlx", "torch", "fake")
 Name = Literal["mlx", "torch", "fake"]
 
-_MODULES: Mapping[sources.Framework, str] = {
-    "mlx": "mlxintro.backends.mlxlm.backend",
-    "torch": "mlxintro.backends.pytorch.backend",
-}
-"""Where each framework is imported."""
+_MODULES: Mapping[sources.Framework, str] = {"mlx": ".mlxlm.backend", "torch": ".pytorch.backend"}
 _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
 
 
@@ -164,7 +160,7 @@ def _missing(backend: sources.Framework) -> str | None:
 def _library(module: str, backend: sources.Framework) -> Any:
     """One of the modules that import a framework."""
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(module, __package__)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise PrerequisiteError(

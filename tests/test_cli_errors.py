@@ -16,20 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import (  # noqa: F401  (fixtures)
-    ROOT,
-    RUN,
-    SMALL,
-    Call,
-    Result,
-    call_main,
-    content,
-    environment,
-    filled_home,
-    mlxintro,
-    own_home,
-    started,
-)
+from tests.cli import ROOT, RUN, SMALL, Call, Result, content, environment, mlxintro, started
 
 FAKE = ("--backend", "fake")
 
@@ -251,7 +238,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_space_lets_it_go_on(s
 UNPRIVILEGED = """
 import os, sys
 from importlib import import_module
-for name in ("main", "run", "runs", "stats", "grade", "output", "options"):
+for name in ("main", "running.run", "running.runs", "results.stats", "grading.grade", "output", "options"):
     import_module("mlxintro.cli." + name)
 import mlxintro.running.launch, mlxintro.store.store, mlxintro.grading.passes, mlxintro.experiments.injected_thoughts
 import mlxintro.backends.simulated.backend, mlxintro.backends.registry, mlxintro.backends.models.sources

@@ -89,7 +89,7 @@ def test_a_planted_effect_is_found_and_a_null_is_not(found: dict[tuple[str, str]
         detector, null = (found[name, subject].analysis.verdict for subject in ("detector?hit=0.7", "null"))
         assert detector is not None
         assert null is not None
-        assert (detector.kind, null.kind) == ("effect", "no effect")
+        assert (detector.kind, null.kind) == ("effect", "no effect shown")
     else:
         thinking = found[name, "null"].analysis.verdict
         assert thinking is not None
