@@ -14,7 +14,7 @@ from mlxintro.store.store import Store
 from mlxintro.tui.screens import results
 from mlxintro.tui.screens.results import ResultsPage
 from mlxintro.tui.widgets.report import Report
-from tests.cli import RUN, filled_home, mlxintro, own_home  # noqa: F401
+from tests.cli import RUN, mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 
