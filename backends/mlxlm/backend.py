@@ -29,7 +29,7 @@ from ..base import (
     Site,
     Tokenizer,
 )
-from ..errors import ModelError, UsageError
+from ..errors import UsageError
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
