@@ -25,7 +25,6 @@ from mlxintro.tui.shell.dialogues import AskPath, Confirm, free_path
 from mlxintro.tui.shell.help import HelpScreen
 from mlxintro.tui.shell.places import PLACES
 from mlxintro.tui.shell.run_page import RunPage
-from tests.cli import filled_home, own_home  # noqa: F401
 from tests.tui_kit import shown, text, until
 
 TUI = Path(__file__).parent.parent / "tui"
