@@ -24,7 +24,7 @@ from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.cache import GroupedKVCache
 from mlxintro.backends.mlxlm.numeric import choose, log_softmax
-from mlxintro.backends.mlxlm.patch import DeviceLane, find_blocks, patched, site_module
+from mlxintro.backends.mlxlm.patch import MLXLane, find_blocks, patched, site_module
 from mlxintro.backends.models.sources import read_folder
 
 
@@ -190,7 +190,7 @@ def test_lanes_compute_in_float32_and_keep_every_bit_outside_their_windows(dtype
     positions = np.tile(np.arange(6, dtype=np.int32), (4, 1))
     positions[1, 4:] = -1  # padding
     [[laid_out]] = lay_out(prompts, 8).values()
-    lane = DeviceLane(laid_out)
+    lane = MLXLane(laid_out)
     after = lane.apply(stream, positions, lane.inside(positions))
     assert after.dtype == dtype
     before32, after32 = np.array(stream.astype(mx.float32)), np.array(after.astype(mx.float32))
@@ -311,12 +311,13 @@ def test_a_sliding_window_that_mlx_lm_ignores_bounds_the_context(tiny: Callable[
 
 def test_what_mlx_lm_cannot_load_is_one_line(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert "nosuch" in refusal(edited(tiny("llama"), tmp_path / "type", model_type="nosuch"))
-    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "shape", num_hidden_layers=5))
-    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
+    assert "says 5 layers, its weights hold 4" in refusal(edited(tiny("llama"), tmp_path / "l", num_hidden_layers=5))
+    assert "another form" in refusal(edited(tiny("llama"), tmp_path / "shape", intermediate_size=160))
+    assert "'hidden_size'" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
     corrupt = edited(tiny("llama"), tmp_path / "corrupt")
     data = (corrupt / "model.safetensors").read_bytes()
     (corrupt / "model.safetensors").write_bytes(data[:100])
-    assert "fetch it again" in refusal(corrupt)
+    assert "damaged or cut short" in refusal(corrupt)
     (corrupt / "model.safetensors").write_bytes(data[: len(data) // 2])
     assert "again" in refusal(corrupt)
 

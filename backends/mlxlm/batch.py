@@ -1,9 +1,8 @@
-"""Rows that go through an mlx-lm model together: caches, padding and shared prefixes.
+"""Rows that go through an mlx-lm model together: caches, padding, positions and injections.
 
 Rows of one length use mlx-lm's plain caches with several rows and need no padding at all; rows of different lengths
-use its batch caches, padded on the right while the prompt is read and rolled into place afterwards. What all rows of a
-call begin with, up to the first position any of them injects at, is read once per call, what those of a batch have in
-common beyond it once per batch, and the cache is forked.
+use its batch caches, padded on the right while the prompt is read and rolled into place afterwards. What rows begin
+with may have been read before (``reader``); its cache is then forked.
 
 Every array operation happens on the calling thread: MLX streams belong to threads. Nothing stays patched between two
 calls, so an abandoned decoder leaves nothing behind.
@@ -33,7 +32,7 @@ Observe = Callable[["Chunk"], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class MLXNetwork:
     """A loaded model and what batching needs to know about it."""
 
     model: nn.Module
@@ -60,7 +59,7 @@ class Network:
         if not mlx_cache.can_pad(self.caches()):
             return None
         rows = [Prompt(tuple(range(1, 2 + count))) for count in range(5)]
-        alone = np.concatenate([_last_logits(Batch(self, [row])) for row in rows])
+        alone = np.concatenate([_last_logits(MLXBatch(self, [row])) for row in rows])
         return next((kind for kind in mlx_cache.PADDED if _agrees(self, rows, kind, alone)), None)
 
     def continued(self, caches: list[Any], tokens: Sequence[int], chunk: int | None = None) -> list[Any]:
@@ -85,10 +84,10 @@ class Network:
         return batches
 
 
-def _agrees(network: Network, rows: Sequence[Prompt], kind: type[BatchKVCache], alone: NDArray[np.float32]) -> bool:
+def _agrees(network: MLXNetwork, rows: Sequence[Prompt], kind: type[BatchKVCache], alone: NDArray[np.float32]) -> bool:
     """Whether rows padded with this cache come to the logits they come to alone."""
     try:
-        together = _last_logits(Batch(network, rows, padding=kind))
+        together = _last_logits(MLXBatch(network, rows, padding=kind))
     except (ValueError, RuntimeError, TypeError):
         return False
     centred = [logits - logits.mean(axis=1, keepdims=True) for logits in (together, alone)]
@@ -96,35 +95,8 @@ def _agrees(network: Network, rows: Sequence[Prompt], kind: type[BatchKVCache], 
     return bool((np.einsum("rv,rv->r", *centred) > 0.99 * lengths).all())
 
 
-def _last_logits(batch: Batch) -> NDArray[np.float32]:
+def _last_logits(batch: MLXBatch) -> NDArray[np.float32]:
     return np.array(batch.prefill().astype(mx.float32))
-
-
-class Prefix:
-    """What the prompts of a call begin with, up to the first position any of them injects at: read once."""
-
-    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
-        """Nothing is computed yet. A prompt's last token is never part of it: its logits are wanted."""
-        self._network = network
-        self.length = shared_length([prompt.tokens[:-1] for prompt in prompts], prompts)
-        self._tokens = prompts[0].tokens[: self.length] if prompts else ()
-        self._caches: list[Any] = []
-
-    def caches(self) -> list[Any]:
-        """Plain caches of one row that hold it, to go on from."""
-        if not self._caches:
-            self._caches = self._network.continued(self._network.caches(), self._tokens)
-        return mlx_cache.copied(self._caches)
-
-
-def shared_length(tokens: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> int:
-    """How many leading tokens can be read once for all rows: equal in each, and before any injection."""
-    if len(tokens) < 2:
-        return 0
-    low, high = min(map(tuple, tokens)), max(map(tuple, tokens))
-    limits = [len(row) for row in tokens] + [one.start for prompt in prompts for one in prompt.injections]
-    limit = min(limits)
-    return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 
 class Spot(NamedTuple):
@@ -155,26 +127,29 @@ class Chunk:
         return spots
 
 
-class Batch:
+class MLXBatch:
     """Rows in lock-step: their caches, their positions and their injections."""
 
     def __init__(
         self,
-        network: Network,
+        network: MLXNetwork,
         prompts: Sequence[Prompt],
         *,
-        prefix: Prefix | None = None,
+        begun: int = 0,
+        beginning: list[Any] | None = None,
         padding: type[BatchKVCache] | None = None,
     ) -> None:
         """Nothing is computed yet.
 
         Args:
-            prefix: what the prompts begin with, already read.
+            begun: how many tokens of every prompt have been read already.
+            beginning: plain caches of one row that hold them; they are used up.
             padding: the batch cache for rows of different lengths, if not the network's.
         """
         self._network = network
         self._prompts = list(prompts)
-        self._prefix = prefix
+        self._begun = begun
+        self._beginning = beginning
         self._padding = padding
         self._even = len({len(prompt.tokens) for prompt in prompts}) == 1
         self._done = np.zeros(len(prompts), np.int32)
@@ -213,11 +188,10 @@ class Batch:
         # A rotating cache takes a chunk of one position for a decoding step, which it refuses while padded.
         chunk = max(2, chunk or self._network.prefill_chunk)
         if not self._caches:
-            if observe is not None:
-                self._fork(self._network.caches())
-            else:
-                shared = self._begin(tokens, chunk)
-                tokens = [row[shared:] for row in tokens]
+            self._fork(self._beginning or self._network.caches())
+            self._beginning = None
+            self._done = self._done + np.int32(self._begun)
+            tokens = [row[self._begun :] for row in tokens]
         counts = np.array([len(row) for row in tokens], np.int32)
         widest = int(counts.max())
         if widest == 0:
@@ -260,7 +234,7 @@ class Batch:
         self._done = self._done + 1
         return logits[:, -1]
 
-    def fork(self, rows: Sequence[int]) -> Batch:
+    def fork(self, rows: Sequence[int]) -> MLXBatch:
         """A batch of its own that goes on from these rows; one may be listed several times."""
         twin = copy.copy(self)
         twin._caches = [copy.copy(cache) for cache in self._caches]
@@ -281,17 +255,21 @@ class Batch:
         self._done = self._done[list(rows)]
         self.interventions.keep(rows)
 
-    def join(self, other: Batch) -> None:
+    def join(self, other: MLXBatch) -> None:
         """Take in the rows of another batch, numbered after one's own; the other one is used up.
 
-        Both must have been read, by a network that can pad.
+        Both must have been read, by a network that can pad unless all rows are at one position.
         """
-        for batch in (self, other):
-            if batch._even:
-                batch._caches = mlx_cache.padded(batch._caches, len(batch._prompts), batch._padded_cache)
-                batch._even = False
-        for ours, theirs in zip(self._caches, other._caches, strict=True):
-            ours.extend(theirs)
+        stacked = None
+        if self._even and other._even and self._done[0] == other._done[0]:
+            stacked = mlx_cache.stacked(self._caches, other._caches)
+        if stacked is not None:
+            self._caches = stacked
+        else:
+            self._pad()
+            other._pad()
+            for ours, theirs in zip(self._caches, other._caches, strict=True):
+                ours.extend(theirs)
         self._prompts = self._prompts + other._prompts
         self._done = np.concatenate([self._done, other._done])
         self.interventions = self.interventions.joined(other.interventions)
@@ -300,17 +278,11 @@ class Batch:
         """What was injected into a row so far; evaluates nothing that a step has evaluated."""
         return self.interventions.proofs(row)
 
-    def _begin(self, tokens: Sequence[Sequence[int]], chunk: int) -> int:
-        """Make the caches, and read what the rows share; returns how many tokens that is."""
-        shared = shared_length(tokens, self._prompts)
-        if self._prefix is None:
-            known, caches = 0, self._network.caches()
-        else:
-            known, caches = self._prefix.length, self._prefix.caches()
-        shared = max(shared, known)
-        self._fork(self._network.continued(caches, tokens[0][known:shared], chunk))
-        self._done = self._done + np.int32(shared)
-        return shared
+    def _pad(self) -> None:
+        """Change to caches whose rows may be at different positions."""
+        if self._even:
+            self._caches = mlx_cache.padded(self._caches, len(self._prompts), self._padded_cache)
+            self._even = False
 
     def _fork(self, caches: list[Any]) -> None:
         """One cache per block, for all rows, from the caches of what they have in common."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import Analysis, Row
+from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
@@ -27,6 +28,7 @@ from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.replies.log_odds import log_odds
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 
@@ -35,6 +37,11 @@ QUESTION = "question:"
 """Prefix of the arms of unrelated questions."""
 MOST_LISTED = 9
 """Concepts in a list: one digit each, and 0 for none."""
+
+
+LEANS_YES = TrialClass("leans to yes", "●", "hit")
+LEANS_NO = TrialClass("leans to no", "·", "quiet")
+YES_UNINJECTED = TrialClass("yes uninjected", "▲", "alarm")
 
 
 class Texts(Data):
@@ -97,10 +104,47 @@ class Latent(Experiment):
             if spec.readout == "capture":
                 yield _lens(session, spec)
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def display(self, preset: Preset) -> Display:
+        yes = Texts.model_validate(preset.wording).yes
+
+        def odds_of(row: Row) -> float | None:
+            return log_odds(row.measurements["logprobs"], yes) if row.arm == "" else None
+
+        def leans_to_yes(row: Row) -> float | None:
+            odds = odds_of(row)
+            return None if odds is None else float(odds > 0)
+
+        def class_of(row: Row) -> TrialClass:
+            odds = odds_of(row)
+            return MEASURED if odds is None else found_or_not(row, odds > 0, LEANS_YES, LEANS_NO, YES_UNINJECTED)
+
+        return Display(
+            (
+                HeadFigure(
+                    "sensitivity",
+                    "yes likelier",
+                    "rate",
+                    leans_to_yes,
+                    TrialGroup("injected", INJECTED, figure="sensitivity"),
+                    TrialGroup("no injection", UNINJECTED, figure="false_alarms"),
+                ),
+                HeadFigure(
+                    "log_odds",
+                    "log-odds of yes",
+                    "log-odds",
+                    odds_of,
+                    TrialGroup("injected", INJECTED),
+                    TrialGroup("no injection", UNINJECTED),
+                ),
+            ),
+            (LEANS_YES, LEANS_NO, YES_UNINJECTED, MEASURED),
+            class_of,
+        )
+
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
+        return analyse(rows, Texts.model_validate(preset.wording).yes, study.unit or "resid")
 
 
 class _Planner:
@@ -129,11 +173,11 @@ class _Planner:
         kinds = [base]
         if self.options.lens and framing == self.framings[0]:
             ids = {"yes": self._first(self.wording.yes), "no": self._first(self.wording.no)}
-            kinds.append(replace(base, arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
+            kinds.append(base.changed(arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
         for kind in kinds:
             # One pool: without a vector the dialogue is the same for all concepts.
             if pair.number == 0 and self.grid.uninjected:
-                yield replace(kind, concept=None)
+                yield kind.changed(concept=None)
             for cell in self.grid.cells:
                 yield injected(kind, *self._range(pair.word, cell, window))
         if self.grid.arms:
@@ -149,9 +193,9 @@ class _Planner:
         info = "explained" if "explained" in self.infos else self.infos[0]
         asked, window = self._ask(self.framings[0], info, text)
         base = self._scored(pair, asked, IDENTIFY, {"order": order, "words": words})
-        base = replace(base, options=tuple(f" {n}" for n in range(len(words) + 1)))
+        base = base.changed(options=tuple(f" {n}" for n in range(len(words) + 1)))
         if pair.number == 0 and self.grid.uninjected:
-            yield replace(base, concept=None)
+            yield base.changed(concept=None)
         for cell in self.grid.cells:
             yield injected(base, *self._range(pair.word, cell, window))
 
@@ -163,8 +207,8 @@ class _Planner:
             pair = pairs[number % len(pairs)]
             own = self.wording.question.rpartition("Trial 1:")
             asked, window = self._ask(self.framings[0], self.infos[0], _unrelated(own, self.wording.question, text))
-            base = replace(
-                self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}), trial=number
+            base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
+                trial=number
             )
             if self.grid.uninjected:
                 yield base
@@ -224,10 +268,6 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
         "no": np.logaddexp.reduce(logprobs[:, len(yes) :], axis=1).tolist(),
     }
     return Outcome(spec.key, "", "captured", 0, doses=doses, measurements={"lens": found})
-
-
-def _wording(study: Study) -> dict[str, object]:
-    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = Latent()

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import (
@@ -36,9 +37,18 @@ from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
-from mlxintro.replies.short_replies import apologises, log_total, repeats
+from mlxintro.replies.log_odds import log_odds
+from mlxintro.replies.short_replies import apologises, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
+
+
+OWNS = TrialClass("owns the word", "●", "hit")
+OWNS_UNPROMPTED = TrialClass("owns it uninjected", "▲", "alarm")
+DISOWNS = TrialClass("apologises", "·", "quiet")
+NEITHER = TrialClass("neither", "?", "open")
+REPEATED = TrialClass("repeats the sentence", "=", "quiet")
+GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
 class Texts(Data):
@@ -99,7 +109,7 @@ class Prefill(Experiment):
             if options.openings:
                 texts = (*wording.meant, *wording.accident)
                 split = {"question": "openings", "meant": list(wording.meant)}
-                kinds.append(replace(spoken, readout="score", options=texts, detail=detail | split))
+                kinds.append(spoken.changed(readout="score", options=texts, detail=detail | split))
             before = asked.span(sentence)
             after = asked.span(wording.question)
             for base in kinds:
@@ -126,7 +136,31 @@ class Prefill(Experiment):
             yield base
         yield from (injected(base, grid.inject(pair.word, cell, window)) for cell in grid.cells)
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def display(self, preset: Preset) -> Display:
+        return Display(
+            (
+                HeadFigure(
+                    "apologies",
+                    "apologises",
+                    "rate",
+                    _apologises,
+                    TrialGroup("injected", INJECTED, figure="apologies_matching"),
+                    TrialGroup("no injection", UNINJECTED, figure="apologies_none"),
+                ),
+                HeadFigure(
+                    "owning",
+                    "log-odds of owning it",
+                    "log-odds",
+                    _owning,
+                    TrialGroup("injected", INJECTED),
+                    TrialGroup("no injection", UNINJECTED),
+                ),
+            ),
+            (OWNS, DISOWNS, NEITHER, REPEATED, GARBLED, MEASURED, OWNS_UNPROMPTED),
+            _class_of,
+        )
+
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
         cells = sorted(
@@ -203,6 +237,31 @@ class Prefill(Experiment):
         )
 
 
+def _apologises(row: Row) -> float | None:
+    said = apologises(row.response) if row.detail["question"] == "meant" else None
+    return None if said is None else float(said)
+
+
+def _owning(row: Row) -> float | None:
+    if row.detail["question"] != "openings":
+        return None
+    return owning(row.measurements["logprobs"], row.detail["meant"])
+
+
+def _class_of(row: Row) -> TrialClass:
+    match row.detail["question"]:
+        case "openings":
+            return MEASURED
+        case "repeat":
+            return REPEATED if repeats(row.response, row.detail["sentence"]) else GARBLED
+    disowned = apologises(row.response)
+    if disowned is None:
+        return NEITHER
+    if disowned:
+        return DISOWNS
+    return OWNS if row.condition == INJECTED else OWNS_UNPROMPTED
+
+
 def apology_rate(rows: Sequence[Row]) -> Rate:
     """Share of replies that disown the word, among those that are clear."""
     known = [one for row in rows if (one := apologises(row.response)) is not None]
@@ -229,9 +288,7 @@ def _repeated(rows: Sequence[Row]) -> Rate:
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:
     """Log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
-
-    other = [value for text, value in logprobs.items() if text not in meant]
-    return log_total([logprobs[text] for text in meant]) - log_total(other)
+    return log_odds(logprobs, meant, clip=False)
 
 
 def _openings(rows: Sequence[Row]) -> dict[str, Contrast]:

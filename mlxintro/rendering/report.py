@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
-from mlxintro.analysis.taxonomy import class_of
-from mlxintro.rendering.text import cell_text, heat_map_lines
+from mlxintro.analysis.trial_classes import TrialClass
+from mlxintro.rendering.text import cell_text, downwards, heat_map_lines
 
 _PER_CLASS = 2
 _WIDTH, _HEIGHT, _EDGE = 520, 260, 46
@@ -30,16 +31,16 @@ class Report:
     """The study as TOML."""
 
 
-def examples_of(rows: Sequence[Row]) -> tuple[tuple[str, Row], ...]:
-    """The first replies of every class among graded replies of the grid and its controls; nobody picks them."""
-    found: dict[str, list[Row]] = {}
+def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row], ...]:
+    """Choose the first replies of every class among those of the grid and its controls; nobody picks them."""
+    found: dict[TrialClass, list[Row]] = {one: [] for one in display.classes}
     for row in rows:
-        if row.arm or row.grade is None:
+        if row.arm or not row.response or (display.from_grades and row.grade is None):
             continue
-        members = found.setdefault(class_of(row.grade, row.condition == "injected"), [])
+        members = found[display.classify(row)]
         if len(members) < _PER_CLASS:
             members.append(row)
-    return tuple((label, row) for label, members in sorted(found.items()) for row in members)
+    return tuple((one.label, row) for one, members in found.items() for row in members)
 
 
 def markdown(report: Report) -> str:
@@ -112,7 +113,7 @@ def heat_map_svg(map_: HeatMap) -> str:
         f'<text x="{left + size * i + size / 2}" y="20" text-anchor="middle">{strength:g}</text>'
         for i, strength in enumerate(map_.strengths)
     ]
-    for j, layer in enumerate(map_.layers):
+    for j, layer in enumerate(downwards(map_.layers)):
         y = top + 30 * j
         parts.append(f'<text x="{left - 8}" y="{y + 20}" text-anchor="end">{layer}</text>')
         for i, strength in enumerate(map_.strengths):
@@ -131,7 +132,7 @@ def heat_map_svg(map_: HeatMap) -> str:
                 f'<rect x="{x}" y="{y}" width="{size - 2}" height="28" fill="{fill}"/>'
                 f'<text x="{x + size / 2 - 1}" y="{y + 19}" text-anchor="middle" fill="{ink}">{text}</text></g>'
             )
-    caption = f"{map_.title}: layers down, strengths across ({map_.unit})"
+    caption = f"{map_.title}: the deepest layer on top, strengths across ({map_.unit})"
     return _figure(caption, width, height, parts)
 
 
