@@ -134,7 +134,7 @@ class InjectedThoughts(Experiment):
             expand=expand,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.detection.analysis import analyse
 
         return analyse(rows, study)
