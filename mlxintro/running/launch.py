@@ -159,6 +159,28 @@ _IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_
 """What ``trials.model_key`` is made of."""
 
 
+def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
+    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+
+    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
+    many rows would end at the same place, so half as many run together after a session that was killed.
+
+    Args:
+        wanted: what a person asked for, which goes before everything else.
+        notice: called with one line when the size changes.
+    """
+    rows = wanted or run.batch_size
+    if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
+        rows //= 2
+        notice(
+            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
+            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+        )
+    if rows is not None and rows != run.batch_size:
+        store.runs.set_batch_size(run.id, rows)
+    return rows
+
+
 def prepare(
     store: Store,
     backend: Backend,
