@@ -241,9 +241,11 @@ def pick_device(device: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cuda", "mps", "cpu") or (number and not number.isdecimal()):
-        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu")
+        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu", setting="device")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise PrerequisiteError("no CUDA device: use --device cpu, or install the CUDA build of torch and a driver")
+        raise PrerequisiteError(
+            "no CUDA device: use --device cpu, or install the CUDA build of torch and a driver", setting="device"
+        )
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise PrerequisiteError(f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
     if kind == "mps" and not torch.backends.mps.is_available():

@@ -88,7 +88,7 @@ def load(name: str) -> Preset:
         UsageError: there is no such preset.
     """
     if name not in names():
-        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}")
+        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}", setting="preset")
     return Preset.model_validate(packaged.load(f"presets/{name}.toml"))
 
 
