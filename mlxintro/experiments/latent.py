@@ -64,8 +64,8 @@ class Texts(Data):
     questions: Mapping[str, tuple[str, ...]]
     """Unrelated questions by group."""
     unrelated: Annotated[str, holding("question")] | None = None
-    """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting have
-    none: there the unrelated question takes the place of what the trial question asks."""
+    """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting
+    have none: there the unrelated question takes the place of what the trial question asks."""
     identify_info: str = "explained"
     """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
 
