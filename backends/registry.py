@@ -37,7 +37,7 @@ def choose(backend: str = "auto", device: str | None = None) -> Name:
         UsageError: there is no such backend.
     """
     if backend not in BACKENDS:
-        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}")
+        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}", setting="backend")
     if backend != "auto":
         return cast(Name, backend)
     if device is not None and device != "cpu":
@@ -103,7 +103,9 @@ def open_backend(
     """
     name = choose(backend, device)
     if kv_bits is not None and name != "mlx":
-        raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
+        raise UsageError(
+            f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits", setting="kv_bits"
+        )
     if name == "fake":
         from .simulated import backend as fake
 
@@ -185,7 +187,8 @@ def _place(backend: sources.Framework, device: str | None) -> str:
     if device == "gpu" or nvidia.driver() is not None:
         raise PrerequisiteError(
             "MLX computes on Apple GPUs and on CPUs here, not on NVIDIA GPUs: use --backend torch, "
-            "or --device cpu to run MLX on the CPU"
+            "or --device cpu to run MLX on the CPU",
+            setting="device",
         )
     return "cpu"
 

@@ -32,14 +32,18 @@ def pick_device(device: str | None) -> str:
         return "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cuda", "mps", "cpu") or (number and not number.isdecimal()):
-        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu")
+        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu", setting="device")
     if kind == "cuda" and not torch.cuda.is_available():
         _require_no_idle_gpu()
-        raise PrerequisiteError("no CUDA device: use --device cpu, or a machine with an NVIDIA GPU and its driver")
+        raise PrerequisiteError(
+            "no CUDA device: use --device cpu, or a machine with an NVIDIA GPU and its driver", setting="device"
+        )
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
-        raise PrerequisiteError(f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
+        raise PrerequisiteError(
+            f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0", setting="device"
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise PrerequisiteError("no Apple GPU that torch can use: use --device cpu")
+        raise PrerequisiteError("no Apple GPU that torch can use: use --device cpu", setting="device")
     return device
 
 
@@ -115,4 +119,4 @@ def _require_no_idle_gpu() -> None:
     """
     version = nvidia.driver()
     if version is not None:
-        raise PrerequisiteError(nvidia.advice(version, torch.__version__, torch.version.cuda))
+        raise PrerequisiteError(nvidia.advice(version, torch.__version__, torch.version.cuda), setting="device")
