@@ -88,8 +88,10 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
             with _backend_of(stored.study, stored.batch_size) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
+                launch.check_same_plan(store, stored, planned)
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
