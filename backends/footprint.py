@@ -47,7 +47,7 @@ class Shape:
     vocabulary: int
     item: int
     """Bytes per number of the residual stream."""
-    backend: str = "torch"
+    backend: memory.Library = "torch"
     """Whose caches and loop they are."""
 
     @classmethod
@@ -59,7 +59,7 @@ class Shape:
         dtype: str | None = None,
         quantize: str | None = None,
         kv_bits: int | None = None,
-        backend: str = "torch",
+        backend: memory.Library = "torch",
     ) -> Shape | None:
         """From config.json; ``None`` when it does not say.
 
@@ -77,7 +77,7 @@ class Shape:
             inner = int(settings.get("intermediate_size") or 4 * width)
         except (KeyError, TypeError, ValueError):
             return None
-        weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
+        weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
         return cls(weights, cached, width, inner, vocabulary, item, backend) if cached else None
 
 

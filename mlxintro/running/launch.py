@@ -70,7 +70,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
         UsageError: one line that names the first that does not fit.
     """
     if preset.experiment != experiment.name:
-        raise UsageError(f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}")
+        raise UsageError(
+            f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}", setting="preset"
+        )
     for what, model, values in (
         (f"wording of preset {study.preset!r}", experiment.Wording, preset.wording),
         ("option", experiment.Options, study.options),
@@ -81,7 +83,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
-            raise UsageError(f"{what} {where}: {first['msg']}{known}") from None
+            raise UsageError(
+                f"{what} {where}: {first['msg']}{known}", setting=where.split(".")[0] if what == "option" else "preset"
+            ) from None
 
 
 def check_again(run: Run) -> Checked:
@@ -104,7 +108,8 @@ def plan(checked: Checked, backend: Backend) -> Plan:
         raise UsageError(
             f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
             f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one")
+            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            setting="max_tokens",
         )
     return planned
 
@@ -197,6 +202,28 @@ def check_same_model(run: Run, backend: Backend) -> None:
 
 _IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
 """What ``trials.model_key`` is made of."""
+
+
+def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
+    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+
+    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
+    many rows would end at the same place, so half as many run together after a session that was killed.
+
+    Args:
+        wanted: what a person asked for, which goes before everything else.
+        notice: called with one line when the size changes.
+    """
+    rows = wanted or run.batch_size
+    if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
+        rows //= 2
+        notice(
+            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
+            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+        )
+    if rows is not None and rows != run.batch_size:
+        store.runs.set_batch_size(run.id, rows)
+    return rows
 
 
 def prepare(
