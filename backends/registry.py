@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import footprint, lock, memory, nvidia
@@ -136,6 +137,8 @@ def open_backend(
         shape = footprint.Shape.of(
             source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, kv_bits=kv_bits, backend=name
         )
+        if shape is not None and place.startswith("cuda:"):
+            shape = replace(shape, recorded=True)
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
         cache = {} if kv_bits is None else {"kv_bits": kv_bits}

@@ -92,8 +92,10 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             checked = launch.check_again(stored)
             rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
             with _backend_of(stored.study, rows) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
+                launch.check_same_plan(store, stored, planned)
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
