@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, visible
+from mlxintro.cli.output import chatter, echo, json_line, shell
 
 
 @click.command()
@@ -111,13 +111,13 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
 
 def _show(session: Any, total: int) -> None:
     if session.stage == "claim":
-        click.echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
-        click.echo(visible(session.item.response) or "(empty)")
-        click.echo()
+        echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        echo(session.item.response or "(empty)")
+        echo()
     else:
-        click.echo(f"word: {visible(session.item.word)}")
+        echo(f"word: {session.item.word}")
     for key, meaning in session.keys.items():
-        click.echo(f"  {key}  {meaning}")
+        echo(f"  {key}  {meaning}")
 
 
 def _key() -> str:
