@@ -152,6 +152,11 @@ class RunTable:
                     (finished, run),
                 )
 
+    def was_killed(self, run: str) -> bool:
+        """Whether the process that worked on a run ended without a word: killed, out of memory, or without power."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
+        return any(row["state"] == "running" and not alive(row) for row in rows)
+
     def set_planned(self, run: str, planned: int) -> None:
         with self._database.write() as db:
             db.execute("UPDATE runs SET planned = ? WHERE id = ?", (planned, run))
