@@ -240,10 +240,16 @@ def prepare(
         progress: told how many words have been read.
         notice: told, in one line, what a person should know of the cache.
     """
-    cache = VectorCache(vectors_beside(store.path), notice)
+    recorded = {key: record.content for key in planned.recipes if (record := store.vectors.get(key)) is not None}
+    cache = VectorCache(vectors_beside(store.path), notice, recorded.get)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vectors.get(key) is None:
+        if recorded.get(key) != vector.content_hash:
+            if key in recorded and notice is not None:
+                notice(
+                    f"the vector of {vector.recipe.word!r} comes out differently than the one the store recorded: the "
+                    "device or the libraries have changed; start a new run if all trials must use one vector"
+                )
             recipe = json.loads(canonical_json(vector.recipe))
             store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)
