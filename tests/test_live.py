@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from mlxintro.analysis.rates import LiveTally, run_rates
-from mlxintro.analysis.summary import GradeTally
-from mlxintro.analysis.summary import GroupSummary
+from mlxintro.analysis.summary import GradeTally, GroupSummary
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
