@@ -76,7 +76,7 @@ def label(
 
 def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int) -> None:
     from mlxintro.backends.errors import UsageError
-    from mlxintro.grading.labels.labelling import Session, draw, items, to_grade
+    from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
     from mlxintro.grading.passes import gradable
 
     trials = list(gradable(store, run))
@@ -88,7 +88,7 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}
-    session = Session(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
+    session = LabellingSession(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
     while session.item is not None:
         _show(session, total)

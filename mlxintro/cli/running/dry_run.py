@@ -11,7 +11,7 @@ def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
     """Print trials, rows, memory, time and power.
 
     ``--json`` is one object: ``trials``, ``layers`` (indices), ``study`` (resolved), and the fields of
-    ``mlxintro.estimate.Estimate``, in bytes and seconds.
+    ``mlxintro.estimate.StudyEstimate``, in bytes and seconds.
     """
     from mlxintro.rendering.estimate_text import estimate_lines
     from mlxintro.running.estimate import estimate
