@@ -204,6 +204,18 @@ def file(context: click.Context, path: str, grader: str, judge: str | None, judg
 
 @grade.command()
 @click.argument("run")
+@click.option("--of", "names", metavar="A,B", default="rules,openai", show_default=True, help="Two graders of the run.")
+@click.pass_context
+def pair(context: click.Context, run: str, names: str) -> None:
+    """Believe two graders where they agree; `mlxintro label RUN --open A+B` shows people the rest."""
+    from mlxintro.cli.grading.local import grade_by_two
+
+    with _found(context, run) as (store, found):
+        grade_by_two(store, found, names)
+
+
+@grade.command()
+@click.argument("run")
 @click.option("--between", metavar="A,B", help="These two. Default: every pair there is.")
 @_json
 @click.pass_context

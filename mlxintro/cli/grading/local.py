@@ -25,6 +25,27 @@ def grade_by_rules(store: Any, run: Any, name: str, *, again: bool) -> None:
         )
 
 
+def grade_by_two(store: Any, run: Any, names: str) -> None:
+    """Store what two graders agree on.
+
+    Raises:
+        UsageError: not two graders that have graded the run.
+    """
+    from mlxintro.backends.errors import UsageError
+    from mlxintro.grading.pair import grade_by_pair
+
+    parts = [name.strip() for name in names.split(",") if name.strip()]
+    if len(parts) != 2:
+        raise UsageError(f"--of {names!r} does not name two graders: write --of rules,claude")
+    pair, done = grade_by_pair(store, run, *parts)
+    chatter(
+        f"{run.name}: {done.graded - done.abstained} of {done.graded} settled by {pair.name}, {done.abstained} open, "
+        f"{done.skipped} not graded by both; see mlxintro stats {shell(run.name)} --grader {shell(pair.name)}"
+    )
+    if done.abstained:
+        chatter(f"go on with mlxintro label {shell(run.name)} --open {shell(pair.name)}")
+
+
 def grade_by_judge(store: Any, run: Any, model: str | None, backend: str, name: str, *, again: bool) -> None:
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, estimate_time, judge_run
