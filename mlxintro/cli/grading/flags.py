@@ -8,6 +8,7 @@ import click
 
 from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam, grade_by_claude
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
+from mlxintro.cli.options import OpenChoice
 
 NAME = "by flags"
 
@@ -16,7 +17,7 @@ NAME = "by flags"
 @click.argument("run", required=False)
 @click.option(
     "--grader",
-    type=click.Choice(["rules", "rules-strict", "claude", "openai", "local"]),
+    type=OpenChoice(["rules", "rules-strict", "claude", "openai", "local"], "mlxintro.graders"),
     default="rules",
     show_default=True,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -60,6 +60,9 @@ from mlxintro.cli.output import chatter, shell
     "--dry-run", is_flag=True, help="Say what would run, the time and memory it takes, and what it could show."
 )
 @click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
+)
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -76,7 +79,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain")}
+    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size")}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -87,9 +90,12 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
-            with _backend_of(stored.study, stored.batch_size) as backend:
+            rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
+            with _backend_of(stored.study, rows) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
+                launch.check_same_plan(store, stored, planned)
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
@@ -104,7 +110,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
 
         for checked in chosen:
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -117,7 +123,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -161,7 +167,7 @@ def _names(name: str | None, count: int) -> list[str | None]:
     return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
-_BESIDE_RESUME = {"as_json", "no_grade"}
+_BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:
@@ -177,9 +183,9 @@ def _model_name(settings: dict[str, Any]) -> str:
 
     backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
-    if backend == "fake":
+    if backend not in ("mlx", "torch"):
         return name
-    kind, where = sources.locate(name, backend)
+    kind, where = sources.locate(name, cast("sources.Framework", backend))
     return where if kind == "folder" else name
 
 
