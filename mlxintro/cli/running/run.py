@@ -12,7 +12,7 @@ import click
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, shell
+from mlxintro.cli.output import chatter, echo, shell
 
 
 @click.command()
@@ -103,7 +103,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
-        click.echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
+        echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
         return 0
     if flags["dry_run"]:
         from mlxintro.cli.running.dry_run import describe
