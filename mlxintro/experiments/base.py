@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from mlxintro.analysis.head_figures import CLAIMS_DISPLAY, Display
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.protocol import presets
@@ -87,6 +88,14 @@ class Experiment(abc.ABC):
     ) -> Iterator[Outcome]:
         """Run trials, as one batch where the backend can; yields outcomes as they finish."""
         return readouts.measure(session, specs, on_token)
+
+    def display(self, preset: Preset) -> Display:
+        """What lists, live maps, lines of trials and comparisons show for it: see ``Display``.
+
+        Args:
+            preset: of the run that is shown; some experiments need its wording to read a trial.
+        """
+        return CLAIMS_DISPLAY if self.graded else Display()
 
     @abc.abstractmethod
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:

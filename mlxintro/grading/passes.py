@@ -157,10 +157,11 @@ def summary_of(store: Store, run: Run, grader: str) -> Summary:
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
     """Every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
-    return [_row(trial, grade) for trial, grade in graded_trials(store, run, grader)]
+    return [row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)]
 
 
-def _row(trial: Trial, grade: Grade | None) -> Row:
+def row_of(trial: Trial, grade: Grade | None) -> Row:
+    """One finished trial as an analysis sees it."""
     spec = trial.spec
     return Row(
         key=trial.key,

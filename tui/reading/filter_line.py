@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from textual.suggester import Suggester
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.store.browse import Choices
 from mlxintro.store.records import TrialFilter
+from mlxintro.store.searching.browse import Choices
 
 GRADES: Mapping[str, str] = {
     "names": "claims, names it",

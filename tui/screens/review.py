@@ -18,8 +18,8 @@ from textual.widgets import Input
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.trials import PromptRecord
-from mlxintro.store.browse import Choices, Seen
 from mlxintro.store.records import Run, TrialFilter
+from mlxintro.store.searching.browse import Choices, Seen
 from mlxintro.store.store import Store
 
 from ..reading import trial_text, wording

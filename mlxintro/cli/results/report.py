@@ -24,7 +24,7 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
-    from mlxintro.analysis.run import study_of
+    from mlxintro.analysis.run import display_of, study_of
     from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
@@ -48,7 +48,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
             ("begun (UTC)", found.created[:16]),
         )
         analysis = experiments.find(found.experiment).analyse(rows, study)
-        made = Report(found.name, facts, analysis, examples_of(rows), study_file.write(study))
+        made = Report(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
     try:
         output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
     except OSError as error:

@@ -11,6 +11,7 @@ from mlxintro.analysis import taxonomy
 from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
+from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
 from mlxintro.ladder.best_cell import Best, best_cell
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.climb import judge
@@ -217,7 +218,7 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "
             "concepts that did not choose it"
         )
-    unclear = sum(taxonomy.class_of(row.grade, row.condition == "injected") == "unclear" for row in grid)
+    unclear = sum(graded_class(row.grade) is UNCLEAR for row in grid)
     if unclear:
         said.append(f"the grader abstained on {unclear} of {len(grid)} replies; they are in no rate")
     return said

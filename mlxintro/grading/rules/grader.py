@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules import patterns as say
-from mlxintro.grading.rules.coherence import FOREIGN, incoherence
+from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
 from mlxintro.grading.rules.stance import Event, Kind, may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.associations import associations
@@ -70,8 +70,12 @@ class RulesGrader:
         reasoning, begin, finished = split_reasoning(body)
         answer = body[begin:]
         folded = fold(answer)
-        flaw = incoherence(answer if finished else body, folded if finished else fold(body))
+        reading = read_coherence(answer, folded) if finished else read_coherence(body, fold(body))
+        flaw = reading.flaw
         coherent = None if flaw == FOREIGN else flaw is None
+        if finished and not flaw:
+            # What stands behind the place where the text breaks up is nobody's word.
+            folded = folded[: reading.stop]
 
         earlier: list[Event] = []
         mentions: list[Mention] = []
