@@ -122,7 +122,7 @@ def test_no_two_figures_go_by_one_name(subjects: dict[str, Backend], name: str) 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_measured_is_no_conclusion(subjects: dict[str, Backend], name: str) -> None:
     checked, _ = planned(subjects["null"], name, **SETTINGS[name])
-    analysis = checked.experiment.analyse([], checked.study)
+    analysis = checked.experiment.analyse([], checked.study, checked.preset)
     assert analysis.verdict is not None
     assert analysis.verdict.kind == "too little data"
 

@@ -17,7 +17,7 @@ from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
 from mlxintro.running.explain import explain
 from mlxintro.store.store import Store
-from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
+from tests.cli import Call
 
 
 def keys(settings: dict[str, Any]) -> list[str]:

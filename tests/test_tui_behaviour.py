@@ -18,7 +18,7 @@ from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tui.screens.runs import RunsPage
 from mlxintro.tui.shell.page import Page
-from tests.cli import ROOT, SMALL, environment, filled_home, mlxintro, own_home, started  # noqa: F401
+from tests.cli import ROOT, SMALL, environment, mlxintro, started
 from tests.tui_kit import shown, text, until
 
 LONG = ("run", "injected-thoughts", "--backend", "fake", "--concepts", "set:lindsey-50", "--strengths", "1,2,4,8")

@@ -14,7 +14,7 @@ from mlxintro.store.store import Store
 from mlxintro.tui.screens import results
 from mlxintro.tui.screens.results import ResultsPage
 from mlxintro.tui.widgets.report import Report
-from tests.cli import RUN, filled_home, mlxintro, own_home  # noqa: F401
+from tests.cli import RUN, mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 
@@ -74,7 +74,7 @@ def test_two_runs_side_by_side_with_newcombes_interval(home: Path) -> None:
         async with shown(home, (200, 50)) as (app, pilot):
             await until(pilot, lambda: "second" in text(app))
             await pilot.press("home", "m", "down", "m", "c")
-            await until(pilot, lambda: "second minus first" in text(app), 60)
+            await until(pilot, lambda: "Side by side" in text(app), 60)
             assert isinstance(app.screen, ResultsPage)
             runs = [one.findings.run.name for one in app.screen.query(Report) if one.findings]
             line = next(one for one in text(app).splitlines() if "claims a thought, injected" in one)
@@ -85,7 +85,7 @@ def test_two_runs_side_by_side_with_newcombes_interval(home: Path) -> None:
                 assert runs == ["second", "first"]
                 wanted = f"{100 * (a / n - b / m):+.1f} points ({-100 * high:+.1f} to {-100 * low:+.1f})"
             assert wanted in line
-            assert "model model: " in text(app)
+            assert "the models differ:" in text(app)
             await pilot.press("escape")
             await until(pilot, lambda: "second minus first" not in text(app))
             assert app.screen.query_one("#second").display is False

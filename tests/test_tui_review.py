@@ -18,7 +18,7 @@ from mlxintro.tui.app import IntroApp
 from mlxintro.tui.reading.filter_line import FilterSuggester, cycled, cycled_flag, parse
 from mlxintro.tui.screens.labelling import Blind
 from mlxintro.tui.screens.review import ReviewPage
-from tests.cli import filled_home, mlxintro, own_home  # noqa: F401
+from tests.cli import mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 

@@ -16,7 +16,6 @@ from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.running import run_monitor
 from mlxintro.tui.screens import new_study
-from tests.cli import filled_home, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 

@@ -36,10 +36,11 @@ from ..roofline import Roofline
 from . import cache as mlx_cache
 from . import model as mlx_model
 from . import roofline as mlx_roofline
-from .batch import Chunk, MLXBatch, MLXNetwork, Prefix
+from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, log_softmax
 from .patch import Hook, find_blocks, patched
+from .reader import MLXPromptReader
 from .score import MLXScorer
 
 _EXHAUSTED = ("malloc]", "Insufficient Memory")
@@ -206,12 +207,12 @@ class MLXBackend(Backend):
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         network = self._network
         asked = [index for index, options in enumerate(continuations) if options]
+        reader = MLXPromptReader(network, [prompts[index] for index in asked])
         with network.scope():
-            plan = network.plan([len(prompts[index].tokens) for index in asked], self.batch_size)
-        prefix = Prefix(network, [prompts[index] for index in asked])
+            plan = reader.plan([prompts[index] for index in asked], self.batch_size)
         batches = [[asked[at] for at in members] for members in plan]
         return scoring.run(
-            prompts, continuations, lambda some: MLXScorer(network, some, prefix), batches, self.batch_size
+            prompts, continuations, lambda some: MLXScorer(network, some, reader), batches, self.batch_size
         )
 
     def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:

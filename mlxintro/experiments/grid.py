@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Annotated, Any, cast
 
@@ -156,7 +156,7 @@ class Grid:
     def trial(self, pair: Pair, asked: Asked, **changes: Any) -> TrialSpec:
         """An uninjected trial about the pair's concept."""
         values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
-        return replace(self.base, **values)
+        return self.base.changed(**values)
 
     def inject(
         self,
@@ -188,7 +188,7 @@ class Grid:
 
 def injected(spec: TrialSpec, *injections: PlannedInjection, arm: str | None = None) -> TrialSpec:
     """The same trial with vectors injected."""
-    return replace(spec, condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
+    return spec.changed(condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
 
 
 def user(text: str) -> Message:

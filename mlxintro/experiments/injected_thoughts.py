@@ -51,7 +51,7 @@ class InjectedThoughts(Experiment):
 
         return measure(session, specs, on_token)
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.detection.analysis import analyse
 
         return analyse(rows, study)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -25,11 +24,11 @@ from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
-from mlxintro.experiments.latent_analysis import logit
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.replies.log_odds import log_odds
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 
@@ -108,15 +107,15 @@ class Latent(Experiment):
     def display(self, preset: Preset) -> Display:
         yes = Texts.model_validate(preset.wording).yes
 
-        def log_odds(row: Row) -> float | None:
-            return logit(row.measurements["logprobs"], yes) if row.arm == "" else None
+        def odds_of(row: Row) -> float | None:
+            return log_odds(row.measurements["logprobs"], yes) if row.arm == "" else None
 
         def leans_to_yes(row: Row) -> float | None:
-            odds = log_odds(row)
+            odds = odds_of(row)
             return None if odds is None else float(odds > 0)
 
         def class_of(row: Row) -> TrialClass:
-            odds = log_odds(row)
+            odds = odds_of(row)
             return MEASURED if odds is None else found_or_not(row, odds > 0, LEANS_YES, LEANS_NO, YES_UNINJECTED)
 
         return Display(
@@ -133,7 +132,7 @@ class Latent(Experiment):
                     "log_odds",
                     "log-odds of yes",
                     "log-odds",
-                    log_odds,
+                    odds_of,
                     TrialGroup("injected", INJECTED),
                     TrialGroup("no injection", UNINJECTED),
                 ),
@@ -142,10 +141,10 @@ class Latent(Experiment):
             class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
+        return analyse(rows, Texts.model_validate(preset.wording).yes, study.unit or "resid")
 
 
 class _Planner:
@@ -174,11 +173,11 @@ class _Planner:
         kinds = [base]
         if self.options.lens and framing == self.framings[0]:
             ids = {"yes": self._first(self.wording.yes), "no": self._first(self.wording.no)}
-            kinds.append(replace(base, arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
+            kinds.append(base.changed(arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
         for kind in kinds:
             # One pool: without a vector the dialogue is the same for all concepts.
             if pair.number == 0 and self.grid.uninjected:
-                yield replace(kind, concept=None)
+                yield kind.changed(concept=None)
             for cell in self.grid.cells:
                 yield injected(kind, *self._range(pair.word, cell, window))
         if self.grid.arms:
@@ -194,9 +193,9 @@ class _Planner:
         info = "explained" if "explained" in self.infos else self.infos[0]
         asked, window = self._ask(self.framings[0], info, text)
         base = self._scored(pair, asked, IDENTIFY, {"order": order, "words": words})
-        base = replace(base, options=tuple(f" {n}" for n in range(len(words) + 1)))
+        base = base.changed(options=tuple(f" {n}" for n in range(len(words) + 1)))
         if pair.number == 0 and self.grid.uninjected:
-            yield replace(base, concept=None)
+            yield base.changed(concept=None)
         for cell in self.grid.cells:
             yield injected(base, *self._range(pair.word, cell, window))
 
@@ -208,8 +207,8 @@ class _Planner:
             pair = pairs[number % len(pairs)]
             own = self.wording.question.rpartition("Trial 1:")
             asked, window = self._ask(self.framings[0], self.infos[0], _unrelated(own, self.wording.question, text))
-            base = replace(
-                self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}), trial=number
+            base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
+                trial=number
             )
             if self.grid.uninjected:
                 yield base
@@ -269,10 +268,6 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
         "no": np.logaddexp.reduce(logprobs[:, len(yes) :], axis=1).tolist(),
     }
     return Outcome(spec.key, "", "captured", 0, doses=doses, measurements={"lens": found})
-
-
-def _wording(study: Study) -> dict[str, object]:
-    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = Latent()

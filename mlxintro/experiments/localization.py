@@ -171,7 +171,7 @@ class Localization(Experiment):
             lambda row: found_or_not(row, right(row), FOUND, MISSED, LUCKY),
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
         cells = sorted(
             {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
@@ -38,7 +37,8 @@ from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
-from mlxintro.replies.short_replies import apologises, log_total, repeats
+from mlxintro.replies.log_odds import log_odds
+from mlxintro.replies.short_replies import apologises, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
 
@@ -109,7 +109,7 @@ class Prefill(Experiment):
             if options.openings:
                 texts = (*wording.meant, *wording.accident)
                 split = {"question": "openings", "meant": list(wording.meant)}
-                kinds.append(replace(spoken, readout="score", options=texts, detail=detail | split))
+                kinds.append(spoken.changed(readout="score", options=texts, detail=detail | split))
             before = asked.span(sentence)
             after = asked.span(wording.question)
             for base in kinds:
@@ -160,7 +160,7 @@ class Prefill(Experiment):
             _class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
         cells = sorted(
@@ -288,9 +288,7 @@ def _repeated(rows: Sequence[Row]) -> Rate:
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:
     """Log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
-
-    other = [value for text, value in logprobs.items() if text not in meant]
-    return log_total([logprobs[text] for text in meant]) - log_total(other)
+    return log_odds(logprobs, meant, clip=False)
 
 
 def _openings(rows: Sequence[Row]) -> dict[str, Contrast]:

@@ -155,7 +155,8 @@ class LivePage(Page):
         trial = sight.last
         if trial is None:
             return Content.styled("no reply yet", "dim")
-        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
+        injected = trial.layer is not None
+        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if injected else "control"
         head = wording.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
         text = trial.error or trial.response or "(no text: read out as numbers)"
         return Content.assemble(Content.styled(head, "dim"), wording.plain(text))

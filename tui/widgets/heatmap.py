@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,10 @@ from textual.containers import ScrollableContainer
 from textual.content import Content
 
 from mlxintro.analysis.rates import Cell, Tally
+from mlxintro.rendering.text import downwards, shade
 
 from .text import Text
 
-SHADES = " ░▒▓█"
 _LEAST = 13
 """Columns of a cell; more where many trials are planned."""
 
@@ -29,11 +28,6 @@ class Grid:
     unit: str
 
 
-def shade(value: float) -> str:
-    """Two characters, darker for a higher rate; blank for none at all."""
-    return SHADES[min(4, math.ceil(value * 4))] * 2
-
-
 def draw(grid: Grid) -> Content:
     """A line per layer, a column per strength: shade, detections in percent, trials done of those planned."""
     values = {cell: _value(tally) for cell, tally in grid.cells.items()}
@@ -46,7 +40,7 @@ def draw(grid: Grid) -> Content:
     head = f"{'layer':>6} " + "".join(f"{f'x{strength:g} {grid.unit}':>{width}}" for strength in grid.strengths)
     lines = [Content.styled(head, "bold")]
     best = max((value or 0.0 for value in values.values()), default=0.0)
-    for layer in sorted(grid.layers, reverse=True):
+    for layer in downwards(grid.layers):
         parts = [Content.styled(f"{layer:>6} ", "bold")]
         for strength in grid.strengths:
             value = values.get((layer, strength))
@@ -63,7 +57,7 @@ def _value(tally: Tally) -> float | None:
 def _cell(tally: Tally | None, value: float | None, planned: int) -> str:
     done = tally.trials if tally else 0
     count = f"{done}/{planned}" if planned and done < planned else str(done) if done else "·"
-    return count if value is None else f"{shade(value)}{value:>4.0%} {count}"
+    return count if value is None else f"{shade(value) * 2}{value:>4.0%} {count}"
 
 
 class HeatMap(ScrollableContainer, can_focus=True):
