@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mlxintro.analysis.stats import rate
 from mlxintro.ladder.case import HABIT, MARK, Case
 from mlxintro.ladder.rungs import Finding
-from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, residual, trial_shift
+from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, beyond, residual, trial_shift
 from mlxintro.protocol import controls
 
 FEWEST_OF_A_KIND = 3
@@ -23,7 +23,7 @@ def yes_bias(case: Case) -> Finding:
         if habit:
             return Finding("not excluded", "claims come whether or not there is a thought", shown=True)
         return Finding("not tested", "the trial question and clear questions were not scored")
-    against = {kind: above(trial.values, shifts) for kind, shifts in moved.items()}
+    against = {kind: beyond(trial.values, shifts) for kind, shifts in moved.items()}
     p = max(1.0 if one is None else one for one in against.values())
     said = f"yes rises by {trial.mean:+.2f} for the trial question, " + ", ".join(
         f"{statistics.fmean(shifts):+.2f} for {kind}" for kind, shifts in moved.items()
@@ -62,7 +62,8 @@ def _turned(case: Case) -> tuple[float, float] | None:
         return None
     both = sorted(set(present.by_concept) & set(absent.by_concept))
     halves = [(present.by_concept[word] - absent.by_concept[word]) / 2 for word in both]
-    p = above(halves)
+    # Two questions, each with a shift of its own; half their difference has half the variance of one.
+    p = above(halves, variance=case.question_variance / 2)
     return None if p is None else (statistics.fmean(halves), p)
 
 

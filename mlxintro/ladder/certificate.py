@@ -51,7 +51,7 @@ ARMS = (
     controls.WITNESS,
     controls.BANK,
 )
-"""What the ladder needs. Vectors that are matched on their norm only are left out: those matched on impact tell more."""
+"""What the ladder needs. Vectors that only have the concept's norm are left out: those of its impact tell more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def choose_cell(proposals: Sequence[Proposal], layers: int) -> DosedCell:
     usable = [one for one in proposals if one.usable]
     if not usable:
         raise UsageError(
-            "no dose that was tried steers this model and leaves its replies readable: look at `mlxintro dose`, and give "
-            "--layer and --strength"
+            "no dose that was tried steers this model and leaves its replies readable: look at `mlxintro dose`, and "
+            "give --layer and --strength"
         )
     best = min(usable, key=lambda one: abs(one.layer / layers - DEPTH))
     return DosedCell(best.layer, max(best.usable))

@@ -128,7 +128,7 @@ def text_alone(case: Case) -> Finding:
     claims_p = case.exceeds(case.detection, tampered)
     both = sorted(set(first.by_concept) & set(third.by_concept))
     gaps = [first.by_concept[word] - third.by_concept[word] for word in both]
-    asked_p = above(gaps)
+    asked_p = above(gaps, variance=2 * case.question_variance)
     own_p = above(first.values)
     said = (
         f"claims {versus(case.detection, tampered, 'of an odd text')}, p = {claims_p:.2g}; "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.ladder.case import FEW, MARK, Case, in_words, versus
 from mlxintro.ladder.rows import detects, names, share
@@ -13,7 +16,7 @@ from mlxintro.protocol import controls
 
 def naming_by_luck(case: Case) -> Finding:
     """Claims name what was injected: more than elsewhere, than with concepts exchanged, and when asked about it."""
-    claims = [(row.concept, row.response) for row in case.injected if detects(row) and row.concept]
+    claims = _claims(case.injected)
     specific = naming(claims)
     beyond = case.exceeds(case.identification, case.guessed)
     said = f"named {versus(case.identification, case.guessed, case.guessed_from)}, p = {beyond:.2g}"
@@ -54,7 +57,8 @@ def own_words(case: Case) -> Finding:
     off = {arm: share(case.arm(arm), names) for arm in (controls.PROMPT_ONLY, controls.ABLATED_LAST)}
     if any(not one.trials for one in off.values()):
         return Finding("not tested", "the concept was never asked for with the vector off")
-    p = {arm: case.exceeds(one, case.guessed) for arm, one in off.items()}
+    # Beyond luck elsewhere, and following what was injected: a guess among few words is right now and then.
+    p = {arm: max(case.exceeds(one, case.guessed), _follows(case.arm(arm))) for arm, one in off.items()}
     said = (
         f"named {in_words(case.identification)} with the vector on, {in_words(off[controls.PROMPT_ONLY])} with it off "
         f"in the reply, {in_words(off[controls.ABLATED_LAST])} with it removed at the last layer"
@@ -70,6 +74,16 @@ def own_words(case: Case) -> Finding:
         return Finding("not tested", f"{said}: too few to tell", p=worst)
     lost = [case.exceeds(case.identification, one) for arm, one in off.items() if p[arm] >= case.alpha]
     return Finding("not excluded", said, max(lost) < MARK, worst)
+
+
+def _claims(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [(row.concept, row.response) for row in rows if detects(row) and row.concept]
+
+
+def _follows(rows: Sequence[Row]) -> float:
+    """P value that the claims of an arm name what was injected no more often than with concepts exchanged."""
+    found = naming(_claims(rows))
+    return 1.0 if found is None else found.p
 
 
 def _could_tell(case: Case, arm: Rate) -> bool:
