@@ -21,6 +21,8 @@ from mlxintro.protocol import controls
 FEWEST_QUESTIONS = 6
 """A line through fewer says nothing."""
 FEWEST_CONCEPTS = 3
+FLAT = 1e-5
+"""Spread below this is rounding of float32 log-probabilities, and no variance to test with."""
 SLACK = 0.15
 """The line may reach this share of its span beyond the last unrelated question on either side."""
 
@@ -173,9 +175,9 @@ def above(values: Sequence[float], level: float = 0.0, *, variance: float = 0.0)
     if len(values) < 2:
         return None
     gap = statistics.fmean(values) - level
-    if variance <= 0 and statistics.pstdev(values) < 1e-9:
+    if variance <= 0 and statistics.pstdev(values) < FLAT:
         # Without any spread there is no variance to test with; the sign test bounds the p value.
-        return 0.5 ** len(values) if gap > 1e-9 else 1.0
+        return 0.5 ** len(values) if gap > FLAT else 1.0
     from scipy.stats import t
 
     error = math.sqrt(statistics.variance(values) / len(values) + max(variance, 0.0))
@@ -196,9 +198,9 @@ def beyond(values: Sequence[float], others: Sequence[float]) -> float | None:
         return None
     level = statistics.fmean(others)
     spread = statistics.variance(others)
-    if spread < 1e-12 and statistics.pstdev(values) < 1e-9:
+    if spread < FLAT**2 and statistics.pstdev(values) < FLAT:
         ways = math.comb(len(values) + len(others), len(values))
-        return 1 / ways if statistics.fmean(values) - level > 1e-9 else 1.0
+        return 1 / ways if statistics.fmean(values) - level > FLAT else 1.0
     return above(values, level, variance=spread * (1 + 1 / len(others)))
 
 
@@ -209,7 +211,7 @@ def question_variance(questions: Sequence[QuestionShift]) -> float:
     from scipy.stats import linregress
 
     base, shift = [one.base for one in questions], [one.shift for one in questions]
-    if statistics.pstdev(base) < 1e-9:
+    if statistics.pstdev(base) < FLAT:
         return statistics.variance(shift)
     line = linregress(base, shift)
     left = [s - line.intercept - line.slope * b for b, s in zip(base, shift, strict=True)]
