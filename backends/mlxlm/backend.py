@@ -29,7 +29,8 @@ from ..base import (
     Site,
     Tokenizer,
 )
-from ..errors import ModelError, UsageError
+from ..errors import UsageError
+from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
@@ -75,11 +76,12 @@ def load(
     if dtype is not None and dtype not in mlx_model.DTYPES:
         raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
     where = mlx_model.find_device(device)
+    tokenizer = ChatTokenizer.load(source.folder)
     model = mlx_model.build(source)
     quantization = source.quantization
-    try:
+    settings = source.config.get("text_config") or source.config
+    with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
-        settings = source.config.get("text_config") or source.config
         mlx_model.check_rope(settings, model)
         if dtype is not None:
             model.set_dtype(mlx_model.DTYPES[dtype])
@@ -87,12 +89,8 @@ def load(
             quantization = mlx_model.quantise(model, quantize, source)
         mx.eval(model.parameters())
         caches = mlx_cache.maker(model, kv_bits)
-    except RuntimeError as error:
-        raise ModelError(
-            f"the weights in {source.folder} cannot be read ({mlx_model.one_line(error)}): fetch them again"
-        ) from error
-    width, stream, vocabulary = mlx_model.measure(model, blocks)
-    tokenizer = ChatTokenizer.load(source.folder)
+        with mx.stream(where or mx.default_device()):
+            width, stream, vocabulary = mlx_model.measure(model, blocks)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,

@@ -28,15 +28,17 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from ..scoring import Wanted, batched
 from . import roofline as torch_roofline
 from .batch import PromptReader, TorchBatch, TorchDecoder
+from .devices import pick_device
 from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
-from .model import DTYPES, Network, load_model, pick_device
+from .model import DTYPES, Network, load_model
 from .sampling import log_softmax
 
 _RECORD_BYTES = 2**30
@@ -73,8 +75,9 @@ def load(
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
     tokenizer = ChatTokenizer.load(source.folder)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
-    network = Network.of(model)
-    network.verify()
+    with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
+        network = Network.of(model)
+        network.verify()
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -139,7 +142,7 @@ class TorchBackend(Backend):
 
     @torch.inference_mode()
     def _looked_through(self, rows: torch.Tensor, columns: torch.Tensor | None) -> Float32:
-        home = next(self.network.norm.parameters())
+        home = self.network.anchor
         logits = self.network.logits(self.network.norm(rows.to(home.device, home.dtype)))
         logprobs = log_softmax(logits)
         found: Float32 = (logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu().numpy()
@@ -148,11 +151,7 @@ class TorchBackend(Backend):
     def memory(self) -> MemoryUse:
         kind = self.info.device.partition(":")[0]
         if kind == "cuda":
-            cards = range(torch.cuda.device_count()) if self.info.device == "cuda" else [self.info.device]
-            used = sum(torch.cuda.memory_allocated(card) for card in cards)
-            # What the allocator holds in reserve is free to this process.
-            spare = sum(torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) for card in cards) - used
-            return MemoryUse(used, spare, sum(torch.cuda.max_memory_allocated(card) for card in cards))
+            return _cards_memory(sorted({str(part.device) for part in self.network.model.parameters()}))
         if kind == "mps":
             held = torch.mps.driver_allocated_memory()
             return MemoryUse(
@@ -270,6 +269,17 @@ def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) 
     index = torch.tensor([rows, tokens], device=logits.device)
     values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
     return values
+
+
+def _cards_memory(cards: Sequence[str]) -> MemoryUse:
+    """Memory of the cards that hold a model. The fullest one decides how much more its layers' caches may take."""
+    used = [torch.cuda.memory_allocated(card) for card in cards]
+    # What the allocator holds in reserve is free to this process.
+    spare = [
+        torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) - mine
+        for card, mine in zip(cards, used, strict=True)
+    ]
+    return MemoryUse(sum(used), len(cards) * min(spare), sum(torch.cuda.max_memory_allocated(card) for card in cards))
 
 
 def _peak(resident: int) -> int:

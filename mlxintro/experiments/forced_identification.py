@@ -60,7 +60,9 @@ class ForcedIdentification(Experiment):
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         if preset.dialogue is None or not preset.dialogue.prefill:
-            raise UsageError(f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill")
+            raise UsageError(
+                f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill", setting="preset"
+            )
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)

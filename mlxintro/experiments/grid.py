@@ -135,7 +135,7 @@ class Grid:
             UsageError: saying where it injects.
         """
         if self.study.window is not None:
-            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out")
+            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out", setting="window")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -221,7 +221,7 @@ def pick_sentence(pair: Pair) -> str:
     """
     free = sentences_without(pair.concept)
     if not free:
-        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out")
+        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out", setting="concepts")
     return pair.rng("sentence").choice(free)
 
 
@@ -233,7 +233,10 @@ def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Conce
     """
     free = _strangers(pair.concept, tuple(among))
     if count > len(free):
-        raise UsageError(f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}")
+        raise UsageError(
+            f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}",
+            setting="concepts",
+        )
     return tuple(pair.rng("candidates").sample(free, count))
 
 

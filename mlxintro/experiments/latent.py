@@ -63,6 +63,19 @@ class Texts(Data):
     infos: Mapping[str, str]
     questions: Mapping[str, tuple[str, ...]]
     """Unrelated questions by group."""
+    unrelated: Annotated[str, holding("question")] | None = None
+    """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting
+    have none: there the unrelated question takes the place of what the trial question asks."""
+    identify_info: str = "explained"
+    """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
+
+    def unrelated_turn(self, text: str) -> str:
+        """The user's second turn, asking something that has nothing to do with injections."""
+        if self.unrelated is not None:
+            return fill(self.unrelated, question=text)
+        before, mark, rest = self.question.rpartition("Trial 1:")
+        _, end, form = rest.partition("?")
+        return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {self.question.partition('?')[2]}"
 
 
 class Settings(Data):
@@ -152,8 +165,8 @@ class _Planner:
         self.grid = grid
         self.wording = Texts.model_validate(grid.preset.wording)
         self.options = Settings.model_validate(grid.study.options)
-        self.framings = _chosen(self.wording.framings, self.options.framings, "framing")
-        self.infos = _chosen(self.wording.infos, self.options.infos, "information text")
+        self.framings = _chosen(self.wording.framings, self.options.framings, "framing", "framings")
+        self.infos = _chosen(self.wording.infos, self.options.infos, "information text", "infos")
         self.listed = [concept.word for concept in grid.concepts][:MOST_LISTED]
 
     def trials(self) -> Iterator[TrialSpec]:
@@ -190,7 +203,7 @@ class _Planner:
         random.Random(f"{self.grid.study.seed}:{order}").shuffle(words)
         lines = [f"0. {self.wording.nothing}", *(f"{n}. {word}" for n, word in enumerate(words, 1))]
         text = fill(self.wording.identify, list="\n".join(lines))
-        info = "explained" if "explained" in self.infos else self.infos[0]
+        info = self.wording.identify_info if self.wording.identify_info in self.infos else self.infos[0]
         asked, window = self._ask(self.framings[0], info, text)
         base = self._scored(pair, asked, IDENTIFY, {"order": order, "words": words})
         base = base.changed(options=tuple(f" {n}" for n in range(len(words) + 1)))
@@ -205,8 +218,7 @@ class _Planner:
         texts = [(group, text) for group, texts in self.wording.questions.items() for text in texts]
         for number, (group, text) in enumerate(texts):
             pair = pairs[number % len(pairs)]
-            own = self.wording.question.rpartition("Trial 1:")
-            asked, window = self._ask(self.framings[0], self.infos[0], _unrelated(own, self.wording.question, text))
+            asked, window = self._ask(self.framings[0], self.infos[0], self.wording.unrelated_turn(text))
             base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
                 trial=number
             )
@@ -235,7 +247,10 @@ class _Planner:
         first, strength = cell
         last = first if self.options.through is None else self.grid.info.layer(self.options.through)
         if last < first:
-            raise UsageError(f"the range of layers begins at {first} and ends at {last}: set option through above it")
+            raise UsageError(
+                f"the range of layers begins at {first} and ends at {last}: set option through above it",
+                setting="through",
+            )
         return tuple(self.grid.inject(word, (layer, strength), window, transform) for layer in range(first, last + 1))
 
     def _first(self, texts: Sequence[str]) -> list[int]:
@@ -243,17 +258,10 @@ class _Planner:
         return list(dict.fromkeys(self.grid.tokenizer.encode(text).tokens[0] for text in texts))
 
 
-def _unrelated(parts: tuple[str, str, str], question: str, text: str) -> str:
-    """The trial question with another one in the place of what it asks; the demanded form of the answer stays."""
-    before, mark, rest = parts
-    _, end, form = rest.partition("?")
-    return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {question.partition('?')[2]}"
-
-
-def _chosen(known: Mapping[str, str], names: Sequence[str], what: str) -> list[str]:
+def _chosen(known: Mapping[str, str], names: Sequence[str], what: str, setting: str) -> list[str]:
     for name in names:
         if name not in known:
-            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}")
+            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}", setting=setting)
     return list(names or known)
 
 

@@ -128,7 +128,8 @@ class Localization(Experiment):
         free = sentences_without(pair.concept)
         if count > len(free):
             raise UsageError(
-                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}"
+                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}",
+                setting="sentences",
             )
         return tuple(sentence for sentence in order if sentence in free)[:count]
 

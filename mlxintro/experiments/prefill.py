@@ -15,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from pydantic import Field
+
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
@@ -71,6 +73,8 @@ class Settings(Data):
     """Read the log-probabilities of both kinds of openings as well."""
     transcription: bool = True
     """Ask for the sentence as well, with the same injection."""
+    spare_tokens: int = Field(default=5, ge=0)
+    """Tokens a repetition may take beyond the sentence's own."""
 
 
 class Prefill(Experiment):
@@ -124,11 +128,11 @@ class Prefill(Experiment):
                     if grid.arms > 1 or base.readout == "score":
                         yield injected(base, grid.inject(pair.word, cell, before, "random"), arm=RANDOM)
             if options.transcription:
-                yield from self._repetition(grid, pair, wording, sentence)
+                yield from self._repetition(grid, pair, wording.repeat, sentence, options.spare_tokens)
 
-    def _repetition(self, grid: Grid, pair: Pair, wording: Texts, sentence: str) -> Iterator[TrialSpec]:
-        asked = grid.ask([user(fill(wording.repeat, sentence=sentence).strip())])
-        tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
+    def _repetition(self, grid: Grid, pair: Pair, repeat: str, sentence: str, spare: int) -> Iterator[TrialSpec]:
+        asked = grid.ask([user(fill(repeat, sentence=sentence).strip())])
+        tokens = len(grid.tokenizer.encode(sentence).tokens) + spare
         detail = {"sentence": sentence, "question": "repeat"}
         base = grid.trial(pair, asked, arm=TRANSCRIPTION, max_tokens=tokens, detail=detail)
         window = asked.span(sentence)

@@ -184,8 +184,8 @@ def _scored(arm: str, sizes: Sizes) -> Iterator[Slot]:
         texts = texts[: sizes.pairs]
     yield from (Slot(arm, number, None, text) for number, text in enumerate(texts))
     for number in range(min(sizes.pairs, MOST_SCORED)):
-        # Questions and concepts meet in ever other ways, so that neither stands for the other.
-        text = texts[turn(number, words, len(texts))]
+        # Chosen questions meet concepts in ever other ways, so that neither stands for the other.
+        text = texts[turn(number, words, len(texts)) if arm == SPANNING else number % len(texts)]
         yield Slot(arm, number, turn(number, words, sizes.cells), text)
 
 

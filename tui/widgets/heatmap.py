@@ -19,7 +19,7 @@ _LEAST = 13
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class RateGrid:
     layers: Sequence[int]
     strengths: Sequence[float]
     cells: dict[Cell, Tally]
@@ -28,7 +28,7 @@ class Grid:
     unit: str
 
 
-def draw(grid: Grid) -> Content:
+def draw(grid: RateGrid) -> Content:
     """A line per layer, a column per strength: shade, detections in percent, trials done of those planned."""
     values = {cell: _value(tally) for cell, tally in grid.cells.items()}
     cells = {
@@ -60,7 +60,7 @@ def _cell(tally: Tally | None, value: float | None, planned: int) -> str:
     return count if value is None else f"{shade(value) * 2}{value:>4.0%} {count}"
 
 
-class HeatMap(ScrollableContainer, can_focus=True):
+class RateMap(ScrollableContainer, can_focus=True):
     HELP = (
         "Rows are layers, the deepest on top; columns are strengths. A cell shows the share of graded injected trials "
         "that detect something, as a shade and in percent, and how many trials are done (of how many). A dot: none yet."
@@ -69,7 +69,7 @@ class HeatMap(ScrollableContainer, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Text(id="grid")
 
-    def show(self, grid: Grid) -> None:
+    def show(self, grid: RateGrid) -> None:
         """Draw a grid in place of the last one."""
         text = draw(grid) if grid.layers and grid.strengths else Content("no injected trials by layer and strength yet")
         self.query_one("#grid", Text).update(text)

@@ -63,6 +63,9 @@ from mlxintro.cli.output import chatter, shell
 @click.option(
     "--freeze", is_flag=True, help="Write study, plan and analysis down, with a hash, before the first trial."
 )
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
+)
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -79,7 +82,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain", "freeze")}
+    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
+    flags = {name: options.pop(name) for name in kept}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -90,9 +94,12 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
-            with _backend_of(stored.study, stored.batch_size) as backend:
+            rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
+            with _backend_of(stored.study, rows) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
+                launch.check_same_plan(store, stored, planned)
                 return execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
@@ -107,7 +114,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
 
         for checked in chosen:
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -120,7 +127,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -164,7 +171,7 @@ def _names(name: str | None, count: int) -> list[str | None]:
     return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
-_BESIDE_RESUME = {"as_json", "no_grade"}
+_BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:

@@ -113,7 +113,10 @@ class Planner:
 
     def __init__(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer, experiment: str) -> None:
         if preset.dialogue is None:
-            raise UsageError(f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question")
+            raise UsageError(
+                f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question",
+                setting="preset",
+            )
         chosen = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
         self.words = tuple(dict.fromkeys(concept.word for concept in chosen))
         self.options = DetectionOptions.model_validate(study.options)
