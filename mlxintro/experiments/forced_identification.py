@@ -23,7 +23,7 @@ from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, distractors, injected
+from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -43,7 +43,7 @@ PICKS_NOT = TrialClass("picks another", "·", "quiet")
 PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
 
 
-class Settings(Data):
+class ForcedIdentificationOptions(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -56,7 +56,7 @@ class ForcedIdentification(Experiment):
     summary = "begin the answer for the subject, and let it name the injected thought"
     scored = "the first concept named in the first sentence, by rules; ten candidate words by log-probability"
     compared = "no injection, random vectors, the study's other concepts; with full another concept's vector"
-    Options = Settings
+    Options = ForcedIdentificationOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         if preset.dialogue is None or not preset.dialogue.prefill:
@@ -67,7 +67,7 @@ class ForcedIdentification(Experiment):
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
         window = windows.resolve(study.window or "question", asked.rendered, question)
-        options = Settings.model_validate(study.options)
+        options = ForcedIdentificationOptions.model_validate(study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
 
         def trials() -> Iterator[TrialSpec]:
@@ -87,7 +87,7 @@ class ForcedIdentification(Experiment):
         return grid.plan(trials)
 
     def _conditions(
-        self, grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int | None], other: str
+        self, grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int | None], other: str
     ) -> Iterator[TrialSpec]:
         if pair.number < grid.uninjected:
             yield base

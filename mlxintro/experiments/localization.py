@@ -38,7 +38,7 @@ from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, fill, holding, injected, sentences, sentences_without, user
+from mlxintro.experiments.grid import Grid, Occasion, fill, holding, injected, sentences, sentences_without, user
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -55,7 +55,7 @@ MISSED = TrialClass("picks another", "·", "quiet")
 LUCKY = TrialClass("right uninjected", "▲", "alarm")
 
 
-class Texts(Data):
+class LocalizationWording(Data):
     task: Annotated[str, holding("list", "question")]
     """The whole turn; may hold ``{count}``."""
     question: str
@@ -68,7 +68,7 @@ class Texts(Data):
     """Other questions about the same sentences, by name."""
 
 
-class Settings(Data):
+class LocalizationOptions(Data):
     sentences: int = Field(default=5, ge=2, le=9)
     ratio: float = Field(default=2.0, gt=1)
     """How many times stronger the stronger of two injections is."""
@@ -81,8 +81,8 @@ class Localization(Experiment):
     where = "into one sentence's tokens"
     scored = "the likeliest number, by log-probability"
     compared = "no injection, random vectors, other questions about the same injection"
-    Wording = Texts
-    Options = Settings
+    Wording = LocalizationWording
+    Options = LocalizationOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -90,8 +90,8 @@ class Localization(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = LocalizationWording.model_validate(grid.preset.wording)
+        options = LocalizationOptions.model_validate(grid.study.options)
         questions = {"": wording.question, **(wording.controls if grid.arms else {})}
         for pair in grid.pairs:
             # A Latin order: concepts in turn and their repeats in turn, so that no concept keeps to one place.
@@ -121,7 +121,7 @@ class Localization(Experiment):
                 both = [grid.inject(pair.word, (layer, doses[at]), spans[at]) for at in order]
                 yield injected(base, *both)
 
-    def _lines(self, grid: Grid, pair: Pair, sheet: int, count: int) -> tuple[str, ...]:
+    def _lines(self, grid: Grid, pair: Occasion, sheet: int, count: int) -> tuple[str, ...]:
         """The first sentences of a sheet, an order drawn for the study, that do not name the pair's concept."""
         order = list(sentences())
         random.Random(f"{grid.study.seed}:{sheet}").shuffle(order)
@@ -133,12 +133,14 @@ class Localization(Experiment):
             )
         return tuple(sentence for sentence in order if sentence in free)[:count]
 
-    def _ask(self, grid: Grid, wording: Texts, lines: Sequence[str], question: str) -> Asked:
+    def _ask(self, grid: Grid, wording: LocalizationWording, lines: Sequence[str], question: str) -> Asked:
         numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
         text = fill(wording.task, count=str(len(lines)), list=numbered, question=question).strip()
         return grid.ask([user(text)], wording.prefix)
 
-    def _scored(self, grid: Grid, pair: Pair, asked: Asked, arm: str, task: str, place: int, count: int) -> TrialSpec:
+    def _scored(
+        self, grid: Grid, pair: Occasion, asked: Asked, arm: str, task: str, place: int, count: int
+    ) -> TrialSpec:
         return grid.trial(
             pair,
             asked,

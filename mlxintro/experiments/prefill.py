@@ -26,7 +26,7 @@ from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import (
     Grid,
-    Pair,
+    Occasion,
     SentenceText,
     assistant,
     distractors,
@@ -53,7 +53,7 @@ REPEATED = TrialClass("repeats the sentence", "=", "quiet")
 GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
-class Texts(Data):
+class PrefillWording(Data):
     word: SentenceText
     """Asks for a word while reading ``{sentence}``."""
     question: str
@@ -66,7 +66,7 @@ class Texts(Data):
     """Openings that disown it."""
 
 
-class Settings(Data):
+class PrefillOptions(Data):
     others: str = "set:lindsey-50"
     """Where the other word is drawn from."""
     openings: bool = True
@@ -90,8 +90,8 @@ class Prefill(Experiment):
         "no injection, another word's vector, the vector after the word; random vectors for the openings, "
         "with full for replies as well"
     )
-    Wording = Texts
-    Options = Settings
+    Wording = PrefillWording
+    Options = PrefillOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -99,8 +99,8 @@ class Prefill(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = PrefillWording.model_validate(grid.preset.wording)
+        options = PrefillOptions.model_validate(grid.study.options)
         among = concepts.library().resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
@@ -130,7 +130,7 @@ class Prefill(Experiment):
             if options.transcription:
                 yield from self._repetition(grid, pair, wording.repeat, sentence, options.spare_tokens)
 
-    def _repetition(self, grid: Grid, pair: Pair, repeat: str, sentence: str, spare: int) -> Iterator[TrialSpec]:
+    def _repetition(self, grid: Grid, pair: Occasion, repeat: str, sentence: str, spare: int) -> Iterator[TrialSpec]:
         asked = grid.ask([user(fill(repeat, sentence=sentence).strip())])
         tokens = len(grid.tokenizer.encode(sentence).tokens) + spare
         detail = {"sentence": sentence, "question": "repeat"}

@@ -20,7 +20,7 @@ from mlxintro.analysis.stats import Rate, rate
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
+from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, injected, pick_sentence, user
 from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -40,14 +40,14 @@ REPEATED = TrialClass("repeats the sentence", "=", "quiet")
 GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
-class Texts(Data):
+class ThoughtVsTextWording(Data):
     word: SentenceText
     """Asks which word comes to mind while reading ``{sentence}``."""
     repeat: SentenceText
     """Asks for ``{sentence}`` again."""
 
 
-class Settings(Data):
+class ThoughtVsTextOptions(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -66,8 +66,8 @@ class ThoughtVsText(Experiment):
         "both are right; the same candidates by log-probability"
     )
     compared = "no injection, random vectors"
-    Wording = Texts
-    Options = Settings
+    Wording = ThoughtVsTextWording
+    Options = ThoughtVsTextOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -75,8 +75,8 @@ class ThoughtVsText(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = ThoughtVsTextWording.model_validate(grid.preset.wording)
+        options = ThoughtVsTextOptions.model_validate(grid.study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
@@ -271,7 +271,7 @@ def _class_of(row: Row) -> TrialClass:
             return found_or_not(row, right, NAMES, NAMES_NOT, NAMES_ANYWAY)
 
 
-def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:
+def _conditions(grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:
     if pair.number < grid.uninjected:
         yield base
     for cell in grid.cells:

@@ -35,7 +35,7 @@ _FIRST = ("affirms", "coherent", "refuses", "identifies")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class JudgeReading:
     """How probable the judge finds the two answers."""
 
     yes: float
@@ -53,7 +53,7 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class Judged:
     grade: Grade
-    readings: dict[str, Reading]
+    readings: dict[str, JudgeReading]
     """By field, those that were asked."""
 
 
@@ -113,7 +113,7 @@ class LocalJudge:
         content = f"{text.instructions(text.yes_no[name])}\n\n{shown}{text.answer}"
         return Prompt(self._backend.tokenizer.render([{"role": "user", "content": content}]).tokens)
 
-    def _read(self, asked: dict[tuple[int, str], Prompt]) -> dict[tuple[int, str], Reading]:
+    def _read(self, asked: dict[tuple[int, str], Prompt]) -> dict[tuple[int, str], JudgeReading]:
         ways = [*self._yes, *self._no]
         room = self._backend.info.context - max(map(len, ways))
         fitting = {key: prompt for key, prompt in asked.items() if len(prompt.tokens) <= room}
@@ -122,7 +122,7 @@ class LocalJudge:
         for key, logprobs in zip(fitting, scored, strict=True):
             each = np.exp([float(np.sum(way, dtype=np.float64)) for way in logprobs])
             yes, no = float(each[: len(self._yes)].sum()), float(each[len(self._yes) :].sum())
-            found[key] = Reading(yes / (yes + no) if yes + no > 0 else 0.5, yes + no)
+            found[key] = JudgeReading(yes / (yes + no) if yes + no > 0 else 0.5, yes + no)
         return found
 
     def _ways(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
@@ -171,7 +171,7 @@ def judge_run(
     return Pass(graded, abstained, skipped)
 
 
-def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
+def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
     if not item.reply.strip():
         named = None if item.concept is None else False
         empty = Grade(
@@ -195,13 +195,13 @@ def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
     return Judged(grade, readings)
 
 
-def _reason(reading: Reading) -> str:
+def _reason(reading: JudgeReading) -> str:
     if reading.mass < LEAST:
         return "the judge answers neither yes nor no"
     return f"P(affirms) = {reading.yes:.2f}"
 
 
-def _raw(readings: dict[str, Reading]) -> str:
+def _raw(readings: dict[str, JudgeReading]) -> str:
     return json.dumps({name: {"yes": round(r.yes, 6), "mass": round(r.mass, 6)} for name, r in readings.items()})
 
 

@@ -21,7 +21,7 @@ _LETTER, _LINE = 7.5, 18
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportContent:
     title: str
     facts: tuple[tuple[str, str], ...]
     """What was run: name and value."""
@@ -44,7 +44,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
     return tuple((one.label, row) for one, members in found.items() for row in members)
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ReportContent) -> str:
     """The report as Markdown; heat maps are text."""
     analysis = report.analysis
     parts = [f"# {_md(report.title)}", "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in report.facts)]
@@ -71,7 +71,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html(report: Report) -> str:
+def html(report: ReportContent) -> str:
     """The report as one HTML page that loads nothing."""
     analysis = report.analysis
     body = [f"<h1>{escape(report.title)}</h1>", "<dl>"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.cli.output import chatter, json_line, shell
+from mlxintro.cli.output import chatter, echo, json_line, shell
 from mlxintro.cli.running.progress import Bar
 
 
@@ -118,7 +118,7 @@ def _estimate(job: Any, how: Asking) -> int:
     """
     found = job.estimate(job.open_dossiers(only_failed=how.retry))
     if how.dry_run and how.as_json:
-        click.echo(json_line({"model": job.grader.model, **asdict(found), "spent": job.budget.spent}))
+        echo(json_line({"model": job.grader.model, **asdict(found), "spent": job.budget.spent}))
     elif found.replies:
         _tell(job, how, found)
     return int(found.replies)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, visible
+from mlxintro.cli.output import chatter, echo, json_line, shell
 
 
 @click.command()
@@ -76,7 +76,7 @@ def label(
 
 def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int) -> None:
     from mlxintro.backends.errors import UsageError
-    from mlxintro.grading.labels.labelling import Session, draw, items, to_grade
+    from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
     from mlxintro.grading.passes import gradable
 
     trials = list(gradable(store, run))
@@ -88,7 +88,7 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}
-    session = Session(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
+    session = LabellingSession(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
     while session.item is not None:
         _show(session, total)
@@ -111,13 +111,13 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
 
 def _show(session: Any, total: int) -> None:
     if session.stage == "claim":
-        click.echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
-        click.echo(visible(session.item.response) or "(empty)")
-        click.echo()
+        echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        echo(session.item.response or "(empty)")
+        echo()
     else:
-        click.echo(f"word: {visible(session.item.word)}")
+        echo(f"word: {session.item.word}")
     for key, meaning in session.keys.items():
-        click.echo(f"  {key}  {meaning}")
+        echo(f"  {key}  {meaning}")
 
 
 def _key() -> str:

@@ -28,7 +28,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
-    from mlxintro.rendering.report import Report, examples_of, html, markdown
+    from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
     from mlxintro.store.store import Store
 
     makers = {".html": html, ".htm": html, ".md": markdown}
@@ -50,7 +50,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-        made = Report(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
+        made = ReportContent(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
     try:
         output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
     except OSError as error:

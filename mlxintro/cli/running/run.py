@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, shell
+from mlxintro.cli.output import chatter, echo, shell
 
 
 @click.command()
@@ -107,7 +107,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
-        click.echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
+        echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
         return 0
     if flags["dry_run"]:
         from mlxintro.cli.running.dry_run import describe
@@ -187,9 +187,9 @@ def model_name(settings: dict[str, Any]) -> str:
 
     backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
-    if backend == "fake":
+    if backend not in ("mlx", "torch"):
         return name
-    kind, where = sources.locate(name, backend)
+    kind, where = sources.locate(name, cast("sources.Framework", backend))
     return where if kind == "folder" else name
 
 

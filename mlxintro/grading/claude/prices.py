@@ -35,7 +35,7 @@ class Model(_Data):
     effort: Literal["low", "medium", "high"] | None = None
 
 
-class Table(_Data):
+class PriceTable(_Data):
     date: str
     source: str
     default: str
@@ -64,9 +64,9 @@ class Usage(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def table() -> Table:
+def table() -> PriceTable:
     """The prices that ship."""
-    return Table.model_validate(data.load("claude_models.toml"))
+    return PriceTable.model_validate(data.load("claude_models.toml"))
 
 
 def find(model: str) -> Model | None:
