@@ -8,6 +8,7 @@ any probability is on either, the field stays open.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +21,7 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import UNSCORED, Pass, gradable, related_words, to_record
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.replies.text import trim_invented_turns
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
 
@@ -29,6 +31,8 @@ BAND = 0.1
 """A field is open when the share of yes is closer than this to one half."""
 LEAST = 0.01
 """Of all probability, what has to be on yes and no together for an answer to mean anything."""
+SAMPLE = 4
+"""Replies judged to say how long all will take."""
 CHUNK = 16
 """Replies judged, and stored, together."""
 _FIRST = ("affirms", "coherent", "refuses", "identifies")
@@ -80,11 +84,13 @@ class LocalJudge:
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply; several at once are quicker."""
-        return self._judge([_Item(reply, concept, tuple(related))])[0].grade
+        return self._judge([_Item(trim_invented_turns(reply), concept, tuple(related))])[0].grade
 
     def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
         """Grade replies, each with its concept or without, in their order."""
-        return self._judge([_Item(reply, concept, related_words(concept)) for reply, concept in texts])
+        return self._judge(
+            [_Item(trim_invented_turns(text), concept, related_words(concept)) for text, concept in texts]
+        )
 
     def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {
@@ -128,6 +134,39 @@ class LocalJudge:
     def _ways(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Different token sequences only: one that came up twice would count twice."""
         return list(dict.fromkeys(tokens for text in texts if (tokens := self._backend.tokenizer.encode(text).tokens)))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """How long a pass will take, from judging a few of its replies."""
+
+    replies: int
+    """That are to be judged."""
+    sample: int
+    seconds: float
+    """That the sample took."""
+
+    @property
+    def total(self) -> float:
+        """Seconds for all."""
+        return self.seconds / self.sample * self.replies
+
+
+def estimate_time(store: Store, run: Run, judge: LocalJudge, *, again: bool = False) -> TimeEstimate | None:
+    """Judge the first replies on the clock, twice, so that the first pass warms up; nothing is stored.
+
+    Returns:
+        None when there is nothing to judge, or so little that it is done at once.
+    """
+    have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
+    todo = [trial for trial in gradable(store, run) if again or trial.key not in have]
+    if len(todo) <= SAMPLE:
+        return None
+    texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
+    judge.judge_texts(texts[:1])
+    began = time.perf_counter()
+    judge.judge_texts(texts)
+    return TimeEstimate(len(todo), SAMPLE, time.perf_counter() - began)
 
 
 def judge_run(

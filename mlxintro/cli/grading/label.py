@@ -18,6 +18,7 @@ from mlxintro.cli.output import chatter, echo, json_line, shell
 @click.option("--n", "count", type=click.IntRange(1), default=20, show_default=True, help="Trials in a new set.")
 @click.option("--set", "name", metavar="NAME", default="labels", show_default=True, help="Label set to go on with.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of a new set's draw.")
+@click.option("--open", "grader", metavar="GRADER", help="Only replies that this grader left open; a set of its own.")
 @click.option("--freeze", is_flag=True, help="Let the set take no more labels, for good.")
 @click.option("--export", "target", metavar="FILE", help="Write all labels as JSON lines; - is stdout.")
 @click.option("--import", "source", metavar="FILE", help="Add labels from JSON lines; - is stdin.")
@@ -29,6 +30,7 @@ def label(
     count: int,
     name: str,
     seed: int,
+    grader: str | None,
     freeze: bool,
     target: str | None,
     source: str | None,
@@ -71,7 +73,8 @@ def label(
                 store.label_sets.freeze(found.id, name)
                 chatter(f"the label set {name} of {found.name} is frozen")
             else:
-                _label(store, found, labeller or getpass.getuser(), name, count, seed)
+                chosen_name = name if grader is None or name != "labels" else f"open of {grader}"
+                _label(store, found, labeller or getpass.getuser(), chosen_name, count, seed, grader)
         except UnicodeDecodeError as error:
             raise UsageError(f"{source}: it is not UTF-8: save it as UTF-8") from error
         except OSError as error:
@@ -82,17 +85,24 @@ def label(
             ) from error
 
 
-def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int) -> None:
+def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int, grader: str | None = None) -> None:
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
-    from mlxintro.grading.passes import gradable
+    from mlxintro.grading.passes import check_has_graded, gradable
 
     trials = list(gradable(store, run))
     if not trials:
         raise UsageError(f"{run.name} has no replies to label: run it first")
+    drawn = trials
+    if grader is not None:
+        check_has_graded(store, run, grader)
+        left_open = {one.key for one in store.grades.latest(run.id, grader=grader) if one.abstained}
+        drawn = [trial for trial in trials if trial.key in left_open]
+        if not drawn:
+            raise UsageError(f"{grader} left no reply of {run.name} open: nothing is left to label")
     chosen = next((its for its in store.label_sets.of_run(run.id) if its.name == name), None)
     if chosen is None:
-        chosen = store.label_sets.draw(run.id, name, seed, draw(trials, count, seed))
+        chosen = store.label_sets.draw(run.id, name, seed, draw(drawn, count, seed))
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}

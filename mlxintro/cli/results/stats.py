@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, echo, json_line, shell
+from mlxintro.cli.output import chatter, echo, json_line, shell, table
 
 
 @click.command()
@@ -67,6 +67,7 @@ def show_stats(
             f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
             f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
         )
+        _arms(store, run, grader)
     echo()
     for line in lines(analysis, curves=curves):
         echo(line)
@@ -79,6 +80,18 @@ def show_stats(
     for remark in analysis.remarks:
         chatter(f"\n{remark}")
     _remarks(run, summary if graded else None, grader)
+
+
+def _arms(store: Any, run: Any, grader: str) -> None:
+    """Shares of open, incoherent and refused replies, arm beside arm."""
+    from mlxintro.analysis.arm_rates import arm_rates
+    from mlxintro.grading.passes import rows_of
+    from mlxintro.rendering.text import cell_text
+
+    arms = arm_rates(rows_of(store, run, grader))
+    rows = [[one.arm, *(cell_text(share) for share in one.shares.values())] for one in arms]
+    for line in table(["arm", "open", "incoherent", "refused"], rows).splitlines():
+        echo(f"  {line}")
 
 
 def _remarks(run: Any, summary: Any, grader: str) -> None:

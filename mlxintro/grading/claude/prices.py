@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from mlxintro import data
 
@@ -50,12 +50,12 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    input_tokens: int
+    input_tokens: NonNegativeInt
     """Neither written to the cache nor read from it."""
-    output_tokens: int
+    output_tokens: NonNegativeInt
     """Thinking included."""
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: NonNegativeInt | None = None
+    cache_read_input_tokens: NonNegativeInt | None = None
 
     @property
     def read(self) -> int:
