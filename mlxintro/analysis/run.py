@@ -18,8 +18,9 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.grading.agreement import calibration_within
 from mlxintro.grading.correction import corrected
 from mlxintro.grading.passes import graded_trials, row_of, rows_of
+from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
-from mlxintro.store.records import Run
+from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
 
 _CORRECTABLE = {
@@ -64,11 +65,22 @@ def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
     study = study_of(run)
     rows = rows_of(store, run, grader)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
+    frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
     if not experiment.graded:
-        return analysis
+        return replace(analysis, remarks=(*analysis.remarks, *frozen)) if frozen else analysis
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
     unequal = warnings(arm_rates(rows))
-    return replace(analysis, figures=figures, remarks=(*analysis.remarks, *unequal, *_versions(store, run, grader)))
+    remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *frozen)
+    return replace(analysis, figures=figures, remarks=remarks)
+
+
+def frozen_facts(store: Store, run: Run) -> tuple[tuple[str, str], ...]:
+    """Whether what was frozen before a run has held, as a fact for a report; nothing where nothing was frozen."""
+    record = run.environment.get("frozen")
+    if not record:
+        return ()
+    keys = store.trials.keys(run.id, TrialFilter(status="done"))
+    return (("preregistration", freeze.in_words(record, freeze.held(record, run.study, keys, run.planned))),)
 
 
 def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from html import escape
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
 from mlxintro.analysis.trial_classes import TrialClass
+from mlxintro.ladder.climb import table_of
 from mlxintro.rendering.text import cell_text, downwards, heat_map_lines
 
 _PER_CLASS = 2
@@ -50,6 +51,9 @@ def markdown(report: ReportContent) -> str:
     if analysis.verdict:
         evidence = "\n".join(f"- {_md(line)}" for line in analysis.verdict.evidence)
         parts.append(f"## Verdict: {analysis.verdict.kind}\n\n{_md(analysis.verdict.headline)}\n\n{evidence}")
+    if analysis.ladder:
+        ladder = table_of(analysis.ladder)
+        parts.append(f"## {_md(ladder.title)}\n\n" + _md_table(ladder))
     if analysis.figures:
         parts.append("## Figures\n\n" + _md_table(_figures(analysis)))
     if analysis.remarks:
@@ -79,6 +83,8 @@ def html(report: ReportContent) -> str:
             f'<section class="verdict"><h2>Verdict: {escape(analysis.verdict.kind)}</h2>'
             f"<p>{escape(analysis.verdict.headline)}</p><ul>{evidence}</ul></section>"
         )
+    if analysis.ladder:
+        body.append(_html_table(table_of(analysis.ladder)))
     body += [f'<p class="remark">{escape(remark)}</p>' for remark in analysis.remarks]
     if analysis.figures:
         body.append(_html_table(_figures(analysis)))

@@ -24,7 +24,7 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
-    from mlxintro.analysis.run import display_of, study_of
+    from mlxintro.analysis.run import display_of, frozen_facts, study_of
     from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
@@ -46,6 +46,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
             ("preset", str(study.preset)),
             ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
             ("begun (UTC)", found.created[:16]),
+            *frozen_facts(store, found),
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))

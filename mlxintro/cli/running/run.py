@@ -61,6 +61,9 @@ from mlxintro.cli.output import chatter, echo, shell
 )
 @click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
 @click.option(
+    "--freeze", is_flag=True, help="Write study, plan and analysis down, with a hash, before the first trial."
+)
+@click.option(
     "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
 )
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
@@ -79,7 +82,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size")}
+    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
+    flags = {name: options.pop(name) for name in kept}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -96,7 +100,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
                 launch.check_same_plan(store, stored, planned)
-                return _execute(store, stored, checked, backend, planned, flags)
+                return execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
@@ -127,8 +131,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
-                started = launch.begin(store, checked, backend, planned, name)
-                worst = max(worst, _execute(store, started, checked, backend, planned, flags))
+                started = launch.begin(store, checked, backend, planned, name, freeze=flags["freeze"])
+                worst = max(worst, execute(store, started, checked, backend, planned, flags))
     return worst
 
 
@@ -156,7 +160,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], Abstr
     models = [given["model"]] if "model" in given else list(found.models) if found and found.models else [None]
     checked = []
     for model in models:
-        one = {**settings, "model": _model_name({**settings, "model": model})}
+        one = {**settings, "model": model_name({**settings, "model": model})}
         with told():
             checked.append(launch.check(make_study(**one)))
     return told, checked
@@ -176,7 +180,7 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
     return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
 
 
-def _model_name(settings: dict[str, Any]) -> str:
+def model_name(settings: dict[str, Any]) -> str:
     """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
     from mlxintro.backends.models import sources
     from mlxintro.backends.registry import choose, default_model
@@ -194,12 +198,15 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
-def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+    """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
     from mlxintro.running import launch
 
     name = shell(run.name)
     chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {name}")
+    if record := run.environment.get("frozen"):
+        chatter(f"frozen as {record['hash']}, analysis {record['analysis']}: {launch.frozen_file(store, run)}")
     try:
         with word_progress() as progress:
             session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
