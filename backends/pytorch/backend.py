@@ -33,6 +33,7 @@ from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from ..scoring import Wanted, batched
+from ..training import AdapterShape, AdapterTrainer, Products
 from . import roofline as torch_roofline
 from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
@@ -172,6 +173,11 @@ class TorchBackend(Backend):
 
     def roofline(self) -> Roofline | None:
         return torch_roofline.measure(self.network, self.memory().free)
+
+    def trainer(self, shape: AdapterShape, *, products: Products = "float32") -> AdapterTrainer:
+        from .training import TorchTrainer
+
+        return TorchTrainer(self.network, self.info, shape, products=products)
 
     def close(self) -> None:
         if self._network is None:
