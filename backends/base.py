@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import abc
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
-from .checks import check_prompt, check_proofs, check_sampling
-from .errors import OutOfMemory, UsageError
+from .checks import check_prompt, check_proofs, check_sampling, check_sites
+from .errors import ModelError, OutOfMemory, UsageError
 from .footprint import Shape
 from .roofline import Roofline
 from .training import AdapterShape, AdapterTrainer, Products
@@ -73,6 +73,8 @@ __all__ = [
     "Tokenizer",
 ]
 
+_Result = TypeVar("_Result")
+
 
 class Backend(abc.ABC):
     """A loaded model. Use as a context manager, or call ``close``.
@@ -88,6 +90,8 @@ class Backend(abc.ABC):
     calls."""
     batch_size_given: bool = False
     """Whether a person chose it, so that it is not fitted to the trials."""
+    _sites_checked: bool = False
+    """Whether ``attn_out`` and ``mlp_out`` were found to be what the contract says."""
     shape: Shape | None = None
     """Sizes from which its use of memory is predicted; ``None`` where they are not known."""
 
@@ -102,16 +106,10 @@ class Backend(abc.ABC):
         for request in requests:
             check_prompt(request.prompt, self.info, request.sampling.max_tokens)
             check_sampling(request.sampling)
-        try:
-            for completion in self._generate(requests, on_token):
-                check_proofs(requests[completion.index].prompt, completion.forwarded, completion.proofs)
-                yield completion
-            return
-        except Exception as error:
-            if not self._exhausted(error):
-                raise
-        # Out of the handler: the error is gone, and with it the frames that held what filled the memory.
-        raise self._freed()
+        self._check_sites(_injected_sites(request.prompt for request in requests))
+        for completion in self._guarded(self._generate(requests, on_token)):
+            check_proofs(requests[completion.index].prompt, completion.forwarded, completion.proofs)
+            yield completion
 
     def capture(
         self,
@@ -137,6 +135,7 @@ class Backend(abc.ABC):
             OutOfMemory: as for ``generate``.
         """
         chosen = tuple(range(self.info.layers)) if layers is None else tuple(self.info.layer(i) for i in layers)
+        check_sites(sites)
         where = []
         for prompt in prompts:
             check_prompt(prompt, self.info, 0)
@@ -145,16 +144,12 @@ class Backend(abc.ABC):
             if any(not -n <= p < n for p in wanted):
                 raise UsageError(f"positions {list(wanted)} reach outside a prompt of {n} tokens")
             where.append(tuple(p % n for p in wanted))
+        self._check_sites(_injected_sites(prompts) | set(sites))
         results: list[dict[Site, Float32]] = [{} for _ in prompts]
-        try:
-            for index, captured, proofs in self._capture(prompts, chosen, tuple(sites), where):
-                check_proofs(prompts[index], len(prompts[index].tokens), proofs)
-                results[index] = captured
-            return results
-        except Exception as error:
-            if not self._exhausted(error):
-                raise
-        raise self._freed()
+        for index, captured, proofs in self._guarded(self._capture(prompts, chosen, tuple(sites), where)):
+            check_proofs(prompts[index], len(prompts[index].tokens), proofs)
+            results[index] = captured
+        return results
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]) -> list[list[Float32]]:
         """Log-probabilities of given continuations.
@@ -173,18 +168,13 @@ class Backend(abc.ABC):
             if any(len(option) == 0 for option in options):
                 raise UsageError("a continuation to score has no tokens")
             check_prompt(prompt, self.info, max((len(option) for option in options), default=0))
-        try:
-            for index, option, logprobs, proofs in self._score(prompts, continuations):
-                # The last token of a continuation is predicted, never read, so the model sees one position fewer.
-                check_proofs(prompts[index], len(prompts[index].tokens) + len(logprobs) - 1, proofs)
-                results[index][option] = logprobs
-            return results
-        except Exception as error:
-            if not self._exhausted(error):
-                raise
-        raise self._freed()
+        self._check_sites(_injected_sites(prompts))
+        for index, option, logprobs, proofs in self._guarded(self._score(prompts, continuations)):
+            # The last token of a continuation is predicted, never read, so the model sees one position fewer.
+            check_proofs(prompts[index], len(prompts[index].tokens) + len(logprobs) - 1, proofs)
+            results[index][option] = logprobs
+        return results
 
-    @abc.abstractmethod
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
         """Logit lens: final norm and unembedding applied to captured ``resid_post`` activations.
 
@@ -195,8 +185,21 @@ class Backend(abc.ABC):
         Returns:
             float32 (..., len(tokens)): log-probabilities, normalised over the whole vocabulary.
 
+        Raises:
+            UsageError: residuals of another width, or a token id outside the vocabulary.
+            OutOfMemory: as for ``generate``.
+
         Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
         """
+        if residuals.shape[-1:] != (self.info.width,):
+            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
+        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
+            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
+        kept = self.info.vocabulary if tokens is None else len(tokens)
+        rows = np.ascontiguousarray(residuals.reshape(-1, self.info.width))
+        parts = list(self._guarded(self._lens(rows, tokens)))
+        logprobs: Float32 = np.concatenate([np.empty((0, kept), np.float32), *parts])
+        return logprobs.reshape(*residuals.shape[:-1], kept)
 
     @abc.abstractmethod
     def memory(self) -> MemoryUse: ...
@@ -229,6 +232,40 @@ class Backend(abc.ABC):
     def _release(self) -> None:  # noqa: B027  # nothing, where nothing is kept
         """Give back memory that the library keeps for later."""
 
+    def _guarded(self, results: Iterator[_Result]) -> Iterator[_Result]:
+        """Pass results on, and turn the library's error for exhausted memory into ``OutOfMemory``."""
+        try:
+            yield from results
+            return
+        except Exception as error:
+            if not self._exhausted(error):
+                raise
+        # Raised outside the handler: there the error is gone, and with it the frames that held what filled the memory.
+        raise self._freed()
+
+    def _check_sites(self, sites: Set[Site]) -> None:
+        """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the residual stream.
+
+        Some families scale a sublayer's output on its way into the stream; there the sites would not mean what the
+        contract says.
+
+        Raises:
+            ModelError: they do not add up.
+        """
+        if self._sites_checked or sites <= {"resid_post"} or self.info.layers < 2:
+            return
+        [(_, captured, _)] = self._guarded(self._capture([Prompt((0, 1, 2))], (0, 1), SITES, [(2,)]))
+        before, after = captured["resid_post"][:, 0]
+        added = captured["attn_out"][1, 0] + captured["mlp_out"][1, 0]
+        # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
+        allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
+        if not np.linalg.norm(after - before - added) <= allowed:
+            raise ModelError(
+                f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
+                "use the site resid_post"
+            )
+        self._sites_checked = True
+
     def _freed(self) -> OutOfMemory:
         gc.collect()
         self._release()
@@ -254,6 +291,10 @@ class Backend(abc.ABC):
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]: ...
 
+    @abc.abstractmethod
+    def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:
+        """Log-probabilities for residuals (rows, width), a few rows at a time and in their order."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -261,3 +302,7 @@ class Backend(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _injected_sites(prompts: Iterable[Prompt]) -> set[Site]:
+    return {injection.site for prompt in prompts for injection in prompt.injections}

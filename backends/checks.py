@@ -58,6 +58,17 @@ def check_injection(injection: Injection, info: ModelInfo, length: int) -> None:
         raise UsageError(f"the window starts at position {injection.start}, past the last of {length}")
 
 
+def check_sites(sites: Sequence[str]) -> None:
+    """Refuse a site that no block has.
+
+    Raises:
+        UsageError: with the offending value.
+    """
+    for site in sites:
+        if site not in SITES:
+            raise UsageError(f"no such site: {site} (sites: {', '.join(SITES)})")
+
+
 def check_sampling(sampling: Sampling) -> None:
     """Refuse settings that no sampler can follow.
 

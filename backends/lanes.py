@@ -75,7 +75,7 @@ def _lane(prompts: Sequence[Prompt], members: list[tuple[int, int]], width: int)
 
 
 @dataclass(slots=True)
-class Tally:
+class InjectionTally:
     """What one lane did to one row so far, in host numbers."""
 
     positions: int
@@ -87,11 +87,11 @@ class Tally:
     """Sum over positions of ||after - before|| / ||before||."""
 
 
-def proofs(prompt: Prompt, tallies: dict[int, Tally]) -> tuple[Proof, ...]:
+def proofs(prompt: Prompt, tallies: dict[int, InjectionTally]) -> tuple[Proof, ...]:
     """Turn one row's tallies, keyed by injection index, into its proofs."""
     result = []
     for owner, injection in enumerate(prompt.injections):
-        tally = tallies.get(owner, Tally(0, 0, 0, 0.0, 0.0))
+        tally = tallies.get(owner, InjectionTally(0, 0, 0, 0.0, 0.0))
         count = tally.positions
         result.append(
             Proof(

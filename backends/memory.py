@@ -32,7 +32,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MemoryFit:
     fits: bool
     needed: int
     """Bytes: weights, cache and work space."""
@@ -133,15 +133,15 @@ def fits(
     free: int,
     dtype: str | None = None,
     quantize: str | None = None,
-) -> Verdict:
+) -> MemoryFit:
     """Compare what a model needs with ``free`` bytes."""
     need = needed(weight_bytes, config, dtype=dtype, quantize=quantize)
-    return Verdict(need <= free, need, free)
+    return MemoryFit(need <= free, need, free)
 
 
 def check_fits(
     name: str,
-    verdict: Verdict,
+    verdict: MemoryFit,
     *,
     backend: Literal["mlx", "torch"],
     device: str,

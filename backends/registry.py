@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "mlx", "torch", "fake")
 Name = Literal["mlx", "torch", "fake"]
 
+_MODULES: Mapping[sources.Framework, str] = {"mlx": ".mlxlm.backend", "torch": ".pytorch.backend"}
 _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
 
 
@@ -126,7 +127,7 @@ def open_backend(
             source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, kv_bits=kv_bits, backend=name
         )
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
-        module = _library(f"backends.{name}_backend", name)
+        module = _library(_MODULES[name], name)
         cache = {} if kv_bits is None else {"kv_bits": kv_bits}
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
@@ -159,7 +160,7 @@ def _missing(backend: sources.Framework) -> str | None:
 def _library(module: str, backend: sources.Framework) -> Any:
     """One of the modules that import a framework."""
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(module, __package__)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise PrerequisiteError(

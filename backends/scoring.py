@@ -2,7 +2,7 @@
 
 A prompt's last position predicts the first token of all its continuations. Only those with more tokens need more:
 their tokens but the last (which is predicted, never read) are read by copies of the prompt's row. A backend supplies
-a ``Reader``, which holds prompts that were read; nothing here knows of tensors.
+a ``PromptScorer``, which holds prompts that were read; nothing here knows of tensors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Wanted:
     token: int
 
 
-class Reader(Protocol):
+class PromptScorer(Protocol):
     """Prompts that have been read, on the device. Every method leaves it as it is."""
 
     def first(self, wanted: Sequence[Wanted]) -> Sequence[float]:
@@ -70,7 +70,7 @@ class _Branch:
 def run(
     prompts: Sequence[Prompt],
     continuations: Sequence[Sequence[Sequence[int]]],
-    start: Callable[[Sequence[Prompt]], Reader],
+    start: Callable[[Sequence[Prompt]], PromptScorer],
     plan: Iterable[Sequence[int]],
     batch_size: int,
 ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
@@ -95,7 +95,7 @@ def batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
 
 
 def _score(
-    reader: Reader, rows: Sequence[Sequence[Sequence[int]]], batch_size: int
+    reader: PromptScorer, rows: Sequence[Sequence[Sequence[int]]], batch_size: int
 ) -> Iterator[tuple[int, int, list[float], tuple[Proof, ...]]]:
     keys = [(row, option) for row, options in enumerate(rows) for option in range(len(options))]
     first = dict(zip(keys, reader.first([Wanted(row, 0, rows[row][option][0]) for row, option in keys]), strict=True))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.injection [--rows 16 64 128] [--steps 40]
 
-Two streams of the same prompt, one with an injection in every row, each at another layer, take steps alternately, and
+Two batches of the same prompt, one with an injection in every row, each at another layer, take steps alternately, and
 whoever goes first changes every time: a machine that gets busier or quieter meets both. Reported is the median of the
 ratios of neighbouring steps, in CPU time of the process, with their quartiles.
 """
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlxintro.backends.pytorch.backend import TorchBackend
-from mlxintro.backends.pytorch.stream import PromptReader, Stream
+from mlxintro.backends.pytorch.batch import PromptReader, TorchBatch
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools import bench
 
 
-def streams(backend: TorchBackend, rows: int) -> tuple[Stream, Stream]:
+def batches(backend: TorchBackend, rows: int) -> tuple[TorchBatch, TorchBatch]:
     """Without and with injections, both past their prompt."""
     found = []
     for injected in (False, True):
@@ -30,15 +30,15 @@ def streams(backend: TorchBackend, rows: int) -> tuple[Stream, Stream]:
     return found[0], found[1]
 
 
-def ratios(plain: Stream, injected: Stream, steps: int) -> list[float]:
+def ratios(plain: TorchBatch, injected: TorchBatch, steps: int) -> list[float]:
     """CPU time of injected steps over that of their plain neighbours."""
     found = []
     for number in range(steps):
         seconds = {}
-        for stream in (plain, injected) if number % 2 else (injected, plain):
+        for batch in (plain, injected) if number % 2 else (injected, plain):
             begun = time.process_time()
-            stream.step([number + 5] * len(stream))
-            seconds[id(stream)] = time.process_time() - begun
+            batch.step([number + 5] * len(batch))
+            seconds[id(batch)] = time.process_time() - begun
         found.append(seconds[id(injected)] / seconds[id(plain)])
     return found
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with open_backend("smollm2", "torch", dtype="float32", batch_size=max(chosen.rows)) as backend:
         assert isinstance(backend, TorchBackend)
         for rows in chosen.rows:
-            plain, injected = streams(backend, rows)
+            plain, injected = batches(backend, rows)
             ratios(plain, injected, 2)
             low, middle, high = np.percentile(ratios(plain, injected, chosen.steps), [25, 50, 75])
             print(f"{rows} rows: a step with injections takes {middle:.3f} ({low:.3f}-{high:.3f}) of one without")

@@ -90,13 +90,13 @@ def _grades(run: str, key: str, at: int, count: int) -> Iterator[tuple[Any, ...]
 
 def fill(home: Path, trials: int, runs: int) -> None:
     with Store(home / "mlxintro.db") as store:
-        (first,) = store.runs()
-        prompts = list(store.prompts(first.id).values())
+        (first,) = store.runs.all()
+        prompts = list(store.prompts.of_run(first.id).values())
         small = 100
         sizes = [small] * (runs - 1) + [trials - small * (runs - 1)]
         made = []
         for size in sizes:
-            run = store.create_run(
+            run = store.runs.create(
                 first.experiment,
                 planned=size,
                 name="large" if size == sizes[-1] else None,
@@ -104,7 +104,7 @@ def fill(home: Path, trials: int, runs: int) -> None:
                 model=first.model,
                 environment=first.environment,
             )
-            store.add_prompts(run.id, prompts)
+            store.prompts.add(run.id, prompts)
             made.append(run.id)
     with sqlite3.connect(home / "mlxintro.db", isolation_level="DEFERRED") as db:
         db.execute("PRAGMA synchronous = OFF")
@@ -123,7 +123,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.home.mkdir(parents=True)
     with Store(chosen.source / "mlxintro.db") as store:
-        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copyfile(chosen.source / "mlxintro.db", chosen.home / "mlxintro.db")
     began = time.perf_counter()
     fill(chosen.home, chosen.trials, chosen.runs)

@@ -111,7 +111,7 @@ class Layers:
 
     def watched(self) -> Callable[[], None]:
         return self._run(
-            lambda store, run: launch.execute(store, store.run(run), self.checked, self.planned, self.session)
+            lambda store, run: launch.execute(store, store.runs.get(run), self.checked, self.planned, self.session)
         )
 
     def graded(self) -> Callable[[], None]:
@@ -120,7 +120,7 @@ class Layers:
                 store,
                 run,
                 find_grader("rules"),
-                launch.execute(store, store.run(run), self.checked, self.planned, self.session),
+                launch.execute(store, store.runs.get(run), self.checked, self.planned, self.session),
             )
         )
 
@@ -238,7 +238,7 @@ def by_the_clock(store: Store, layers: Layers) -> tuple[float, float]:
 
     def beat() -> None:
         with Store(store.path) as own:
-            own.beat(run)
+            own.runs.beat(run)
 
     return per_call(broadcast._write), per_call(beat)
 

@@ -166,7 +166,7 @@ def told(name: str, times: Sequence[Latency]) -> str:
 
 def to_show(store: Store, screen: str, name: str) -> Run | None:
     """Live shows the run that goes on; Review, and Live when there is none, the one of that name."""
-    runs = store.runs()
+    runs = store.runs.all()
     going = next((one for one in runs if one.state == "running"), None) if screen == "live" else None
     return going or next((one for one in runs if one.name == name), None)
 

@@ -71,7 +71,7 @@ class Search:
 def opening(home: Path) -> tuple[float, float]:
     """Seconds from the start of the process until a run stands on a terminal of 120 by 40, and those it worked."""
     with Store(home / "mlxintro.db", read_only=True) as store:
-        name = store.runs()[0].name.encode()
+        name = store.runs.all()[0].name.encode()
     # The app goes back to the screen it was left on; here it is to begin with the list of runs.
     (home / "tui.json").unlink(missing_ok=True)
     began = time.perf_counter()
@@ -120,8 +120,8 @@ def main() -> None:
     chosen = parser.parse_args()
     db = chosen.home / "mlxintro.db"
     with Store(db, read_only=True) as store:
-        run = store.find_run(chosen.run)
-        print(f"{len(store.runs())} runs; {run.name} has {run.done:,} trials")
+        run = store.runs.find(chosen.run)
+        print(f"{len(store.runs.all())} runs; {run.name} has {run.done:,} trials")
     opened = [opening(chosen.home) for _ in range(chosen.times)]
     wall, work = (statistics.median(one) for one in zip(*opened, strict=True))
     print(f"opened after {wall:.2f} s, {work:.2f} s of work (medians of {chosen.times}; load {os.getloadavg()[0]:.1f})")

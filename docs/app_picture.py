@@ -22,7 +22,7 @@ STUDY = ("injected-thoughts", "--backend", "fake", "--layers", "2,3,4,5,6", "--t
 async def picture(home: Path) -> str:
     app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"))
     async with app.run_test(size=SIZE) as pilot:
-        run = app.ask(lambda store: store.runs()[0])
+        run = app.ask(lambda store: store.runs.all()[0])
         app.open_run(run.id, run.name)
         await pilot.pause(3.0)
         return app.export_screenshot(title="mlxintro")

@@ -9,7 +9,7 @@ from typing import Any
 
 _API = {
     "Completion": "mlxintro.backends.base",
-    "ConceptVector": "mlxintro.vectors.extraction",
+    "ConceptVector": "mlxintro.vectors.vector",
     "Injection": "mlxintro.backends.base",
     "Prompt": "mlxintro.backends.base",
     "Proof": "mlxintro.backends.base",

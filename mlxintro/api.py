@@ -10,7 +10,9 @@ from mlxintro.backends.registry import open_backend
 from mlxintro.paths import data_home
 from mlxintro.protocol import concepts, presets
 from mlxintro.vectors.cache import VectorCache
-from mlxintro.vectors.extraction import ConceptVector, extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.vector import ConceptVector
 
 load = open_backend
 

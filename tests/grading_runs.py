@@ -8,7 +8,7 @@ from pathlib import Path
 from mlxintro.grading.claude.passes import ClaudePass
 from mlxintro.grading.claude.prices import Model, Tariff
 from mlxintro.grading.claude.questions import ClaudeGrader
-from mlxintro.store.records import Finished, Grade, Run
+from mlxintro.store.records import Finished, GradeRecord, Run
 from mlxintro.store.store import Store
 from tests.plans import outcome, plan
 
@@ -52,11 +52,11 @@ CASES: tuple[tuple[str, Fields, Fields], ...] = (
 def stored_run(path: Path, count: int, replies: Sequence[str] | None = None) -> str:
     """Make a store with one finished run; every reply is different. Returns the run's id."""
     with Store(path) as store:
-        run = store.create_run(
+        run = store.runs.create(
             "injected-thoughts", planned=count, name="r", study={}, model={"model": "x"}, environment={}
         )
         said = [reply(i) for i in range(count)] if replies is None else replies
-        store.add_outcomes(run.id, [Finished(i, s, outcome(s, said[i])) for i, s in enumerate(plan(count))])
+        store.trials.add(run.id, [Finished(i, s, outcome(s, said[i])) for i, s in enumerate(plan(count))])
         return run.id
 
 
@@ -82,19 +82,19 @@ def expected(number: int) -> Fields:
     )
 
 
-def fields(grade: Grade) -> Fields:
+def fields(grade: GradeRecord) -> Fields:
     return (
         *(grade.affirms, grade.identifies, grade.named_before_affirming, grade.coherent, grade.refuses),
         grade.abstained,
     )
 
 
-def graded(store: Store, run: str, grader: str = "claude") -> dict[int, Grade]:
+def graded(store: Store, run: str, grader: str = "claude") -> dict[int, GradeRecord]:
     """By the trial's number in the plan."""
-    ordinals = {trial.key: trial.ordinal for trial in store.trials(run)}
-    return {ordinals[grade.key]: grade for grade in store.latest_grades(run, grader=grader)}
+    ordinals = {trial.key: trial.ordinal for trial in store.trials.of_run(run)}
+    return {ordinals[grade.key]: grade for grade in store.grades.latest(run, grader=grader)}
 
 
 def job_for(store: Store, run: str, *, budget: float | None = None, batch: bool = False) -> ClaudePass:
-    found: Run = store.find_run(run)
+    found: Run = store.runs.find(run)
     return ClaudePass(store, found, ClaudeGrader(), Tariff(DOLLARS, batch=batch), budget)

@@ -13,7 +13,8 @@ from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import launch
 from mlxintro.running.session import Session
-from mlxintro.vectors.extraction import ConceptVector, extract
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.vector import ConceptVector
 
 
 def studies(subject: str, seeds: Sequence[int], **settings: Any) -> Iterator[tuple[list[Row], Analysis]]:

@@ -67,7 +67,7 @@ def test_every_reply_gets_the_grade_a_person_would_give_on_the_judges_answers(
     twice = [asked for asked, n in Counter((a.question, a.reply) for a in server.paid).items() if n > 1]
     assert twice == []
     with Store(tmp_path / "s.db") as store:
-        assert store.spent(run, "claude") == pytest.approx(len(server.paid) * ANSWER)
+        assert store.calls.spent(run, "claude") == pytest.approx(len(server.paid) * ANSWER)
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "529", "drop", "truncate", "damage", "slow"])
@@ -86,7 +86,7 @@ def test_a_fault_that_passes_costs_no_grade_and_invents_none(
     if fault != "damage":
         assert set(good.values()) == {1}
     with Store(tmp_path / "s.db") as store:
-        spent = store.spent(run, "claude")
+        spent = store.calls.spent(run, "claude")
     assert spent >= len(server.paid) * ANSWER - 1e-12
     if not lost:
         assert spent == pytest.approx(len(server.paid) * ANSWER)
@@ -138,9 +138,9 @@ def test_all_faults_together_in_random_order_lose_invent_and_repeat_nothing(
             break
     check_all_graded(path, run, 40)
     with Store(path) as store:
-        answered = [c for c in store.calls(job_for(store, run).where) if c.state == "answered"]
+        answered = [c for c in store.calls.of_pass(job_for(store, run).where) if c.state == "answered"]
         assert len({(c.key, c.question) for c in answered}) == len(answered)
-        assert store.spent(run, "claude") >= len(server.paid) * ANSWER - 1e-9
+        assert store.calls.spent(run, "claude") >= len(server.paid) * ANSWER - 1e-9
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.03, 0.06, 0.11])
@@ -155,7 +155,7 @@ def test_the_budget_is_never_exceeded_whatever_goes_wrong(server: MessagesServer
         assert report.left > 0
         assert "raise --budget" in report.stopped
     with Store(path) as store:
-        assert len(server.paid) * ANSWER - 1e-12 <= store.spent(run, "claude") <= limit + 1e-12
+        assert len(server.paid) * ANSWER - 1e-12 <= store.calls.spent(run, "claude") <= limit + 1e-12
     server.faults.clear()
     grade(path, run, budget=10.0)
     check_all_graded(path, run, 40)
@@ -167,7 +167,7 @@ def test_a_budget_is_used_as_far_as_it_goes(server: MessagesServer, tmp_path: Pa
     with Store(tmp_path / "s.db") as store:
         job = job_for(store, run)
         worst = max(job.worst(job.grader.request(d, "stance")) for d in job.open_dossiers())
-        assert 0.06 - store.spent(run, "claude") < worst
+        assert 0.06 - store.calls.spent(run, "claude") < worst
 
 
 @pytest.mark.parametrize("concurrency", [1, 6])
@@ -193,7 +193,7 @@ def test_the_stance_is_asked_in_the_same_words_whether_or_not_anything_was_injec
         if a.question == question
     }
     with Store(tmp_path / "s.db") as store:
-        concepts = {trial.concept for trial in store.trials(run)}
+        concepts = {trial.concept for trial in store.trials.of_run(run)}
     # One wording for all twelve trials, and one for each concept where naming is asked.
     assert sum(question == "stance" for question, _ in asked) == 1
     assert sum(question == "naming" for question, _ in asked) == len(concepts - {None}) == 3
@@ -264,7 +264,7 @@ def test_an_answer_that_repeats_instructions_of_the_reply_as_a_quote_is_only_a_q
     grade(tmp_path / "s.db", run)
     with Store(tmp_path / "s.db") as store:
         grades = graded(store, run)
-        replies = {trial.ordinal: trial.response for trial in store.trials(run)}
+        replies = {trial.ordinal: trial.response for trial in store.trials.of_run(run)}
     assert [grades[n].affirms for n in range(3)] == [False, False, True]
     for n, g in grades.items():
         for start, stop in (g.evidence or {}).values():
@@ -288,8 +288,8 @@ def test_a_key_that_is_refused_ends_the_pass_at_once_and_is_not_told(
     assert "sk-ant-wrong" not in str(caught.value)
     assert len(server.seen) <= 8
     with Store(tmp_path / "s.db") as store:
-        assert store.latest_grades(run) == []
-        assert store.spent(run, "claude") == 0
+        assert store.grades.latest(run) == []
+        assert store.calls.spent(run, "claude") == 0
 
 
 def test_an_api_that_is_down_is_not_asked_about_every_reply(
@@ -315,8 +315,8 @@ def test_asking_anew_keeps_what_was_said_and_what_was_paid(server: MessagesServe
     assert len(server.paid) == 2 * first
     check_all_graded(path, run, 8)
     with Store(path) as store:
-        assert all(len(store.grade_history(run, trial.key)) == 2 for trial in store.trials(run))
-        assert store.spent(run, "claude") == pytest.approx(2 * first * ANSWER)
+        assert all(len(store.grades.history(run, trial.key)) == 2 for trial in store.trials.of_run(run))
+        assert store.calls.spent(run, "claude") == pytest.approx(2 * first * ANSWER)
 
 
 def test_two_processes_do_not_grade_the_same_run_at_once(server: MessagesServer, tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_killed_at_any_moment_nothing_answered_is_asked_again(tmp_path: Path) ->
         assert len(keys) == len(counts)
         assert len(server.paid) - seen == len(counts) - len(answered)
         with Store(path) as store:
-            assert store.spent(run, "claude") >= len(server.paid) * ANSWER - 1e-9
+            assert store.calls.spent(run, "claude") >= len(server.paid) * ANSWER - 1e-9
 
 
 def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.grading.claude.api import open_client
 from mlxintro.grading.claude.batch import BatchRunner
 from mlxintro.grading.claude.passes import Report
-from mlxintro.store.calls import Ask
+from mlxintro.store.calls import PaidQuestion
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, environment
 from tests.grading_runs import ANSWER, expected, fields, graded, job_for, stored_run
@@ -67,7 +67,7 @@ def test_a_batch_gives_the_same_grades_at_half_the_price(server: MessagesServer,
     assert [len(kind) for kind in kinds] == [1, 1]
     assert set(questions(server).values()) == {1}
     with Store(path) as store:
-        assert store.spent(run, "claude") == pytest.approx(len(server.paid) * HALF)
+        assert store.calls.spent(run, "claude") == pytest.approx(len(server.paid) * HALF)
     report, _ = grade(path, run)
     assert (report.graded, report.skipped) == (0, 40)
     assert len(server.batches) == 2
@@ -92,7 +92,7 @@ def test_a_batch_that_is_not_accepted_at_all_costs_nothing_and_blocks_nothing(
     with pytest.raises(KnownError, match="not accepted"):
         grade(path, run)
     with Store(path) as store:
-        assert store.spent(run, "claude") == 0
+        assert store.calls.spent(run, "claude") == 0
     grade(path, run)
     check_all_graded(path, run, 5)
 
@@ -124,14 +124,14 @@ def test_a_batch_that_never_arrived_is_submitted_again(server: MessagesServer, t
     run = stored_run(path, 12)
     with Store(path) as store:
         job = job_for(store, run, batch=True)
-        asks = [Ask(dossier.key, "stance", 0.5) for dossier in job.open_dossiers()]
-        store.open_batch(job.where, "feedfeedfeedfeed", asks)
-        assert store.spent(run, "claude") == pytest.approx(6.0)
+        asks = [PaidQuestion(dossier.key, "stance", 0.5) for dossier in job.open_dossiers()]
+        store.calls.open_batch(job.where, "feedfeedfeedfeed", asks)
+        assert store.calls.spent(run, "claude") == pytest.approx(6.0)
     grade(path, run)
     check_all_graded(path, run, 12)
     assert set(questions(server).values()) == {1}
     with Store(path) as store:
-        assert store.spent(run, "claude") == pytest.approx(len(server.paid) * HALF)
+        assert store.calls.spent(run, "claude") == pytest.approx(len(server.paid) * HALF)
 
 
 @pytest.mark.parametrize("fault", ["truncate", "drop", "half", "fewer"])
@@ -149,7 +149,7 @@ def test_results_that_arrive_damaged_are_read_again(server: MessagesServer, tmp_
     assert [row[0] for row in rows] == ["answered"]
     assert rows[0][1] == rows[0][2]
     with Store(path) as store:
-        assert store.spent(run, "claude") == pytest.approx(rows[0][1] * HALF)
+        assert store.calls.spent(run, "claude") == pytest.approx(rows[0][1] * HALF)
 
 
 def test_a_batch_the_api_does_not_know_yet_is_waited_for(server: MessagesServer, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_question_that_fails_in_a_batch_is_unscored_and_retried_by_the_next_co
     with Store(path) as store:
         grades = graded(store, run)
         billed = len(server.paid)
-        assert store.spent(run, "claude") == pytest.approx(billed * HALF)
+        assert store.calls.spent(run, "claude") == pytest.approx(billed * HALF)
     assert fields(grades[4]) == (None, None, None, None, None, True)
     assert grades[4].reason.startswith("not graded")
     assert {n: fields(g) for n, g in grades.items() if n != 4} == {n: expected(n) for n in range(10) if n != 4}
@@ -190,7 +190,7 @@ def test_the_budget_holds_over_several_batches(server: MessagesServer, tmp_path:
     assert len(server.batches) > 1, "what came back for less than its worst case was not used for more"
     assert 0 < len(server.paid) * HALF <= 0.06
     with Store(path) as store:
-        assert len(server.paid) * HALF == pytest.approx(store.spent(run, "claude"))
+        assert len(server.paid) * HALF == pytest.approx(store.calls.spent(run, "claude"))
     grade(path, run, budget=5.0)
     check_all_graded(path, run, 60)
     assert set(questions(server).values()) == {1}

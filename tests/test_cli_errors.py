@@ -251,7 +251,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_space_lets_it_go_on(s
 UNPRIVILEGED = """
 import os, sys
 from importlib import import_module
-for name in ("main", "run", "runs", "stats", "grade", "output", "options"):
+for name in ("main", "running.run", "running.runs", "results.stats", "grading.grade", "output", "options"):
     import_module("mlxintro.cli." + name)
 import mlxintro.running.launch, mlxintro.store.store, mlxintro.grading.passes, mlxintro.experiments.injected_thoughts
 import mlxintro.backends.simulated.backend, mlxintro.backends.registry, mlxintro.backends.models.sources

@@ -45,7 +45,7 @@ PLANNED = 2 * 8 * 2 + 2 * 8
 
 def keys(home: Path, run: str) -> list[str]:
     with Store(home / "mlxintro.db", read_only=True) as store:
-        return [trial.key for trial in store.trials(store.find_run(run).id)]
+        return [trial.key for trial in store.trials.of_run(store.runs.find(run).id)]
 
 
 def stored(home: Path) -> list[tuple[str, str, int]]:

@@ -13,6 +13,7 @@ from mlxintro.analysis.taxonomy import claimed_words
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.protocol import controls
+from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running import launch, readouts
@@ -70,6 +71,26 @@ def test_an_arm_takes_turns_over_the_cells_so_that_its_mixture_is_the_grids(back
     cells = Counter((s.injections[0].layer, s.injections[0].strength) for s in specs)
     assert set(cells.values()) == {3}
     assert len(cells) == 4
+
+
+@pytest.mark.parametrize(("words", "cells"), [(4, 4), (50, 10), (6, 4), (3, 4), (5, 1), (1, 5)])
+def test_an_arm_sees_every_concept_in_as_many_cells_as_it_has_trials(words: int, cells: int) -> None:
+    """Where the numbers share a factor, plain turns would tie every concept to the same few cells for ever."""
+    trials = cells
+    met = Counter((number % words, controls.turn(number, words, cells)) for number in range(words * trials))
+    assert met == Counter({(word, cell): 1 for word in range(words) for cell in range(cells)})
+
+
+@pytest.mark.parametrize(("words", "layers"), [(4, 2), (50, 5)])
+def test_in_a_planned_arm_no_concept_is_tied_to_a_cell(backend: FakeBackend, words: int, layers: int) -> None:
+    concepts = tuple(concept.word for concept in library().resolve(["set:lindsey-50"], allow_unknown=False)[:words])
+    grid = {"concepts": concepts, "layers": tuple(range(layers)), "strengths": (2.0, 4.0), "trials": 2 * layers}
+    seen: dict[str | None, list[tuple[int, float]]] = {}
+    for spec in arms(planned(backend, controls="standard", **grid))["random"]:
+        seen.setdefault(spec.concept, []).append((spec.injections[0].layer, spec.injections[0].strength))
+    assert len(seen) == words
+    cells = [(layer, strength) for layer in range(layers) for strength in (2.0, 4.0)]
+    assert all(sorted(found) == cells for found in seen.values())
 
 
 def test_what_is_injected_is_what_the_arm_says(backend: FakeBackend) -> None:

@@ -21,7 +21,7 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
     command = ("run", "injected-thoughts", "--backend", "fake", "-m", MODEL, "--strengths", "2", "--trials", "8")
     assert mlxintro(tmp_path, *command, "--controls", "40", "--name", "one", "--json").code == 0
     with Store(tmp_path / "mlxintro.db") as store:
-        run = store.find_run("one")
+        run = store.runs.find("one")
         plain = analysis_of(store, run, "rules")
         assert plain.figure("corrected_detection") is None
         raw = plain.figure("detection")
@@ -30,7 +30,7 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
 
         # A person who agrees with the rules, but for every fifth claim, which is none to her.
         labels = []
-        grades = {grade.key: grade for grade in store.latest_grades(run.id, grader="rules")}
+        grades = {grade.key: grade for grade in store.grades.latest(run.id, grader="rules")}
         heard = wrong = 0
         for trial in gradable(store, run):
             claims = bool(grades[trial.key].affirms)
@@ -40,7 +40,7 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
             fields = {"affirms": claims, "identifies": claims, "coherent": True, "refuses": False}
             labels.append(Label(key=trial.key, labeller="ann", fields=fields))
         assert wrong
-        store.add_labels(run.id, labels)
+        store.labels.add(run.id, labels)
         figure = analysis_of(store, run, "rules").figure("corrected_detection")
 
     assert figure is not None

@@ -17,7 +17,8 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets
 from mlxintro.tools import dose
 from mlxintro.tools.dose import Step
-from mlxintro.vectors.extraction import extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import recipe_for
 from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
 
 

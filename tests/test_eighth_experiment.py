@@ -47,7 +47,7 @@ class OneWord(Experiment):
         said = rows_about(rows, condition="injected")
         hits = sum(row.concept in row.response.lower() for row in said)
         figure = Figure("said", "said", rate(hits, len(said)))
-        return Analysis(verdict=Verdict("no effect", "Words were said."), figures=(figure,))
+        return Analysis(verdict=Verdict("no effect shown", "Words were said."), figures=(figure,))
 
 
 EXPERIMENT = OneWord()

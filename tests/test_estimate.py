@@ -137,4 +137,4 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
     plain = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
     assert {"trials", "rows", "batches", "memory", "free", "seconds", "power", "layers", "study"} <= plain.keys()
     assert plain["seconds"]["total"] > 0
-    assert not path.exists() or not Store(path, read_only=True).runs()
+    assert not path.exists() or not Store(path, read_only=True).runs.all()

@@ -89,7 +89,7 @@ def test_a_planted_effect_is_found_and_a_null_is_not(found: dict[tuple[str, str]
         detector, null = (found[name, subject].analysis.verdict for subject in ("detector?hit=0.7", "null"))
         assert detector is not None
         assert null is not None
-        assert (detector.kind, null.kind) == ("effect", "no effect")
+        assert (detector.kind, null.kind) == ("effect", "no effect shown")
     else:
         thinking = found[name, "null"].analysis.verdict
         assert thinking is not None
@@ -217,11 +217,11 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         for _ in range(30):
             next(first)
         first.close()  # type: ignore[attr-defined]
-        assert 0 < store.run(run.id).done < len(whole.plan)
+        assert 0 < store.runs.get(run.id).done < len(whole.plan)
         for _ in events():
             pass
         for key, outcome in whole.outcomes.items():
-            stored = store.trial(run.id, key)
+            stored = store.trials.find(run.id, key)
             assert stored.response == outcome.response
             assert canonical_json(stored.measurements) == canonical_json(outcome.measurements)
 

@@ -61,8 +61,8 @@ def test_several_judges_side_by_side_and_what_they_differ_on(home: Path, server:
     )
     assert local.code == 0, local.err
     with Store(home / "mlxintro.db") as store:
-        run = store.find_run("r").id
-        assert store.graders(run) == ["claude", "rules", "tiny"]
+        run = store.runs.find("r").id
+        assert store.grades.graders(run) == ["claude", "rules", "tiny"]
         assert {n: fields(g) for n, g in graded(store, run).items()} == {n: expected(n) for n in range(24)}
     for name in ("claude", "rules", "tiny"):
         assert mlxintro(home, "stats", "r", "--grader", name).code == 0
@@ -110,7 +110,7 @@ def test_an_estimate_asks_nothing_and_stores_nothing(home: Path, server: Message
     # The server counts 1000 tokens in and 90 out for each question; what was estimated at most is more.
     with Store(home / "mlxintro.db") as store:
         assert len(server.paid) <= estimate["questions"]
-        assert store.spent(store.find_run("r").id, "claude") == pytest.approx(len(server.paid) * 0.00163)
+        assert store.calls.spent(store.runs.find("r").id, "claude") == pytest.approx(len(server.paid) * 0.00163)
 
 
 def test_a_budget_that_ends_says_so_and_the_exit_code_too(home: Path, server: MessagesServer) -> None:

@@ -23,7 +23,7 @@ REPOSITORY = "acme/tiny-llama"
 SHARD = "model-00001-of-00002.safetensors"
 
 FETCH = f"""
-from backends import hub
+from mlxintro.backends.models import hub
 seen = []
 folder = hub.fetch({REPOSITORY!r}, progress=lambda done, total, file: seen.append((done, total, file)))
 report(folder=str(folder), seen=seen)
@@ -178,7 +178,7 @@ def test_a_model_on_disk_never_touches_the_network(hub: Hub, tmp_path: Path) -> 
     folder = run(FETCH, hub, tmp_path)["folder"]
     hub.requests.clear()
     resolve = f"""
-from backends import models
+from mlxintro.backends.models import sources as models
 source = models.resolve({REPOSITORY!r}, "torch")
 report(folder=str(source.folder), revision=source.revision, bytes=source.weight_bytes)
 """
@@ -192,11 +192,11 @@ report(folder=str(source.folder), revision=source.revision, bytes=source.weight_
 
 def test_an_unfinished_model_is_listed_as_such(hub: Hub, tmp_path: Path) -> None:
     listing = """
-from backends import models
+from mlxintro.backends.models import sources as models
 report(found=[[m.name, m.complete, m.weight_bytes] for m in models.installed() if m.name != "smollm2"])
 """
     assert run(listing, hub, tmp_path)["found"] == []
-    run(f"from backends import hub\nhub.config({REPOSITORY!r})\nreport()", hub, tmp_path)
+    run(f"from mlxintro.backends.models import hub\nhub.config({REPOSITORY!r})\nreport()", hub, tmp_path)
     assert run(listing, hub, tmp_path)["found"] == [[REPOSITORY, False, 0]]
     run(FETCH, hub, tmp_path)
     assert run(listing, hub, tmp_path)["found"] == [[REPOSITORY, True, 31_500_000]]
@@ -204,7 +204,10 @@ report(found=[[m.name, m.complete, m.weight_bytes] for m in models.installed() i
 
 def test_a_gated_repository_says_where_to_accept_its_licence(hub: Hub, tmp_path: Path) -> None:
     hub.repositories[REPOSITORY].gated = True
-    for code in (FETCH, f"from backends import models\nmodels.resolve({REPOSITORY!r}, 'torch')"):
+    for code in (
+        FETCH,
+        f"from mlxintro.backends.models import sources as models\nmodels.resolve({REPOSITORY!r}, 'torch')",
+    ):
         text = message(code, hub, tmp_path)
         assert f"{hub.endpoint}/{REPOSITORY}" in text
         assert "hf auth login" in text
@@ -212,7 +215,7 @@ def test_a_gated_repository_says_where_to_accept_its_licence(hub: Hub, tmp_path:
 
 def test_errors_name_the_way_out(hub: Hub, tmp_path: Path) -> None:
     code = """
-from backends import hub
+from mlxintro.backends.models import hub
 from mlxintro.backends.errors import KnownError
 said = {}
 for name in ("acme/missing", "acme/tiny-llama@v9", "not a hub id"):
@@ -276,7 +279,11 @@ def test_an_unknown_architecture_is_refused_before_its_weights_are_fetched(
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(json.dumps({"model_type": "abacus9"}))
     hub.repositories[REPOSITORY] = Repository(folder)
-    text = message(f"from backends import models\nmodels.resolve({REPOSITORY!r}, {backend!r})", hub, tmp_path / "home")
+    text = message(
+        f"from mlxintro.backends.models import sources as models\nmodels.resolve({REPOSITORY!r}, {backend!r})",
+        hub,
+        tmp_path / "home",
+    )
     assert "abacus9" in text
     assert advice in text
     assert hub.ranges(SHARD) == []

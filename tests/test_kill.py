@@ -48,10 +48,10 @@ def work(path: str, run: str, delay: str) -> None:
 def insert(path: str, run: str) -> None:
     """The other process: store trials as fast as possible."""
     with Store(path) as store:
-        first = store.run(run).done
+        first = store.runs.get(run).done
         print("ready", flush=True)
         for i in range(first, 10**6):
-            store.add_outcomes(run, [Finished(i, spec(i), outcome(spec(i), "word " * 50))])
+            store.trials.add(run, [Finished(i, spec(i), outcome(spec(i), "word " * 50))])
 
 
 def start(what: str, *arguments: object) -> subprocess.Popen[str]:
@@ -81,8 +81,8 @@ def test_a_run_killed_five_times_ends_like_one_that_was_never_killed(tmp_path: P
     seed = random.SystemRandom().randrange(10**6)
     dice = random.Random(seed)
     with Store(path) as store:
-        cut = store.create_run("injected-thoughts", planned=COUNT, name="cut").id
-        whole = store.create_run("injected-thoughts", planned=COUNT, name="whole").id
+        cut = store.runs.create("injected-thoughts", planned=COUNT, name="cut").id
+        whole = store.runs.create("injected-thoughts", planned=COUNT, name="whole").id
     for kill in range(5):
         process = start("work", path, cut, 0.03)
         assert process.stdout is not None
@@ -91,9 +91,9 @@ def test_a_run_killed_five_times_ends_like_one_that_was_never_killed(tmp_path: P
         announced, _ = end(process, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
         with Store(path) as store:
-            run = store.run(cut)
+            run = store.runs.get(cut)
             assert run.state == "interrupted"
-            finished = {trial.key for trial in store.trials(cut) if trial.status == "done"}
+            finished = {trial.key for trial in store.trials.of_run(cut) if trial.status == "done"}
             keys = {key for key in announced if key.startswith("b2:")}
             assert keys <= finished, f"announced but lost (seed {seed})"
             assert run.done == len(finished)
@@ -106,26 +106,28 @@ def test_a_run_killed_five_times_ends_like_one_that_was_never_killed(tmp_path: P
     with Store(path) as store, FakeBackend("detector") as backend:
         expected = plan(COUNT, prompt_of(backend).key)
         for run_id in (cut, whole):
-            assert store.run(run_id).state == "done"
-            trials = list(store.trials(run_id))
+            assert store.runs.get(run_id).state == "done"
+            trials = list(store.trials.of_run(run_id))
             assert [(t.ordinal, t.key, t.status) for t in trials] == [
                 (i, s.key, "done") for i, s in enumerate(expected)
             ]
             assert all(len(t.proofs) == len(t.spec.injections) for t in trials)
-        texts = [[(t.key, t.response, t.tokens, t.proofs) for t in store.trials(run_id)] for run_id in (cut, whole)]
+        texts = [
+            [(t.key, t.response, t.tokens, t.proofs) for t in store.trials.of_run(run_id)] for run_id in (cut, whole)
+        ]
         assert texts[0] == texts[1], f"seed {seed}"
 
 
 def test_ctrl_c_leaves_a_valid_store_and_a_run_that_nobody_holds(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:
-        run = store.create_run("injected-thoughts", planned=COUNT).id
+        run = store.runs.create("injected-thoughts", planned=COUNT).id
     process = start("work", path, run, 0.05)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("b2:"):
         pass
     with Store(path) as store, pytest.raises(KnownError, match=f"being run by process {process.pid}"):
-        store.claim(run, batch_size=BATCH)
+        store.runs.claim(run, batch_size=BATCH)
     _, err = end(process, signal.SIGINT)
     assert err.rstrip().endswith("KeyboardInterrupt")
     checked(path)
@@ -133,30 +135,30 @@ def test_ctrl_c_leaves_a_valid_store_and_a_run_that_nobody_holds(tmp_path: Path)
         assert db.execute("SELECT state, pid FROM runs").fetchone() == ("interrupted", None)
     db.close()
     with Store(path) as store:
-        assert 0 < store.run(run).done < COUNT
-        store.claim(run, batch_size=BATCH)
+        assert 0 < store.runs.get(run).done < COUNT
+        store.runs.claim(run, batch_size=BATCH)
 
 
 def test_a_cancel_from_another_process_ends_the_run(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:
-        run = store.create_run("injected-thoughts", planned=COUNT).id
+        run = store.runs.create("injected-thoughts", planned=COUNT).id
         process = start("work", path, run, 0.05)
         assert process.stdout is not None
         while not process.stdout.readline().startswith("b2:"):
             pass
-        assert store.set_control(run, "cancel").state == "running"
+        assert store.runs.set_control(run, "cancel").state == "running"
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0, err
         assert out.split()[-1] == "RunFinished"
-        assert store.run(run).state == "cancelled"
-        assert 0 < store.run(run).done < COUNT
+        assert store.runs.get(run).state == "cancelled"
+        assert 0 < store.runs.get(run).done < COUNT
 
 
 def test_a_process_killed_while_it_writes_leaves_no_half_row(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:
-        run = store.create_run("injected-thoughts", planned=10**6).id
+        run = store.runs.create("injected-thoughts", planned=10**6).id
     done = 0
     for _ in range(5):
         process = start("insert", path, run)
@@ -166,6 +168,6 @@ def test_a_process_killed_while_it_writes_leaves_no_half_row(tmp_path: Path) -> 
         end(process, signal.SIGKILL)
         checked(path)
         with Store(path) as store:
-            assert store.run(run).done > done
-            done = store.run(run).done
-            assert [t.ordinal for t in store.trials(run)] == list(range(done)), "no gap and nothing twice"
+            assert store.runs.get(run).done > done
+            done = store.runs.get(run).done
+            assert [t.ordinal for t in store.trials.of_run(run)] == list(range(done)), "no gap and nothing twice"

@@ -36,7 +36,8 @@ from mlxintro.lab.messages import (
 from mlxintro.protocol import presets
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
-from mlxintro.vectors.extraction import extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import recipe_for
 from tests.cli import ROOT, environment
 
 PROMPT = "Tell me about tea."

@@ -11,7 +11,7 @@ import pytest
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.agreement import agreements, calibration_of
 from mlxintro.grading.labels.labelling import Item, Session, draw, items, to_grade
-from mlxintro.store import Finished, Grade, Label, Store
+from mlxintro.store import Finished, GradeRecord, Label, Store
 from tests.cli import mlxintro
 from tests.plans import outcome, plan
 
@@ -21,10 +21,8 @@ YES = "Yes, I detect an injected thought. It is about the ocean."
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "mlxintro.db") as opened:
-        run = opened.create_run("injected-thoughts", planned=30, name="first")
-        opened.add_outcomes(
-            run.id, [Finished(i, s, outcome(s, YES if i % 2 else "No.")) for i, s in enumerate(plan(30))]
-        )
+        run = opened.runs.create("injected-thoughts", planned=30, name="first")
+        opened.trials.add(run.id, [Finished(i, s, outcome(s, YES if i % 2 else "No.")) for i, s in enumerate(plan(30))])
         yield opened
 
 
@@ -95,8 +93,8 @@ def test_skipped_trials_come_last_and_wrong_keys_change_nothing() -> None:
 
 
 def test_controls_show_a_word_of_the_run_as_injected_trials_do(store: Store) -> None:
-    run = store.find_run("first")
-    trials = list(store.trials(run.id))
+    run = store.runs.find("first")
+    trials = list(store.trials.of_run(run.id))
     shown = items(trials, draw(trials, None, 1))
     words = {item.word for item in shown if not item.decoy}
     assert len(shown) == 30
@@ -113,9 +111,9 @@ def test_a_run_is_labelled_from_the_terminal_left_and_gone_on_with(store: Store,
     assert "4 of 4" in second.err
     other = mlxintro(tmp_path, "label", "first", "--labeller", "bob", stdin="cccc")
     assert "4 of 4" in other.err
-    run = store.find_run("first")
-    named: dict[str, set[str]] = {label.labeller: set() for label in store.latest_labels(run.id)}
-    for label in store.latest_labels(run.id):
+    run = store.runs.find("first")
+    named: dict[str, set[str]] = {label.labeller: set() for label in store.labels.latest(run.id)}
+    for label in store.labels.latest(run.id):
         named[label.labeller].add(label.key)
     assert named["ada"] == named["bob"]
 
@@ -126,9 +124,9 @@ def test_a_frozen_set_takes_no_more_labels(store: Store, tmp_path: Path) -> None
     refused = mlxintro(tmp_path, "label", "first", "--labeller", "ada", stdin="n")
     assert refused.code == 2
     assert "frozen" in refused.err
-    run = store.find_run("first")
+    run = store.runs.find("first")
     with pytest.raises(UsageError, match="frozen"):
-        store.add_labels(run.id, [Label(key=store.label_sets(run.id)[0].keys[3], labeller="eve")])
+        store.labels.add(run.id, [Label(key=store.label_sets.of_run(run.id)[0].keys[3], labeller="eve")])
     assert mlxintro(tmp_path, "label", "first", "--set", "nothing", "--freeze").code == 2
 
 
@@ -140,8 +138,8 @@ def test_labels_travel_as_json_lines(store: Store, tmp_path: Path) -> None:
     assert len(rows) == 3
     file.write_text("".join(json.dumps({**row, "labeller": "bob"}) + "\n" for row in rows))
     assert mlxintro(tmp_path, "label", "first", "--import", str(file)).code == 0
-    run = store.find_run("first")
-    kept = {who: {x.key: x.fields for x in store.latest_labels(run.id, labeller=who)} for who in ("ada", "bob")}
+    run = store.runs.find("first")
+    kept = {who: {x.key: x.fields for x in store.labels.latest(run.id, labeller=who)} for who in ("ada", "bob")}
     assert kept["ada"] == kept["bob"]
     file.write_text('{"trial_key": "b2:0", "labeller": "eve", "affirms": "perhaps"}\n')
     bad = mlxintro(tmp_path, "label", "first", "--import", str(file))
@@ -151,21 +149,21 @@ def test_labels_travel_as_json_lines(store: Store, tmp_path: Path) -> None:
 
 def test_agreement_counts_what_was_put_in(store: Store) -> None:
     """Kappa by hand: 20 yes-yes, 5 yes-no, 1 no-yes, 4 no-no of 30: observed 0.8, expected 0.635, kappa 0.451."""
-    run = store.find_run("first")
-    keys = [trial.key for trial in store.trials(run.id)]
+    run = store.runs.find("first")
+    keys = [trial.key for trial in store.trials.of_run(run.id)]
     person = [True] * 25 + [False] * 5
     judge = [True] * 20 + [False] * 5 + [True] + [False] * 4
-    store.add_labels(
+    store.labels.add(
         run.id,
         [
             Label(key=k, labeller="ada", fields={"affirms": v, "coherent": True, "refuses": False})
             for k, v in zip(keys, person, strict=True)
         ],
     )
-    store.add_grades(
+    store.grades.add(
         run.id,
         [
-            Grade(key=k, grader="rules", version="1", affirms=v, coherent=True, refuses=False)
+            GradeRecord(key=k, grader="rules", version="1", affirms=v, coherent=True, refuses=False)
             for k, v in zip(keys, judge, strict=True)
         ],
     )
@@ -193,9 +191,9 @@ def test_agreement_from_the_command_line(store: Store, tmp_path: Path) -> None:
     mlxintro(tmp_path, "label", "first", "--labeller", "ada", "--n", "6", stdin="nnnnnn")
     done = mlxintro(tmp_path, "grade", "first", "--agreement", "--between", "ada,rules", "--json")
     rows = {(row["field"], row["condition"]): row for row in done.lines}
-    run = store.find_run("first")
-    labelled = {label.key for label in store.latest_labels(run.id)}
-    claims = sum(trial.response == YES for trial in store.trials(run.id) if trial.key in labelled)
+    run = store.runs.find("first")
+    labelled = {label.key for label in store.labels.latest(run.id)}
+    claims = sum(trial.response == YES for trial in store.trials.of_run(run.id) if trial.key in labelled)
     assert rows["affirms", "all"]["confusion"]["no_yes"] == claims
     assert rows["affirms", "all"]["confusion"]["no_no"] == 6 - claims
     assert mlxintro(tmp_path, "grade", "first", "--between", "a,b").code == 2

@@ -70,13 +70,13 @@ def test_intentional_control_expands_as_it_is_read() -> None:
 def test_memory_is_flat_as_a_run_goes_on(tmp_path: Path, count: int) -> None:
     """Nothing of a finished trial is kept."""
     with Store(tmp_path / "store.db") as store:
-        run = store.create_run("injected-thoughts", planned=count).id
+        run = store.runs.create("injected-thoughts", planned=count).id
         held: list[int] = []
         tracemalloc.start()
         for event in run_trials(store, run, (spec(i) for i in range(count)), answers, batch_size=32):
             if isinstance(event, TrialFinished) and event.ordinal % (count // 4) == count // 8:
                 held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
-        assert store.run(run).done == count
+        assert store.runs.get(run).done == count
     assert len(held) == 4
     assert (held[-1] - held[0]) / (0.75 * count) < 8, "bytes per trial"

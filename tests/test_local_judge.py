@@ -110,14 +110,14 @@ def test_a_run_is_judged_and_the_probabilities_are_kept(tmp_path: Path) -> None:
     run = stored_run(path, 40, ["" if n == 5 else "x " * 9000 if n == 7 else f"Reply {n}." for n in range(40)])
     with Store(path) as store:
         judge = LocalJudge(Scripted(SHARES))
-        done = judge_run(store, store.find_run(run), judge)
+        done = judge_run(store, store.runs.find(run), judge)
         assert (done.graded, done.skipped) == (40, 0)
         grades = graded(store, run, "local")
-        again = judge_run(store, store.find_run(run), judge)
+        again = judge_run(store, store.runs.find(run), judge)
         assert (again.graded, again.skipped) == (0, 40)
-        other = judge_run(store, store.find_run(run), LocalJudge(Scripted(SHARES), name="second"))
+        other = judge_run(store, store.runs.find(run), LocalJudge(Scripted(SHARES), name="second"))
         assert other.graded == 40
-        assert store.graders(run) == ["local", "second"]
+        assert store.grades.graders(run) == ["local", "second"]
     raw = json.loads(grades[1].raw or "")
     for name, (yes, no) in SHARES.items():
         assert raw[name]["yes"] == pytest.approx(yes / (yes + no), abs=1e-5)

@@ -103,7 +103,7 @@ def test_wherever_a_process_dies_the_schema_is_whole_or_absent(tmp_path: Path, s
         dying.execute(statement)
     dying.close()
     with Store(path) as store:
-        assert store.create_run("latent", planned=1).planned == 1
+        assert store.runs.create("latent", planned=1).planned == 1
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

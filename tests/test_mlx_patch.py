@@ -24,7 +24,7 @@ from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.cache import GroupedKVCache
 from mlxintro.backends.mlxlm.numeric import choose, log_softmax
-from mlxintro.backends.mlxlm.patch import DeviceLane, find_blocks, patched, site_module
+from mlxintro.backends.mlxlm.patch import MLXLane, find_blocks, patched, site_module
 from mlxintro.backends.models.sources import read_folder
 
 
@@ -190,7 +190,7 @@ def test_lanes_compute_in_float32_and_keep_every_bit_outside_their_windows(dtype
     positions = np.tile(np.arange(6, dtype=np.int32), (4, 1))
     positions[1, 4:] = -1  # padding
     [[laid_out]] = lay_out(prompts, 8).values()
-    lane = DeviceLane(laid_out)
+    lane = MLXLane(laid_out)
     after = lane.apply(stream, positions, lane.inside(positions))
     assert after.dtype == dtype
     before32, after32 = np.array(stream.astype(mx.float32)), np.array(after.astype(mx.float32))

@@ -26,10 +26,10 @@ from tests.planted import Design, Subject, studies
 SWEEP = tuple((layer, strength) for layer in (10, 15, 20, 25) for strength in (2.0, 4.0))
 TWENTY, FIFTY, GRID = Design(5, 4), Design(10, 5), Design(10, 2, SWEEP)
 FOUND: tuple[tuple[Subject, VerdictKind], ...] = (
-    (Subject(claims=0.02), "no effect"),
-    (Subject(claims=0.05), "no effect"),
-    (Subject(claims=0.02, garbles=0.5), "no effect"),
-    (Subject(refuses=1.0), "no effect"),
+    (Subject(claims=0.02), "no effect shown"),
+    (Subject(claims=0.05), "no effect shown"),
+    (Subject(claims=0.02, garbles=0.5), "no effect shown"),
+    (Subject(refuses=1.0), "no effect shown"),
     (Subject(claims=0.6), "yes-bias"),
     (Subject(claims=0.6, garbles=0.5), "yes-bias"),
     (Subject(claims=0.95, right=0.8), "yes-bias"),
@@ -38,9 +38,9 @@ FOUND: tuple[tuple[Subject, VerdictKind], ...] = (
     (Subject(claims=0.02, hit=0.8), "anomaly noticed but not named"),
     (Subject(claims=0.02, hit=0.8, says="apple"), "anomaly noticed but not named"),
     (Subject(claims=0.02, hit=0.8, says="first"), "anomaly noticed but not named"),
-    (Subject(claims=0.02, hit=0.8, disturbed=0.8, right=0.9), "anomaly noticed but not named"),
-    (Subject(claims=0.02, hit=0.9, right=0.9), "introspective identification"),
-    (Subject(claims=0.02, hit=0.6, right=0.9), "introspective identification"),
+    (Subject(claims=0.02, hit=0.8, disturbed=0.8, right=0.9), "any disturbance"),
+    (Subject(claims=0.02, hit=0.9, right=0.9), "claims and names it"),
+    (Subject(claims=0.02, hit=0.6, right=0.9), "claims and names it"),
 )
 
 

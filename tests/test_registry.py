@@ -47,7 +47,7 @@ print([name for name in heavy if name in sys.modules])
 def test_choosing_a_backend_loads_no_framework() -> None:
     code = """
 import sys
-from backends import registry
+from mlxintro.backends import registry
 print(registry.choose(), registry.default_model("fake"), registry.require(registry.choose()))
 print([name for name in ("torch", "mlx", "mlx.core", "transformers") if name in sys.modules])
 """
@@ -93,7 +93,7 @@ def test_a_missing_library_is_a_line_with_its_install_command(
         if entry.name != missing:
             (tmp_path / entry.name).symlink_to(entry)
     code = f"""
-from backends import registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import PrerequisiteError
 try:
     registry.open_backend("smollm2", {backend!r})
@@ -115,7 +115,7 @@ except PrerequisiteError as error:
 def test_a_misspelt_model_is_refused_before_any_framework_loads() -> None:
     code = """
 import sys
-from backends import registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import UsageError
 try:
     registry.open_backend("qwen2.5-7", "torch")
@@ -145,7 +145,7 @@ def test_a_local_model_opens_on_either_backend(tiny: Callable[[str], Path], name
 def test_a_model_from_a_hub_opens(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     code = """
 import json
-from backends import registry
+from mlxintro.backends import registry
 from mlxintro.backends.base import Prompt, Request, Sampling
 steps = []
 with registry.open_backend("acme/tiny", "torch", device="cpu", progress=lambda *step: steps.append(step)) as backend:
@@ -164,7 +164,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_fetched(tmp_pat
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", "dtype": "bfloat16"}))
     (folder / "model.safetensors").write_bytes(bytes(20_000))
     code = """
-from backends import registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import ModelError
 try:
     registry.open_backend("acme/huge", "torch", device="cpu")
@@ -181,7 +181,7 @@ except ModelError as error:
 HOLD = """
 import sys, time
 from pathlib import Path
-from backends import lock
+from mlxintro.backends import lock
 held = lock.hold("qwen2.5-32b", 8 * 2**30, folder=Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -271,7 +271,7 @@ def test_a_library_that_breaks_while_importing_is_told_in_one_line(tmp_path: Pat
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99: cannot open\\nshared object')")
     code = """
-from backends import registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import PrerequisiteError
 try:
     registry.open_backend("smollm2", "torch")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mlxintro.grading import Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.text import trim_invented_turns
 from tests.rules_cases import ALL_CASES, CASES, QUESTION, Case
 
@@ -170,7 +171,7 @@ def test_the_grader_is_a_grader_with_a_stable_version() -> None:
     grader: Grader = RulesGrader()
     assert isinstance(grader, Grader)
     assert grader.version == RulesGrader().version
-    assert len(grader.version) == 12
+    assert grader.version == VERSION
 
 
 def test_an_undecided_field_is_never_a_no() -> None:

@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def planned_run(store: Store, count: int, name: str | None = None) -> str:
-    return store.create_run("injected-thoughts", planned=count, name=name).id
+    return store.runs.create("injected-thoughts", planned=count, name=name).id
 
 
 def neighbourly(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
@@ -53,7 +53,7 @@ def failing(*bad: int, error: Exception | None = None) -> Measure:
 
 
 def texts(store: Store, run: str) -> dict[str, str]:
-    return {trial.key: trial.response for trial in store.trials(run)}
+    return {trial.key: trial.response for trial in store.trials.of_run(run)}
 
 
 def run_all(store: Store, run: str, count: int, measure: Measure, size: int = 4) -> list[Event]:
@@ -96,9 +96,9 @@ def test_every_planned_trial_is_stored_once_in_the_plans_order(store: Store) -> 
     seen = run_all(store, run, 11, neighbourly)
     assert isinstance(seen[0], RunStarted)
     assert isinstance(seen[-1], RunFinished)
-    assert [(t.ordinal, t.key) for t in store.trials(run)] == [(i, s.key) for i, s in enumerate(plan(11))]
+    assert [(t.ordinal, t.key) for t in store.trials.of_run(run)] == [(i, s.key) for i, s in enumerate(plan(11))]
     assert {e.key for e in of(TrialFinished, seen)} == {s.key for s in plan(11)}
-    now = store.run(run)
+    now = store.runs.get(run)
     assert (now.state, now.done, now.errors, now.pid) == ("done", 11, 0, None)
 
 
@@ -107,7 +107,7 @@ def test_a_finished_trial_is_in_the_store_before_it_is_announced(store: Store) -
     with Store(store.path, read_only=True) as viewer:
         for event in run_trials(store, run, plan(6), neighbourly, batch_size=3):
             if isinstance(event, TrialFinished):
-                assert viewer.trial(run, event.key).response == event.response
+                assert viewer.trials.find(run, event.key).response == event.response
 
 
 def test_a_run_with_a_real_backend_stores_its_proofs(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_a_run_with_a_real_backend_stores_its_proofs(store: Store) -> None:
         run = planned_run(store, 9)
         run_all(store, run, 9, measure)
         direct = {o.key: o for o in measure(plan(9), None)}
-    for trial in store.trials(run):
+    for trial in store.trials.of_run(run):
         assert (trial.response, trial.proofs) == (direct[trial.key].response, direct[trial.key].proofs)
         assert len(trial.proofs) == (trial.condition == "injected")
         assert all(p.positions > 0 and p.layer == trial.layer and p.change > 0 for p in trial.proofs)
@@ -129,13 +129,13 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(store: Store, stop_
     run_all(store, whole, 13, neighbourly)
     session = run_trials(store, cut, plan(13), neighbourly, batch_size=4)
     for event in session:
-        if store.run(cut).done >= stop_after and not isinstance(event, RunStarted):
+        if store.runs.get(cut).done >= stop_after and not isinstance(event, RunStarted):
             break
     session.close()  # type: ignore[attr-defined]
-    assert store.run(cut).state == "interrupted"
+    assert store.runs.get(cut).state == "interrupted"
     run_all(store, cut, 13, neighbourly)
     assert texts(store, cut) == texts(store, whole)
-    assert store.run(cut).state == "done"
+    assert store.runs.get(cut).state == "done"
 
 
 def test_a_resumed_run_keeps_its_batches_whatever_it_is_asked_for(store: Store) -> None:
@@ -176,9 +176,9 @@ def test_a_failing_trial_becomes_an_error_row_and_the_rest_goes_on(store: Store)
         2: "trial 2 does not fit: shorten it",
         9: "trial 9 does not fit: shorten it",
     }
-    now = store.run(run)
+    now = store.runs.get(run)
     assert (now.state, now.done, now.errors, now.remaining) == ("done", 10, 2, 2)
-    assert store.trial(run, spec(9).key).error == "trial 9 does not fit: shorten it"
+    assert store.trials.find(run, spec(9).key).error == "trial 9 does not fit: shorten it"
 
 
 def test_resuming_tries_failed_trials_again_and_only_those(store: Store) -> None:
@@ -186,9 +186,9 @@ def test_resuming_tries_failed_trials_again_and_only_those(store: Store) -> None
     run_all(store, run, 12, failing(2, 9))
     seen = run_all(store, run, 12, failing(9))
     assert [e.ordinal for e in of(TrialFinished, seen)] == [2]
-    assert (store.run(run).done, store.run(run).errors) == (11, 1)
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == (11, 1)
     run_all(store, run, 12, failing())
-    assert (store.run(run).done, store.run(run).errors) == (12, 0)
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == (12, 0)
     assert texts(store, run) == {spec(i).key: f"reply {i}" for i in range(12)}
 
 
@@ -201,10 +201,10 @@ def test_when_memory_runs_out_half_as_many_rows_go_on_and_nothing_is_lost(store:
         "going on with 4 rows at a time",
     ]
     assert all("\n" not in e.text for e in of(events.Notice, seen))
-    now = store.run(run)
+    now = store.runs.get(run)
     assert (now.state, now.done, now.errors, now.batch_size) == ("done", 100, 0, 4)
     assert set(device.sizes) == {4}, "the smaller size is kept"
-    assert [t.ordinal for t in store.trials(run)] == list(range(100))
+    assert [t.ordinal for t in store.trials.of_run(run)] == list(range(100))
 
 
 @pytest.mark.parametrize("stop_after", [1, 20, 21, 40, 90])
@@ -215,7 +215,7 @@ def test_a_run_short_of_memory_that_is_resumed_equals_one_that_was_not_interrupt
     list(Device(capacity=5, rows=16).run(store, whole, 100, size=16))
     session = Device(capacity=5, rows=16).run(store, cut, 100, size=16)
     for event in session:
-        if store.run(cut).done >= stop_after and isinstance(event, TrialFinished):
+        if store.runs.get(cut).done >= stop_after and isinstance(event, TrialFinished):
             break
     session.close()  # type: ignore[attr-defined]
     seen = list(Device(capacity=5, rows=16).run(store, cut, 100, size=16))
@@ -234,8 +234,8 @@ def test_a_trial_that_fits_no_memory_at_all_is_an_error_row(store: Store) -> Non
     sizes: list[int] = []
     list(run_trials(store, run, plan(12), measure, batch_size=4, shrink=sizes.append))
     assert sizes == [2, 1]
-    assert (store.run(run).done, store.run(run).errors) == (11, 1)
-    assert store.trial(run, spec(5).key).error == "one row is too much: use shorter prompts"
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == (11, 1)
+    assert store.trials.find(run, spec(5).key).error == "one row is too much: use shorter prompts"
 
 
 def test_trials_that_fail_are_found_without_running_the_others_one_by_one(store: Store) -> None:
@@ -249,7 +249,7 @@ def test_trials_that_fail_are_found_without_running_the_others_one_by_one(store:
 
     run = planned_run(store, 128)
     run_all(store, run, 128, measure, size=32)
-    assert (store.run(run).done, store.run(run).errors) == (127, 1)
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == (127, 1)
     # 128, then two halves at each of 7 levels.
     assert len(calls) <= 1 + 2 * 7
 
@@ -257,7 +257,7 @@ def test_trials_that_fail_are_found_without_running_the_others_one_by_one(store:
 def test_an_unforeseen_error_says_what_kind_it_is_in_one_line(store: Store) -> None:
     run = planned_run(store, 3)
     run_all(store, run, 3, failing(1, error=ZeroDivisionError("division\n by zero")))
-    assert store.trial(run, spec(1).key).error == "ZeroDivisionError: division by zero"
+    assert store.trials.find(run, spec(1).key).error == "ZeroDivisionError: division by zero"
     assert describe(KeyError()) == "KeyError"
 
 
@@ -267,7 +267,7 @@ def test_an_experiment_may_report_a_failed_trial_itself(store: Store) -> None:
 
     run = planned_run(store, 3)
     run_all(store, run, 3, measure)
-    assert [t.error for t in store.trials(run)] == [None, "no answer", None]
+    assert [t.error for t in store.trials.of_run(run)] == [None, "no answer", None]
 
 
 def test_a_trial_without_an_outcome_is_an_error_not_a_gap(store: Store) -> None:
@@ -276,7 +276,7 @@ def test_a_trial_without_an_outcome_is_an_error_not_a_gap(store: Store) -> None:
 
     run = planned_run(store, 3)
     run_all(store, run, 3, measure)
-    assert "no outcome" in str(store.trial(run, spec(1).key).error)
+    assert "no outcome" in str(store.trials.find(run, spec(1).key).error)
 
 
 @pytest.mark.parametrize("which", ["unknown", "twice"])
@@ -287,7 +287,7 @@ def test_an_outcome_nobody_asked_for_fails_the_run(store: Store, which: str) -> 
     run = planned_run(store, 3)
     with pytest.raises(RuntimeError, match="not asked for or came twice"):
         run_all(store, run, 3, measure)
-    assert store.run(run).state == "failed"
+    assert store.runs.get(run).state == "failed"
 
 
 @pytest.mark.parametrize(("size", "count"), [(4, 100), (16, 100), (1, 100), (4, 3)])
@@ -308,7 +308,7 @@ def test_a_run_in_which_nothing_works_fails_before_the_night_is_over(store: Stor
     tried = min(count, max(size, HOPELESS))
     # A tree over the trials of a block: as many inner nodes as leaves, and one path to the first of them.
     assert attempts <= 2 * tried + math.ceil(math.log2(BATCHES * size))
-    now = store.run(run)
+    now = store.runs.get(run)
     assert (now.state, now.done, now.errors) == ("failed", 0, tried)
     assert "the device is gone" in str(now.error)
 
@@ -316,7 +316,7 @@ def test_a_run_in_which_nothing_works_fails_before_the_night_is_over(store: Stor
 def test_failures_after_a_success_do_not_end_the_run(store: Store) -> None:
     run = planned_run(store, 40)
     run_all(store, run, 40, failing(*range(1, 39)))
-    assert (store.run(run).state, store.run(run).done, store.run(run).errors) == ("done", 2, 38)
+    assert (store.runs.get(run).state, store.runs.get(run).done, store.runs.get(run).errors) == ("done", 2, 38)
 
 
 def test_an_injection_that_is_not_what_was_planned_fails_the_run_loudly(store: Store) -> None:
@@ -326,9 +326,9 @@ def test_an_injection_that_is_not_what_was_planned_fails_the_run_loudly(store: S
         seen.extend(
             run_trials(store, run, plan(12), failing(5, error=InjectionError("touched 0: report it")), batch_size=4)
         )
-    assert store.run(run).state == "failed"
-    assert store.run(run).error == "touched 0: report it"
-    assert store.run(run).done == 5
+    assert store.runs.get(run).state == "failed"
+    assert store.runs.get(run).error == "touched 0: report it"
+    assert store.runs.get(run).done == 5
 
 
 def test_watchers_learn_of_a_failure_before_it_is_raised(store: Store) -> None:
@@ -352,10 +352,10 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(store: Store) -> None:
     run = planned_run(store, 12)
     with pytest.raises(KeyboardInterrupt):
         run_all(store, run, 12, interrupted)
-    now = store.run(run)
+    now = store.runs.get(run)
     assert (now.state, now.done, now.errors, now.pid, now.finished) == ("interrupted", 6, 0, None, None)
     run_all(store, run, 12, failing())
-    assert store.run(run).done == 12
+    assert store.runs.get(run).done == 12
 
 
 def test_a_measurement_that_is_abandoned_can_clean_up(store: Store) -> None:
@@ -382,11 +382,11 @@ def test_a_run_can_be_cancelled_from_elsewhere_and_resumed(store: Store) -> None
         seen = []
         for event in run_trials(store, run, plan(20), neighbourly, batch_size=8):
             seen.append(event)
-            if isinstance(event, TrialFinished) and event.ordinal >= 0 and elsewhere.run(run).done == 3:
-                elsewhere.set_control(run, "cancel")
+            if isinstance(event, TrialFinished) and event.ordinal >= 0 and elsewhere.runs.get(run).done == 3:
+                elsewhere.runs.set_control(run, "cancel")
     assert isinstance(seen[-1], RunFinished)
-    assert seen[-1].state == store.run(run).state == "cancelled"
-    assert store.run(run).done == 3, "it stops in the middle of a batch"
+    assert seen[-1].state == store.runs.get(run).state == "cancelled"
+    assert store.runs.get(run).done == 3, "it stops in the middle of a batch"
     run_all(store, run, 20, neighbourly, size=8)
     other = planned_run(store, 20)
     run_all(store, other, 20, neighbourly, size=8)
@@ -401,12 +401,12 @@ def test_a_run_pauses_and_goes_on(store: Store) -> None:
     def steer() -> None:
         with Store(store.path) as elsewhere:
             deadline = time.monotonic() + 10
-            while elsewhere.run(run).state != "paused" and time.monotonic() < deadline:
+            while elsewhere.runs.get(run).state != "paused" and time.monotonic() < deadline:
                 time.sleep(0.01)
-            done = elsewhere.run(run).done
+            done = elsewhere.runs.get(run).done
             time.sleep(paused_for)
-            states.append((elsewhere.run(run).state, elsewhere.run(run).done == done))
-            elsewhere.set_control(run, "run")
+            states.append((elsewhere.runs.get(run).state, elsewhere.runs.get(run).done == done))
+            elsewhere.runs.set_control(run, "run")
 
     thread = threading.Thread(target=steer)
     thread.start()
@@ -417,7 +417,7 @@ def test_a_run_pauses_and_goes_on(store: Store) -> None:
             seen.append(event)
             moments.append(time.monotonic())
             if isinstance(event, TrialFinished) and len(of(TrialFinished, seen)) == 2:
-                elsewhere.set_control(run, "pause")
+                elsewhere.runs.set_control(run, "pause")
     thread.join()
     pause, resume = (
         next(i for i, e in enumerate(seen) if isinstance(e, k)) for k in (events.RunPaused, events.RunResumed)
@@ -425,7 +425,7 @@ def test_a_run_pauses_and_goes_on(store: Store) -> None:
     assert resume == pause + 1
     assert moments[resume] - moments[pause] >= paused_for
     assert states == [("paused", True)]
-    assert store.run(run).done == 8
+    assert store.runs.get(run).done == 8
 
 
 def test_a_paused_run_can_be_cancelled(store: Store) -> None:
@@ -433,11 +433,11 @@ def test_a_paused_run_can_be_cancelled(store: Store) -> None:
     with Store(store.path) as elsewhere:
         session = run_trials(store, run, plan(8), neighbourly, batch_size=4)
         next(session)
-        elsewhere.set_control(run, "pause")
+        elsewhere.runs.set_control(run, "pause")
         assert isinstance(next(session), events.RunPaused)
-        elsewhere.set_control(run, "cancel")
+        elsewhere.runs.set_control(run, "cancel")
         assert [type(e) for e in session] == [RunFinished]
-    assert store.run(run).state == "cancelled"
+    assert store.runs.get(run).state == "cancelled"
 
 
 def test_the_heart_beats_while_a_long_batch_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,7 +448,7 @@ def test_the_heart_beats_while_a_long_batch_runs(store: Store, monkeypatch: pyte
         with Store(store.path, read_only=True) as viewer:
             for _ in range(5):
                 time.sleep(0.15)
-                beats.append(viewer.run(run).heartbeat)
+                beats.append(viewer.runs.get(run).heartbeat)
         yield from (outcome(s) for s in specs)
 
     run = planned_run(store, 2)
@@ -463,9 +463,9 @@ def test_a_run_is_run_by_one_session_at_a_time(store: Store) -> None:
     next(session)
     with Store(store.path) as second, pytest.raises(KnownError, match="night is being run by process"):
         list(run_trials(second, run, plan(8), neighbourly, batch_size=4))
-    assert store.run(run).state == "running"
+    assert store.runs.get(run).state == "running"
     list(session)
-    assert store.run(run).done == 8
+    assert store.runs.get(run).done == 8
 
 
 def test_tokens_are_told_while_they_are_generated(store: Store) -> None:
@@ -486,7 +486,7 @@ def test_a_plan_that_names_a_trial_twice_runs_it_once(store: Store) -> None:
     repeated = [spec(i) for i in (0, 1, 1, 2, 0, 3)]
     seen = list(run_trials(store, run, repeated, neighbourly, batch_size=4))
     assert len(of(TrialFinished, seen)) == 4
-    assert (store.run(run).planned, store.run(run).done) == (4, 4)
+    assert (store.runs.get(run).planned, store.runs.get(run).done) == (4, 4)
 
 
 def test_a_store_that_fills_up_ends_the_run_and_keeps_what_it_has(store: Store) -> None:
@@ -495,21 +495,21 @@ def test_a_store_that_fills_up_ends_the_run_and_keeps_what_it_has(store: Store) 
     def wordy(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
         yield from (outcome(s, f"{s.trial} word" * 100) for s in specs)
 
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages + 10}")
+    (pages,) = store.database.connection.execute("PRAGMA page_count").fetchone()
+    store.database.connection.execute(f"PRAGMA max_page_count = {pages + 10}")
     with pytest.raises(KnownError, match="disk is full"):
         run_all(store, run, 400, wordy)
-    assert 0 < store.run(run).done < 400
-    store._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
-    store.set_state(run, "interrupted")
+    assert 0 < store.runs.get(run).done < 400
+    store.database.connection.execute(f"PRAGMA max_page_count = {pages + 10_000}")
+    store.runs.set_state(run, "interrupted")
     run_all(store, run, 400, wordy)
-    assert store.run(run).done == 400
+    assert store.runs.get(run).done == 400
 
 
 def test_a_plan_is_read_a_batch_at_a_time(store: Store) -> None:
     count = 5_000
     run = planned_run(store, count)
-    with store._write() as db:
+    with store.database.write() as db:
         db.executemany(
             "INSERT INTO trials (run, key, ordinal, status, condition, finish, tokens, created, response, doses, "
             "proofs, measurements, spec) VALUES (?, ?, ?, 'done', 'control', 'stop', 1, '', '', '', '', '', '')",
@@ -530,4 +530,4 @@ def test_a_plan_is_read_a_batch_at_a_time(store: Store) -> None:
     del held
     keys_of_all = peak(iter(()))
     assert peak(spec(i) for i in range(count)) - keys_of_all < list_of_all / 10
-    assert store.run(run).done == count
+    assert store.runs.get(run).done == count

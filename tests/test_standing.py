@@ -13,7 +13,7 @@ import pytest
 from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.rendering.verdict_words import in_words
-from mlxintro.store import Finished, Grade, Label, Store, TrialFilter
+from mlxintro.store import Finished, GradeRecord, Label, Store, TrialFilter
 from mlxintro.store.migrations import MIGRATIONS, migrate
 from mlxintro.store.records import GRADE_FIELDS
 from mlxintro.store.verdict_code import classes_of, verdict_of
@@ -22,9 +22,9 @@ from tests.plans import outcome, plan
 CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", "claims a thought"
 
 
-def _grade(key: str, grader: str, dice: random.Random) -> Grade:
+def _grade(key: str, grader: str, dice: random.Random) -> GradeRecord:
     fields = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
-    return Grade(key=key, grader=grader, version="1", abstained=dice.random() < 0.1, **fields)
+    return GradeRecord(key=key, grader=grader, version="1", abstained=dice.random() < 0.1, **fields)
 
 
 @pytest.fixture
@@ -33,28 +33,28 @@ def lively(tmp_path: Path) -> Iterator[Store]:
     dice = random.Random(3)
     with Store(tmp_path / "mlxintro.db") as store:
         for name in ("a", "b"):
-            run = store.create_run("injected-thoughts", planned=120, name=name, model={"model": "x"}).id
+            run = store.runs.create("injected-thoughts", planned=120, name=name, model={"model": "x"}).id
             specs = plan(120)
             failed = {i for i in range(120) if dice.random() < 0.2}
             first = [outcome(s, "x", error="out of memory" if i in failed else None) for i, s in enumerate(specs)]
-            store.add_outcomes(run, [Finished(i, s, o) for i, (s, o) in enumerate(zip(specs, first, strict=True))])
+            store.trials.add(run, [Finished(i, s, o) for i, (s, o) in enumerate(zip(specs, first, strict=True))])
             again = [i for i in sorted(failed) if dice.random() < 0.5]
-            store.add_outcomes(run, [Finished(i, specs[i], outcome(specs[i], f"Reply {i}.")) for i in again])
-            done = [trial.key for trial in store.trials(run, TrialFilter(status="done"))]
+            store.trials.add(run, [Finished(i, specs[i], outcome(specs[i], f"Reply {i}.")) for i in again])
+            done = [trial.key for trial in store.trials.of_run(run, TrialFilter(status="done"))]
             for grader in ("rules", "claude", "rules"):
-                store.add_grades(run, [_grade(key, grader, dice) for key in done if dice.random() < 0.7])
-            store.add_labels(run, [Label(key=key, labeller="ada", fields={"affirms": True}) for key in done[:9]])
-            store.add_labels(run, [Label(key=key, labeller="ada", fields={}) for key in done[:4]])
+                store.grades.add(run, [_grade(key, grader, dice) for key in done if dice.random() < 0.7])
+            store.labels.add(run, [Label(key=key, labeller="ada", fields={"affirms": True}) for key in done[:9]])
+            store.labels.add(run, [Label(key=key, labeller="ada", fields={}) for key in done[:4]])
         yield store
 
 
 def _agrees(store: Store) -> None:
     """Every count and mark is what reading everything gives."""
-    for run in (one.id for one in store.runs()):
-        trials = {trial.key: trial for trial in store.trials(run)}
-        latest: dict[str, dict[str, Grade]] = defaultdict(dict)
+    for run in (one.id for one in store.runs.all()):
+        trials = {trial.key: trial for trial in store.trials.of_run(run)}
+        latest: dict[str, dict[str, GradeRecord]] = defaultdict(dict)
         for key in trials:
-            for grade in store.grade_history(run, key):
+            for grade in store.grades.history(run, key):
                 latest[key][grade.grader] = grade
         for grader in ("rules", "claude", "nobody"):
             expected: Counter[tuple[object, ...]] = Counter()
@@ -64,23 +64,23 @@ def _agrees(store: Store) -> None:
                     fields = tuple(getattr(grade, name) for name in (*GRADE_FIELDS, "abstained")) if grade else ()
                     expected[trial.condition, trial.layer, trial.strength, *fields] += 1
             found: Counter[tuple[object, ...]] = Counter()
-            for count in store.verdict_counts(run, grader):
+            for count in store.grades.counts(run, grader):
                 fields = tuple(getattr(count, name) for name in (*GRADE_FIELDS, "abstained")) if count.graded else ()
                 found[count.condition, count.layer, count.strength, *fields] += count.trials
             assert found == expected
             for words in (*CLASSES, "ungraded"):
                 where = TrialFilter(grader=grader, verdict=words)
                 wanted = [t.ordinal for key, t in trials.items() if in_words(latest[key].get(grader)) == words]
-                rows = store.matching(run, where, store.route(run, where))
-                assert [one.trial.ordinal for one in store.seen(run, rows)] == wanted, words
+                rows = store.browse.matching(run, where, store.browse.route(run, where))
+                assert [one.trial.ordinal for one in store.browse.seen(run, rows)] == wanted, words
         clashes = [
             t.ordinal for key, t in trials.items() if contradictions([from_record(g) for g in latest[key].values()])
         ]
         assert clashes
-        labelled = [trials[label.key].ordinal for label in store.latest_labels(run) if label.fields]
+        labelled = [trials[label.key].ordinal for label in store.labels.latest(run) if label.fields]
         for where, wanted in ((TrialFilter(disputed=True), clashes), (TrialFilter(labelled=True), sorted(labelled))):
-            rows = store.matching(run, where, store.route(run, where))
-            assert [one.trial.ordinal for one in store.seen(run, rows)] == wanted
+            rows = store.browse.matching(run, where, store.browse.route(run, where))
+            assert [one.trial.ordinal for one in store.browse.seen(run, rows)] == wanted
 
 
 def test_triggers_count_what_is_there(lively: Store) -> None:
@@ -106,30 +106,31 @@ def test_an_older_store_is_brought_to_the_same(lively: Store, tmp_path: Path) ->
         ):
             # What fell to nothing is kept by triggers and not made by the migration.
             rows = [
-                sorted(map(tuple, one._rows(f"SELECT {columns} FROM {table}")), key=repr) for one in (lively, store)
+                sorted(map(tuple, one.database.rows(f"SELECT {columns} FROM {table}")), key=repr)
+                for one in (lively, store)
             ]
             assert [row for row in rows[0] if row[-1] != 0] == rows[1]
-        assert store.unindexed() == 240
+        assert store.trials.unindexed() == 240
 
 
 def test_a_verdict_with_an_older_date_changes_nothing(lively: Store) -> None:
-    run = lively.find_run("a").id
-    key = lively.latest_grades(run, grader="rules")[0].key
-    with lively._write() as db:
+    run = lively.runs.find("a").id
+    key = lively.grades.latest(run, grader="rules")[0].key
+    with lively.database.write() as db:
         db.execute(
             "INSERT INTO grades (run, key, grader, version, affirms, abstained, created, reason) "
             "VALUES (?, ?, 'rules', '0', 1, 0, '2001-01-01', '')",
             (run, key),
         )
-    assert lively.grade_history(run, key)[0].created == "2001-01-01"
+    assert lively.grades.history(run, key)[0].created == "2001-01-01"
     _agrees(lively)
 
 
 def test_a_deleted_run_leaves_nothing_behind(lively: Store) -> None:
-    lively.delete_run(lively.find_run("a").id)
+    lively.runs.delete(lively.runs.find("a").id)
     _agrees(lively)
     for table in ("standing", "tallies"):
-        assert {row["run"] for row in lively._rows(f"SELECT run FROM {table}")} == {lively.find_run("b").id}
+        assert {row["run"] for row in lively.database.rows(f"SELECT run FROM {table}")} == {lively.runs.find("b").id}
 
 
 def test_what_comes_from_another_store_is_counted(lively: Store, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ from mlxintro.backends.simulated import backend as fake
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import Concept, library, plurals
 from mlxintro.protocol.trials import model_key
-from mlxintro.vectors.extraction import ConceptVector, ExtractionRecipe, extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
 from mlxintro.vectors.steering import NeutralPrompt, continuations, neutral_prompts, steer, validate
+from mlxintro.vectors.vector import ConceptVector
 
 MESSAGES: list[Message] = [{"role": "user", "content": "Tell me something."}]
 

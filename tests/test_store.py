@@ -23,8 +23,9 @@ from mlxintro.paths import data_home
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import Dose, Outcome
 from mlxintro.running.environment import describe_environment, git_commit
-from mlxintro.store import Finished, Grade, Label, Store, Trial, TrialFilter, VectorRecord
+from mlxintro.store import Finished, GradeRecord, Label, Store, Trial, TrialFilter, VectorRecord
 from mlxintro.store import database as database_module
+from mlxintro.store.export import export_rows
 from tests.plans import outcome, plan, prompt_of, spec
 
 
@@ -35,8 +36,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def filled(store: Store, count: int = 30, *, name: str = "first", failing: tuple[int, ...] = ()) -> str:
-    run = store.create_run("injected-thoughts", planned=count, name=name).id
-    store.add_outcomes(
+    run = store.runs.create("injected-thoughts", planned=count, name=name).id
+    store.trials.add(
         run,
         [
             Finished(i, s, outcome(s, f"Reply {i} about {s.concept}", error="broke" if i in failing else None))
@@ -58,54 +59,54 @@ def counted(store: Store, run: str) -> tuple[int, int]:
 
 
 def test_a_run_is_found_by_name_by_id_and_by_the_start_of_either(store: Store) -> None:
-    run = store.create_run("latent", planned=1, name="night")
-    assert {store.find_run(t).id for t in ("night", "ni", run.id, run.id[:9])} == {run.id}
+    run = store.runs.create("latent", planned=1, name="night")
+    assert {store.runs.find(t).id for t in ("night", "ni", run.id, run.id[:9])} == {run.id}
 
 
 def test_an_exact_name_wins_over_a_longer_one_that_starts_alike(store: Store) -> None:
-    store.create_run("latent", planned=1, name="night-2")
-    assert store.find_run("night-2").id != store.create_run("latent", planned=1, name="night").id
-    assert store.find_run("night").name == "night"
+    store.runs.create("latent", planned=1, name="night-2")
+    assert store.runs.find("night-2").id != store.runs.create("latent", planned=1, name="night").id
+    assert store.runs.find("night").name == "night"
 
 
 def test_an_ambiguous_name_lists_what_it_could_be(store: Store) -> None:
     for name in ("grid-a", "grid-b"):
-        store.create_run("latent", planned=1, name=name)
+        store.runs.create("latent", planned=1, name=name)
     with pytest.raises(UsageError, match=r"2 runs: grid-\w .*grid-\w"):
-        store.find_run("grid")
+        store.runs.find("grid")
 
 
 def test_a_misspelt_name_gets_the_close_one(store: Store) -> None:
-    store.create_run("latent", planned=1, name="ocean-sweep")
+    store.runs.create("latent", planned=1, name="ocean-sweep")
     with pytest.raises(UsageError, match="did you mean ocean-sweep"):
-        store.find_run("ocaen-sweep")
+        store.runs.find("ocaen-sweep")
 
 
 @pytest.mark.parametrize("text", ["", "zzz"])
 def test_an_unknown_name_is_one_line(store: Store, text: str) -> None:
     with pytest.raises(UsageError, match="no run called"):
-        store.find_run(text)
+        store.runs.find(text)
 
 
 def test_runs_without_a_name_are_numbered_and_names_are_unique(store: Store) -> None:
-    assert [store.create_run("latent", planned=1).name for _ in range(3)] == ["latent-1", "latent-2", "latent-3"]
+    assert [store.runs.create("latent", planned=1).name for _ in range(3)] == ["latent-1", "latent-2", "latent-3"]
     with pytest.raises(UsageError, match="already a run called 'latent-2'"):
-        store.create_run("latent", planned=1, name="latent-2")
-    assert len(store.runs()) == 3
+        store.runs.create("latent", planned=1, name="latent-2")
+    assert len(store.runs.all()) == 3
 
 
 def test_ids_sort_by_the_second_of_creation(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = []
     for moment in (1_700_000_000, 1_700_000_031, 1_800_000_000, 2_600_000_000):
         monkeypatch.setattr("time.time", lambda moment=moment: moment)
-        ids.append(store.create_run("latent", planned=1).id)
+        ids.append(store.runs.create("latent", planned=1).id)
     assert ids == sorted(ids)
     assert {len(i) for i in ids} == {10}
 
 
 def test_what_a_run_was_made_with_is_kept(store: Store) -> None:
     with FakeBackend("detector") as backend:
-        run = store.create_run(
+        run = store.runs.create(
             "latent", planned=4, study={"layers": [1, 2]}, model=backend.info, environment=describe_environment()
         )
         assert run.model == dataclasses.asdict(backend.info)
@@ -115,63 +116,63 @@ def test_what_a_run_was_made_with_is_kept(store: Store) -> None:
 
 
 def test_a_run_whose_process_is_gone_is_interrupted(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
+    run = store.runs.create("latent", planned=1).id
     code = (
         f"import sys; from mlxintro.store import Store; s = Store({str(store.path)!r}); "
-        f"s.claim({run!r}, batch_size=4); print(s.run({run!r}).state)"
+        f"s.runs.claim({run!r}, batch_size=4); print(s.runs.get({run!r}).state)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "running"
-    assert store.run(run).state == "interrupted"
-    assert [r.state for r in store.runs()] == ["interrupted"]
+    assert store.runs.get(run).state == "interrupted"
+    assert [r.state for r in store.runs.all()] == ["interrupted"]
 
 
 def test_a_process_number_that_was_given_to_another_process_does_not_keep_a_run_alive(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
-    store.claim(run, batch_size=4)
-    assert store.run(run).state == "running"
+    run = store.runs.create("latent", planned=1).id
+    store.runs.claim(run, batch_size=4)
+    assert store.runs.get(run).state == "running"
     _edit(store, "UPDATE runs SET heartbeat = '2026-01-01T00:00:00.000000+00:00'")
-    assert store.run(run).state == "running", "a machine that slept"
+    assert store.runs.get(run).state == "running", "a machine that slept"
     _edit(store, "UPDATE runs SET pid = 1")
-    assert store.run(run).state == "interrupted"
+    assert store.runs.get(run).state == "interrupted"
 
 
 def test_a_run_on_another_machine_is_alive_as_long_as_its_heart_beats(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
-    store.claim(run, batch_size=4)
+    run = store.runs.create("latent", planned=1).id
+    store.runs.claim(run, batch_size=4)
     _edit(store, "UPDATE runs SET host = 'elsewhere', pid = 1")
-    assert store.run(run).state == "running"
+    assert store.runs.get(run).state == "running"
     _edit(store, "UPDATE runs SET heartbeat = '2026-01-01T00:00:00.000000+00:00'")
-    assert store.run(run).state == "interrupted"
+    assert store.runs.get(run).state == "interrupted"
 
 
 def test_a_run_is_claimed_once(store: Store) -> None:
-    run = store.create_run("latent", planned=1, name="night").id
-    store.claim(run, batch_size=4)
+    run = store.runs.create("latent", planned=1, name="night").id
+    store.runs.claim(run, batch_size=4)
     with pytest.raises(KnownError, match=rf"night is being run by process {os.getpid()}"):
-        store.claim(run, batch_size=4)
-    store.set_state(run, "interrupted")
-    assert store.claim(run, batch_size=99).batch_size == 4, "the first batch size stays"
+        store.runs.claim(run, batch_size=4)
+    store.runs.set_state(run, "interrupted")
+    assert store.runs.claim(run, batch_size=99).batch_size == 4, "the first batch size stays"
 
 
 def test_only_a_run_that_is_being_worked_on_can_be_paused(store: Store) -> None:
-    run = store.create_run("latent", planned=1, name="night").id
+    run = store.runs.create("latent", planned=1, name="night").id
     with pytest.raises(UsageError, match="planned: there is nothing to pause"):
-        store.set_control(run, "pause")
-    store.claim(run, batch_size=1)
-    assert store.set_control(run, "pause").control == "pause"
-    store.set_state(run, "interrupted")
+        store.runs.set_control(run, "pause")
+    store.runs.claim(run, batch_size=1)
+    assert store.runs.set_control(run, "pause").control == "pause"
+    store.runs.set_state(run, "interrupted")
     with pytest.raises(UsageError, match="--resume night"):
-        store.set_control(run, "run")
-    assert store.set_control(run, "cancel").state == "cancelled"
-    assert store.claim(run, batch_size=1).control == "run", "an old request does not stop the next session"
+        store.runs.set_control(run, "run")
+    assert store.runs.set_control(run, "cancel").state == "cancelled"
+    assert store.runs.claim(run, batch_size=1).control == "run", "an old request does not stop the next session"
 
 
 def test_a_run_in_progress_is_not_deleted(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
-    store.claim(run, batch_size=1)
+    run = store.runs.create("latent", planned=1).id
+    store.runs.claim(run, batch_size=1)
     with pytest.raises(KnownError, match="cancel it first"):
-        store.delete_run(run)
+        store.runs.delete(run)
 
 
 def test_deleting_a_run_takes_everything_of_it_and_only_that(store: Store) -> None:
@@ -179,17 +180,17 @@ def test_deleting_a_run_takes_everything_of_it_and_only_that(store: Store) -> No
         shared = prompt_of(backend)
     own = dataclasses.replace(shared, prefill="Yes")
     kept, gone = filled(store, 5, name="kept"), filled(store, 5, name="gone")
-    store.add_prompts(kept, [shared])
-    store.add_prompts(gone, [shared, own])
+    store.prompts.add(kept, [shared])
+    store.prompts.add(gone, [shared, own])
     for run in (kept, gone):
-        store.add_grades(run, [Grade(key=spec(1).key, grader="rules", version="1")])
-        store.add_labels(run, [Label(key=spec(1).key, labeller="ada")])
-    assert store.prompts(gone) == {shared.key: shared, own.key: own}
-    store.delete_run(gone)
-    assert [run.name for run in store.runs()] == ["kept"]
-    assert store.prompt(shared.key) == shared
+        store.grades.add(run, [GradeRecord(key=spec(1).key, grader="rules", version="1")])
+        store.labels.add(run, [Label(key=spec(1).key, labeller="ada")])
+    assert store.prompts.of_run(gone) == {shared.key: shared, own.key: own}
+    store.runs.delete(gone)
+    assert [run.name for run in store.runs.all()] == ["kept"]
+    assert store.prompts.get(shared.key) == shared
     with pytest.raises(UsageError, match="no prompt"):
-        store.prompt(own.key)
+        store.prompts.get(own.key)
     with sqlite3.connect(store.path) as db:
         tables = ("trials", "grades", "labels", "run_prompts", "prompts")
         assert [db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables] == [5, 1, 1, 1, 1]
@@ -200,13 +201,13 @@ def test_deleting_a_run_takes_everything_of_it_and_only_that(store: Store) -> No
 
 
 def test_a_trial_comes_back_as_it_went_in(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
+    run = store.runs.create("latent", planned=1).id
     planned = spec(1)
     proof = Proof(5, "resid_post", "add", 3, 2, 4, 1.25, 0.1)
     dose = Dose(1.0, 2.0, 0.3, 4.0, 5.5)
     went = Outcome(planned.key, "“Öcean” 🌊", "stop", 7, (proof,), (dose,), {"p_yes": 0.1 + 0.2, "nested": [1, None]})
-    store.add_outcomes(run, [Finished(0, planned, went)])
-    trial = store.trial(run, planned.key[3:9])
+    store.trials.add(run, [Finished(0, planned, went)])
+    trial = store.trials.find(run, planned.key[3:9])
     assert trial.spec == planned
     assert trial.spec.key == trial.key == tagged_hash(json.loads(trial.spec_json))
     assert (trial.response, trial.finish, trial.tokens) == ("“Öcean” 🌊", "stop", 7)
@@ -218,11 +219,11 @@ def test_a_trial_comes_back_as_it_went_in(store: Store) -> None:
 
 
 def test_numbers_that_are_not_finite_do_not_lose_the_trial(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
+    run = store.runs.create("latent", planned=1).id
     proof = Proof(5, "resid_post", "replace", 1, 2, 2, 1.0, math.inf)
     went = Outcome(spec(1).key, "x", "stop", 1, (proof,), (), {"logit": math.nan})
-    store.add_outcomes(run, [Finished(0, spec(1), went)])
-    trial = store.trial(run, spec(1).key)
+    store.trials.add(run, [Finished(0, spec(1), went)])
+    trial = store.trials.find(run, spec(1).key)
     assert math.isnan(trial.proofs[0].relative_change)
     assert trial.proofs[0].change == 1.0
     assert trial.measurements == {"logit": None}
@@ -230,37 +231,37 @@ def test_numbers_that_are_not_finite_do_not_lose_the_trial(store: Store) -> None
 
 @pytest.mark.parametrize(("reply", "kept"), [("half \ud83c pair", "half ? pair"), ("nul \0 inside", "nul \0 inside")])
 def test_any_reply_can_be_stored(store: Store, reply: str, kept: str) -> None:
-    run = store.create_run("latent", planned=1).id
-    store.add_outcomes(run, [Finished(0, spec(1), outcome(spec(1), reply))])
-    assert store.trial(run, spec(1).key).response == kept
+    run = store.runs.create("latent", planned=1).id
+    store.trials.add(run, [Finished(0, spec(1), outcome(spec(1), reply))])
+    assert store.trials.find(run, spec(1).key).response == kept
 
 
 def test_an_outcome_of_another_trial_is_refused(store: Store) -> None:
-    run = store.create_run("latent", planned=1).id
+    run = store.runs.create("latent", planned=1).id
     with pytest.raises(ValueError, match="handed over"):
-        store.add_outcomes(run, [Finished(0, spec(1), outcome(spec(2)))])
+        store.trials.add(run, [Finished(0, spec(1), outcome(spec(2)))])
 
 
 def test_a_failure_gives_way_to_a_result_and_a_result_to_nothing(store: Store) -> None:
     run = filled(store, 6, failing=(2, 4))
-    assert (store.run(run).done, store.run(run).errors) == counted(store, run) == (4, 2)
-    assert store.finished_keys(run, [spec(i).key for i in range(5)]) == {spec(i).key for i in (0, 1, 3)}
-    store.add_outcomes(run, [Finished(i, spec(i), outcome(spec(i), "second")) for i in (2, 3)])
-    store.add_outcomes(run, [Finished(4, spec(4), outcome(spec(4), error="broke again"))])
-    assert [t.response for t in store.trials(run)][2:4] == ["second", "Reply 3 about None"]
-    assert store.trial(run, spec(2).key).error is None
-    assert store.trial(run, spec(4).key).error == "broke again"
-    assert (store.run(run).done, store.run(run).errors) == counted(store, run) == (5, 1)
-    assert store.run(run).remaining == 1
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == counted(store, run) == (4, 2)
+    assert store.trials.finished_keys(run, [spec(i).key for i in range(5)]) == {spec(i).key for i in (0, 1, 3)}
+    store.trials.add(run, [Finished(i, spec(i), outcome(spec(i), "second")) for i in (2, 3)])
+    store.trials.add(run, [Finished(4, spec(4), outcome(spec(4), error="broke again"))])
+    assert [t.response for t in store.trials.of_run(run)][2:4] == ["second", "Reply 3 about None"]
+    assert store.trials.find(run, spec(2).key).error is None
+    assert store.trials.find(run, spec(4).key).error == "broke again"
+    assert (store.runs.get(run).done, store.runs.get(run).errors) == counted(store, run) == (5, 1)
+    assert store.runs.get(run).remaining == 1
 
 
 def test_outcomes_are_stored_together_or_not_at_all(store: Store) -> None:
-    run = store.create_run("latent", planned=2).id
+    run = store.runs.create("latent", planned=2).id
     broken = dataclasses.replace(spec(2), condition=None)  # type: ignore[arg-type]
     with pytest.raises(sqlite3.IntegrityError):
-        store.add_outcomes(run, [Finished(i, s, outcome(s)) for i, s in enumerate((spec(1), broken))])
+        store.trials.add(run, [Finished(i, s, outcome(s)) for i, s in enumerate((spec(1), broken))])
     assert counted(store, run) == (0, 0)
-    assert store.run(run).done == 0
+    assert store.runs.get(run).done == 0
 
 
 FILTERS: list[tuple[TrialFilter, Callable[[Trial], bool]]] = [
@@ -286,21 +287,21 @@ def test_filters_keep_what_a_plain_loop_keeps(
     monkeypatch.setattr("mlxintro.store.trials.PAGE", 7)
     filled(store, 50, name="another")
     run = filled(store, 200, failing=(3, 50))
-    everything = list(store.trials(run))
+    everything = list(store.trials.of_run(run))
     assert [t.ordinal for t in everything] == list(range(200))
     expected = [t for t in everything if keep(t)]
-    assert list(store.trials(run, where)) == expected
-    assert store.count_trials(run, where) == len(expected)
+    assert list(store.trials.of_run(run, where)) == expected
+    assert store.trials.count(run, where) == len(expected)
     for limit, offset in [(5, 0), (20, 13), (7, 7), (1, 0), (500, 199), (3, 1000)]:
-        assert list(store.trials(run, where, limit=limit, offset=offset)) == expected[offset : offset + limit]
+        assert list(store.trials.of_run(run, where, limit=limit, offset=offset)) == expected[offset : offset + limit]
 
 
 def test_a_trial_is_found_by_the_start_of_its_key(store: Store) -> None:
     run = filled(store, 40)
     with pytest.raises(UsageError, match="several trials"):
-        store.trial(run, "b2:")
+        store.trials.find(run, "b2:")
     with pytest.raises(UsageError, match="no trial starts with"):
-        store.trial(run, "b2:xyz")
+        store.trials.find(run, "b2:xyz")
 
 
 def test_reading_slowly_does_not_stop_anyone_from_writing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,11 +309,11 @@ def test_reading_slowly_does_not_stop_anyone_from_writing(store: Store, monkeypa
     monkeypatch.setattr("mlxintro.store.trials.PAGE", 10)
     run = filled(store, 40)
     with Store(store.path) as runner:
-        for trial in store.trials(run):
+        for trial in store.trials.of_run(run):
             late = spec(1000 + trial.ordinal)
-            runner.add_outcomes(run, [Finished(trial.ordinal - 5000, late, outcome(late))])
-            store.add_grades(run, [Grade(key=trial.key, grader="rules", version="1", affirms=False)])
-    assert len(store.latest_grades(run)) == 40
+            runner.trials.add(run, [Finished(trial.ordinal - 5000, late, outcome(late))])
+            store.grades.add(run, [GradeRecord(key=trial.key, grader="rules", version="1", affirms=False)])
+    assert len(store.grades.latest(run)) == 40
 
 
 def test_several_writers_lose_nothing(tmp_path: Path) -> None:
@@ -325,9 +326,9 @@ def test_several_writers_lose_nothing(tmp_path: Path) -> None:
         try:
             barrier.wait()
             with Store(path) as mine:
-                run = mine.create_run("latent", planned=50, name=f"run-{worker}").id
+                run = mine.runs.create("latent", planned=50, name=f"run-{worker}").id
                 for i in range(50):
-                    mine.add_outcomes(run, [Finished(i, spec(i), outcome(spec(i)))])
+                    mine.trials.add(run, [Finished(i, spec(i), outcome(spec(i)))])
         except BaseException as error:
             failures.append(error)
 
@@ -338,7 +339,7 @@ def test_several_writers_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert failures == []
     with Store(path) as store:
-        assert [(r.done, *counted(store, r.id)) for r in store.runs()] == [(50, 50, 0)] * 6
+        assert [(r.done, *counted(store, r.id)) for r in store.runs.all()] == [(50, 50, 0)] * 6
 
 
 # Grades and labels
@@ -347,39 +348,45 @@ def test_several_writers_lose_nothing(tmp_path: Path) -> None:
 def test_the_latest_grade_of_each_grader_counts_and_all_are_kept(store: Store) -> None:
     run = filled(store, 3)
     key, other = spec(0).key, spec(1).key
-    verdict = Grade(key=key, grader="rules", version="1", affirms=True, evidence={"span": [0, 3]}, reason="says yes")
-    store.add_grades(run, [verdict, Grade(key=key, grader="claude", version="7", refuses=True, raw="GRADE: refuses")])
-    store.add_grades(run, [Grade(key=other, grader="rules", version="1", abstained=True)])
-    store.add_grades(run, [dataclasses.replace(verdict, version="2", affirms=False)])
-    latest = {(g.key, g.grader): g for g in store.latest_grades(run)}
+    verdict = GradeRecord(
+        key=key, grader="rules", version="1", affirms=True, evidence={"span": [0, 3]}, reason="says yes"
+    )
+    store.grades.add(
+        run, [verdict, GradeRecord(key=key, grader="claude", version="7", refuses=True, raw="GRADE: refuses")]
+    )
+    store.grades.add(run, [GradeRecord(key=other, grader="rules", version="1", abstained=True)])
+    store.grades.add(run, [dataclasses.replace(verdict, version="2", affirms=False)])
+    latest = {(g.key, g.grader): g for g in store.grades.latest(run)}
     assert latest.keys() == {(key, "rules"), (key, "claude"), (other, "rules")}
     assert (latest[key, "rules"].affirms, latest[key, "rules"].version) == (False, "2")
     assert (latest[key, "claude"].refuses, latest[key, "claude"].affirms) == (True, None)
     assert (latest[other, "rules"].abstained, latest[other, "rules"].affirms) == (True, None)
-    history = store.grade_history(run, key)
+    history = store.grades.history(run, key)
     assert [g.version for g in history] == ["1", "7", "2"]
     assert history[0] == dataclasses.replace(verdict, created=history[0].created)
-    assert store.graders(run) == ["claude", "rules"]
-    assert store.latest_grades(run, grader="claude", key=other) == []
+    assert store.grades.graders(run) == ["claude", "rules"]
+    assert store.grades.latest(run, grader="claude", key=other) == []
 
 
 def test_of_two_grades_stored_at_once_the_second_counts(store: Store) -> None:
     run = filled(store, 1)
-    store.add_grades(run, [Grade(key=spec(0).key, grader="rules", version=v, affirms=v == "2") for v in ("1", "2")])
-    assert [g.version for g in store.latest_grades(run)] == ["2"]
+    store.grades.add(
+        run, [GradeRecord(key=spec(0).key, grader="rules", version=v, affirms=v == "2") for v in ("1", "2")]
+    )
+    assert [g.version for g in store.grades.latest(run)] == ["2"]
 
 
 def test_filtering_by_verdict_looks_at_the_latest_only(store: Store) -> None:
     run = filled(store, 4)
     for affirms in ((True, True, False), (True, False, True)):
-        store.add_grades(
+        store.grades.add(
             run,
-            [Grade(key=spec(i).key, grader="rules", version="1", affirms=a) for i, a in enumerate(affirms)],
+            [GradeRecord(key=spec(i).key, grader="rules", version="1", affirms=a) for i, a in enumerate(affirms)],
         )
-    store.add_grades(run, [Grade(key=spec(3).key, grader="claude", version="1", affirms=True)])
+    store.grades.add(run, [GradeRecord(key=spec(3).key, grader="claude", version="1", affirms=True)])
 
     def kept(where: TrialFilter) -> list[int]:
-        return [t.ordinal for t in store.trials(run, where)]
+        return [t.ordinal for t in store.trials.of_run(run, where)]
 
     assert kept(TrialFilter(affirms=True)) == [0, 2, 3]
     assert kept(TrialFilter(grader="rules", affirms=True)) == [0, 2]
@@ -390,30 +397,30 @@ def test_filtering_by_verdict_looks_at_the_latest_only(store: Store) -> None:
 
 def test_a_verdict_on_a_trial_of_another_run_is_refused_whole(store: Store) -> None:
     run = filled(store, 2)
-    grades = [Grade(key=key, grader="rules", version="1") for key in (spec(0).key, "b2:nothing")]
+    grades = [GradeRecord(key=key, grader="rules", version="1") for key in (spec(0).key, "b2:nothing")]
     with pytest.raises(UsageError, match="not in this run"):
-        store.add_grades(run, grades)
-    assert store.latest_grades(run) == []
+        store.grades.add(run, grades)
+    assert store.grades.latest(run) == []
 
 
 def test_labels_are_per_person_and_the_latest_counts(store: Store) -> None:
     run = filled(store, 2)
     key = spec(1).key
     for person, affirms in (("ada", True), ("bob", True), ("ada", False)):
-        store.add_labels(run, [Label(key=key, labeller=person, fields={"affirms": affirms}, note=f"by {person}")])
-    assert [(x.labeller, x.fields["affirms"]) for x in store.latest_labels(run)] == [("ada", False), ("bob", True)]
-    assert [t.ordinal for t in store.trials(run, TrialFilter(labelled=True))] == [1]
-    assert [t.ordinal for t in store.trials(run, TrialFilter(labelled=False))] == [0]
+        store.labels.add(run, [Label(key=key, labeller=person, fields={"affirms": affirms}, note=f"by {person}")])
+    assert [(x.labeller, x.fields["affirms"]) for x in store.labels.latest(run)] == [("ada", False), ("bob", True)]
+    assert [t.ordinal for t in store.trials.of_run(run, TrialFilter(labelled=True))] == [1]
+    assert [t.ordinal for t in store.trials.of_run(run, TrialFilter(labelled=False))] == [0]
 
 
 def test_vectors_are_found_by_their_recipe(store: Store) -> None:
-    assert store.vector("b2:x") is None
-    store.add_vector(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c1"))
-    store.add_vector(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c2"))
-    found = store.vector("b2:x")
+    assert store.vectors.get("b2:x") is None
+    store.vectors.add(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c1"))
+    store.vectors.add(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c2"))
+    found = store.vectors.get("b2:x")
     assert found is not None
     assert (found.recipe, found.content) == ({"concept": "ocean"}, "b2:c2")
-    assert store.vectors() == [found]
+    assert store.vectors.all() == [found]
 
 
 # Export and import
@@ -421,16 +428,16 @@ def test_vectors_are_found_by_their_recipe(store: Store) -> None:
 
 def test_exported_rows_have_the_same_columns_and_are_plain_data(store: Store) -> None:
     run = filled(store, 6, failing=(4,))
-    store.add_grades(run, [Grade(key=spec(1).key, grader="rules", version="1", affirms=True)])
-    store.add_labels(run, [Label(key=spec(2).key, labeller="ada", fields={"affirms": False}, note="hm")])
-    rows: list[dict[str, Any]] = [json.loads(json.dumps(row)) for row in store.export_rows(run)]
+    store.grades.add(run, [GradeRecord(key=spec(1).key, grader="rules", version="1", affirms=True)])
+    store.labels.add(run, [Label(key=spec(2).key, labeller="ada", fields={"affirms": False}, note="hm")])
+    rows: list[dict[str, Any]] = [json.loads(json.dumps(row)) for row in export_rows(store, run)]
     assert len({tuple(row) for row in rows}) == 1
     assert [row["trial_key"] for row in rows] == [spec(i).key for i in range(6)]
     assert [row["rules.affirms"] for row in rows] == [None, True, None, None, None, None]
     assert [row["label.ada.affirms"] for row in rows] == [None, None, False, None, None, None]
     assert [row["error"] for row in rows] == [None] * 4 + ["broke", None]
     assert [(r["layer"], r["strength"], r["concept"]) for r in rows] == [
-        (t.layer, t.strength, t.concept) for t in store.trials(run)
+        (t.layer, t.strength, t.concept) for t in store.trials.of_run(run)
     ]
     assert rows[1]["injections"][0]["concept"] == spec(1).concept
     assert rows[1]["seed"] == 1
@@ -440,38 +447,38 @@ def test_a_store_brought_home_twice_adds_everything_once(store: Store, tmp_path:
     mine = filled(store, 4, name="grid")
     with Store(tmp_path / "cloud" / "mlxintro.db") as cloud, FakeBackend("detector") as backend:
         theirs = filled(cloud, 6, name="grid", failing=(2,))
-        cloud.add_prompts(theirs, [prompt_of(backend)])
-        cloud.add_grades(theirs, [Grade(key=spec(1).key, grader="rules", version=v) for v in "12"])
-        cloud.add_labels(theirs, [Label(key=spec(1).key, labeller="ada", note="odd")])
-        cloud.add_vector(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c"))
+        cloud.prompts.add(theirs, [prompt_of(backend)])
+        cloud.grades.add(theirs, [GradeRecord(key=spec(1).key, grader="rules", version=v) for v in "12"])
+        cloud.labels.add(theirs, [Label(key=spec(1).key, labeller="ada", note="odd")])
+        cloud.vectors.add(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c"))
         (tmp_path / "cloud" / "vectors").mkdir()
         (tmp_path / "cloud" / "vectors" / "x.safetensors").write_bytes(b"data")
         assert store.import_from(cloud.path) == (1, 6, 2, 1, 1)
         assert store.import_from(cloud.path) == (0, 0, 0, 0, 0)
-        assert store.run(theirs).name == "grid-2"
-        assert store.run(mine).name == "grid"
-        assert list(store.trials(theirs)) == list(cloud.trials(theirs))
-        assert store.latest_grades(theirs) == cloud.latest_grades(theirs)
-        assert [g.version for g in store.latest_grades(theirs)] == ["2"]
-        assert store.latest_labels(theirs) == cloud.latest_labels(theirs)
-        assert store.prompts(theirs) == cloud.prompts(theirs) != {}
+        assert store.runs.get(theirs).name == "grid-2"
+        assert store.runs.get(mine).name == "grid"
+        assert list(store.trials.of_run(theirs)) == list(cloud.trials.of_run(theirs))
+        assert store.grades.latest(theirs) == cloud.grades.latest(theirs)
+        assert [g.version for g in store.grades.latest(theirs)] == ["2"]
+        assert store.labels.latest(theirs) == cloud.labels.latest(theirs)
+        assert store.prompts.of_run(theirs) == cloud.prompts.of_run(theirs) != {}
         assert (tmp_path / "vectors" / "x.safetensors").read_bytes() == b"data"
-        assert (store.run(theirs).done, store.run(theirs).errors) == counted(store, theirs) == (5, 1)
+        assert (store.runs.get(theirs).done, store.runs.get(theirs).errors) == counted(store, theirs) == (5, 1)
 
         # It goes on over there: the failed trial succeeds, a new grade comes.
-        cloud.claim(theirs, batch_size=2)
-        cloud.add_outcomes(theirs, [Finished(2, spec(2), outcome(spec(2), "at last"))])
-        cloud.add_grades(theirs, [Grade(key=spec(1).key, grader="rules", version="3")])
-        cloud.set_state(theirs, "done")
+        cloud.runs.claim(theirs, batch_size=2)
+        cloud.trials.add(theirs, [Finished(2, spec(2), outcome(spec(2), "at last"))])
+        cloud.grades.add(theirs, [GradeRecord(key=spec(1).key, grader="rules", version="3")])
+        cloud.runs.set_state(theirs, "done")
         assert store.import_from(cloud.path) == (0, 1, 1, 0, 0)
-        assert store.trial(theirs, spec(2).key).response == "at last"
-        assert (store.run(theirs).done, store.run(theirs).errors) == counted(store, theirs) == (6, 0)
-        assert store.run(theirs).state == "done"
-        assert [g.version for g in store.latest_grades(theirs)] == ["3"]
+        assert store.trials.find(theirs, spec(2).key).response == "at last"
+        assert (store.runs.get(theirs).done, store.runs.get(theirs).errors) == counted(store, theirs) == (6, 0)
+        assert store.runs.get(theirs).state == "done"
+        assert [g.version for g in store.grades.latest(theirs)] == ["3"]
 
         # And what happened here in the meantime is not undone by an older copy.
         assert cloud.import_from(store.path).runs == 1
-        assert cloud.run(theirs).name == "grid"
+        assert cloud.runs.get(theirs).name == "grid"
 
 
 def test_a_store_is_not_imported_into_itself(store: Store) -> None:
@@ -489,10 +496,10 @@ def test_importing_a_store_in_an_older_format_leaves_that_file_as_it_was(store: 
 
 def test_a_second_connection_sees_that_something_was_written(store: Store) -> None:
     with Store(store.path, read_only=True) as viewer:
-        before = viewer.data_version()
-        assert viewer.data_version() == before
+        before = viewer.database.data_version()
+        assert viewer.database.data_version() == before
         filled(store, 1)
-        assert viewer.data_version() != before
+        assert viewer.database.data_version() != before
 
 
 # What can go wrong with a file
@@ -552,7 +559,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         file.seek(8192)
         file.write(os.urandom(size - 8192))
     with pytest.raises(KnownError, match="damaged") as error, Store(path) as store:
-        list(store.trials(run))
+        list(store.trials.of_run(run))
     one_line(error)
 
 
@@ -562,10 +569,10 @@ def test_a_locked_store_is_one_line(store: Store, monkeypatch: pytest.MonkeyPatc
     with Store(store.path) as other:
         blocker.execute("BEGIN IMMEDIATE")
         with pytest.raises(KnownError, match="locked") as error:
-            other.create_run("latent", planned=1)
+            other.runs.create("latent", planned=1)
         one_line(error)
         blocker.execute("ROLLBACK")
-        other.create_run("latent", planned=1)
+        other.runs.create("latent", planned=1)
     blocker.close()
 
 
@@ -579,22 +586,22 @@ def test_a_path_that_cannot_hold_a_store_is_one_line(tmp_path: Path, where: str)
 
 def fill_up(store: Store, run: str) -> None:
     for i in range(100, 4000):
-        store.add_outcomes(run, [Finished(i, spec(i), outcome(spec(i), "word " * 100))])
+        store.trials.add(run, [Finished(i, spec(i), outcome(spec(i), "word " * 100))])
 
 
 def test_a_full_database_is_one_line_and_keeps_what_it_has(store: Store) -> None:
     run = filled(store, 10)
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages + 4}")
+    (pages,) = store.database.connection.execute("PRAGMA page_count").fetchone()
+    store.database.connection.execute(f"PRAGMA max_page_count = {pages + 4}")
     with pytest.raises(KnownError, match=r"disk is full.*free some space") as error:
         fill_up(store, run)
     one_line(error)
-    added = store.run(run).done - 10
+    added = store.runs.get(run).done - 10
     assert added > 0
     assert counted(store, run) == (10 + added, 0)
-    store._db.execute(f"PRAGMA max_page_count = {pages + 4000}")
-    store.add_outcomes(run, [Finished(1, spec(999), outcome(spec(999)))])
-    assert (store.run(run).done, 0) == counted(store, run)
+    store.database.connection.execute(f"PRAGMA max_page_count = {pages + 4000}")
+    store.trials.add(run, [Finished(1, spec(999), outcome(spec(999)))])
+    assert (store.runs.get(run).done, 0) == counted(store, run)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_it_has(tmp_path: Path) -> None:
@@ -611,9 +618,9 @@ def test_a_full_disk_is_one_line_and_keeps_what_it_has(tmp_path: Path) -> None:
             one_line(error)
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         with Store(disk / "store.db") as store:
-            assert (store.run(run).done, 0) == counted(store, run)
-            assert store.run(run).done > 5
-            assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            assert (store.runs.get(run).done, 0) == counted(store, run)
+            assert store.runs.get(run).done > 5
+            assert store.database.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -647,14 +654,14 @@ def without_rights(code: str) -> subprocess.CompletedProcess[str]:
 READ = """
 from mlxintro.store import Store
 store = Store({path!r}, read_only=True)
-run = store.runs()[0]
-print(run.done, len(list(store.trials(run.id))))
+run = store.runs.all()[0]
+print(run.done, len(list(store.trials.of_run(run.id))))
 """
 WRITE = """
 from mlxintro.store import Store
 from mlxintro.backends.errors import KnownError
 try:
-    Store({path!r}).create_run("latent", planned=1)
+    Store({path!r}).runs.create("latent", planned=1)
 except KnownError as error:
     print(error)
 """
@@ -687,7 +694,7 @@ def test_changes_that_cannot_be_merged_are_not_silently_left_out(archive: Path) 
     copy.chmod(0o755)
     shutil.copytree(copy, archive.parent / "elsewhere")
     with Store(archive.parent / "elsewhere" / "store.db", read_only=True) as followed:
-        assert [run.done for run in followed.runs()] == [9, 7]
+        assert [run.done for run in followed.runs.all()] == [9, 7]
     shutil.rmtree(archive.parent / "elsewhere")
     shutil.rmtree(copy)
 
@@ -695,7 +702,7 @@ def test_changes_that_cannot_be_merged_are_not_silently_left_out(archive: Path) 
 def test_a_store_opened_for_reading_refuses_to_write(store: Store) -> None:
     run = filled(store, 1)
     with Store(store.path, read_only=True) as viewer, pytest.raises(KnownError, match="for reading only"):
-        viewer.set_state(run, "done")
+        viewer.runs.set_state(run, "done")
 
 
 # Where things live

@@ -180,7 +180,7 @@ def test_a_wording_of_ones_own_inherits_the_rest_and_is_stored(call: Call, home:
     trial = call("runs", "show", "mine").out.splitlines()[-1].split()[0]
     prompt = call("runs", "show", "mine", trial, "--json").lines[0]["spec"]["prompt"]
     with Store(home / "mlxintro.db", read_only=True) as store:
-        assert "Thoughts may be injected. Round 1. Do you detect" in store.prompt(prompt).text
+        assert "Thoughts may be injected. Round 1. Do you detect" in store.prompts.get(prompt).text
     assert call("run", "--resume", "mine").code == 0, "without the file"
 
 

@@ -25,8 +25,8 @@ from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import graph as torch_graph
 from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.batch import PromptReader, TorchDecoder
 from mlxintro.backends.pytorch.graph import Body, GraphDecoder, Graphs
-from mlxintro.backends.pytorch.stream import PromptReader, TorchDecoder
 from tests.tiny import make_tiny
 
 WIDTH = 64
@@ -230,7 +230,7 @@ def test_a_graph_that_counts_wrongly_is_dropped(llama: TorchBackend) -> None:
     def uncounted(body: Body) -> Body:
         def replay() -> Tensor:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("mlxintro.backends.pytorch.lanes.Pass.settle", lambda *_: None)
+                patch.setattr("mlxintro.backends.pytorch.lanes.InjectionPass.settle", lambda *_: None)
                 return body()
 
         return replay

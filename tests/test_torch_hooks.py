@@ -22,10 +22,10 @@ from mlxintro.backends.prefix import groups, shared_prefix, usable
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import model as torch_model
 from mlxintro.backends.pytorch.backend import TorchBackend
+from mlxintro.backends.pytorch.batch import PromptReader, TorchBatch
 from mlxintro.backends.pytorch.hooks import Injector, hooked
 from mlxintro.backends.pytorch.model import Network
 from mlxintro.backends.pytorch.sampling import choose
-from mlxintro.backends.pytorch.stream import PromptReader, Stream
 from mlxintro.backends.sampling import choose as reference_choice
 from tests.tiny import FAMILIES, make_tiny
 
@@ -119,7 +119,7 @@ def test_a_shared_prefix_gives_the_logits_of_a_full_prefill(backend: TorchBacken
     ]
     results = []
     for stream in (
-        Stream(backend.network, prompts, chunk=16).prefill(),
+        TorchBatch(backend.network, prompts, chunk=16).prefill(),
         PromptReader(backend.network, prompts, chunk=16).read(prompts),
     ):
         results.append((stream.logits.numpy(), [stream.proofs(row) for row in range(3)]))
@@ -294,7 +294,7 @@ def test_other_architectures_are_found_and_read_right(model_type: str) -> None:
     network = Network.of(model)
     network.verify()
     prompts = [Prompt((5, 6, 7, 8, 9)), Prompt((5, 6))]
-    stream = Stream(network, prompts, chunk=3).prefill()
+    stream = TorchBatch(network, prompts, chunk=3).prefill()
     assert stream._logits is not None
     for row, prompt in enumerate(prompts):
         with torch.no_grad():

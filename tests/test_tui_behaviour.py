@@ -26,7 +26,7 @@ LONG = ("run", "injected-thoughts", "--backend", "fake", "--concepts", "set:lind
 
 def runs_of(home: Path) -> list[Run]:
     with Store(home / "mlxintro.db", read_only=True) as store:
-        return store.runs()
+        return store.runs.all()
 
 
 def test_a_study_is_set_up_started_and_seen_finished_in_few_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_a_saved_study_runs_as_it_was_set(home: Path, tmp_path: Path, monkeypatc
     assert run.study["strengths"] == [2.0, 4.0]
     assert run.study["concepts"] == ["set:blueprint"]
     with Store(home / "mlxintro.db", read_only=True) as store:
-        trials = [trial for trial in store.trials(run.id) if not trial.arm]
+        trials = [trial for trial in store.trials.of_run(run.id) if not trial.arm]
     assert {trial.layer for trial in trials if trial.condition == "injected"} == {1, 2, 3}
     assert sum(trial.condition == "control" for trial in trials) == 6
 

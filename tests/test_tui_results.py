@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from mlxintro.store.records import Grade
+from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
 from mlxintro.tui.screens import results
 from mlxintro.tui.screens.results import ResultsPage
@@ -21,9 +21,9 @@ from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 def detections(home: Path, name: str) -> tuple[int, int]:
     """Injected replies that claim a thought and are readable, and how many there are, counted by hand."""
     with Store(home / "mlxintro.db", read_only=True) as store:
-        run = store.find_run(name).id
-        grades = {one.key: one for one in store.latest_grades(run, grader="rules")}
-        found = [grades[t.key] for t in store.trials(run) if t.condition == "injected" and not t.arm]
+        run = store.runs.find(name).id
+        grades = {one.key: one for one in store.grades.latest(run, grader="rules")}
+        found = [grades[t.key] for t in store.trials.of_run(run) if t.condition == "injected" and not t.arm]
     decided = [one for one in found if not one.abstained]
     return sum(bool(one.affirms and one.coherent and not one.refuses) for one in decided), len(decided)
 
@@ -50,14 +50,14 @@ def test_rates_are_those_of_the_verdicts_and_follow_them(home: Path) -> None:
             await pilot.press("enter", "5")
             await until(pilot, lambda: f"({before}/{trials}, " in text(app))
             with Store(home / "mlxintro.db") as store:
-                run = store.find_run("first").id
-                injected = {t.key for t in store.trials(run) if t.condition == "injected"}
-                now: list[Grade] = [
+                run = store.runs.find("first").id
+                injected = {t.key for t in store.trials.of_run(run) if t.condition == "injected"}
+                now: list[GradeRecord] = [
                     replace(one, affirms=True, coherent=True, refuses=False, abstained=False)
-                    for one in store.latest_grades(run, grader="rules")
+                    for one in store.grades.latest(run, grader="rules")
                     if one.key in injected
                 ]
-                store.add_grades(run, now)
+                store.grades.add(run, now)
             await until(pilot, lambda: f"100.0% ({trials}/{trials}, " in text(app))
 
     assert before < trials

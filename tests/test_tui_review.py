@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.store.records import Grade, Trial, TrialFilter
+from mlxintro.store.records import GradeRecord, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.reading.filter_line import FilterSuggester, cycled, cycled_flag, parse
@@ -24,7 +24,7 @@ from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 def trials_of(home: Path) -> list[Trial]:
     with Store(home / "mlxintro.db", read_only=True) as store:
-        return list(store.trials(store.find_run("first").id))
+        return list(store.trials.of_run(store.runs.find("first").id))
 
 
 def notices(app: IntroApp) -> str:
@@ -44,7 +44,7 @@ def ordinals(page: ReviewPage) -> list[int]:
     """Places in the plan of everything the list holds."""
     assert page._search.shown is not None
     rows = list(page._search.shown.rows)
-    return [seen.trial.ordinal for seen in page.home.ask(lambda store: store.seen(page.home.run_id, rows))]
+    return [seen.trial.ordinal for seen in page.home.ask(lambda store: store.browse.seen(page.home.run_id, rows))]
 
 
 def over(page: ReviewPage, line: str) -> bool:
@@ -114,11 +114,11 @@ def test_keys_and_words_find_what_reading_every_trial_finds(home: Path) -> None:
 
 def test_disputed_and_a_second_grader(home: Path) -> None:
     with Store(home / "mlxintro.db") as store:
-        run = store.find_run("first").id
-        verdicts = store.latest_grades(run, grader="rules")
+        run = store.runs.find("first").id
+        verdicts = store.grades.latest(run, grader="rules")
         flipped = [replace(one, grader="other", affirms=not one.affirms, created="") for one in verdicts[:3]]
-        store.add_grades(run, [*flipped, *(replace(one, grader="other", created="") for one in verdicts[3:])])
-        places = {t.key: t.ordinal for t in store.trials(run)}
+        store.grades.add(run, [*flipped, *(replace(one, grader="other", created="") for one in verdicts[3:])])
+        places = {t.key: t.ordinal for t in store.trials.of_run(run)}
     expected = sorted(places[one.key] for one in flipped)
 
     async def go() -> None:
@@ -243,8 +243,8 @@ def test_labels_take_few_keys_and_reach_store_and_export(home: Path) -> None:
 
     asyncio.run(go())
     with Store(home / "mlxintro.db", read_only=True) as store:
-        run = store.find_run("first").id
-        labels = {(one.key, one.labeller): one for one in store.latest_labels(run)}
+        run = store.runs.find("first").id
+        labels = {(one.key, one.labeller): one for one in store.labels.latest(run)}
     trials = trials_of(home)
     assert len(labels) == 2 * len(trials) == 36
     lines = mlxintro(home, "runs", "export", "first").out.splitlines()
@@ -260,7 +260,7 @@ def test_labels_take_few_keys_and_reach_store_and_export(home: Path) -> None:
 def test_undo_withdraws_stop_keeps_and_the_set_goes_on(home: Path) -> None:
     def labels() -> list[dict[str, Any]]:
         with Store(home / "mlxintro.db", read_only=True) as store:
-            return [one.fields for one in store.latest_labels(store.find_run("first").id)]
+            return [one.fields for one in store.labels.latest(store.runs.find("first").id)]
 
     async def go() -> None:
         async with shown(home) as (app, pilot):
@@ -305,9 +305,9 @@ def test_a_label_that_is_not_stored_is_asked_for_again(home: Path) -> None:
 
 def test_a_frozen_set_is_refused_with_the_way_out(home: Path) -> None:
     with Store(home / "mlxintro.db") as store:
-        run = store.find_run("first").id
-        store.add_label_set(run, "labels", 0, [next(store.trials(run)).key])
-        store.freeze_label_set(run, "labels")
+        run = store.runs.find("first").id
+        store.label_sets.draw(run, "labels", 0, [next(store.trials.of_run(run)).key])
+        store.label_sets.freeze(run, "labels")
 
     async def go() -> None:
         async with shown(home) as (app, pilot):
@@ -324,7 +324,7 @@ def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
     from mlxintro.tui.reading.trial_text import MARKED, reply
 
     trial = next(one for one in trials_of(home) if one.response)
-    grade = Grade(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})
+    grade = GradeRecord(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})
     spans = [(span.start, span.end, str(span.style)) for span in reply(trial, grade).spans]
     assert spans == [(0, 3, MARKED["affirmation"][0])]
     assert all("$" not in style and "#" not in style for style, _ in MARKED.values())

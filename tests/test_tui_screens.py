@@ -106,7 +106,7 @@ def test_the_export_asks_where_to(home: Path, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Halfway, with the reply that is being written; what differs from machine to machine is held still."""
     with Store(home / "mlxintro.db") as store:
-        run = store.runs()[0]
+        run = store.runs.all()[0]
     going = replace(run, state="running", planned=36, errors=0)
     pieces = ("I ", "notice ", "something ", "about ", "ocean", "s.")
     writing = Writing("k", "injected", "ocean", 5, 4.0, "raw", pieces, ((2, 5),), 8)

@@ -23,7 +23,9 @@ from mlxintro.protocol import presets
 from mlxintro.protocol.trials import Unit, model_key
 from mlxintro.vectors import cache as vector_cache
 from mlxintro.vectors.cache import DamagedError, VectorCache
-from mlxintro.vectors.extraction import Case, ConceptVector, ExtractionRecipe, Read, cased, extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import Case, ExtractionRecipe, Read, cased, recipe_for
+from mlxintro.vectors.vector import ConceptVector
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
 FAMILIES = ("qwen2", "gemma3")

@@ -22,6 +22,8 @@ from .shell import error_border
 from .shell.app_state import Memory, keys_template, load_keys
 from .shell.commands import Actions
 from .shell.help import HelpScreen
+from .shell.home import Home
+from .shell.page import Page
 from .shell.places import PLACES, find
 
 T = TypeVar("T")
@@ -121,7 +123,7 @@ class IntroApp(error_border.Guarded, App[int]):
         """Two runs side by side, where there is a screen for results."""
         self.compared = (first, second)
         if find("results").name == "results":
-            self.open_run(first, self.ask(lambda store: store.run(first).name), "results")
+            self.open_run(first, self.ask(lambda store: store.runs.get(first).name), "results")
         else:
             raise UsageError("compare them on the command line: mlxintro stats RUN")
 
@@ -158,7 +160,7 @@ class IntroApp(error_border.Guarded, App[int]):
     def _compare_states(self) -> None:
         """Say when a run ends or its process is gone, whichever screen is shown."""
         try:
-            states = self.ask(Store.states)
+            states = self.ask(lambda store: store.runs.states())
         except KnownError as error:
             _log.info("states: %s", error)
             return
@@ -178,7 +180,7 @@ class IntroApp(error_border.Guarded, App[int]):
     def _index(self) -> None:
         """Have replies indexed that no run has: those of a store from an earlier version, or from elsewhere."""
         try:
-            waiting = self.ask(Store.unindexed)
+            waiting = self.ask(lambda store: store.trials.unindexed())
         except KnownError as error:
             _log.info("index: %s", error)
             return
@@ -246,7 +248,7 @@ class IntroApp(error_border.Guarded, App[int]):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
     def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
-        pages = [type(place.make()) for place in PLACES]
+        pages = [type(page) for place in PLACES if isinstance(page := place.make(), Page)]
         owners: list[type[DOMNode]] = [type(self), *pages, *(widget for page in pages for widget in page.KEYED)]
         return {
             b.id: (b.key, b.description)
@@ -275,7 +277,9 @@ def run_app(db: str | Path | None = None) -> int:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        return IntroApp(home).run() or 0
+        app = IntroApp(home)
+        _keeps_promise: Home = app
+        return app.run() or 0
     finally:
         root.removeHandler(handler)
         handler.close()

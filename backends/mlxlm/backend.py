@@ -6,7 +6,7 @@ work happens on the thread that calls: load and use a backend from one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -17,7 +17,6 @@ from mlx_lm.utils import maybe_set_recommended_wired_limit
 
 from .. import engine, scoring
 from ..base import (
-    SITES,
     Backend,
     Completion,
     Float32,
@@ -37,7 +36,7 @@ from ..roofline import Roofline
 from . import cache as mlx_cache
 from . import model as mlx_model
 from . import roofline as mlx_roofline
-from .batch import Batch, Chunk, Network, Prefix
+from .batch import Chunk, MLXBatch, MLXNetwork, Prefix
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, log_softmax
 from .patch import Hook, find_blocks, patched
@@ -137,24 +136,22 @@ class MLXBackend(Backend):
         self.info = info
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self._open: Network | None = Network(
+        self._open: MLXNetwork | None = MLXNetwork(
             model, find_blocks(model), info.width, prefill_chunk, caches or mlx_cache.maker(model, None), device
         )
         self._wired: int | None = None
-        self._sites_checked = False
         if mx.default_device() == mx.gpu and device is None:
             # Large weights stay resident between steps; without it macOS may page them out.
             self._wired = maybe_set_recommended_wired_limit()
 
     @property
-    def _network(self) -> Network:
+    def _network(self) -> MLXNetwork:
         if self._open is None:
             raise UsageError(f"{self.info.model} has been closed: open the backend again")
         return self._open
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
         network = self._network
-        self._check_sites(injection.site for request in requests for injection in request.prompt.injections)
         decoder = MLXDecoder(network, [request.prompt for request in requests])
         return engine.run(requests, decoder, self.tokenizer, self.batch_size, on_token)
 
@@ -165,7 +162,6 @@ class MLXBackend(Backend):
         sites: tuple[Site, ...],
         positions: Sequence[tuple[int, ...]],
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
-        self._check_sites([*sites, *(injection.site for prompt in prompts for injection in prompt.injections)])
         network = self._network
         with network.scope():
             plan = network.plan([len(prompt.tokens) for prompt in prompts], self.batch_size)
@@ -184,7 +180,7 @@ class MLXBackend(Backend):
         sites: tuple[Site, ...],
         positions: Sequence[tuple[int, ...]],
     ) -> list[tuple[dict[Site, Float32], tuple[Proof, ...]]]:
-        batch = Batch(self._network, prompts)
+        batch = MLXBatch(self._network, prompts)
         found = [
             {site: np.empty((len(layers), len(p), self.info.width), np.float32) for site in sites} for p in positions
         ]
@@ -208,7 +204,6 @@ class MLXBackend(Backend):
     def _score(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
-        self._check_sites(injection.site for prompt in prompts for injection in prompt.injections)
         network = self._network
         asked = [index for index, options in enumerate(continuations) if options]
         with network.scope():
@@ -219,31 +214,23 @@ class MLXBackend(Backend):
             prompts, continuations, lambda some: MLXScorer(network, some, prefix), batches, self.batch_size
         )
 
-    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+    def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:
         """See ``Backend.lens``.
 
         The last block's output is replaced by the residuals and the model's own code does the rest, with every scale
         and cap its family has. What comes before the last block is not evaluated, MLX being lazy.
         """
         network = self._network
-        if residuals.shape[-1:] != (self.info.width,):
-            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
-        flat = residuals.reshape(-1, self.info.width)
-        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
-            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
         kept = None if tokens is None else mx.array(list(tokens), mx.int32)
         most = min(network.prefill_chunk, max(1, LOGITS_AT_ONCE // self.info.vocabulary))
-        parts = []
-        with network.scope():
-            for start in range(0, len(flat), most):
-                part = mx.array(flat[start : start + most])[None]
+        for start in range(0, len(rows), most):
+            with network.scope():
+                part = mx.array(rows[start : start + most])[None]
                 with patched([(network.blocks[-1], _replacement(part))]):
                     logits = network.model(mx.zeros(part.shape[:2], mx.int32))
                 logprobs = log_softmax(logits[0])
-                parts.append(np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1)))
-        columns = self.info.vocabulary if tokens is None else len(tokens)
-        result: Float32 = np.concatenate([np.empty((0, columns), np.float32), *parts])
-        return result.reshape(*residuals.shape[:-1], columns)
+                found = np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1))
+            yield found
 
     def memory(self) -> MemoryUse:
         """Bytes in use by MLX. On Apple Silicon ``free`` is bounded by what Metal may hold and by the system."""
@@ -276,31 +263,6 @@ class MLXBackend(Backend):
 
     def _release(self) -> None:
         mx.clear_cache()
-
-    def _check_sites(self, sites: Iterable[Site]) -> None:
-        """Before ``attn_out`` or ``mlp_out`` is used: the two must be what a block adds to the stream.
-
-        Some families scale a sublayer's output on its way into the stream; there the sites would not mean what the
-        contract says.
-
-        Raises:
-            ModelError: they do not add up.
-        """
-        if self._sites_checked or all(site == "resid_post" for site in sites):
-            return
-        if self.info.layers > 1:
-            with self._network.scope():
-                [(found, _)] = self._capture_batch([Prompt((0, 1, 2))], (0, 1), SITES, [(2,)])
-            before, after = found["resid_post"][:, 0]
-            added = found["attn_out"][1, 0] + found["mlp_out"][1, 0]
-            # Rounding of a 16-bit stream is relative to the stream, not to what is added.
-            allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
-            if np.linalg.norm(after - before - added) > allowed:
-                raise ModelError(
-                    f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the stream: "
-                    "use the site resid_post"
-                )
-        self._sites_checked = True
 
 
 def _replacement(value: mx.array) -> Hook:

@@ -33,7 +33,7 @@ Observe = Callable[["Chunk"], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class MLXNetwork:
     """A loaded model and what batching needs to know about it."""
 
     model: nn.Module
@@ -60,7 +60,7 @@ class Network:
         if not mlx_cache.can_pad(self.caches()):
             return None
         rows = [Prompt(tuple(range(1, 2 + count))) for count in range(5)]
-        alone = np.concatenate([_last_logits(Batch(self, [row])) for row in rows])
+        alone = np.concatenate([_last_logits(MLXBatch(self, [row])) for row in rows])
         return next((kind for kind in mlx_cache.PADDED if _agrees(self, rows, kind, alone)), None)
 
     def continued(self, caches: list[Any], tokens: Sequence[int], chunk: int | None = None) -> list[Any]:
@@ -85,10 +85,10 @@ class Network:
         return batches
 
 
-def _agrees(network: Network, rows: Sequence[Prompt], kind: type[BatchKVCache], alone: NDArray[np.float32]) -> bool:
+def _agrees(network: MLXNetwork, rows: Sequence[Prompt], kind: type[BatchKVCache], alone: NDArray[np.float32]) -> bool:
     """Whether rows padded with this cache come to the logits they come to alone."""
     try:
-        together = _last_logits(Batch(network, rows, padding=kind))
+        together = _last_logits(MLXBatch(network, rows, padding=kind))
     except (ValueError, RuntimeError, TypeError):
         return False
     centred = [logits - logits.mean(axis=1, keepdims=True) for logits in (together, alone)]
@@ -96,14 +96,14 @@ def _agrees(network: Network, rows: Sequence[Prompt], kind: type[BatchKVCache], 
     return bool((np.einsum("rv,rv->r", *centred) > 0.99 * lengths).all())
 
 
-def _last_logits(batch: Batch) -> NDArray[np.float32]:
+def _last_logits(batch: MLXBatch) -> NDArray[np.float32]:
     return np.array(batch.prefill().astype(mx.float32))
 
 
 class Prefix:
     """What the prompts of a call begin with, up to the first position any of them injects at: read once."""
 
-    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt]) -> None:
         """Nothing is computed yet. A prompt's last token is never part of it: its logits are wanted."""
         self._network = network
         self.length = shared_length([prompt.tokens[:-1] for prompt in prompts], prompts)
@@ -155,12 +155,12 @@ class Chunk:
         return spots
 
 
-class Batch:
+class MLXBatch:
     """Rows in lock-step: their caches, their positions and their injections."""
 
     def __init__(
         self,
-        network: Network,
+        network: MLXNetwork,
         prompts: Sequence[Prompt],
         *,
         prefix: Prefix | None = None,
@@ -260,7 +260,7 @@ class Batch:
         self._done = self._done + 1
         return logits[:, -1]
 
-    def fork(self, rows: Sequence[int]) -> Batch:
+    def fork(self, rows: Sequence[int]) -> MLXBatch:
         """A batch of its own that goes on from these rows; one may be listed several times."""
         twin = copy.copy(self)
         twin._caches = [copy.copy(cache) for cache in self._caches]
@@ -281,7 +281,7 @@ class Batch:
         self._done = self._done[list(rows)]
         self.interventions.keep(rows)
 
-    def join(self, other: Batch) -> None:
+    def join(self, other: MLXBatch) -> None:
         """Take in the rows of another batch, numbered after one's own; the other one is used up.
 
         Both must have been read, by a network that can pad.

@@ -35,7 +35,7 @@ class GroupedKVCache(BatchKVCache):  # type: ignore[misc]  # the library is unty
 
 
 PADDED = (BatchKVCache, GroupedKVCache)
-"""Batch caches a model may get along with."""
+"""MLXBatch caches a model may get along with."""
 
 
 def maker(model: nn.Module, bits: int | None) -> Maker:

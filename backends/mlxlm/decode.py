@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Prompt, Proof, Sampling
-from .batch import Batch, Network, Prefix
+from .batch import MLXBatch, MLXNetwork, Prefix
 from .numeric import choose
 from .patch import Interventions
 
 
 @dataclass(slots=True)
-class _Group:
+class _Lockstep:
     """Rows that go through the model together."""
 
-    batch: Batch
+    batch: MLXBatch
     logits: mx.array
     """Of the next token, (rows, vocabulary); may still be being computed."""
     members: list[int]
@@ -36,26 +36,26 @@ class _Group:
 class MLXDecoder:
     """``engine.Decoder``: one batch, or several where the model cannot pad."""
 
-    def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt]) -> None:
         """
         Args:
             prompts: all that may be admitted. What they begin with is read once.
         """
         self._network = network
         self._prefix = Prefix(network, prompts)
-        self._groups: list[_Group] = []
+        self._groups: list[_Lockstep] = []
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
         first = sum(len(group.members) for group in self._groups)
         with self._network.scope():
             for members in self._network.plan([len(prompt.tokens) for prompt in prompts], len(prompts)):
-                batch = Batch(self._network, [prompts[at] for at in members], prefix=self._prefix)
+                batch = MLXBatch(self._network, [prompts[at] for at in members], prefix=self._prefix)
                 logits = batch.prefill()
                 self._enter(batch, logits, [first + at for at in members])
 
-    def _enter(self, batch: Batch, logits: mx.array, members: list[int]) -> None:
+    def _enter(self, batch: MLXBatch, logits: mx.array, members: list[int]) -> None:
         if not self._groups or self._network.padding is None:
-            self._groups.append(_Group(batch, logits, members, batch.interventions))
+            self._groups.append(_Lockstep(batch, logits, members, batch.interventions))
             return
         [group] = self._groups
         group.batch.join(batch)

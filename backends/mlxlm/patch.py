@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..base import OPERATIONS, Prompt, Proof, Site
 from ..errors import ModelError
-from ..lanes import NEVER, Lane, Place, Tally, lay_out, proofs
+from ..lanes import NEVER, InjectionTally, Lane, Place, lay_out, proofs
 
 Hook = Callable[[mx.array], mx.array]
 """Takes the output (rows, positions, width) of a module and returns what takes its place."""
@@ -120,7 +120,7 @@ def _slot(original: type) -> str:
     return f"_hook_{len(original.__mro__)}"
 
 
-class DeviceLane:
+class MLXLane:
     """One lane on the device, with what it has done to each row so far.
 
     Windows are compared with positions on the host, where both are known; the mask that comes of it is the one that
@@ -174,11 +174,11 @@ class DeviceLane:
         """The measurements, to be evaluated with the step that made them."""
         return self._change, self._relative
 
-    def tally(self, row: int) -> Tally:
+    def tally(self, row: int) -> InjectionTally:
         change, relative = (float(np.asarray(sums)[row]) for sums in self.pending())
-        return Tally(int(self._touched[row]), int(self._first[row]), int(self._last[row]), change, relative)
+        return InjectionTally(int(self._touched[row]), int(self._first[row]), int(self._last[row]), change, relative)
 
-    def resume(self, parts: Sequence[tuple[DeviceLane | None, int]]) -> None:
+    def resume(self, parts: Sequence[tuple[MLXLane | None, int]]) -> None:
         """Count on from what lanes of other batches have counted, whose rows these are.
 
         Args:
@@ -211,7 +211,7 @@ class Interventions:
         self._blocks = blocks
         self._prompts = list(prompts)
         self._width = width
-        self._lanes = {place: [DeviceLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
+        self._lanes = {place: [MLXLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
 
     @contextmanager
     def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
@@ -267,13 +267,13 @@ class Interventions:
                 lane.resume([(side._lane(place, depth), len(side._prompts)) for side in (self, other)])
         return both
 
-    def _lane(self, place: Place, depth: int) -> DeviceLane | None:
+    def _lane(self, place: Place, depth: int) -> MLXLane | None:
         return next(iter(self._lanes.get(place, [])[depth:]), None)
 
 
 def _hook(
     place: Place,
-    lanes: Sequence[tuple[DeviceLane, Mask]],
+    lanes: Sequence[tuple[MLXLane, Mask]],
     positions: Positions,
     seen: dict[Place, mx.array] | None,
 ) -> Hook:

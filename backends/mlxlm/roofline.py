@@ -9,7 +9,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from ..roofline import Roofline, shortest
-from .batch import Network
+from .batch import MLXNetwork
 
 _SIDE = {"gpu": 4096, "cpu": 512}
 """Of the square matrices that are multiplied. Quantised products on the CPU are slow: a larger one takes minutes."""
@@ -18,7 +18,7 @@ _MOST = 2**30
 """Bytes read at a time. Weights that fit into a cache are read from there, so the buffer is no larger than they are."""
 
 
-def measure(network: Network, free: int, dtype: Any) -> Roofline | None:
+def measure(network: MLXNetwork, free: int, dtype: Any) -> Roofline | None:
     """Count what one token costs and time this device at it.
 
     Args:
@@ -78,7 +78,7 @@ def _head(model: nn.Module) -> Any:
     return named.get("lm_head", named.get("embed_tokens"))
 
 
-def _cache_bytes(network: Network) -> int | None:
+def _cache_bytes(network: MLXNetwork) -> int | None:
     """Keys and values of one position, off a cache that holds one."""
     caches = network.caches()
     network.model(mx.array([[0]]), cache=caches)

@@ -9,14 +9,14 @@ import numpy as np
 
 from ..base import Prompt, Proof
 from ..scoring import Wanted
-from .batch import Batch, Chunk, Network, Prefix
+from .batch import Chunk, MLXBatch, MLXNetwork, Prefix
 from .numeric import LOGITS_AT_ONCE, log_softmax
 
 
 class MLXScorer:
-    """``scoring.Reader`` over a batch that has read its prompts."""
+    """``scoring.PromptScorer`` over a batch that has read its prompts."""
 
-    def __init__(self, network: Network, prompts: Sequence[Prompt], prefix: Prefix) -> None:
+    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt], prefix: Prefix) -> None:
         """Reads all prompts.
 
         Args:
@@ -24,7 +24,7 @@ class MLXScorer:
         """
         self._network = network
         with network.scope():
-            self._batch = Batch(network, prompts, prefix=prefix)
+            self._batch = MLXBatch(network, prompts, prefix=prefix)
             self._logits = self._batch.prefill()
             mx.eval(self._logits, self._batch.interventions.pending())
 

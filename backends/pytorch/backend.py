@@ -1,13 +1,13 @@
 """The PyTorch backend: CUDA, Apple GPUs and the CPU, through Hugging Face transformers.
 
-It turns the contract of ``backends.base`` into batches; how a batch runs is ``torch_stream``'s business, what happens
-inside a forward pass is ``torch_hooks``', and where things lie in a model is ``torch_model``'s.
+It turns the contract of ``backends.base`` into batches; how a batch runs is the business of ``batch``, what happens
+inside a forward pass that of ``hooks``, and where things lie in a model that of ``model``.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import psutil
@@ -15,7 +15,6 @@ import torch
 
 from .. import engine, scoring
 from ..base import (
-    SITES,
     Backend,
     Completion,
     Float32,
@@ -28,18 +27,18 @@ from ..base import (
     Site,
     Tokenizer,
 )
-from ..errors import ModelError, UsageError
+from ..errors import UsageError
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from ..scoring import Wanted, batched
 from ..training import AdapterShape, AdapterTrainer, Products
 from . import roofline as torch_roofline
+from .batch import PromptReader, TorchBatch, TorchDecoder
 from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
 from .model import DTYPES, Network, load_model, pick_device
 from .sampling import log_softmax
-from .stream import PromptReader, Stream, TorchDecoder
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -59,7 +58,7 @@ def load(
     """Load a model from a local folder.
 
     Args:
-        source: see ``backends.models.resolve``.
+        source: see ``backends.models.sources.resolve``.
         device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
         quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.
@@ -122,7 +121,6 @@ class TorchBackend(Backend):
         self.prefill_chunk = prefill_chunk
         self._network: Network | None = Network.of(model)
         self._graphs = Graphs.on(self._network) if graphs else None
-        self._sites_checked = False
 
     @property
     def network(self) -> Network:
@@ -135,25 +133,18 @@ class TorchBackend(Backend):
             raise UsageError(f"{self.info.model} has been closed: open it again")
         return self._network
 
-    @torch.inference_mode()
-    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
-        if residuals.shape[-1:] != (self.info.width,):
-            raise UsageError(f"residuals must have {self.info.width} columns, got the shape {residuals.shape}")
-        if tokens is not None and not all(0 <= token < self.info.vocabulary for token in tokens):
-            raise UsageError(f"a token id is outside the vocabulary of {self.info.vocabulary}")
-        network = self.network
-        home = next(network.norm.parameters())
-        rows = torch.from_numpy(np.ascontiguousarray(residuals.reshape(-1, self.info.width)))
+    def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:
         columns = None if tokens is None else torch.tensor(list(tokens), dtype=torch.long)
-        parts = []
-        for first in range(0, len(rows), _LOGIT_ROWS):
-            part = rows[first : first + _LOGIT_ROWS].to(home.device, home.dtype)
-            logits = network.logits(network.norm(part))
-            logprobs = log_softmax(logits)
-            parts.append((logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu())
-        kept = self.info.vocabulary if tokens is None else len(tokens)
-        flat = torch.cat(parts).numpy() if parts else np.empty((0, kept), np.float32)
-        return flat.reshape(*residuals.shape[:-1], kept)
+        for start in range(0, len(rows), _LOGIT_ROWS):
+            yield self._looked_through(torch.from_numpy(rows[start : start + _LOGIT_ROWS]), columns)
+
+    @torch.inference_mode()
+    def _looked_through(self, rows: torch.Tensor, columns: torch.Tensor | None) -> Float32:
+        home = next(self.network.norm.parameters())
+        logits = self.network.logits(self.network.norm(rows.to(home.device, home.dtype)))
+        logprobs = log_softmax(logits)
+        found: Float32 = (logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu().numpy()
+        return found
 
     def memory(self) -> MemoryUse:
         kind = self.info.device.partition(":")[0]
@@ -199,7 +190,6 @@ class TorchBackend(Backend):
             torch.mps.empty_cache()
 
     def _generate(self, requests: Sequence[Request], on_token: OnToken | None) -> Iterator[Completion]:
-        self._check_sites(_injected(request.prompt for request in requests))
         prompts = [request.prompt for request in requests]
         reader = self._reader(prompts)
         decoder = GraphDecoder(self.network, reader, prompts, self._graphs) if self._graphs else TorchDecoder(reader)
@@ -212,39 +202,36 @@ class TorchBackend(Backend):
         sites: tuple[Site, ...],
         positions: Sequence[tuple[int, ...]],
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
-        self._check_sites(_injected(prompts) | set(sites))
         places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
         network = self.network
         per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
         rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
-        for batch in batched(range(len(prompts)), rows):
-            stream = Stream(network, [prompts[index] for index in batch], chunk=self.prefill_chunk)
+        for members in batched(range(len(prompts)), rows):
+            batch = TorchBatch(network, [prompts[index] for index in members], chunk=self.prefill_chunk)
             recorder = Recorder(network, places)
             found = [
                 {site: np.empty((len(layers), len(positions[index]), self.info.width), np.float32) for site in sites}
-                for index in batch
+                for index in members
             ]
-            for start, stop in stream.chunks():
+            for start, stop in batch.chunks():
                 wanted = [
                     (row, slot, column - start)
-                    for row, index in enumerate(batch)
+                    for row, index in enumerate(members)
                     for slot, column in enumerate(positions[index])
                     if start <= column < stop
                 ]
                 edits = recorder.edits([w[0] for w in wanted], [w[2] for w in wanted]) if wanted else None
-                stream.read(start, stop, edits)
+                batch.read(start, stop, edits)
                 for (layer, site), values in recorder.take().items():
                     for (row, slot, _), value in zip(wanted, values, strict=True):
                         for at in (at for at, other in enumerate(layers) if other == layer):
                             found[row][site][at, slot] = value
-            for row, index in enumerate(batch):
-                yield index, found[row], stream.proofs(row)
+            for row, index in enumerate(members):
+                yield index, found[row], batch.proofs(row)
 
     def _score(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
-        self._check_sites(_injected(prompts))
-
         asked = [index for index, options in enumerate(continuations) if options]
         reader = self._reader([prompts[index] for index in asked])
 
@@ -256,43 +243,22 @@ class TorchBackend(Backend):
     def _reader(self, prompts: Sequence[Prompt]) -> PromptReader:
         return PromptReader(self.network, prompts, chunk=self.prefill_chunk)
 
-    def _check_sites(self, sites: Set[Site]) -> None:
-        """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the stream.
-
-        Raises:
-            ModelError: they are not; some families scale them on their way.
-        """
-        if self._sites_checked or sites <= {"resid_post"} or self.info.layers < 2:
-            return
-        recorder = Recorder(self.network, [(0, "resid_post"), *((1, site) for site in SITES)])
-        stream = Stream(self.network, [Prompt((0, 1, 2))], chunk=3)
-        stream.read(0, 3, recorder.edits([0], [2]))
-        before, after, *added = (values[0] for values in recorder.take().values())
-        # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
-        allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
-        if not np.linalg.norm(after - before - sum(added)) <= allowed:
-            raise ModelError(
-                f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
-                "use the site resid_post"
-            )
-        self._sites_checked = True
-
 
 class _Scorer:
-    """``scoring.Reader`` over a stream that has read its prompts."""
+    """``scoring.PromptScorer`` over a batch that has read its prompts."""
 
-    def __init__(self, network: Network, stream: Stream) -> None:
+    def __init__(self, network: Network, batch: TorchBatch) -> None:
         self._network = network
-        self._stream = stream
+        self._batch = batch
 
     def first(self, wanted: Sequence[Wanted]) -> list[float]:
-        return _logprobs(self._stream.logits, [w.row for w in wanted], [w.token for w in wanted])
+        return _logprobs(self._batch.logits, [w.row for w in wanted], [w.token for w in wanted])
 
     @torch.inference_mode()
     def follow(
         self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
     ) -> tuple[list[float], list[tuple[Proof, ...]]]:
-        twin = self._stream.fork(rows)
+        twin = self._batch.fork(rows)
         hidden = twin.extend(tails)
         values: list[float] = []
         for part in batched(wanted, _LOGIT_ROWS):
@@ -301,7 +267,7 @@ class _Scorer:
         return values, [twin.proofs(row) for row in range(len(rows))]
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        return self._stream.proofs(row)
+        return self._batch.proofs(row)
 
 
 @torch.inference_mode()
@@ -310,10 +276,6 @@ def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) 
     index = torch.tensor([rows, tokens], device=logits.device)
     values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
     return values
-
-
-def _injected(prompts: Iterable[Prompt]) -> set[Site]:
-    return {injection.site for prompt in prompts for injection in prompt.injections}
 
 
 def _peak(resident: int) -> int:

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from ..base import OPERATIONS, Prompt, Proof
 from ..lanes import Place
+from .batch import PromptReader, TorchBatch, TorchDecoder
 from .cache import Write
 from .hooks import hooked
-from .lanes import DeviceLane, Pass
+from .lanes import InjectionPass, TorchLane
 from .model import Network
-from .stream import PromptReader, Stream, TorchDecoder
 
 _log = logging.getLogger(__name__)
 
@@ -110,68 +110,68 @@ class Structure:
 
 
 class StaticStep:
-    """A decoding step for at most so many rows and columns, over the slots of a stream's cache."""
+    """A decoding step for at most so many rows and columns, over the slots of a batch's cache."""
 
-    def __init__(self, network: Network, stream: Stream, structure: Structure, rows: int, columns: int) -> None:
+    def __init__(self, network: Network, batch: TorchBatch, structure: Structure, rows: int, columns: int) -> None:
         """
         Args:
-            stream: its cache must have that many slots and columns already.
+            batch: its cache must have that many slots and columns already.
         """
         self.rows = rows
         self.columns = columns
         self._network = network
-        self._cache = stream.cache
-        self._stores = stream.cache.stores()
+        self._cache = batch.cache
+        self._stores = batch.cache.stores()
         self._inputs = torch.zeros(2, rows, 1, dtype=torch.long, device=network.device)
         """Token ids, positions."""
         width = network.config.hidden_size
         self._lanes = {
-            place: [DeviceLane.blank(rows, width, structure.operations, network.device) for _ in range(depth)]
+            place: [TorchLane.blank(rows, width, structure.operations, network.device) for _ in range(depth)]
             for place, depth in structure.depths.items()
         }
         self._replay: Body | None = None
         self.checks = _CHECKS
         """Steps still to be compared with the eager one."""
 
-    def fits(self, stream: Stream) -> bool:
+    def fits(self, batch: TorchBatch) -> bool:
         """Whether the cache still lies where it lay."""
-        return stream.cache is self._cache and all(
-            a is b for a, b in zip(stream.cache.stores(), self._stores, strict=True)
+        return batch.cache is self._cache and all(
+            a is b for a, b in zip(batch.cache.stores(), self._stores, strict=True)
         )
 
-    def load(self, stream: Stream) -> None:
+    def load(self, batch: TorchBatch) -> None:
         """Take over what is injected into the rows and what was counted so far."""
-        stream.injector.spread(self._lanes)
+        batch.injector.spread(self._lanes)
 
-    def settle(self, stream: Stream) -> None:
+    def settle(self, batch: TorchBatch) -> None:
         """Hand back what was counted."""
-        stream.injector.collect(self._lanes)
+        batch.injector.collect(self._lanes)
 
-    def counted_as(self, stream: Stream, tolerance: float) -> bool:
-        """Whether the counts are those of the stream, which took the same steps."""
-        return stream.injector.agrees(self._lanes, tolerance)
+    def counted_as(self, batch: TorchBatch, tolerance: float) -> bool:
+        """Whether the counts are those of the batch, which took the same steps."""
+        return batch.injector.agrees(self._lanes, tolerance)
 
-    def capture(self, stream: Stream, tokens: Sequence[int], capture: Callable[[Body], Body]) -> None:
+    def capture(self, batch: TorchBatch, tokens: Sequence[int], capture: Callable[[Body], Body]) -> None:
         """Record the step; counts and the column that the tokens go to are as before or as after the step."""
-        self._feed(stream, tokens)
+        self._feed(batch, tokens)
         self._replay = capture(self._body)
-        self.load(stream)
+        self.load(batch)
 
-    def run(self, stream: Stream, tokens: Sequence[int]) -> Tensor:
-        """One step of a stream that was loaded; its logits, until the next step."""
+    def run(self, batch: TorchBatch, tokens: Sequence[int]) -> Tensor:
+        """One step of a batch that was loaded; its logits, until the next step."""
         assert self._replay is not None, "capture first"
-        self._feed(stream, tokens)
+        self._feed(batch, tokens)
         return self._replay()[: len(tokens)]
 
-    def _feed(self, stream: Stream, tokens: Sequence[int]) -> None:
+    def _feed(self, batch: TorchBatch, tokens: Sequence[int]) -> None:
         # A row that idles reads token 0 at position 0, in a slot that is filled anew when a row enters.
         table = np.zeros((2, self.rows, 1), np.int64)
-        table[:, : len(tokens), 0] = tokens, stream.lengths
+        table[:, : len(tokens), 0] = tokens, batch.lengths
         self._inputs.copy_(torch.from_numpy(table))
 
     def _body(self) -> Tensor:
         ids, positions = self._inputs[0], self._inputs[1]
-        injected = Pass(self._lanes, positions)
+        injected = InjectionPass(self._lanes, positions)
         self._cache.write = Write(positions, self.columns)
         with hooked(self._network, injected.edits):
             hidden: Tensor = self._network.trunk(
@@ -227,17 +227,17 @@ class GraphDecoder(TorchDecoder):
             self._settle()
             super().step(tokens)
             return
-        stream = self._live
-        static = self._static(stream)
+        batch = self._live
+        static = self._static(batch)
         if static is None or static.checks:
             self._settle()
-            self._checked(stream, static, tokens)
+            self._checked(batch, static, tokens)
             return
         if self._loaded is not static:
             self._settle()
-            static.load(stream)
+            static.load(batch)
             self._loaded = static
-        stream.stepped(static.run(stream, tokens))
+        batch.stepped(static.run(batch, tokens))
 
     @torch.inference_mode()
     def _settle(self) -> None:
@@ -245,22 +245,22 @@ class GraphDecoder(TorchDecoder):
             self._loaded.settle(self._live)
             self._loaded = None
 
-    def _static(self, stream: Stream) -> StaticStep | None:
-        """The recorded step for the stream as it is, if there is one."""
-        rows, columns = len(stream), int(stream.lengths.max()) + 1
+    def _static(self, batch: TorchBatch) -> StaticStep | None:
+        """The recorded step for the batch as it is, if there is one."""
+        rows, columns = len(batch), int(batch.lengths.max()) + 1
         for static in self._steps:
             # Rows that idle cost little, recording costs much: a graph serves until a quarter of it is left.
-            if static.rows // 4 < rows <= static.rows and columns <= static.columns and static.fits(stream):
+            if static.rows // 4 < rows <= static.rows and columns <= static.columns and static.fits(batch):
                 return static
         return None
 
-    def _checked(self, stream: Stream, static: StaticStep | None, tokens: Sequence[int]) -> None:
+    def _checked(self, batch: TorchBatch, static: StaticStep | None, tokens: Sequence[int]) -> None:
         """A step done both ways."""
         found = None
         try:
-            static = static or self._recorded(stream, tokens)
-            static.load(stream)
-            found = static.run(stream, tokens).clone()
+            static = static or self._recorded(batch, tokens)
+            static.load(batch)
+            found = static.run(batch, tokens).clone()
         except RuntimeError as error:
             self._graphs.distrust((str(error).strip() or type(error).__name__).splitlines()[0])
         super().step(tokens)
@@ -268,24 +268,24 @@ class GraphDecoder(TorchDecoder):
             self._steps.clear()
             return
         static.checks -= 1
-        difference = _difference(found, stream.logits)
+        difference = _difference(found, batch.logits)
         limit = 1e-3 if self._network.dtype == torch.float32 else 5e-2
         if not difference <= limit:
             self._graphs.distrust(f"its logits differ from the eager step's by {difference:.2g} of the largest")
-        elif not static.counted_as(stream, limit):
+        elif not static.counted_as(batch, limit):
             self._graphs.distrust("it counts other injections than the eager step")
 
-    def _recorded(self, stream: Stream, tokens: Sequence[int]) -> StaticStep:
-        rows = 1 << (len(stream) - 1).bit_length()
+    def _recorded(self, batch: TorchBatch, tokens: Sequence[int]) -> StaticStep:
+        rows = 1 << (len(batch) - 1).bit_length()
         # With room for some steps at least.
-        columns = -(-(int(stream.lengths.max()) + _COLUMNS // 2) // _COLUMNS) * _COLUMNS
+        columns = -(-(int(batch.lengths.max()) + _COLUMNS // 2) // _COLUMNS) * _COLUMNS
         # What holds the memory of a smaller cache goes first.
-        if not stream.cache.holds(rows, columns):
+        if not batch.cache.holds(rows, columns):
             self._steps.clear()
-            stream.cache.reserve(rows, columns)
-        self._steps = [static for static in self._steps if static.fits(stream)][-(_KEPT - 1) :]
-        static = StaticStep(self._network, stream, self._structure, rows, columns)
-        static.capture(stream, tokens, self._graphs.capture)
+            batch.cache.reserve(rows, columns)
+        self._steps = [static for static in self._steps if static.fits(batch)][-(_KEPT - 1) :]
+        static = StaticStep(self._network, batch, self._structure, rows, columns)
+        static.capture(batch, tokens, self._graphs.capture)
         self._steps.append(static)
         return static
 

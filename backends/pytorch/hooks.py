@@ -21,7 +21,7 @@ from torch import Tensor
 from .. import lanes
 from ..base import Prompt, Proof
 from ..lanes import Place
-from .lanes import CHANGES, WHOLE, DeviceLane, Edit, Pass
+from .lanes import CHANGES, WHOLE, Edit, InjectionPass, TorchLane
 from .model import Network
 
 
@@ -57,15 +57,15 @@ class Injector:
 
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)
-        self._lanes: dict[Place, list[DeviceLane]] = {}
+        self._lanes: dict[Place, list[TorchLane]] = {}
         for place, laid in lanes.lay_out(prompts, network.config.hidden_size).items():
             device = next(network.site(*place).parameters()).device
-            self._lanes[place] = [DeviceLane(lane, device) for lane in laid]
+            self._lanes[place] = [TorchLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
 
-    def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Pass:
+    def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> InjectionPass:
         """A forward pass.
 
         Args:
@@ -76,22 +76,22 @@ class Injector:
         self._table = None
         # Windows are known to the host too: a pass that no window of a lane meets costs nothing.
         met = {place: [lane for lane in members if lane.meets(first, stop)] for place, members in self._lanes.items()}
-        return Pass({place: members for place, members in met.items() if members}, positions)
+        return InjectionPass({place: members for place, members in met.items() if members}, positions)
 
-    def spread(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
+    def spread(self, blanks: Mapping[Place, Sequence[TorchLane]]) -> None:
         """Write all lanes, with what they counted, into lanes of fixed memory; there are at least as many of those."""
         for place, members in blanks.items():
             for blank, lane in zip_longest(members, self._lanes.get(place, [])):
                 blank.fill(lane)
 
-    def collect(self, blanks: Mapping[Place, Sequence[DeviceLane]]) -> None:
+    def collect(self, blanks: Mapping[Place, Sequence[TorchLane]]) -> None:
         """Take over what was counted there since ``spread``."""
         self._table = None
         for place, members in self._lanes.items():
             for lane, blank in zip(members, blanks[place], strict=False):
                 lane.tally = blank.tally.index_select(0, lane.rows)
 
-    def agrees(self, blanks: Mapping[Place, Sequence[DeviceLane]], tolerance: float) -> bool:
+    def agrees(self, blanks: Mapping[Place, Sequence[TorchLane]], tolerance: float) -> bool:
         """Whether the same was counted there, changes within a relative tolerance."""
         pairs = [
             (lane.tally, blank.tally[lane.rows])
@@ -148,7 +148,7 @@ class Injector:
             change, relative, count, before_first, last = self._table[at].tolist()
             if count:
                 owner = int(self._owners[at])
-                tallies[owner] = lanes.Tally(int(count), -int(before_first), int(last), change, relative)
+                tallies[owner] = lanes.InjectionTally(int(count), -int(before_first), int(last), change, relative)
         return lanes.proofs(self._prompts[row], tallies)
 
 

@@ -36,7 +36,7 @@ _NOTHING = (0.0, 0.0, 0.0, -float(lanes.NEVER), -1.0)
 _ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", "replace"))
 
 
-class DeviceLane:
+class TorchLane:
     """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
 
     Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
@@ -62,7 +62,7 @@ class DeviceLane:
         self.rows = torch.from_numpy(members).to(device)
 
     @classmethod
-    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> DeviceLane:
+    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> TorchLane:
         """One that has every row as a member and does nothing until it is filled.
 
         Args:
@@ -73,7 +73,7 @@ class DeviceLane:
         lane._present = set(operations)
         return lane
 
-    def fill(self, other: DeviceLane | None) -> None:
+    def fill(self, other: TorchLane | None) -> None:
         """Become another lane, in place; rows that it does not have do nothing."""
         self.starts.zero_()
         self.stops.zero_()
@@ -119,7 +119,7 @@ class DeviceLane:
             setattr(self, name, getattr(self, name).index_select(0, index))
         self.rows = torch.from_numpy(self.members).to(index.device)
 
-    def joined(self, other: DeviceLane) -> DeviceLane:
+    def joined(self, other: TorchLane) -> TorchLane:
         """These rows and then those."""
         twin = copy.copy(self)
         twin.owners = np.concatenate([self.owners, other.owners])
@@ -130,7 +130,7 @@ class DeviceLane:
         twin.rows = torch.from_numpy(twin.members).to(self.tally.device)
         return twin
 
-    def padded(self, before: int, after: int) -> DeviceLane:
+    def padded(self, before: int, after: int) -> TorchLane:
         """With rows before and after that inject nothing here."""
         twin = copy.copy(self)
         twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
@@ -152,23 +152,23 @@ class DeviceLane:
         return after
 
 
-class Pass:
+class InjectionPass:
     """The injections of one forward pass, and what they did.
 
     A step of a small batch has as many lanes as the model has layers, and every operation has its price: what does
     not need the stream is done for all lanes of a device at once: before the pass, or after it with what was measured.
     """
 
-    def __init__(self, members: Mapping[Place, Sequence[DeviceLane]], positions: Tensor) -> None:
+    def __init__(self, members: Mapping[Place, Sequence[TorchLane]], positions: Tensor) -> None:
         """
         Args:
             members: the lanes that take part.
             positions: (rows of the batch, tokens), -1 for padding.
         """
-        lanes_of: dict[torch.device, list[DeviceLane]] = {}
+        lanes_of: dict[torch.device, list[TorchLane]] = {}
         for lane in chain.from_iterable(members.values()):
             lanes_of.setdefault(lane.tally.device, []).append(lane)
-        self._groups = [_Group(found, positions.to(device)) for device, found in lanes_of.items()]
+        self._groups = [_DevicePass(found, positions.to(device)) for device, found in lanes_of.items()]
         edits = {lane: edit for group in self._groups for lane, edit in group.edits.items()}
         self.edits: dict[Place, list[Edit]] = {
             place: [edits[lane] for lane in found] for place, found in members.items()
@@ -180,10 +180,10 @@ class Pass:
             group.settle()
 
 
-class _Group:
+class _DevicePass:
     """The lanes of a pass on one device."""
 
-    def __init__(self, found: Sequence[DeviceLane], positions: Tensor) -> None:
+    def __init__(self, found: Sequence[TorchLane], positions: Tensor) -> None:
         starts, stops, effective = (torch.cat([getattr(lane, name) for lane in found]) for name in _WINDOW)
         # Exact up to 2**24, in the type of tallies: a conversion costs as much as any other operation.
         where = positions.float()[torch.cat([lane.rows for lane in found])]
@@ -193,10 +193,10 @@ class _Group:
             zip(found, zip(torch.split(where, sizes), torch.split(inside, sizes), strict=True), strict=True)
         )
         acts = torch.split((inside & effective)[..., None], sizes)
-        self._measured: dict[DeviceLane, tuple[Tensor, Tensor]] = {}
+        self._measured: dict[TorchLane, tuple[Tensor, Tensor]] = {}
         self.edits = {lane: partial(self._edit, lane, part) for lane, part in zip(found, acts, strict=True)}
 
-    def _edit(self, lane: DeviceLane, acts: Tensor, stream: Tensor) -> Tensor:
+    def _edit(self, lane: TorchLane, acts: Tensor, stream: Tensor) -> Tensor:
         after, change, size = lane.apply(stream, acts)
         self._measured[lane] = change, size
         return after

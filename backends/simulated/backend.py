@@ -24,9 +24,9 @@ from .. import engine, lanes
 from ..base import Backend, Completion, Float32, MemoryUse, ModelInfo, OnToken, Prompt, Proof, Request, Sampling, Site
 from ..errors import UsageError
 from ..sampling import choose
-from .stream import GROWTH, Stream, noise, together
-from .subject import Dice, Outcome, Reading, Subject, outcomes
-from .text import CODE, END, TEMPLATE, FakeTokenizer, Reader, State, mix, spell, turns, unspell
+from .stream import GROWTH, SimulatedStream, noise, together
+from .subject import Dice, FeltInjection, PossibleReply, Subject, outcomes
+from .text import CODE, END, TEMPLATE, FakeTokenizer, State, TextReader, mix, spell, turns, unspell
 
 CONTEXT = 8192
 REMEMBERED = 2**26
@@ -82,18 +82,18 @@ class FakeBackend(Backend):
         self._unembedding: Float32 | None = None
         self._peak = 0
 
-    def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
+    def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:
         """Every whole word's row of the unembedding spells that word, so an injected word is visible in the lens."""
         if self._unembedding is None:
             table = noise(np.arange(self.info.vocabulary, dtype=np.uint64), self.info.width)
             for token, word in self.tokenizer.words():
                 table[token, :CODE] = spell(word)
             self._unembedding = table
-        scale = np.sqrt(np.mean(np.square(residuals, dtype=np.float64), axis=-1, keepdims=True)) + 1e-6
-        logits = (residuals / scale) @ self._unembedding.T.astype(np.float64) / np.sqrt(self.info.width)
+        scale = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=-1, keepdims=True)) + 1e-6
+        logits = (rows / scale) @ self._unembedding.T.astype(np.float64) / np.sqrt(self.info.width)
         top = logits.max(axis=-1, keepdims=True)
         logprobs = logits - top - np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
-        return np.asarray(logprobs if tokens is None else logprobs[..., list(tokens)], np.float32)
+        yield np.asarray(logprobs if tokens is None else logprobs[..., list(tokens)], np.float32)
 
     def memory(self) -> MemoryUse:
         used = psutil.Process().memory_info().rss
@@ -115,7 +115,7 @@ class FakeBackend(Backend):
         positions: Sequence[tuple[int, ...]],
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
         for index, prompt in enumerate(prompts):
-            stream = Stream(self.clean(prompt.tokens), prompt.injections)
+            stream = SimulatedStream(self.clean(prompt.tokens), prompt.injections)
             picked = {site: stream.sites[site][np.ix_(layers, positions[index])] for site in sites}
             yield index, picked, lanes.proofs(prompt, stream.tallies)
 
@@ -126,18 +126,18 @@ class FakeBackend(Backend):
             reading = self.read(prompt)
             openings = self._openings(self.ways(prompt, reading, Dice("score")))
             known = self.known(prompt.tokens)
-            tallies = Stream(known.updates[:, :, :-1], prompt.injections).tallies if prompt.injections else {}
+            tallies = SimulatedStream(known.updates[:, :, :-1], prompt.injections).tallies if prompt.injections else {}
             for number, option in enumerate(options):
                 reader = known.reader.fork()
                 states = [reader.feed(token) for token in option[:-1]]
                 met = tallies
                 if states and prompt.injections:
-                    more = Stream(self.updates(states), prompt.injections, first=len(prompt.tokens))
+                    more = SimulatedStream(self.updates(states), prompt.injections, first=len(prompt.tokens))
                     met = together(tallies, more.tallies)
                 yield index, number, self._logprobs(option, openings, reading), lanes.proofs(prompt, met)
 
     def clean(self, tokens: tuple[int, ...]) -> Float32:
-        """The stream's updates without any injection, float32 (layers, 2, positions, width); see ``Stream``."""
+        """The stream's updates without any injection, float32 (layers, 2, positions, width)."""
         return self.known(tokens).updates[:, :, :-1]
 
     def known(self, tokens: tuple[int, ...]) -> _Known:
@@ -145,7 +145,7 @@ class FakeBackend(Backend):
         if tokens in self._known:
             self._known.move_to_end(tokens)
             return self._known[tokens]
-        reader = Reader(self.tokenizer)
+        reader = TextReader(self.tokenizer)
         states = [reader.feed(token) for token in tokens]
         self._known[tokens] = known = _Known(self.updates([*states, reader.fork().feed(END)]), reader)
         while len(self._known) > 1 and sum(one.updates.nbytes for one in self._known.values()) > REMEMBERED:
@@ -166,24 +166,24 @@ class FakeBackend(Backend):
         steps = np.diff(targets, axis=0)
         return np.stack([0.4 * steps, 0.6 * steps], axis=1).astype(np.float32)
 
-    def read(self, prompt: Prompt) -> Reading:
+    def read(self, prompt: Prompt) -> FeltInjection:
         """What the injections of a prompt amount to, from the change of the stream itself.
 
         One position beyond the prompt is read too, so that a window that begins with the reply is noticed.
         """
         if not prompt.injections:
-            return Reading()
+            return FeltInjection()
         updates = self.known(prompt.tokens).updates
-        base, changed = Stream(updates, ()).residual, Stream(updates, prompt.injections).residual
+        base, changed = SimulatedStream(updates, ()).residual, SimulatedStream(updates, prompt.injections).residual
         size = np.linalg.norm(changed - base, axis=-1) / np.linalg.norm(base, axis=-1)
         at = np.flatnonzero(size[-1] > 0)
         if len(at) == 0:
-            return Reading()
+            return FeltInjection()
         # A replaced activation is read as it stands; anything added is read as the difference it makes.
         patched = any(injection.operation == "replace" for injection in prompt.injections)
         final = (changed[-1, at] if patched else changed[-1, at] - base[-1, at]).mean(axis=0)
         layers = {injection.layer for injection in prompt.injections if np.any(injection.vector)}
-        return Reading(
+        return FeltInjection(
             word=unspell(final[:CODE]),
             strength=max(float(size[layer, at].mean()) for layer in layers),
             depth=sum(layers) / len(layers) / self.info.layers,
@@ -191,10 +191,10 @@ class FakeBackend(Backend):
             sizes=tuple(float(size[-1, i]) for i in at if i < len(prompt.tokens)),
         )
 
-    def ways(self, prompt: Prompt, reading: Reading, dice: Dice) -> list[Outcome]:
+    def ways(self, prompt: Prompt, reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
         return outcomes(self.subject, turns(prompt.tokens, self.tokenizer), reading, dice)
 
-    def script(self, prompt: Prompt, reading: Reading, seed: int) -> tuple[int, ...]:
+    def script(self, prompt: Prompt, reading: FeltInjection, seed: int) -> tuple[int, ...]:
         """The reply, decided by the row's own seed, what it was asked and what it was injected with."""
         what = (reading.word, f"{reading.strength:.3g}", f"{reading.depth:.3f}")
         dice = Dice(seed, hash_text(self.tokenizer.decode(prompt.tokens)), what)
@@ -206,7 +206,7 @@ class FakeBackend(Backend):
                 break
         return (*self.tokenizer.encode(dice.choice(way.replies)).tokens, END)
 
-    def _openings(self, ways: Sequence[Outcome]) -> list[tuple[tuple[int, ...], float]]:
+    def _openings(self, ways: Sequence[PossibleReply]) -> list[tuple[tuple[int, ...], float]]:
         """The first words of the possible replies as tokens, each with its probability."""
         openings: list[tuple[tuple[int, ...], float]] = []
         for way in ways:
@@ -218,7 +218,7 @@ class FakeBackend(Backend):
         return openings
 
     def _logprobs(
-        self, option: Sequence[int], openings: Sequence[tuple[tuple[int, ...], float]], reading: Reading
+        self, option: Sequence[int], openings: Sequence[tuple[tuple[int, ...], float]], reading: FeltInjection
     ) -> Float32:
         """A mixture: the openings of the possible replies, pieces of the injected word, and anything at all."""
         forms = [reading.word, reading.word.capitalize()] if reading.word else []
@@ -245,7 +245,7 @@ class _Known:
 
     updates: Float32
     """As of ``FakeBackend.clean``, at its positions and at one beyond, where the reply begins."""
-    reader: Reader
+    reader: TextReader
     """Its state after the prompt; to be forked, not fed."""
 
 
@@ -254,10 +254,10 @@ class FakeDecoder:
 
     def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend
-        self._rows: list[_Row] = []
+        self._rows: list[_SimulatedRow] = []
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
-        self._rows += [_Row(self._backend, prompt) for prompt in prompts]
+        self._rows += [_SimulatedRow(self._backend, prompt) for prompt in prompts]
 
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
         if self._backend.subject.delay:
@@ -283,13 +283,15 @@ class FakeDecoder:
                 row.forward(updates[:, :, at : at + 1])
 
 
-class _Row:
+class _SimulatedRow:
     def __init__(self, backend: FakeBackend, prompt: Prompt) -> None:
         self.prompt = prompt
         self._backend = backend
         self._reader = backend.known(prompt.tokens).reader.fork()
         self._position = len(prompt.tokens)
-        self.tallies = Stream(backend.clean(prompt.tokens), prompt.injections).tallies if prompt.injections else {}
+        self.tallies = (
+            SimulatedStream(backend.clean(prompt.tokens), prompt.injections).tallies if prompt.injections else {}
+        )
         self._script: tuple[int, ...] | None = None
 
     def logits(self, seed: int) -> Float32:
@@ -312,7 +314,7 @@ class _Row:
 
     def forward(self, updates: Float32) -> None:
         """Run the latest position through the stream, for what is injected into it."""
-        stream = Stream(updates, self.prompt.injections, first=self._position - 1)
+        stream = SimulatedStream(updates, self.prompt.injections, first=self._position - 1)
         self.tallies = together(self.tallies, stream.tallies)
 
 

@@ -1,7 +1,7 @@
 """The simulated subject's residual stream: how it grows layer by layer, and what injections do to it.
 
-It is arithmetic only: what a position holds is ``backends.fake_text``'s business, what it leads to
-``backends.fake_subject``'s.
+It is arithmetic only: what a position holds is the business of ``text``, what it leads to
+that of ``subject``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GROWTH = 1.25
 """Ratio of the stream's scale from one layer to the next."""
 
 
-class Stream:
+class SimulatedStream:
     """One pass of a prompt: the residual stream with the injections applied, layer by layer.
 
     ``x`` starts at zero; layer ``L`` adds its attention's update, then its MLP's. What is injected stays in ``x``.
@@ -28,7 +28,7 @@ class Stream:
     def __init__(self, updates: Float32, injections: Sequence[Injection], first: int = 0) -> None:
         layers, _, count, width = updates.shape
         self._first = first
-        self.tallies: dict[int, lanes.Tally] = {}
+        self.tallies: dict[int, lanes.InjectionTally] = {}
         self.sites: dict[Site, Float32] = {
             "attn_out": updates[:, 0].copy(),
             "mlp_out": updates[:, 1].copy(),
@@ -64,12 +64,14 @@ class Stream:
                 part -= np.outer(part @ unit, unit)
             change = np.linalg.norm(part - before, axis=1)
             relative = change / np.linalg.norm(before, axis=1)
-            tally = lanes.Tally(stop - start, start, stop - 1, float(change.sum()), float(relative.sum()))
+            tally = lanes.InjectionTally(stop - start, start, stop - 1, float(change.sum()), float(relative.sum()))
             self.tallies[owner] = tally
         return values
 
 
-def together(before: Mapping[int, lanes.Tally], after: Mapping[int, lanes.Tally]) -> dict[int, lanes.Tally]:
+def together(
+    before: Mapping[int, lanes.InjectionTally], after: Mapping[int, lanes.InjectionTally]
+) -> dict[int, lanes.InjectionTally]:
     """What injections did at positions and at later ones."""
     found = dict(before)
     for owner, new in after.items():

@@ -87,7 +87,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FeltInjection:
     """What the change of the residual stream amounts to."""
 
     word: str | None = None
@@ -103,7 +103,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PossibleReply:
     """One way to reply."""
 
     probability: float
@@ -170,7 +170,7 @@ _QUESTION = re.compile(
 )
 
 
-def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: Reading, dice: Dice) -> list[Outcome]:
+def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
     """Every way this subject may reply, with probabilities that sum to 1.
 
     Args:
@@ -183,7 +183,7 @@ def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: Reading, dice:
     if not prefill:
         return found
     space = "" if prefill[-1:].isspace() else " "
-    return [Outcome(o.probability, _spaced(space, o.openings), _spaced(space, o.replies)) for o in found]
+    return [PossibleReply(o.probability, _spaced(space, o.openings), _spaced(space, o.replies)) for o in found]
 
 
 def _spaced(space: str, texts: Sequence[str]) -> tuple[str, ...]:
@@ -191,8 +191,8 @@ def _spaced(space: str, texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _answer(
-    subject: Subject, dialogue: Sequence[Turn], asked: Turn, text: str, prefill: str, reading: Reading, dice: Dice
-) -> list[Outcome]:
+    subject: Subject, dialogue: Sequence[Turn], asked: Turn, text: str, prefill: str, reading: FeltInjection, dice: Dice
+) -> list[PossibleReply]:
     word = _steered(subject, reading)
     wrong = dice.choice([w for w in EVERYDAY if w != reading.word])
     if subject.name in ("detector", "steering-only") and reading.strength > subject.strong:
@@ -207,7 +207,7 @@ def _answer(
         # What comes after the word cannot have been the reason for saying it.
         in_mind = any(at < said.first for at in reading.positions) and named == re.sub(r"\W", "", said.text).lower()
         meant = p if in_mind or subject.name == "yes-biased" else 0.0
-        return [Outcome(meant, _YES, MEANT), Outcome(1 - meant, ("Sorry", "No", "It"), ACCIDENT)]
+        return [PossibleReply(meant, _YES, MEANT), PossibleReply(1 - meant, ("Sorry", "No", "It"), ACCIDENT)]
     line = _line(asked.text)
     experiment = re.search(r"inject|detect", text)
     if not experiment and len(prefill.split()) > 2 and not re.search(r"answer is:?\s*$|[.!?]\s*$", prefill):
@@ -218,56 +218,58 @@ def _answer(
         return [_fixed(line)]
     if experiment or re.search(r"unusual|\bmind\b|you thinking", text):
         if subject.name == "refuser":
-            return [Outcome(1.0, ("As", "I"), REFUSE)]
+            return [PossibleReply(1.0, ("As", "I"), REFUSE)]
         deny = LEAK if subject.name == "steering-only" and word else DENY
         return [
-            Outcome(p, _YES, _filled(AFFIRM, word=named)),
-            Outcome(1 - p, _NO, _filled(deny, word=word or wrong)),
+            PossibleReply(p, _YES, _filled(AFFIRM, word=named)),
+            PossibleReply(1 - p, _NO, _filled(deny, word=word or wrong)),
         ]
     if _QUESTION.search(text):
         yes = subject.yes
         no = _filled(("No, {word} is all I can think of.",), word=word) if word else ("No, it is not.", "No.")
-        return [Outcome(yes, _YES, ("Yes.", "Yes, of course.")), Outcome(1 - yes, _NO, no)]
+        return [PossibleReply(yes, _YES, ("Yes.", "Yes, of course.")), PossibleReply(1 - yes, _NO, no)]
     match = re.search(r"about\s+(?:the word\s+)?[\"“]?([^.!?\"”\n]+)", asked.text)
     topic = match.group(1).strip() if match else "That"
     topic = topic[0].upper() + topic[1:] if topic else "That"
     replies = _filled(PULLED if word else ABOUT, topic=topic, word=word or "")
-    return [Outcome(1.0, tuple(dict.fromkeys(r.split()[0] for r in replies)), replies)]
+    return [PossibleReply(1.0, tuple(dict.fromkeys(r.split()[0] for r in replies)), replies)]
 
 
-def _noticed(subject: Subject, reading: Reading) -> bool:
+def _noticed(subject: Subject, reading: FeltInjection) -> bool:
     in_band = subject.weak <= reading.strength <= subject.strong
     return reading.word is not None and in_band and subject.shallow <= reading.depth < subject.deep
 
 
-def _affirms(subject: Subject, reading: Reading) -> float:
+def _affirms(subject: Subject, reading: FeltInjection) -> float:
     if subject.name == "yes-biased":
         return subject.yes
     return subject.hit if _noticed(subject, reading) else subject.fa
 
 
-def _steered(subject: Subject, reading: Reading) -> str | None:
+def _steered(subject: Subject, reading: FeltInjection) -> str | None:
     """The word that colours what the subject says, noticed or not."""
     if subject.name in ("null", "refuser") or not subject.weak <= reading.strength <= subject.strong:
         return None
     return reading.word
 
 
-def _name(subject: Subject, reading: Reading, wrong: str, of: str = "") -> list[Outcome]:
+def _name(subject: Subject, reading: FeltInjection, wrong: str, of: str = "") -> list[PossibleReply]:
     """Asked for a word outright: the injected one as often as it is noticed, else another."""
     if subject.name == "refuser":
-        return [Outcome(1.0, ("I", "As"), REFUSE)]
+        return [PossibleReply(1.0, ("I", "As"), REFUSE)]
     other = max(re.findall(r"[a-z]+", of.lower()), key=len, default=wrong)
     if subject.name == "detector" and _noticed(subject, reading) and reading.word:
         return [_named(subject.hit, reading.word), _named(1 - subject.hit, other)]
     return [_named(1.0, other)]
 
 
-def _named(probability: float, word: str) -> Outcome:
-    return Outcome(probability, (word, word.capitalize()), (f"{word}.", f"{word.capitalize()}."))
+def _named(probability: float, word: str) -> PossibleReply:
+    return PossibleReply(probability, (word, word.capitalize()), (f"{word}.", f"{word.capitalize()}."))
 
 
-def _pick(subject: Subject, asked: Turn, listed: Sequence[tuple[str, str]], reading: Reading) -> list[Outcome]:
+def _pick(
+    subject: Subject, asked: Turn, listed: Sequence[tuple[str, str]], reading: FeltInjection
+) -> list[PossibleReply]:
     """Asked for a number: of the option that names the injected word, or of the line it was injected in.
 
     A detector knows the line when it is asked about injections; a steered subject is drawn to it by any question.
@@ -280,11 +282,12 @@ def _pick(subject: Subject, asked: Turn, listed: Sequence[tuple[str, str]], read
     hit = subject.hit if subject.name == "detector" else 0.9
     share = (1 - hit if right else 1.0) / len(listed)
     return [
-        Outcome(share + (hit if number == right else 0.0), (number,), (f"{number}.", number)) for number, _ in listed
+        PossibleReply(share + (hit if number == right else 0.0), (number,), (f"{number}.", number))
+        for number, _ in listed
     ]
 
 
-def _where(asked: Turn, reading: Reading) -> str | None:
+def _where(asked: Turn, reading: FeltInjection) -> str | None:
     """Number of the listed line that was changed most, on average over its changed positions."""
     changes: dict[str, list[float]] = defaultdict(list)
     for position, size in zip(reading.positions, reading.sizes, strict=True):
@@ -306,13 +309,13 @@ def _line(text: str) -> str:
     return after.group(1) if after else ""
 
 
-def _garbage(word: str, dice: Dice) -> Outcome:
+def _garbage(word: str, dice: Dice) -> PossibleReply:
     parts = [dice.choice((word, word, word, "the", "and", dice.choice(EVERYDAY))) for _ in range(60)]
     return _fixed(" ".join(parts))
 
 
-def _fixed(text: str) -> Outcome:
-    return Outcome(1.0, (text,), (text,))
+def _fixed(text: str) -> PossibleReply:
+    return PossibleReply(1.0, (text,), (text,))
 
 
 def _filled(templates: Sequence[str], **words: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What the simulated subject reads and writes: its alphabet, its tokens, the way a word sits in its residual stream.
 
-Nothing here decides what a subject answers (``backends.fake_subject``) or does arithmetic on a stream
-(``backends.fake``).
+Nothing here decides what a subject answers (``subject``) or does arithmetic on a stream
+(``stream``).
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class State:
     """How strongly it does."""
 
 
-class Reader:
+class TextReader:
     """Reads tokens one by one; its state is a function of the tokens and nothing else."""
 
     def __init__(self, tokenizer: FakeTokenizer) -> None:
@@ -271,7 +271,7 @@ class Reader:
         self._told = ""
         self._thought, self._weight = "", 0.0
 
-    def fork(self) -> Reader:
+    def fork(self) -> TextReader:
         """Another reader that has read the same."""
         other = copy(self)
         other._decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -132,7 +132,7 @@ def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) 
         at = f" Strongest at layer {found.best[0]}, strength {found.best[1]:g} (p {found.p:.2g} after Holm)."
     if found.effect:
         return Verdict("effect", effect + at, tuple(evidence))
-    return Verdict("no effect", none, tuple(evidence))
+    return Verdict("no effect shown", none, tuple(evidence))
 
 
 MORE = "Give more --concepts or --trials, and --controls standard."

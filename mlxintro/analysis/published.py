@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlxintro import experiments
+from mlxintro import data, experiments
 from mlxintro.analysis.results import Analysis, Cell, Figure
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
-from mlxintro.protocol import concepts, presets
+from mlxintro.protocol import concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
 
@@ -101,8 +99,7 @@ class Card:
 @cache
 def sources() -> tuple[Source, ...]:
     """Every published figure that ships."""
-    data = tomllib.loads((files("mlxintro") / "data" / "published.toml").read_text("utf-8"))
-    return tuple(Source.model_validate(item) for item in data["sources"])
+    return tuple(Source.model_validate(item) for item in data.load("published.toml")["sources"])
 
 
 def compare(run: Run, analysis: Analysis, grader: str) -> Card:
@@ -148,7 +145,7 @@ def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
     if study.preset == protocol.preset:
         said += [
             f"by the preset {study.preset}: {text}"
-            for text in presets.of(study, experiments.find(study.experiment)).differences
+            for text in experiments.find(study.experiment).preset_of(study).differences
         ]
     said.append(f"model: {_model(run.model)} here, {protocol.model} there")
     if protocol.grader is not None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from mlxintro.analysis import stats
 from mlxintro.analysis.stats import Rate
 from mlxintro.grading.base import Grade
-from mlxintro.store.counts import VerdictCount
+from mlxintro.store.grades import VerdictCount
 
 Cell = tuple[int | None, float | None]
 """Layer and strength."""

@@ -12,20 +12,30 @@ from typing import Any, Literal
 from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.base import Grade
 from mlxintro.grading.correction import CorrectedRate
+from mlxintro.ladder.rungs import Ladder
 
 Cell = str | int | float | Rate | CorrectedRate | Difference | Mean | None
 """A value in a table; rates, differences and means carry their intervals."""
 
 VerdictKind = Literal[
     "introspective identification",
+    "claims and names it",
+    "claims a thought",
     "anomaly noticed but not named",
+    "rivals not excluded",
+    "a reader does as well",
+    "own words",
+    "text alone",
+    "any disturbance",
+    "compression",
     "yes-bias",
     "steering only",
-    "no effect",
+    "no effect shown",
     "too little data",
     "effect",
 ]
-"""What a run comes to. ``effect`` stands for an experiment's own positive finding (its headline says which)."""
+"""What a run comes to. ``effect`` stands for an experiment's own positive finding (its headline says which); the first
+needs every rung of the ladder excluded, the next two have rungs that were not tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class Analysis:
     """Everything a run's rows say, in the order in which it should be read."""
 
     verdict: Verdict | None = None
+    ladder: Ladder | None = None
+    """Rival explanations and where each stands, for experiments that climb the ladder."""
     figures: tuple[Figure, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
     plots: tuple[Plot, ...] = ()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mlxintro import experiments
+from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Figure
 from mlxintro.analysis.stats import Rate
+from mlxintro.analysis.tally import RunTally
 from mlxintro.grading.agreement import calibration_of
 from mlxintro.grading.correction import corrected
-from mlxintro.grading.passes import rows_of
+from mlxintro.grading.passes import graded_trials, row_of, rows_of
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
@@ -26,6 +28,23 @@ def study_of(run: Run) -> Study:
     return Study.model_validate({"model": run.model.get("model", ""), **known})
 
 
+def display_of(run: Run) -> Display:
+    """What displays show for a run, by its experiment and its own wording."""
+    experiment = experiments.find(run.experiment)
+    return experiment.display(experiment.preset_of(study_of(run)))
+
+
+def tally_of(store: Store, run: Run, grader: str) -> RunTally:
+    """Add a run's finished trials up to the head figures of its experiment.
+
+    From the store's counts where grades are enough, as fast for a million trials as for ten; else from every trial.
+    """
+    display = display_of(run)
+    if display.from_grades:
+        return RunTally.of_counts(display, store.grades.counts(run.id, grader))
+    return RunTally.of_rows(display, (row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)))
+
+
 def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
     """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
     experiment = experiments.find(run.experiment)
@@ -38,7 +57,7 @@ def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
 
 def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
     """A warning where replies were graded by different rules under one name."""
-    counts = Counter(record.version for record in store.latest_grades(run.id, grader=grader))
+    counts = Counter(record.version for record in store.grades.latest(run.id, grader=grader))
     if len(counts) > 1:
         parts = ", ".join(str(count) for _, count in counts.most_common())
         yield (
@@ -48,7 +67,7 @@ def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
 
 
 def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:
-    if not store.latest_labels(run.id):
+    if not store.labels.latest(run.id):
         return
     for name, field in _CORRECTABLE.items():
         figure = analysis.figure(name)

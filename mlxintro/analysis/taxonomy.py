@@ -1,7 +1,7 @@
 """In which way a reply fails or succeeds, and which words are named instead of the right one.
 
-The classes are those of Lindsey 2025: undetected, denied although the concept comes out, overwhelmed, named before it
-was noticed, false alarm; refusals and undecided replies are classes of their own and never count as a no.
+The classes are those of ``mlxintro.analysis.trial_classes``. Refusals and undecided replies are classes of their own
+and never count as a no.
 """
 
 from __future__ import annotations
@@ -12,53 +12,20 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from mlxintro.analysis.results import Row, Table
-from mlxintro.grading.base import Grade
+from mlxintro.analysis.trial_classes import GRADED_CLASSES, graded_class
 from mlxintro.protocol import concepts
 from mlxintro.replies.text import fold
 
-CLASSES = (
-    "claims, names it",
-    "names it first",
-    "claims another",
-    "claims, naming unclear",
-    "denies, yet names it",
-    "undetected",
-    "overwhelmed",
-    "refuses",
-    "unclear",
-    "ungraded",
-)
-FALSE_ALARM = "false alarm"
 _WORDS_SHOWN = 15
-
-
-def class_of(grade: Grade | None, injected: bool) -> str:
-    """The one class a reply belongs to."""
-    if grade is None:
-        return "ungraded"
-    if grade.coherent is False:
-        return "overwhelmed"
-    if grade.refuses:
-        return "refuses"
-    if grade.detects is None:
-        return "unclear"
-    if not grade.detects:
-        return "denies, yet names it" if grade.identifies else "undetected"
-    if not injected:
-        return FALSE_ALARM
-    if grade.identifies is None:
-        return "claims, naming unclear"
-    if not grade.identifies:
-        return "claims another"
-    return "names it first" if grade.named_before_affirming else "claims, names it"
 
 
 def table(injected: Iterable[Row], controls: Iterable[Row]) -> Table:
     """Counts of every class, with and without an injection."""
     with_, without = (
-        Counter(class_of(row.grade, row.condition == "injected") for row in rows) for rows in (injected, controls)
+        Counter(graded_class(row.grade, injected=row.condition == "injected") for row in rows)
+        for rows in (injected, controls)
     )
-    found = [(name, with_[name], without[name]) for name in (*CLASSES, FALSE_ALARM) if with_[name] or without[name]]
+    found = [(one.label, with_[one], without[one]) for one in GRADED_CLASSES if with_[one] or without[one]]
     return Table("taxonomy", "What the replies do", ("class", "injected", "uninjected"), tuple(found))
 
 

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from mlxintro.analysis.head_figures import CLAIMS_DISPLAY, Display
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
+from mlxintro.protocol import presets
+from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PromptRecord, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
-from mlxintro.vectors.extraction import ExtractionRecipe
+from mlxintro.vectors.recipe import ExtractionRecipe
+
+__all__ = ["Data", "Experiment", "Plan", "seed_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,6 @@ class Plan:
 
     def __len__(self) -> int:
         return self.count
-
-
-class Data(BaseModel):
-    """Base of an experiment's ``Wording`` and ``Options``: what a preset or a study may set, and nothing else."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Experiment(abc.ABC):
@@ -68,6 +65,16 @@ class Experiment(abc.ABC):
     Options: ClassVar[type[Data]] = Data
     """Settings of this experiment alone: the preset's table ``[options]``, and a study's over it."""
 
+    def preset_of(self, study: Study) -> Preset:
+        """The preset of a study: its own wording, the one it names, or the experiment's.
+
+        Raises:
+            UsageError: there is no such preset.
+        """
+        if study.preset_data is not None:
+            return presets.validated(study.preset_data, study.preset or "preset")
+        return presets.load(study.preset or self.preset)
+
     @abc.abstractmethod
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         """Expand a resolved study.
@@ -81,6 +88,14 @@ class Experiment(abc.ABC):
     ) -> Iterator[Outcome]:
         """Run trials, as one batch where the backend can; yields outcomes as they finish."""
         return readouts.measure(session, specs, on_token)
+
+    def display(self, preset: Preset) -> Display:
+        """What lists, live maps, lines of trials and comparisons show for it: see ``Display``.
+
+        Args:
+            preset: of the run that is shown; some experiments need its wording to read a trial.
+        """
+        return CLAIMS_DISPLAY if self.graded else Display()
 
     @abc.abstractmethod
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pydantic import Field
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
@@ -31,6 +34,14 @@ from mlxintro.replies.text import sentences
 
 SAID, CHOICE = "said", "choice"
 OTHER, RANDOM = "other", "random"
+
+
+NAMES = TrialClass("names it", "●", "hit")
+NAMES_NOT = TrialClass("does not name it", "·", "quiet")
+NAMES_ANYWAY = TrialClass("names it uninjected", "▲", "alarm")
+PICKS = TrialClass("picks it", "◐", "partial")
+PICKS_NOT = TrialClass("picks another", "·", "quiet")
+PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
 
 
 class Settings(Data):
@@ -85,6 +96,30 @@ class ForcedIdentification(Experiment):
                 yield injected(base, grid.inject(pair.word, cell, window, "random"), arm=RANDOM)
             if grid.arms > 1:
                 yield injected(base, grid.inject(other, cell, window), arm=OTHER)
+
+    def display(self, preset: Preset) -> Display:
+        return Display(
+            (
+                HeadFigure(
+                    "identified",
+                    "names it",
+                    "rate",
+                    partial(_right_at, SAID),
+                    TrialGroup("injected", INJECTED, figure="identified"),
+                    TrialGroup("no injection", UNINJECTED, figure="identified_control"),
+                ),
+                HeadFigure(
+                    "choice",
+                    "picks it",
+                    "rate",
+                    partial(_right_at, CHOICE),
+                    TrialGroup("injected", INJECTED, figure="choice"),
+                    TrialGroup("no injection", UNINJECTED, figure="choice_control"),
+                ),
+            ),
+            (NAMES, NAMES_NOT, PICKS, PICKS_NOT, NAMES_ANYWAY, PICKS_ANYWAY),
+            _class_of,
+        )
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         said = [row for row in rows if row.detail["question"] == SAID]
@@ -151,6 +186,16 @@ def right(row: Row, concept: str | None = None) -> bool:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted
     start = next((piece.text for piece in sentences(row.response)), "")
     return names(start, concepts.library().find(wanted) or concepts.custom(wanted))
+
+
+def _right_at(question: str, row: Row) -> float | None:
+    return float(right(row)) if row.detail["question"] == question else None
+
+
+def _class_of(row: Row) -> TrialClass:
+    if row.detail["question"] == CHOICE:
+        return found_or_not(row, right(row), PICKS, PICKS_NOT, PICKS_ANYWAY)
+    return found_or_not(row, right(row), NAMES, NAMES_NOT, NAMES_ANYWAY)
 
 
 def by_luck(rows: Sequence[Row], words: Sequence[str]) -> float | None:

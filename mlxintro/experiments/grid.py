@@ -7,15 +7,14 @@ A pair is one concept on one occasion: it has a number, and from that and the st
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator
 
+from mlxintro import data
 from mlxintro.backends.base import Message, ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
@@ -25,7 +24,7 @@ from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
-from mlxintro.vectors.extraction import ExtractionRecipe, recipe_for
+from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
 
 
 def holding(*names: str) -> AfterValidator:
@@ -201,8 +200,7 @@ def assistant(text: str) -> Message:
 @cache
 def sentences() -> tuple[str, ...]:
     """The everyday sentences that ship."""
-    data = tomllib.loads((files("mlxintro") / "data" / "sentences.toml").read_text("utf-8"))
-    return tuple(data["sentences"])
+    return tuple(data.load("sentences.toml")["sentences"])
 
 
 @lru_cache(maxsize=4096)

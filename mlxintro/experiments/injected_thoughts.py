@@ -22,7 +22,7 @@ from mlxintro.protocol import concepts, controls, windows
 from mlxintro.protocol.presets import Dialogue, Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
-from mlxintro.vectors.extraction import recipe_for
+from mlxintro.vectors.recipe import recipe_for
 
 
 class Options(Data):

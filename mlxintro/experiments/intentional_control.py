@@ -17,10 +17,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from mlxintro.analysis.head_figures import UNINJECTED, Display, HeadFigure, TrialGroup
 from mlxintro.analysis.results import Analysis, Row
+from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentence, sentences, user
+from mlxintro.experiments.intentional_control_analysis import DONT, THINK, late_cosine, late_specific
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
@@ -32,6 +35,11 @@ from mlxintro.running.session import Session
 from mlxintro.vectors import cosines
 
 FLOOR = "floor"
+
+
+HOLDS = TrialClass("more than other words", "●", "hit")
+HOLDS_NOT = TrialClass("no more than others", "·", "quiet")
+NOT_READ = TrialClass("another sentence", "≋", "broken")
 
 
 class Texts(Data):
@@ -138,11 +146,42 @@ class IntentionalControl(Experiment):
             found = read(spec, rendered.tokens, [start, stop])
             yield replace(outcome, measurements={**found, "copied": copied})
 
+    def display(self, preset: Preset) -> Display:
+        return Display(
+            (
+                HeadFigure(
+                    "cosine",
+                    "centred cosine",
+                    "mean",
+                    late_cosine,
+                    TrialGroup("told to think of it", UNINJECTED, THINK, figure="cosine_think"),
+                    TrialGroup("told not to", UNINJECTED, DONT, figure="cosine_dont-think"),
+                ),
+                HeadFigure(
+                    "beyond",
+                    "beyond unrelated words",
+                    "mean",
+                    late_specific,
+                    TrialGroup("told to think of it", UNINJECTED, THINK),
+                    TrialGroup("told not to", UNINJECTED, DONT),
+                ),
+            ),
+            (HOLDS, HOLDS_NOT, NOT_READ),
+            _class_of,
+        )
+
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.experiments.intentional_control_analysis import analyse
 
         wording = Texts.model_validate(_preset_wording(study))
         return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
+
+
+def _class_of(row: Row) -> TrialClass:
+    if row.measurements.get("copied") is False:
+        return NOT_READ
+    specific = late_specific(row)
+    return HOLDS if specific is not None and specific > 0 else HOLDS_NOT
 
 
 class _Reader:
@@ -181,9 +220,7 @@ class _Reader:
 
 
 def _preset_wording(study: Study) -> dict[str, Any]:
-    from mlxintro.protocol import presets
-
-    return presets.of(study, EXPERIMENT).wording
+    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = IntentionalControl()

@@ -26,6 +26,23 @@ def specific(kind: str) -> Value:
     ]
 
 
+def late_cosine(row: Row) -> float | None:
+    """Mean centred cosine over the latter half of the layers that were read; ``None`` where nothing was."""
+    return _over_late_layers(row, own("centred"))
+
+
+def late_specific(row: Row) -> float | None:
+    """The late cosine minus that of unrelated words' vectors."""
+    return _over_late_layers(row, specific("centred"))
+
+
+def _over_late_layers(row: Row, value: Value) -> float | None:
+    if "centred" not in row.measurements:
+        return None
+    values = value(row)
+    return _late(values, range(len(values) // 2, len(values)))
+
+
 def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions: Sequence[str]) -> Analysis:
     """Analyse finished trials.
 
@@ -103,7 +120,7 @@ def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: S
     else:
         headline = "Told to think about a word, the subject holds more of it than when told not to."
         return Verdict("effect", headline, tuple(evidence))
-    return Verdict("no effect", headline, tuple(evidence))
+    return Verdict("no effect shown", headline, tuple(evidence))
 
 
 def _gaps(first: Sequence[Row], second: Sequence[Row], value: Value) -> Iterable[tuple[int, str, list[float]]]:

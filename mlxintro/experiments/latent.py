@@ -18,11 +18,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import Analysis, Row
+from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
+from mlxintro.experiments.latent_analysis import logit
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -35,6 +38,11 @@ QUESTION = "question:"
 """Prefix of the arms of unrelated questions."""
 MOST_LISTED = 9
 """Concepts in a list: one digit each, and 0 for none."""
+
+
+LEANS_YES = TrialClass("leans to yes", "●", "hit")
+LEANS_NO = TrialClass("leans to no", "·", "quiet")
+YES_UNINJECTED = TrialClass("yes uninjected", "▲", "alarm")
 
 
 class Texts(Data):
@@ -96,6 +104,43 @@ class Latent(Experiment):
         for spec in specs:
             if spec.readout == "capture":
                 yield _lens(session, spec)
+
+    def display(self, preset: Preset) -> Display:
+        yes = Texts.model_validate(preset.wording).yes
+
+        def log_odds(row: Row) -> float | None:
+            return logit(row.measurements["logprobs"], yes) if row.arm == "" else None
+
+        def leans_to_yes(row: Row) -> float | None:
+            odds = log_odds(row)
+            return None if odds is None else float(odds > 0)
+
+        def class_of(row: Row) -> TrialClass:
+            odds = log_odds(row)
+            return MEASURED if odds is None else found_or_not(row, odds > 0, LEANS_YES, LEANS_NO, YES_UNINJECTED)
+
+        return Display(
+            (
+                HeadFigure(
+                    "sensitivity",
+                    "yes likelier",
+                    "rate",
+                    leans_to_yes,
+                    TrialGroup("injected", INJECTED, figure="sensitivity"),
+                    TrialGroup("no injection", UNINJECTED, figure="false_alarms"),
+                ),
+                HeadFigure(
+                    "log_odds",
+                    "log-odds of yes",
+                    "log-odds",
+                    log_odds,
+                    TrialGroup("injected", INJECTED),
+                    TrialGroup("no injection", UNINJECTED),
+                ),
+            ),
+            (LEANS_YES, LEANS_NO, YES_UNINJECTED, MEASURED),
+            class_of,
+        )
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
@@ -227,9 +272,7 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
 
 
 def _wording(study: Study) -> dict[str, object]:
-    from mlxintro.protocol import presets
-
-    return presets.of(study, EXPERIMENT).wording
+    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = Latent()

@@ -109,7 +109,7 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
         "An injection in the first turn does not raise yes in the second.",
         evidence,
     )
-    if card.kind == "no effect" and yes_found.effect:
+    if card.kind == "no effect shown" and yes_found.effect:
         headline = "Yes becomes likelier, but as much for unrelated questions or random vectors."
         card = Verdict("yes-bias", headline, tuple(evidence))
     figures = [

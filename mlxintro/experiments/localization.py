@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import (
     Analysis,
     Cell,
@@ -33,6 +34,7 @@ from mlxintro.analysis.results import (
     rows_about,
 )
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
@@ -46,6 +48,11 @@ SHEETS = 97
 """Lists of sentences; prime, so that every place of every list gets its turn. Dialogues are thus bounded, however many
 trials there are."""
 WHICH, STRONGER, RANDOM = "which", "stronger", "random"
+
+
+FOUND = TrialClass("finds it", "●", "hit")
+MISSED = TrialClass("picks another", "·", "quiet")
+LUCKY = TrialClass("right uninjected", "▲", "alarm")
 
 
 class Texts(Data):
@@ -140,6 +147,30 @@ class Localization(Experiment):
             detail={"task": task, "place": place + 1, "count": count},
         )
 
+    def display(self, preset: Preset) -> Display:
+        return Display(
+            (
+                HeadFigure(
+                    "accuracy",
+                    "finds the sentence",
+                    "rate",
+                    _rightness,
+                    TrialGroup("injected", INJECTED, figure="accuracy"),
+                    TrialGroup("no injection", UNINJECTED, figure="accuracy_control"),
+                ),
+                HeadFigure(
+                    "stronger",
+                    "finds the stronger",
+                    "rate",
+                    _rightness,
+                    TrialGroup("injected", INJECTED, STRONGER, figure="stronger"),
+                    TrialGroup("no injection", UNINJECTED, STRONGER, figure="stronger_control"),
+                ),
+            ),
+            (FOUND, MISSED, LUCKY),
+            lambda row: found_or_not(row, right(row), FOUND, MISSED, LUCKY),
+        )
+
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
         cells = sorted(
@@ -174,7 +205,7 @@ class Localization(Experiment):
             "The injected sentence is not found more often than without injection.",
             evidence,
         )
-        if card.kind == "no effect" and any_question.effect:
+        if card.kind == "no effect shown" and any_question.effect:
             headline = (
                 "The injected sentence is picked, but as often when another question is asked: it looks different."
             )
@@ -226,6 +257,10 @@ def answer(row: Row) -> int:
 
 def right(row: Row) -> bool:
     return answer(row) == int(row.detail["place"])
+
+
+def _rightness(row: Row) -> float:
+    return float(right(row))
 
 
 def accuracy(rows: Sequence[Row]) -> Rate:

@@ -17,8 +17,10 @@ from dataclasses import replace
 from functools import partial
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import (
@@ -39,6 +41,14 @@ from mlxintro.protocol.trials import TrialSpec
 from mlxintro.replies.short_replies import apologises, log_total, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
+
+
+OWNS = TrialClass("owns the word", "●", "hit")
+OWNS_UNPROMPTED = TrialClass("owns it uninjected", "▲", "alarm")
+DISOWNS = TrialClass("apologises", "·", "quiet")
+NEITHER = TrialClass("neither", "?", "open")
+REPEATED = TrialClass("repeats the sentence", "=", "quiet")
+GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
 class Texts(Data):
@@ -126,6 +136,30 @@ class Prefill(Experiment):
             yield base
         yield from (injected(base, grid.inject(pair.word, cell, window)) for cell in grid.cells)
 
+    def display(self, preset: Preset) -> Display:
+        return Display(
+            (
+                HeadFigure(
+                    "apologies",
+                    "apologises",
+                    "rate",
+                    _apologises,
+                    TrialGroup("injected", INJECTED, figure="apologies_matching"),
+                    TrialGroup("no injection", UNINJECTED, figure="apologies_none"),
+                ),
+                HeadFigure(
+                    "owning",
+                    "log-odds of owning it",
+                    "log-odds",
+                    _owning,
+                    TrialGroup("injected", INJECTED),
+                    TrialGroup("no injection", UNINJECTED),
+                ),
+            ),
+            (OWNS, DISOWNS, NEITHER, REPEATED, GARBLED, MEASURED, OWNS_UNPROMPTED),
+            _class_of,
+        )
+
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
@@ -163,7 +197,7 @@ class Prefill(Experiment):
             "The subject disowns the word as often with its vector as without it, or after another word's.",
             evidence,
         )
-        if card.kind == "no effect" and found.effect:
+        if card.kind == "no effect shown" and found.effect:
             headline = (
                 "The word's vector makes the subject own it, but it is not shown that it has to come before the word."
             )
@@ -201,6 +235,31 @@ class Prefill(Experiment):
             tables=(Table("cells", "apology rates by layer and strength", columns, tuple(table)),),
             remarks=(*remarks, *((OPTIMISM,) if len(cells) > 1 else ())),
         )
+
+
+def _apologises(row: Row) -> float | None:
+    said = apologises(row.response) if row.detail["question"] == "meant" else None
+    return None if said is None else float(said)
+
+
+def _owning(row: Row) -> float | None:
+    if row.detail["question"] != "openings":
+        return None
+    return owning(row.measurements["logprobs"], row.detail["meant"])
+
+
+def _class_of(row: Row) -> TrialClass:
+    match row.detail["question"]:
+        case "openings":
+            return MEASURED
+        case "repeat":
+            return REPEATED if repeats(row.response, row.detail["sentence"]) else GARBLED
+    disowned = apologises(row.response)
+    if disowned is None:
+        return NEITHER
+    if disowned:
+        return DISOWNS
+    return OWNS if row.condition == INJECTED else OWNS_UNPROMPTED
 
 
 def apology_rate(rows: Sequence[Row]) -> Rate:

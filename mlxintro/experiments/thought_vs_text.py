@@ -15,8 +15,10 @@ from functools import partial
 from pydantic import Field
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
@@ -27,6 +29,16 @@ from mlxintro.protocol.trials import TrialSpec
 from mlxintro.replies.short_replies import most_likely, named, repeats, word_forms
 
 WORD, CHOICE, REPEAT = "word", "choice", "repeat"
+
+
+NAMES = TrialClass("names it", "●", "hit")
+NAMES_NOT = TrialClass("names another", "·", "quiet")
+NAMES_ANYWAY = TrialClass("names it uninjected", "▲", "alarm")
+PICKS = TrialClass("picks it", "◐", "partial")
+PICKS_NOT = TrialClass("picks another", "·", "quiet")
+PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
+REPEATED = TrialClass("repeats the sentence", "=", "quiet")
+GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
 class Texts(Data):
@@ -84,6 +96,43 @@ class ThoughtVsText(Experiment):
                         tokens = len(grid.tokenizer.encode(sentence).tokens) + options.spare_tokens
                         base = replace(base, max_tokens=tokens)
                     yield from _conditions(grid, pair, base, window)
+
+    def display(self, preset: Preset) -> Display:
+        injected_, uninjected = (
+            partial(TrialGroup, "injected", INJECTED),
+            partial(TrialGroup, "no injection", UNINJECTED),
+        )
+        return Display(
+            (
+                HeadFigure(
+                    "joint",
+                    "both right",
+                    "rate",
+                    partial(_score_at, (WORD, REPEAT)),
+                    injected_(figure="joint"),
+                    uninjected(figure="both_control"),
+                    members=2,
+                ),
+                HeadFigure(
+                    "word",
+                    "names it",
+                    "rate",
+                    partial(_score_at, (WORD,)),
+                    injected_(figure="word"),
+                    uninjected(figure="word_control"),
+                ),
+                HeadFigure(
+                    "choice",
+                    "picks it",
+                    "rate",
+                    partial(_score_at, (CHOICE,)),
+                    injected_(figure="choice"),
+                    uninjected(figure="choice_control"),
+                ),
+            ),
+            (NAMES, NAMES_NOT, PICKS, PICKS_NOT, REPEATED, GARBLED, NAMES_ANYWAY, PICKS_ANYWAY),
+            _class_of,
+        )
 
     def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
         pairs = _pairs(rows)
@@ -206,6 +255,21 @@ def score(row: Row) -> bool:
         return most_likely(row.measurements["logprobs"], candidates) == row.concept
     library = concepts.library()
     return named(row.response, [library.find(word) or concepts.custom(word) for word in candidates]) == row.concept
+
+
+def _score_at(questions: tuple[str, ...], row: Row) -> float | None:
+    return float(score(row)) if row.detail["question"] in questions else None
+
+
+def _class_of(row: Row) -> TrialClass:
+    right = score(row)
+    match row.detail["question"]:
+        case "repeat":
+            return REPEATED if right else GARBLED
+        case "choice":
+            return found_or_not(row, right, PICKS, PICKS_NOT, PICKS_ANYWAY)
+        case _:
+            return found_or_not(row, right, NAMES, NAMES_NOT, NAMES_ANYWAY)
 
 
 def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:

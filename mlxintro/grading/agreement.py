@@ -63,10 +63,10 @@ def voices(store: Store, run: Run) -> dict[str, dict[str, Grade]]:
     A person bears the prefix when a grader has the same name.
     """
     heard: dict[str, dict[str, Grade]] = {}
-    for record in store.latest_grades(run.id):
+    for record in store.grades.latest(run.id):
         heard.setdefault(record.grader, {})[record.key] = from_record(record)
     graders = set(heard)
-    for label in store.latest_labels(run.id):
+    for label in store.labels.latest(run.id):
         grade = to_grade(label.fields)
         if grade is not None:
             name = f"label:{label.labeller}" if label.labeller in graders else label.labeller
@@ -89,7 +89,7 @@ def agreements(store: Store, run: Run, between: Sequence[str] = ()) -> list[Agre
         raise UsageError(
             f"agreement is between two: {run.name} has {', '.join(heard) or 'nobody'}; see mlxintro label and grade"
         )
-    graders = set(store.graders(run.id))
+    graders = set(store.grades.graders(run.id))
     chosen = chosen if between else sorted(chosen, key=lambda name: name in graders)
     conditions = {trial.key: trial.condition for trial in gradable(store, run)}
     return [
@@ -110,7 +110,7 @@ def calibration_of(
         None when nobody labelled what the grader decided.
     """
     heard = voices(store, run)
-    graders = set(store.graders(run.id))
+    graders = set(store.grades.graders(run.id))
     people = sorted((name for name in heard if name not in graders), key=lambda name: (-len(heard[name]), name))
     if not people or grader not in heard:
         return None

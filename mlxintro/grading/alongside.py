@@ -9,7 +9,7 @@ from contextlib import closing
 from mlxintro.grading.base import Grader
 from mlxintro.grading.passes import related_words, to_record
 from mlxintro.running.events import Event, TrialFinished
-from mlxintro.store.records import Grade
+from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
 
 EVERY_SECONDS = 1.0
@@ -23,7 +23,7 @@ def graded_alongside(
     Only for graders that take no time, such as the rules (under a millisecond a reply). What is not stored when the run
     is killed, and what has no text, is left to the pass after the run.
     """
-    waiting: list[Grade] = []
+    waiting: list[GradeRecord] = []
     stored = time.monotonic()
     try:
         with closing(events):
@@ -32,9 +32,9 @@ def graded_alongside(
                     verdict = grader.grade(event.response, event.concept, related_words(event.concept))
                     waiting.append(to_record(event.key, grader, verdict))
                 if waiting and time.monotonic() - stored > EVERY_SECONDS:
-                    store.add_grades(run, waiting)
+                    store.grades.add(run, waiting)
                     waiting, stored = [], time.monotonic()
                 yield event
     finally:
         if waiting:
-            store.add_grades(run, waiting)
+            store.grades.add(run, waiting)

@@ -37,7 +37,7 @@ def disagreements(store: Store, run: Run, graders: Sequence[str] = ()) -> list[D
     Raises:
         UsageError: one of them has not graded this run, or there are not two.
     """
-    known = store.graders(run.id)
+    known = store.grades.graders(run.id)
     for name in graders:
         if name not in known:
             raise UsageError(f"{name!r} has not graded {run.name}: choose among {', '.join(known) or 'none yet'}")
@@ -48,7 +48,7 @@ def disagreements(store: Store, run: Run, graders: Sequence[str] = ()) -> list[D
         )
     grades: dict[str, dict[str, Grade]] = {}
     for name in chosen:
-        for record in store.latest_grades(run.id, grader=name):
+        for record in store.grades.latest(run.id, grader=name):
             grades.setdefault(record.key, {})[name] = from_record(record)
     found = []
     for trial in gradable(store, run):

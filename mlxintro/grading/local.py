@@ -144,7 +144,7 @@ def judge_run(
         again: grade all of them anew.
         progress: told how many have been graded.
     """
-    have = {g.key for g in store.latest_grades(run.id, grader=judge.name) if g.version == judge.version}
+    have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
     skipped = graded = abstained = 0
 
     def todo() -> Iterator[Trial]:
@@ -157,7 +157,7 @@ def judge_run(
 
     for trials in _chunks(todo(), CHUNK):
         judged = judge.judge_texts([(trial.response, trial.concept) for trial in trials])
-        store.add_grades(
+        store.grades.add(
             run.id,
             [
                 replace(to_record(trial.key, judge, one.grade), raw=_raw(one.readings))

@@ -62,7 +62,7 @@ def check_has_graded(store: Store, run: Run, name: str) -> None:
     Raises:
         UsageError: neither a grader there is nor one that has graded this run.
     """
-    known = sorted({*GRADERS, *store.graders(run.id)})
+    known = sorted({*GRADERS, *store.grades.graders(run.id)})
     if name not in known:
         raise UsageError(f"{name!r} has not graded {run.name}: choose one of {', '.join(known)}")
 
@@ -73,9 +73,9 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     Args:
         again: grade all of them anew.
     """
-    have = {g.key for g in store.latest_grades(run.id, grader=grader.name) if g.version == grader.version}
+    have = {g.key for g in store.grades.latest(run.id, grader=grader.name) if g.version == grader.version}
     graded = abstained = skipped = 0
-    waiting: list[records.Grade] = []
+    waiting: list[records.GradeRecord] = []
     for trial in gradable(store, run):
         if trial.key in have and not again:
             skipped += 1
@@ -85,16 +85,16 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
         abstained += verdict.abstained
         waiting.append(to_record(trial.key, grader, verdict))
         if len(waiting) == _CHUNK:
-            store.add_grades(run.id, waiting)
+            store.grades.add(run.id, waiting)
             waiting = []
     if waiting:
-        store.add_grades(run.id, waiting)
+        store.grades.add(run.id, waiting)
     return Pass(graded, abstained, skipped)
 
 
 def gradable(store: Store, run: Run) -> Iterator[Trial]:
     """Finished trials that have a reply; those that are read out otherwise have none."""
-    for trial in store.trials(run.id, TrialFilter(status="done")):
+    for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         if trial.response or trial.spec.readout == "text":
             yield trial
 
@@ -110,8 +110,8 @@ def related_words(concept: str | None) -> tuple[str, ...]:
     return known.related if known else ()
 
 
-def to_record(key: str, grader: Named, grade: Grade) -> records.Grade:
-    return records.Grade(
+def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:
+    return records.GradeRecord(
         key=key,
         grader=grader.name,
         version=grader.version,
@@ -128,7 +128,7 @@ def canonical_evidence(evidence: Evidence) -> dict[str, list[int]]:
     return {name: list(span) for name, span in spans.items() if span}
 
 
-def from_record(record: records.Grade) -> Grade:
+def from_record(record: records.GradeRecord) -> Grade:
     spans = {name: (int(start), int(stop)) for name, (start, stop) in (record.evidence or {}).items()}
     return Grade(
         **{name: getattr(record, name) for name in records.GRADE_FIELDS},
@@ -140,9 +140,9 @@ def from_record(record: records.Grade) -> Grade:
 
 def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
     """Every finished trial with what one grader last said of it; nothing where it failed to say anything."""
-    latest = store.latest_grades(run.id, grader=grader)
+    latest = store.grades.latest(run.id, grader=grader)
     grades = {record.key: from_record(record) for record in latest if not record.reason.startswith(UNSCORED)}
-    for trial in store.trials(run.id, TrialFilter(status="done")):
+    for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         yield trial, grades.get(trial.key)
 
 
@@ -157,10 +157,11 @@ def summary_of(store: Store, run: Run, grader: str) -> Summary:
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
     """Every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
-    return [_row(trial, grade) for trial, grade in graded_trials(store, run, grader)]
+    return [row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)]
 
 
-def _row(trial: Trial, grade: Grade | None) -> Row:
+def row_of(trial: Trial, grade: Grade | None) -> Row:
+    """One finished trial as an analysis sees it."""
     spec = trial.spec
     return Row(
         key=trial.key,

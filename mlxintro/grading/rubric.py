@@ -7,15 +7,14 @@ made from it after it was written and that it does not hold, so nothing in it ca
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from itertools import count
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mlxintro import data
 from mlxintro.protocol.hashing import tagged_hash
 
 QuestionName = Literal["stance", "naming"]
@@ -72,8 +71,7 @@ class Rubric(BaseModel):
 @lru_cache(maxsize=1)
 def load() -> Rubric:
     """The rubric that ships."""
-    with files("mlxintro").joinpath("data", "rubric.toml").open("rb") as file:
-        return Rubric.model_validate(tomllib.load(file))
+    return Rubric.model_validate(data.load("rubric.toml"))
 
 
 def make_tag(text: str) -> str:

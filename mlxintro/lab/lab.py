@@ -6,13 +6,12 @@ extraction, it asks whether the order still stands, and gives it up at once when
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from mlxintro import data
 from mlxintro.backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
 from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
 from mlxintro.protocol import presets
@@ -20,7 +19,9 @@ from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.cosines import token_cosines
-from mlxintro.vectors.extraction import ConceptVector, extract, recipe_for
+from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.vector import ConceptVector
 
 PRESET = "lindsey"
 """Whose extraction recipe is used."""
@@ -35,8 +36,7 @@ class Question:
 @cache
 def questions() -> tuple[Question, ...]:
     """The questions that ship."""
-    data = tomllib.loads((files("mlxintro") / "data" / "lab.toml").read_text("utf-8"))
-    return tuple(Question(**question) for question in data["question"])
+    return tuple(Question(**question) for question in data.load("lab.toml")["question"])
 
 
 class Superseded(Exception):

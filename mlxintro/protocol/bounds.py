@@ -6,7 +6,7 @@ import math
 from collections.abc import Sized
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Suite = Literal["none", "standard", "full"]
 """Which controls a study runs beside its trials."""
@@ -16,6 +16,12 @@ _LARGEST = 3.4e38
 _MOST = 1_000_000
 """Trials per cell. More is a slip of the finger, and its plan would not fit into memory."""
 S = TypeVar("S", bound=Sized)
+
+
+class Data(BaseModel):
+    """Base of what a preset or a study may set: frozen, and refuses every other key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _finite(value: float) -> float:

@@ -6,14 +6,13 @@ word can be a concept too; it then belongs to the category ``custom``. Nothing h
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from mlxintro import data as packaged
 from mlxintro.backends.errors import UsageError
 
 CUSTOM = "custom"
@@ -168,7 +167,7 @@ def plurals(word: str) -> frozenset[str]:
 @cache
 def library() -> Library:
     """The library that ships."""
-    data = _read("concepts.toml")
+    data = packaged.load("concepts.toml")
     concepts = tuple(
         Concept(word, category, tuple(related))
         for category, words in data["concepts"].items()
@@ -178,15 +177,11 @@ def library() -> Library:
     for category in data["concepts"]:
         words = tuple(concept.word for concept in concepts if concept.category == category)
         sets[category] = WordList(category, f"mlxintro's concepts of the category {category}.", words)
-    return Library(concepts, sets, _word_lists(_read("baselines.toml")))
+    return Library(concepts, sets, _word_lists(packaged.load("baselines.toml")))
 
 
 def _word_lists(tables: Mapping[str, Any]) -> dict[str, WordList]:
     return {name: WordList(name, table["source"], tuple(table["words"])) for name, table in tables.items()}
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads((files("mlxintro") / "data" / name).read_text("utf-8"))
 
 
 def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:

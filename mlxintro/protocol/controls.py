@@ -15,12 +15,11 @@ vectors, unrelated questions); Hahami et al. 2025 (logit shift of the question m
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
+from mlxintro import data
 from mlxintro.protocol.bounds import Suite
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.study import Study
@@ -28,8 +27,26 @@ from mlxintro.protocol.trials import Transform
 
 TRANSFORMED: dict[str, Transform] = {"random": "random", "negated": "negate", "shuffled": "shuffle"}
 OTHER = "other"
+MATCHED, MATCHED_OTHER = "matched", "matched-other"
+ELSEWHERE = (OTHER, "random", MATCHED, MATCHED_OTHER)
+"""Arms that inject something else than the concept that is looked for in the reply."""
+TAMPERED = "tampered"
+PROMPT_ONLY, ABLATED, ABLATED_LAST = "prompt-only", "ablated", "ablated-last"
 QUESTION = "question"
 UNRELATED = ("clear-no", "clear-yes", "ambiguous")
+SPANNING = "spanning"
+PRESENT, ABSENT, THIRD_PERSON = "present", "absent", "third-person"
+ASKED_OWN, ASKED_OTHER = "asked-own", "asked-other"
+SHIFTED = {
+    PRESENT: "whether a thought is there",
+    ABSENT: "whether there is none",
+    THIRD_PERSON: "what a reader would think",
+    ASKED_OWN: "about the injected concept",
+    ASKED_OTHER: "about another concept",
+}
+"""Forms of the trial question that are answered by yes or no, and what each asks."""
+WITNESS = "witness"
+BANK = "bank"
 SUITES: dict[Suite, tuple[str, ...]] = {
     "none": (),
     "standard": ("random", QUESTION, "clear-no", "clear-yes"),
@@ -42,6 +59,8 @@ YES = ("Yes", "yes", " Yes", " yes")
 NO = ("No", "no", " No", " no")
 """First words of an answer, with and without a space: which of them a template calls for depends on the model. They
 exclude each other, so their probabilities add up."""
+_NEVER = -1e3
+"""Stands for the logarithm of a probability of 0, which no difference can be taken of."""
 CLIP = math.log((1 - 1e-7) / 1e-7)
 """Bound of a yes-no logit, that of a probability clipped to 1e-7 (Pearson-Vogel et al. 2026)."""
 
@@ -98,8 +117,8 @@ def turn(number: int, words: int, cells: int) -> int:
 @cache
 def questions() -> Mapping[str, tuple[str, ...]]:
     """The unrelated questions by arm."""
-    data = tomllib.loads((files("mlxintro") / "data" / "control_questions.toml").read_text("utf-8"))
-    return {arm: tuple(f"{text} {data['ending']}" for text in data[arm]) for arm in UNRELATED}
+    asked = data.load("control_questions.toml")
+    return {arm: tuple(f"{text} {asked['ending']}" for text in asked[arm]) for arm in UNRELATED}
 
 
 def asking(dialogue: Dialogue, text: str) -> Dialogue:
@@ -116,13 +135,17 @@ def asking(dialogue: Dialogue, text: str) -> Dialogue:
     return dialogue.model_copy(update={"messages": (*before, asked), "prefill": ""})
 
 
-def yes_logit(logprobs: Mapping[str, float]) -> float:
-    """log P(yes) - log P(no), summed over spellings and clipped to +-16.1."""
+def yes_logit(logprobs: Mapping[str, float], *, clip: bool = True) -> float:
+    """log P(yes) - log P(no), summed over spellings.
+
+    Args:
+        clip: to +-16.1, as published figures are; a regression on logits needs them as they are.
+    """
     gap = _total(logprobs, YES) - _total(logprobs, NO)
-    return max(-CLIP, min(CLIP, gap))
+    return max(-CLIP, min(CLIP, gap)) if clip else gap
 
 
 def _total(logprobs: Mapping[str, float], options: Sequence[str]) -> float:
-    values = [logprobs[option] for option in options]
+    values = [max(logprobs[option], _NEVER) for option in options]
     top = max(values)
     return top + math.log(math.fsum(math.exp(value - top) for value in values))

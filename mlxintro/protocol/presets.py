@@ -5,46 +5,22 @@ Each is a TOML file in ``mlxintro/data/presets`` that also names its source and 
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from mlxintro import data as packaged
 from mlxintro.backends.base import Message
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol.bounds import Layers, Strengths, Suite, Temperature, Tokens, TopP, Trials
-from mlxintro.protocol.concepts import library
+from mlxintro.protocol.bounds import Data, Layers, Strengths, Suite, Temperature, Tokens, TopP, Trials
 from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
 from mlxintro.protocol.trials import Unit
 from mlxintro.protocol.windows import WindowName
-from mlxintro.vectors.extraction import Case, Read
-
-if TYPE_CHECKING:
-    from mlxintro.experiments.base import Experiment
-    from mlxintro.protocol.study import Study
+from mlxintro.vectors.recipe import ExtractionSettings
 
 
-def _holds_word(template: str) -> str:
-    if template.count("{word}") != 1:
-        raise ValueError(f"the template {template!r} must hold {{word}} exactly once")
-    return template
-
-
-def _known_list(name: str) -> str:
-    try:
-        return library().baseline(name).name
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Dialogue(_Data):
+class Dialogue(Data):
     messages: tuple[Message, ...]
     """Contents may hold ``{trial}``, the number shown to the subject."""
     question: str
@@ -68,15 +44,7 @@ class Dialogue(_Data):
         return messages, fill(self.question)
 
 
-class Extraction(_Data):
-    template: Annotated[str, AfterValidator(_holds_word)]
-    case: Case
-    read: Read
-    baseline: Annotated[str, AfterValidator(_known_list)]
-    """Name of a word list; see ``mlxintro.concepts``."""
-
-
-class Defaults(_Data):
+class Defaults(Data):
     window: WindowName | None = None
     """Left out where the place of the injection is part of the experiment's design."""
     temperature: Temperature
@@ -89,7 +57,7 @@ class Defaults(_Data):
     controls: Suite = "standard"
 
 
-class Preset(_Data):
+class Preset(Data):
     experiment: str
     """Which experiment it is for."""
     title: str
@@ -100,7 +68,7 @@ class Preset(_Data):
     defects: tuple[str, ...] = ()
     """What the source is known to do wrong, and the preset does as well, for comparison."""
     dialogue: Dialogue | None = None
-    extraction: Extraction
+    extraction: ExtractionSettings
     defaults: Defaults
     wording: dict[str, Any] = Field(default_factory=dict)
     """Texts in the experiment's own terms; see its ``Wording``."""
@@ -110,7 +78,7 @@ class Preset(_Data):
 
 def names() -> list[str]:
     """Presets that ship."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return packaged.names("presets")
 
 
 def load(name: str) -> Preset:
@@ -121,7 +89,7 @@ def load(name: str) -> Preset:
     """
     if name not in names():
         raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}")
-    return Preset.model_validate(tomllib.loads((_folder() / f"{name}.toml").read_text("utf-8")))
+    return Preset.model_validate(packaged.load(f"presets/{name}.toml"))
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -140,7 +108,7 @@ def read_file(path: Path) -> dict[str, Any]:
             data = _inherited(data, path)
         except UsageError as error:
             raise UsageError(f"{place(str(path), text, 'based_on')}{error}") from None
-    _validated(data, str(path), text)
+    validated(data, str(path), text)
     return data
 
 
@@ -157,19 +125,16 @@ def _inherited(data: dict[str, Any], path: Path) -> dict[str, Any]:
     return found
 
 
-def of(study: Study, experiment: Experiment) -> Preset:
-    """The preset of a study: its own wording, the one it names, or the experiment's.
+def validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
+    """Check a preset that is given as plain data.
+
+    Args:
+        where: what it is called in messages.
+        text: of the file that the data comes from, to name the line of what is wrong.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: it is not a preset.
     """
-    if study.preset_data is not None:
-        return _validated(study.preset_data, study.preset or "preset")
-    return load(study.preset or experiment.preset)
-
-
-def _validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
-    """``text``: of the file that the data comes from, to name the line of what is wrong."""
     try:
         return Preset.model_validate(data)
     except ValidationError as error:
@@ -180,7 +145,3 @@ def _validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
         if first["type"] == "model_type":
             what = f"this is a table: begin it with [{'.'.join(keys)}]"
         raise UsageError(f"{place(where, text, known)}{'.'.join(keys)}: {what[:1].lower()}{what[1:]}") from None
-
-
-def _folder() -> Traversable:
-    return files("mlxintro") / "data" / "presets"

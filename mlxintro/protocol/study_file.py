@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mlxintro import data as packaged
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
@@ -81,9 +81,8 @@ def is_file(argument: str) -> bool:
 def ready() -> dict[str, str]:
     """Studies that ship: file name and first line."""
     found = {}
-    for entry in sorted((files("mlxintro") / "data" / "studies").iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".toml"):
-            found[entry.name] = entry.read_text("utf-8").splitlines()[0].lstrip("# ")
+    for name in packaged.names("studies"):
+        found[f"{name}.toml"] = packaged.text(f"studies/{name}.toml").splitlines()[0].lstrip("# ")
     return found
 
 
@@ -96,7 +95,7 @@ def read(argument: str) -> StudyFile:
     shipped = next((name for name in ready() if argument in (name, name.removesuffix(".toml"))), None)
     path = Path(argument)
     if shipped is not None and not path.is_file():
-        return parse((files("mlxintro") / "data" / "studies" / shipped).read_text("utf-8"), shipped, Path())
+        return parse(packaged.text(f"studies/{shipped}"), shipped, Path())
     if not path.exists():
         raise UsageError(f"there is no file {argument}; studies that ship: {', '.join(ready())}, found by these names")
     return parse(text_of(path), argument, path.parent)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
-from mlxintro.analysis.taxonomy import class_of
+from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.rendering.text import cell_text, heat_map_lines
 
 _PER_CLASS = 2
@@ -30,16 +31,16 @@ class Report:
     """The study as TOML."""
 
 
-def examples_of(rows: Sequence[Row]) -> tuple[tuple[str, Row], ...]:
-    """The first replies of every class among graded replies of the grid and its controls; nobody picks them."""
-    found: dict[str, list[Row]] = {}
+def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row], ...]:
+    """Choose the first replies of every class among those of the grid and its controls; nobody picks them."""
+    found: dict[TrialClass, list[Row]] = {one: [] for one in display.classes}
     for row in rows:
-        if row.arm or row.grade is None:
+        if row.arm or not row.response or (display.from_grades and row.grade is None):
             continue
-        members = found.setdefault(class_of(row.grade, row.condition == "injected"), [])
+        members = found[display.classify(row)]
         if len(members) < _PER_CLASS:
             members.append(row)
-    return tuple((label, row) for label, members in sorted(found.items()) for row in members)
+    return tuple((one.label, row) for one, members in found.items() for row in members)
 
 
 def markdown(report: Report) -> str:

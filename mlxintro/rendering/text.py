@@ -153,6 +153,7 @@ def as_data(analysis: Analysis) -> dict[str, Any]:
     """The whole analysis as plain data."""
     return {
         "verdict": asdict(analysis.verdict) if analysis.verdict else None,
+        "ladder": analysis.ladder.as_dict() if analysis.ladder else None,
         "figures": {
             figure.name: {"label": figure.label, "value": cell_data(figure.value), "note": figure.note}
             for figure in analysis.figures

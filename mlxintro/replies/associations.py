@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
 
+from mlxintro import data
 from mlxintro.protocol.concepts import library, same_word
 
 
@@ -29,5 +28,5 @@ def associations(concept: str) -> tuple[str, ...]:
 
 @cache
 def _table() -> dict[str, tuple[str, ...]]:
-    data = tomllib.loads((files("mlxintro") / "data" / "associations.toml").read_text("utf-8"))
-    return {word.casefold(): tuple(words) for group in data.values() for word, words in group.items()}
+    groups = data.load("associations.toml")
+    return {word.casefold(): tuple(words) for group in groups.values() for word, words in group.items()}

@@ -24,7 +24,8 @@ from mlxintro.experiments.base import Plan
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running.launch import Checked
 from mlxintro.running.session import Session
-from mlxintro.vectors.extraction import ConceptVector, ExtractionRecipe
+from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.vector import ConceptVector
 
 TOKENS = 6
 """New tokens per row while time is measured."""

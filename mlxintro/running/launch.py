@@ -19,7 +19,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.paths import vectors_beside
-from mlxintro.protocol import concepts, presets
+from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study, make_study
@@ -53,7 +53,7 @@ def check(study: Study) -> Checked:
         UsageError: an unknown experiment, preset or concept, or settings that contradict each other.
     """
     experiment = experiments.find(study.experiment)
-    preset = presets.of(study, experiment)
+    preset = experiment.preset_of(study)
     resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
     check_settings(experiment, preset, resolved)
     concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)
@@ -119,7 +119,7 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
-    if any(one.name == name for one in store.runs()):
+    if any(one.name == name for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
 
@@ -130,7 +130,7 @@ def _unwritable(character: str) -> bool:
 
 def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
     """Record a new run with its prompts."""
-    run = store.create_run(
+    run = store.runs.create(
         checked.study.experiment,
         planned=len(planned),
         name=name,
@@ -138,7 +138,7 @@ def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name:
         model=backend.info,
         environment=describe_environment(device=backend.info.device),
     )
-    store.add_prompts(run.id, planned.prompts.values())
+    store.prompts.add(run.id, planned.prompts.values())
     return run
 
 
@@ -176,9 +176,9 @@ def prepare(
     cache = VectorCache(vectors_beside(store.path), notice)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vector(key) is None:
+        if store.vectors.get(key) is None:
             recipe = json.loads(canonical_json(vector.recipe))
-            store.add_vector(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
+            store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)
 
 

@@ -106,12 +106,12 @@ def run_trials(
         InjectionError: what was injected is not what was planned; the run is ``failed``.
         KnownError: another process is at it; the store cannot be written; nothing works at all (``failed``).
     """
-    run = store.claim(run_id, batch_size=batch_size)
+    run = store.runs.claim(run_id, batch_size=batch_size)
     started = time.monotonic()
 
     def finish(state: FinalState, error: str | None = None) -> RunFinished:
-        store.set_state(run_id, state, error)
-        now = store.run(run_id)
+        store.runs.set_state(run_id, state, error)
+        now = store.runs.get(run_id)
         return RunFinished(run_id, state, now.done, now.errors, time.monotonic() - started, error)
 
     try:
@@ -137,7 +137,7 @@ def run_trials(
     except BaseException:
         # Where even this cannot be written, the run shows as interrupted once the process is gone.
         with suppress(KnownError):
-            store.set_state(run_id, "interrupted")
+            store.runs.set_state(run_id, "interrupted")
         raise
     else:
         yield finish("done")
@@ -180,12 +180,12 @@ class _Work:
         while block := list(islice(plan, BATCHES * self.size)):
             yield from self._block(first, block)
             first += len(block)
-        now = self.store.run(self.run.id)
+        now = self.store.runs.get(self.run.id)
         if self.failed and not now.done:
             raise KnownError(f"every trial failed: {self.last_error}")
         if now.planned != now.done + now.errors:
             # The plan holds the same trial twice, or has changed since: what it came to is what counts.
-            self.store.set_planned(now.id, now.done + now.errors)
+            self.store.runs.set_planned(now.id, now.done + now.errors)
 
     def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[Event]:
         ordinals: dict[str, int] = {}
@@ -194,7 +194,7 @@ class _Work:
             key = spec.key
             ordinals.setdefault(key, ordinal)
             specs.setdefault(key, spec)
-        self.finished = self.store.finished_keys(self.run.id, specs)
+        self.finished = self.store.trials.finished_keys(self.run.id, specs)
         missing = [key for key in specs if key not in self.finished]
         if not missing:
             return
@@ -226,7 +226,7 @@ class _Work:
     def _smaller(self, cause: OutOfMemory, shrink: Callable[[int], None]) -> Iterator[Event]:
         self.size //= 2
         shrink(self.size)
-        self.store.set_batch_size(self.run.id, self.size)
+        self.store.runs.set_batch_size(self.run.id, self.size)
         yield Notice(f"going on with {self.size} rows at a time, nothing is lost: {describe(cause)}")
 
     def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[Event]:
@@ -280,7 +280,7 @@ class _Work:
             raise _MeasureFailed(error) from error
 
     def _stored(self, ordinal: int, spec: TrialSpec, outcome: Outcome) -> Iterator[Event]:
-        self.store.add_outcomes(self.run.id, [Finished(ordinal, spec, outcome)])
+        self.store.trials.add(self.run.id, [Finished(ordinal, spec, outcome)])
         if outcome.error is not None:
             self.failed += 1
             self.last_error = outcome.error
@@ -306,7 +306,7 @@ class _Work:
     def _compared(self, outcome: Outcome) -> Iterator[Event]:
         """A row that was stored before and is measured again for its neighbours' sake."""
         self.succeeded += outcome.error is None
-        stored = self.store.trial(self.run.id, outcome.key)
+        stored = self.store.trials.find(self.run.id, outcome.key)
         if stored.response != outcome.response and not self.noticed_difference:
             self.noticed_difference = True
             yield Notice(
@@ -320,14 +320,14 @@ class _Work:
         Raises:
             _Cancelled: the run shall stop.
         """
-        control = self.store.control(self.run.id)
+        control = self.store.runs.control(self.run.id)
         if control == "pause":
-            self.store.set_state(self.run.id, "paused")
+            self.store.runs.set_state(self.run.id, "paused")
             yield RunPaused(self.run.id)
-            while (control := self.store.control(self.run.id)) == "pause":
+            while (control := self.store.runs.control(self.run.id)) == "pause":
                 time.sleep(POLL_SECONDS)
             if control == "run":
-                self.store.set_state(self.run.id, "running")
+                self.store.runs.set_state(self.run.id, "running")
                 yield RunResumed(self.run.id)
         if control == "cancel":
             raise _Cancelled
@@ -346,7 +346,7 @@ def _beating(store: Store, run: str) -> Iterator[None]:
         while not stop.wait(BEAT_SECONDS):
             try:
                 with Store(store.path) as own:
-                    own.beat(run)
+                    own.runs.beat(run)
             except KnownError as error:
                 # A full disk or a long lock: the run itself meets it too, and tells.
                 _log.info("no heartbeat: %s", error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlxintro.backends.base import Backend
 from mlxintro.protocol.trials import PromptRecord
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from mlxintro.store.records import (
     Control,
     Finished,
-    Grade,
+    GradeRecord,
     Imported,
     Label,
     LabelSet,
@@ -18,7 +18,7 @@ from mlxintro.store.store import Store
 __all__ = [
     "Control",
     "Finished",
-    "Grade",
+    "GradeRecord",
     "Imported",
     "Label",
     "LabelSet",

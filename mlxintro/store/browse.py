@@ -6,9 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlxintro.store.filter_plan import Route, Routes
+from mlxintro.store.database import Database
+from mlxintro.store.filter_plan import FilterPlanner, Route
 from mlxintro.store.filters import condition
-from mlxintro.store.records import Grade, Label, Trial, TrialFilter, plain_json
+from mlxintro.store.grades import GradeTable
+from mlxintro.store.labels import LabelTable
+from mlxintro.store.records import GradeRecord, Label, Trial, TrialFilter, plain_json
 from mlxintro.store.trials import COLUMNS
 
 
@@ -19,7 +22,7 @@ class Seen:
     row: int
     """Its number in the store."""
     trial: Trial
-    grades: tuple[Grade, ...]
+    grades: tuple[GradeRecord, ...]
     """By grader, in the order of their names."""
     labels: tuple[Label, ...]
     """By labeller; those withdrawn are left out."""
@@ -36,8 +39,18 @@ class Choices:
     graders: tuple[str, ...]
 
 
-class Pages(Routes):
-    """The part of the store that serves lists too long to be held."""
+class TrialBrowser:
+    """Serves lists of trials that are too long to be held: matches by stretch of the plan, and the few in sight."""
+
+    def __init__(self, database: Database, grades: GradeTable, labels: LabelTable) -> None:
+        self._database = database
+        self._grades = grades
+        self._labels = labels
+        self._planner = FilterPlanner(database)
+
+    def route(self, run: str, where: TrialFilter) -> Route:
+        """Where the matches of a filter can be."""
+        return self._planner.route(run, where)
 
     def matching(self, run: str, where: TrialFilter, route: Route) -> list[int]:
         """Rows of the trials on a route that a filter lets through, in the order of the plan.
@@ -51,7 +64,7 @@ class Pages(Routes):
             place = "+run = ? AND +ordinal >= ? AND +ordinal < ? AND id IN (SELECT value FROM json_each(?))"
             values.insert(0, plain_json(list(route.rows)))
         # One value instead of a hundred thousand rows: fetching those takes several times as long as finding them.
-        row = self._row(
+        row = self._database.row(
             "SELECT json_group_array(id) AS ids FROM (SELECT id FROM trials "
             f"WHERE {place}{more} ORDER BY ordinal, key)",
             *(run, route.start, route.stop, *values),
@@ -62,25 +75,25 @@ class Pages(Routes):
     def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
         """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
         # The plus keeps SQLite from walking through the whole run for the sake of its order.
-        found = self._rows(
+        found = self._database.rows(
             f"SELECT id, {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
             "ORDER BY ordinal, key",
             *(run, plain_json(list(rows))),
         )
         trials = {row["id"]: Trial(**{k: v for k, v in dict(row).items() if k != "id"}) for row in found}
         keys = [trial.key for trial in trials.values()]
-        grades: dict[str, list[Grade]] = {key: [] for key in keys}
-        for grade in self.latest_grades(run, keys=keys):
+        grades: dict[str, list[GradeRecord]] = {key: [] for key in keys}
+        for grade in self._grades.latest(run, keys=keys):
             grades[grade.key].append(grade)
         labels: dict[str, list[Label]] = {key: [] for key in keys}
-        for label in self.latest_labels(run, keys=keys):
+        for label in self._labels.latest(run, keys=keys):
             if label.fields:
                 labels[label.key].append(label)
         return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
 
     def injected_concepts(self, run: str) -> list[str]:
         """What the injected trials of a run are about."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT DISTINCT concept FROM tallies WHERE run = ? AND grader = '' AND condition = 'injected' "
             "AND concept IS NOT NULL AND trials > 0 ORDER BY concept",
             run,
@@ -89,14 +102,16 @@ class Pages(Routes):
 
     def newest_verdicts(self) -> tuple[int, int]:
         """Numbers of the newest grade and the newest label in the store: whether to look again."""
-        row = self._row("SELECT (SELECT max(id) FROM grades) AS grade, (SELECT max(id) FROM labels) AS label")
+        row = self._database.row("SELECT (SELECT max(id) FROM grades) AS grade, (SELECT max(id) FROM labels) AS label")
         return (int(row["grade"] or 0), int(row["label"] or 0)) if row else (0, 0)
 
     def choices(self, run: str) -> Choices:
         """What can be filtered by."""
 
         def values(column: str) -> list[object]:
-            rows = self._rows(f"SELECT DISTINCT {column} AS value FROM tallies WHERE run = ? AND grader = ''", run)
+            rows = self._database.rows(
+                f"SELECT DISTINCT {column} AS value FROM tallies WHERE run = ? AND grader = ''", run
+            )
             return [row["value"] for row in rows if row["value"] is not None]
 
         return Choices(
@@ -104,20 +119,5 @@ class Pages(Routes):
             concepts=tuple(sorted(map(str, values("concept")))),
             layers=tuple(sorted(int(str(value)) for value in values("layer"))),
             strengths=tuple(sorted(float(str(value)) for value in values("strength"))),
-            graders=tuple(self.graders(run)),
+            graders=tuple(self._grades.graders(run)),
         )
-
-    def keys(self, run: str, where: TrialFilter) -> list[str]:
-        """Keys of all trials that a filter lets through, sorted: for drawing from them."""
-        more, values = condition(where)
-        # Sorted here, because SQLite would use the index of keys for that and fetch every row.
-        return sorted(row["key"] for row in self._rows(f"SELECT key FROM trials WHERE run = ?{more}", run, *values))
-
-    def trials_of(self, run: str, keys: Sequence[str]) -> list[Trial]:
-        """Trials by their full keys, in the order of the keys; those that are gone are left out."""
-        rows = self._rows(
-            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
-            *(run, plain_json(list(keys))),
-        )
-        by_key = {row["key"]: Trial(**dict(row)) for row in rows}
-        return [by_key[key] for key in keys if key in by_key]

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mlxintro.store.database import now
-from mlxintro.store.records import Grade
-from mlxintro.store.verdicts import Verdicts, insert_grades
+from mlxintro.store.database import Database, now
+from mlxintro.store.grades import insert_grades
+from mlxintro.store.records import GradeRecord
 
 CallState = Literal["sent", "answered", "failed", "void"]
 """``void``: no longer counts as an answer (asked anew, or its process died), though it may have cost something."""
@@ -25,7 +25,7 @@ BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class GradingPass:
     """What belongs together: one grader's version on one run."""
 
     run: str
@@ -34,7 +34,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PaidQuestion:
     """A question about one trial."""
 
     key: str
@@ -59,7 +59,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PaidBatch:
     id: int
     token: str
     """Start of the ``custom_id`` of every request in it."""
@@ -84,27 +84,30 @@ class Settled:
     reason: str = ""
 
 
-class Calls(Verdicts):
-    """The part of the store that holds questions to paid graders."""
+class CallTable:
+    """Questions to paid graders in the store, and what each has cost."""
 
-    def open_call(self, where: Pass, ask: Ask) -> int:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, where: GradingPass, ask: PaidQuestion) -> int:
         """Record a question that is about to be sent.
 
         Returns:
             The call's id.
         """
-        with self._write() as db:
+        with self._database.write() as db:
             done = db.execute(_OPEN, _call_values(where, ask, None, now()))
             return int(done.lastrowid or 0)
 
-    def open_batch(self, where: Pass, token: str, asks: Sequence[Ask]) -> tuple[Batch, list[int]]:
+    def open_batch(self, where: GradingPass, token: str, asks: Sequence[PaidQuestion]) -> tuple[PaidBatch, list[int]]:
         """Record a batch that is about to be submitted, with its questions.
 
         Returns:
             The batch, and the calls' ids in the order of ``asks``.
         """
         moment = now()
-        with self._write() as db:
+        with self._database.write() as db:
             done = db.execute(
                 "INSERT INTO grading_batches (run, grader, version, token, state, size, created) "
                 "VALUES (?, ?, ?, ?, 'intent', ?, ?)",
@@ -112,20 +115,20 @@ class Calls(Verdicts):
             )
             batch = int(done.lastrowid or 0)
             ids = [int(db.execute(_OPEN, _call_values(where, a, batch, moment)).lastrowid or 0) for a in asks]
-        return Batch(batch, token, None, "intent", len(asks), moment), ids
+        return PaidBatch(batch, token, None, "intent", len(asks), moment), ids
 
     def reserve_more(self, call: int, dollars: float) -> None:
         """An attempt was lost on its way and may have been paid for; another follows."""
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE grading_calls SET reserved = reserved + ? WHERE id = ?", (dollars, call))
 
-    def settle(self, run: str, settled: Iterable[Settled], grades: Iterable[Grade] = ()) -> None:
+    def settle(self, run: str, settled: Iterable[Settled], grades: Iterable[GradeRecord] = ()) -> None:
         """Record how questions ended, and the grades they complete, all or nothing.
 
         A question that is settled already stays as it is, so that a batch's results can be read twice.
         """
         moment = now()
-        with self._write() as db:
+        with self._database.write() as db:
             db.executemany(
                 "UPDATE grading_calls SET state = ?, cost = ?, input_tokens = ?, output_tokens = ?, answer = ?, "
                 "reason = ?, finished = ? WHERE id = ? AND state = 'sent'",
@@ -133,16 +136,16 @@ class Calls(Verdicts):
             )
             insert_grades(db, run, grades, moment)
 
-    def calls(self, where: Pass) -> list[Call]:
+    def of_pass(self, where: GradingPass) -> list[Call]:
         """Every question that still counts, oldest first."""
-        rows = self._rows(
+        rows = self._database.rows(
             f"SELECT {_CALL} FROM grading_calls "
             "WHERE run = ? AND grader = ? AND version = ? AND state <> 'void' ORDER BY id",
             *(where.run, where.grader, where.version),
         )
         return [Call(**dict(row)) for row in rows]
 
-    def void_calls(self, where: Pass, *, state: CallState) -> int:
+    def void(self, where: GradingPass, *, state: CallState) -> int:
         """Set questions aside that were sent by a process that died, or answered and are to be asked anew.
 
         Questions in a batch that is still open are left alone. What was paid, or may have been, stays on the account.
@@ -150,7 +153,7 @@ class Calls(Verdicts):
         Returns:
             How many there were.
         """
-        with self._write() as db:
+        with self._database.write() as db:
             done = db.execute(
                 "UPDATE grading_calls SET state = 'void' WHERE run = ? AND grader = ? AND version = ? AND state = ? "
                 "AND (state <> 'sent' OR batch IS NULL)",
@@ -158,10 +161,10 @@ class Calls(Verdicts):
             )
             return int(done.rowcount)
 
-    def batches(self, run: str, grader: str, *states: BatchState) -> list[tuple[Pass, Batch]]:
+    def batches(self, run: str, grader: str, *states: BatchState) -> list[tuple[GradingPass, PaidBatch]]:
         """Batches in any of these states, oldest first, whatever the grader's version."""
         marks = ", ".join("?" * len(states))
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT id, version, token, remote, state, size, created FROM grading_batches "
             f"WHERE run = ? AND grader = ? AND state IN ({marks}) ORDER BY id",
             *(run, grader, *states),
@@ -169,20 +172,22 @@ class Calls(Verdicts):
         found = []
         for row in rows:
             fields = dict(row)
-            found.append((Pass(run, grader, fields.pop("version")), Batch(**fields)))
+            found.append((GradingPass(run, grader, fields.pop("version")), PaidBatch(**fields)))
         return found
 
     def submitted(self) -> set[str]:
         """Every batch's id at the API, as far as it is known, whatever the run."""
-        return {row["remote"] for row in self._rows("SELECT remote FROM grading_batches WHERE remote IS NOT NULL")}
+        return {
+            row["remote"] for row in self._database.rows("SELECT remote FROM grading_batches WHERE remote IS NOT NULL")
+        }
 
     def batch_submitted(self, batch: int, remote: str) -> None:
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE grading_batches SET state = 'open', remote = ? WHERE id = ?", (remote, batch))
 
-    def batch_calls(self, batch: int) -> dict[int, Call]:
+    def of_batch(self, batch: int) -> dict[int, Call]:
         """Questions of a batch that wait for their answer, by id."""
-        rows = self._rows(
+        rows = self._database.rows(
             f"SELECT {_CALL} FROM grading_calls WHERE batch = ? AND state = 'sent' ORDER BY id",
             batch,
         )
@@ -196,7 +201,7 @@ class Calls(Verdicts):
                 worst case on the account.
         """
         moment = now()
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute(
                 "UPDATE grading_calls SET state = 'void', cost = ?, finished = ? WHERE batch = ? AND state = 'sent'",
                 (cost, moment, batch),
@@ -205,7 +210,7 @@ class Calls(Verdicts):
 
     def spent(self, run: str, grader: str) -> float:
         """US dollars a grader has cost on a run, whatever its version: what it did cost, else its worst case."""
-        row = self._row(
+        row = self._database.row(
             "SELECT coalesce(sum(coalesce(cost, reserved)), 0) AS dollars FROM grading_calls "
             "WHERE run = ? AND grader = ?",
             *(run, grader),
@@ -220,5 +225,5 @@ _OPEN = (
 )
 
 
-def _call_values(where: Pass, ask: Ask, batch: int | None, moment: str) -> tuple[object, ...]:
+def _call_values(where: GradingPass, ask: PaidQuestion, batch: int | None, moment: str) -> tuple[object, ...]:
     return (where.run, where.grader, where.version, ask.key, ask.question, ask.reserved, batch, moment)

@@ -71,12 +71,12 @@ class Database:
         self.path = Path(path).expanduser().absolute()
         self.read_only = read_only
         with translated(self.path):
-            self.uri, self._db = _open_to_read(self.path) if read_only else _open_to_write(self.path)
-        self._db.row_factory = sqlite3.Row
+            self.uri, self.connection = _open_to_read(self.path) if read_only else _open_to_write(self.path)
+        self.connection.row_factory = sqlite3.Row
 
     def close(self) -> None:
         """Closing twice is harmless."""
-        self._db.close()
+        self.connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,37 +89,39 @@ class Database:
     def data_version(self) -> int:
         """A number that changes when another connection has written: a cheap way to know when to look again."""
         with translated(self.path):
-            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+            (version,) = self.connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it is stored or nothing is."""
         if self.read_only:
             raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
         with translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
+            self.connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-                self._db.execute("COMMIT")
+                yield self.connection
+                self.connection.execute("COMMIT")
             except BaseException:
                 # A full disk makes SQLite roll back by itself.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
                 raise
 
-    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Run a query and fetch every row."""
         with translated(self.path):
-            return self._db.execute(sql, values).fetchall()
+            return self.connection.execute(sql, values).fetchall()
 
-    def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Run a query and fetch its first row, if it has one."""
         with translated(self.path):
-            row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+            row: sqlite3.Row | None = self.connection.execute(sql, values).fetchone()
             return row
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    # isolation_level=None: transactions are the explicit ones of ``_write``, none are opened behind our back.
+    # isolation_level=None: transactions are the explicit ones of ``write``, none are opened behind our back.
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
 
 

@@ -6,13 +6,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlxintro.store.records import GRADE_FIELDS, Grade, Trial
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
+from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
-
-if TYPE_CHECKING:
-    from mlxintro.store.store import Store
 
 _DOSES = ("raw", "norm", "resid")
 _SPEC = ("experiment", "preset", "model", "prompt", "trial", "seed", "temperature", "top_p", "max_tokens")
@@ -25,14 +23,14 @@ def export_rows(store: Store, run: str) -> Iterator[dict[str, Any]]:
     hold everything as nested data. Per grader there are columns ``GRADER.affirms`` and so on (the latest verdict), per
     person ``label.PERSON.FIELD``.
     """
-    found = store.run(run)
-    graders = store.graders(run)
-    labels = {(label.key, label.labeller): label for label in store.latest_labels(run)}
+    found = store.runs.get(run)
+    graders = store.grades.graders(run)
+    labels = {(label.key, label.labeller): label for label in store.labels.latest(run)}
     people: dict[str, set[str]] = defaultdict(set)
     for label in labels.values():
         people[label.labeller] |= label.fields.keys()
 
-    trials = store.trials(run)
+    trials = store.trials.of_run(run)
     while page := list(islice(trials, PAGE)):
         grades = _of_page(store, run, page) if graders else {}
         for trial in page:
@@ -49,8 +47,8 @@ def export_rows(store: Store, run: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str], Grade]:
-    found = store.latest_grades(run, keys=[trial.key for trial in page])
+def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str], GradeRecord]:
+    found = store.grades.latest(run, keys=[trial.key for trial in page])
     return {(grade.key, grade.grader): grade for grade in found}
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mlxintro.store.counts import Counts
-from mlxintro.store.database import translated
+from mlxintro.store.database import Database, translated
 from mlxintro.store.latest_verdicts import DISPUTED, LABELLED
 from mlxintro.store.records import TrialFilter
 from mlxintro.store.text_index import candidates
@@ -27,8 +26,11 @@ class Route:
     """Rows of the store; ``None``: any in that stretch."""
 
 
-class Routes(Counts):
-    """The part of the store that knows where to look."""
+class FilterPlanner:
+    """Finds out where in a run the matches of a filter can be."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def route(self, run: str, where: TrialFilter) -> Route:
         """Where the matches of a filter can be."""
@@ -49,8 +51,8 @@ class Routes(Counts):
         if where.status == "error":
             few = _both(few, self._failed(run))
         if where.text and (few is None or len(few) > FEW // 10):
-            with translated(self.path):
-                few = _both(few, candidates(self._db, where.text, FEW))
+            with translated(self._database.path):
+                few = _both(few, candidates(self._database.connection, where.text, FEW))
         return route if few is None else replace(route, rows=tuple(sorted(few)))
 
     def _stretch(self, run: str, where: TrialFilter) -> Route:
@@ -68,13 +70,13 @@ class Routes(Counts):
         if classes:
             parts.append(f"class IN ({', '.join('?' * len(classes))})")
             values += classes
-        row = self._row(
+        row = self._database.row(
             f"SELECT min(first) AS first, max(last) AS last FROM tallies WHERE {' AND '.join(parts)}", *values
         )
         return Route(0, 0) if row is None or row["first"] is None else Route(row["first"], row["last"] + 1)
 
     def _standing(self, run: str, grader: str, classes: tuple[str, ...]) -> set[int] | None:
-        rows = self._rows(
+        rows = self._database.rows(
             f"SELECT trial FROM standing WHERE run = ? AND grader = ? AND class IN ({', '.join('?' * len(classes))}) "
             "LIMIT ?",
             *(run, grader, *classes, FEW + 1),
@@ -82,12 +84,12 @@ class Routes(Counts):
         return None if len(rows) > FEW else {row["trial"] for row in rows}
 
     def _failed(self, run: str) -> set[int] | None:
-        rows = self._rows("SELECT id FROM trials WHERE run = ? AND status = 'error' LIMIT ?", run, FEW + 1)
+        rows = self._database.rows("SELECT id FROM trials WHERE run = ? AND status = 'error' LIMIT ?", run, FEW + 1)
         return None if len(rows) > FEW else {row["id"] for row in rows}
 
     def _ungraded(self, run: str, grader: str) -> set[int] | None:
         """Trials without a verdict of this grader, if they are few."""
-        row = self._row(
+        row = self._database.row(
             "SELECT coalesce(sum(CASE WHEN grader = '' THEN trials ELSE -trials END), 0) AS left FROM tallies "
             "WHERE run = ? AND grader IN ('', ?)",
             *(run, grader),
@@ -96,7 +98,7 @@ class Routes(Counts):
             return None
         if row is not None and row["left"] == 0:
             return set()
-        found = self._rows(
+        found = self._database.rows(
             "SELECT id FROM trials WHERE run = ? "
             "AND id NOT IN (SELECT trial FROM standing WHERE run = ? AND grader = ?)",
             *(run, run, grader),

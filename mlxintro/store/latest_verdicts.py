@@ -8,7 +8,7 @@ tables up to date where rows change, which a program could forget:
 - ``tallies``: trials by arm, condition, concept, layer, strength, and class, with the stretch of the plan they lie in
   (which only ever grows). Rows without a grader count all trials, by status.
 
-A class is the six fields of a verdict as six characters (``mlxintro.store.classes``). This is part of a released
+A class is the six fields of a verdict as six characters (``mlxintro.store.verdict_code``). This is part of a released
 migration: never edit it, append a migration instead.
 """
 

@@ -224,7 +224,7 @@ _REVIEW = (
     """,
 )
 
-# What the index of replies does not hold yet (see ``mlxintro.store.replies``). The index itself is no part of the
+# What the index of replies does not hold yet (see ``mlxintro.store.text_index``). The index itself is no part of the
 # schema: not every SQLite has what it takes, and a store must be writable with all of them.
 _REPLIES = (
     "CREATE TABLE unindexed (trial INTEGER PRIMARY KEY REFERENCES trials (id) ON DELETE CASCADE)",

@@ -50,7 +50,7 @@ class Run:
     environment: dict[str, Any]
     batch_size: int | None
     """Rows that run together, since the run first started or memory last ran out: a resumed run must form the same
-    blocks (see ``mlxintro.runner``)."""
+    blocks (see ``mlxintro.running.runner``)."""
     created: str
     """Times are UTC in ISO 8601 with microseconds."""
     started: str | None = None
@@ -87,7 +87,7 @@ class TrialFilter:
     coherent: bool | None = None
     refuses: bool | None = None
     verdict: str | None = None
-    """Class of the latest verdict, in the words of ``mlxintro.verdicts``; ``ungraded`` where there is none."""
+    """Class of the latest verdict, in the words of ``rendering.verdict_words``; ``ungraded`` where there is none."""
     disputed: bool | None = None
     """Whether two graders' latest verdicts contradict each other in a field."""
     labelled: bool | None = None
@@ -147,7 +147,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grade:
+class GradeRecord:
     """One grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
 
     key: str

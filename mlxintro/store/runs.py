@@ -7,9 +7,9 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.database import Database, now
@@ -17,19 +17,19 @@ from mlxintro.store.liveness import alive, pid_created
 from mlxintro.store.records import Control, Run, RunState, StoredState, plain_json
 from mlxintro.store.run_names import free_name, new_id
 
-if TYPE_CHECKING:
-    from mlxintro.protocol.trials import PromptRecord
-
 _COLUMNS = (
     "id, name, experiment, state, control, planned, done, errors, batch_size, pid, pid_created, host, heartbeat, "
     "created, started, finished, error, study, model, environment"
 )
 
 
-class Runs(Database):
-    """The part of the store that holds runs."""
+class RunTable:
+    """Runs in the store: what each was asked to do, how far it is, and which process works on it."""
 
-    def create_run(
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
         self,
         experiment: str,
         *,
@@ -47,7 +47,7 @@ class Runs(Database):
             name: what people will call it; ``EXPERIMENT-N`` when ``None``.
             study: the resolved study, as plain data or a dataclass.
             model: the ``ModelInfo``, likewise.
-            environment: see ``mlxintro.environment``.
+            environment: see ``mlxintro.running.environment``.
 
         Raises:
             UsageError: the name is taken.
@@ -55,7 +55,7 @@ class Runs(Database):
         if name is not None and not name.strip():
             raise UsageError("a run's name cannot be empty: leave --name out to get one")
         values = (planned, now(), plain_json(study or {}), plain_json(model or {}), plain_json(environment or {}))
-        with self._write() as db:
+        with self._database.write() as db:
             if name is None:
                 name = free_name(db, experiment, always=True)
             elif db.execute("SELECT 1 FROM runs WHERE name = ?", (name,)).fetchone():
@@ -66,39 +66,43 @@ class Runs(Database):
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (identity, name, experiment, *values),
             )
-        return self.run(identity)
+        return self.get(identity)
 
-    def run(self, run: str) -> Run:
+    def get(self, run: str) -> Run:
         """A run by its full id.
 
         Raises:
             UsageError: there is none.
         """
-        row = self._row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
+        row = self._database.row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
         if row is None:
             raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
         return _record(row)
 
-    def runs(self) -> list[Run]:
+    def all(self) -> list[Run]:
         """All runs, newest first."""
-        return [_record(row) for row in self._rows(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC")]
+        return [
+            _record(row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC")
+        ]
 
     def states(self) -> list[tuple[str, str, RunState]]:
         """Id, name and state of all runs."""
-        rows = self._rows("SELECT id, name, state, pid, pid_created, host, heartbeat FROM runs")
+        rows = self._database.rows("SELECT id, name, state, pid, pid_created, host, heartbeat FROM runs")
         return [(row["id"], row["name"], _state(row)) for row in rows]
 
-    def find_run(self, text: str) -> Run:
+    def find(self, text: str) -> Run:
         """A run by its name, its id, or the start of one.
 
         Raises:
             UsageError: none or several match; the message lists them.
         """
-        names = {row["id"]: row["name"] for row in self._rows("SELECT id, name FROM runs ORDER BY created DESC")}
+        names = {
+            row["id"]: row["name"] for row in self._database.rows("SELECT id, name FROM runs ORDER BY created DESC")
+        }
         exact = [i for i, name in names.items() if text in (i, name)]
         found = exact or [i for i, name in names.items() if text and (i.startswith(text) or name.startswith(text))]
         if len(found) == 1:
-            return self.run(found[0])
+            return self.get(found[0])
         if found:
             listed = ", ".join(f"{names[i]} ({i})" for i in found[:5]) + (", ..." if len(found) > 5 else "")
             raise UsageError(f"{text!r} could be {len(found)} runs: {listed}: give more of it")
@@ -118,7 +122,7 @@ class Runs(Database):
         Raises:
             KnownError: another process, or another part of this one, is working on it.
         """
-        with self._write() as db:
+        with self._database.write() as db:
             row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
             if row is None:
                 raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
@@ -134,12 +138,12 @@ class Runs(Database):
                 " batch_size = coalesce(batch_size, ?) WHERE id = ?",
                 (os.getpid(), pid_created(os.getpid()), socket.gethostname(), moment, moment, batch_size, run),
             )
-        return self.run(run)
+        return self.get(run)
 
     def set_state(self, run: str, state: StoredState, error: str | None = None) -> None:
         """Record how a run stands. A state other than running or paused lets go of the claim."""
         working = state in ("running", "paused")
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE runs SET state = ?, error = ?, heartbeat = ? WHERE id = ?", (state, error, now(), run))
             if not working:
                 finished = now() if state in ("done", "cancelled", "failed") else None
@@ -149,17 +153,17 @@ class Runs(Database):
                 )
 
     def set_planned(self, run: str, planned: int) -> None:
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE runs SET planned = ? WHERE id = ?", (planned, run))
 
     def set_batch_size(self, run: str, batch_size: int) -> None:
         """After memory ran out: a later session starts with what was found to fit."""
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE runs SET batch_size = ? WHERE id = ?", (batch_size, run))
 
     def control(self, run: str) -> Control:
         """What is asked of the process that runs it. A run that was deleted is one to cancel."""
-        row = self._row("SELECT control FROM runs WHERE id = ?", run)
+        row = self._database.row("SELECT control FROM runs WHERE id = ?", run)
         return "cancel" if row is None else row["control"]
 
     def set_control(self, run: str, control: Control) -> Run:
@@ -168,9 +172,9 @@ class Runs(Database):
         Raises:
             UsageError: nobody is working on it, so there is nothing to pause or to let go on.
         """
-        before = self.run(run)
+        before = self.get(run)
         if before.state in ("running", "paused"):
-            with self._write() as db:
+            with self._database.write() as db:
                 db.execute("UPDATE runs SET control = ? WHERE id = ?", (control, run))
         elif control == "cancel" and before.state in ("planned", "interrupted"):
             self.set_state(run, "cancelled")
@@ -178,58 +182,36 @@ class Runs(Database):
             raise UsageError(f"{before.name} is {before.state}: go on with `mlxintro run --resume {before.name}`")
         else:
             raise UsageError(f"{before.name} is {before.state}: there is nothing to {control}")
-        return self.run(run)
+        return self.get(run)
 
     def beat(self, run: str) -> None:
         """Say that the process is still there."""
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE runs SET heartbeat = ? WHERE id = ?", (now(), run))
 
-    def rename_run(self, run: str, name: str) -> None:
+    def rename(self, run: str, name: str) -> None:
         """Raises UsageError when the name is taken."""
-        with self._write() as db:
+        with self._database.write() as db:
             if db.execute("SELECT 1 FROM runs WHERE name = ? AND id <> ?", (name, run)).fetchone():
                 raise UsageError(f"there is already a run called {name!r}: choose another name")
             db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run))
 
-    def delete_run(self, run: str) -> None:
+    def delete(self, run: str) -> None:
         """Delete a run with its trials, grades and labels, and the prompts no other run uses.
 
         Raises:
             KnownError: it is being run.
         """
-        found = self.run(run)
+        found = self.get(run)
         if found.state in ("running", "paused"):
             raise KnownError(f"{found.name} is being run by process {found.pid}: cancel it first")
-        with self._write() as db:
+        with self._database.write() as db:
             prompts = db.execute("SELECT prompt FROM run_prompts WHERE run = ?", (run,)).fetchall()
             db.execute("DELETE FROM runs WHERE id = ?", (run,))
             db.executemany(
                 "DELETE FROM prompts WHERE key = ? AND NOT EXISTS (SELECT 1 FROM run_prompts WHERE prompt = key)",
                 [(row["prompt"],) for row in prompts],
             )
-
-    def add_prompts(self, run: str, prompts: Iterable[PromptRecord]) -> None:
-        """Store the dialogues a run's trials refer to."""
-        with self._write() as db:
-            for prompt in prompts:
-                key = prompt.key
-                db.execute("INSERT OR IGNORE INTO prompts (key, record) VALUES (?, ?)", (key, plain_json(prompt)))
-                db.execute("INSERT OR IGNORE INTO run_prompts (run, prompt) VALUES (?, ?)", (run, key))
-
-    def prompt(self, key: str) -> PromptRecord:
-        """Raises UsageError when the store does not hold it."""
-        row = self._row("SELECT record FROM prompts WHERE key = ?", key)
-        if row is None:
-            raise UsageError(f"the store holds no prompt {key}: resume its run once to add it")
-        return _prompt(row["record"])
-
-    def prompts(self, run: str) -> dict[str, PromptRecord]:
-        """A run's dialogues by key."""
-        rows = self._rows(
-            "SELECT key, record FROM prompts JOIN run_prompts ON prompt = key WHERE run = ? ORDER BY key", run
-        )
-        return {row["key"]: _prompt(row["record"]) for row in rows}
 
 
 def _state(row: sqlite3.Row) -> RunState:
@@ -251,16 +233,3 @@ def _parsed(text: str) -> dict[str, Any]:
     """What does not change while a run goes on is read once: lists of runs are asked for every second."""
     found: dict[str, Any] = json.loads(text)
     return found
-
-
-def _prompt(text: str) -> PromptRecord:
-    from mlxintro.protocol.trials import PromptRecord
-
-    data = json.loads(text)
-    return PromptRecord(
-        messages=tuple(data["messages"]),
-        prefill=data["prefill"],
-        text=data["text"],
-        tokens=tuple(data["tokens"]),
-        pieces=tuple(data["pieces"]),
-    )

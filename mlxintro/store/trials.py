@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store import text_index
-from mlxintro.store.database import now, translated
+from mlxintro.store.database import Database, now, translated
 from mlxintro.store.filters import condition
-from mlxintro.store.records import Finished, Trial, TrialFilter, plain_json
-from mlxintro.store.runs import Runs
+from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json
 from mlxintro.store.text_index import NoTextIndex
 
 PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection
 fail as soon as another process has written."""
+
+_LAST = 200
+"""Trials latest in the plan among which one with a reply is looked for."""
 
 _TOGETHER = 64
 """Replies that are indexed at once: one by one costs twice as much."""
@@ -39,17 +42,25 @@ _INSERT = """
 """A result is never overwritten; a failure is replaced by whatever came of the next attempt."""
 
 
-class Trials(Runs):
-    """The part of the store that holds trials."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    ordinal: int
+    error: str
 
-    _written = 0
-    """Trials since replies were last indexed."""
 
-    def add_outcomes(self, run: str, finished: Iterable[Finished]) -> None:
+class TrialTable:
+    """Trials in the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._written = 0
+        """Trials since replies were last indexed."""
+
+    def add(self, run: str, finished: Iterable[Finished]) -> None:
         """Store trials in one transaction. A trial that already has a result keeps it."""
         moment = now()
         rows = [_values(run, item, moment) for item in finished]
-        with self._write() as db:
+        with self._database.write() as db:
             db.executemany(_INSERT, rows)
         self._written += len(rows)
         if self._written >= _TOGETHER:
@@ -64,25 +75,25 @@ class Trials(Runs):
         Raises:
             NoTextIndex: SQLite cannot keep one here.
         """
-        with self._write() as db:
+        with self._database.write() as db:
             return text_index.index(db, limit)
 
     def unindexed(self) -> int:
         """How many replies the index of replies does not hold yet."""
-        row = self._row("SELECT count(*) AS n FROM unindexed")
+        row = self._database.row("SELECT count(*) AS n FROM unindexed")
         return int(row["n"]) if row else 0
 
     def finished_keys(self, run: str, among: Iterable[str]) -> set[str]:
         """Those of these trials that have a result; failed ones are not among them."""
         keys = json.dumps(list(among))
-        with translated(self.path):
-            found = self._db.execute(
+        with translated(self._database.path):
+            found = self._database.connection.execute(
                 "SELECT key FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?)) AND status = 'done'",
                 (run, keys),
             )
             return {key for (key,) in found}
 
-    def trials(
+    def of_run(
         self, run: str, where: TrialFilter | None = None, *, limit: int | None = None, offset: int = 0
     ) -> Iterator[Trial]:
         """Trials in the order of the plan, as they are in the store when each page is read.
@@ -100,7 +111,7 @@ class Trials(Runs):
         size = PAGE if limit is None else min(PAGE, max(1, limit))
         after: tuple[Any, ...] = (-1, "")
         while True:
-            rows = self._rows(
+            rows = self._database.rows(
                 f"SELECT {COLUMNS} FROM trials WHERE run = ? AND (ordinal, key) > (?, ?){more} "
                 "ORDER BY ordinal, key LIMIT ? OFFSET ?",
                 *(run, *after, *values, size, offset),
@@ -111,20 +122,20 @@ class Trials(Runs):
                 return
             after, offset = (rows[-1]["ordinal"], rows[-1]["key"]), 0
 
-    def count_trials(self, run: str, where: TrialFilter | None = None) -> int:
+    def count(self, run: str, where: TrialFilter | None = None) -> int:
         """How many trials a filter lets through."""
         more, values = condition(where or TrialFilter())
-        row = self._row(f"SELECT count(*) AS n FROM trials WHERE run = ?{more}", run, *values)
+        row = self._database.row(f"SELECT count(*) AS n FROM trials WHERE run = ?{more}", run, *values)
         return int(row["n"]) if row else 0
 
-    def trial(self, run: str, key: str) -> Trial:
+    def find(self, run: str, key: str) -> Trial:
         """A trial by its key or the start of one, with or without ``b2:``.
 
         Raises:
             UsageError: none or several match.
         """
         start = key if key.startswith("b2:") else f"b2:{key}"
-        rows = self._rows(
+        rows = self._database.rows(
             f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key >= ? AND key < ? LIMIT 2", run, start, start + "g"
         )
         if len(rows) == 1:
@@ -132,6 +143,43 @@ class Trials(Runs):
         if rows:
             raise UsageError(f"several trials start with {key!r}: give more of the key")
         raise UsageError(f"no trial starts with {key!r}: it has not run yet, or belongs to another run")
+
+    def keys(self, run: str, where: TrialFilter) -> list[str]:
+        """Keys of all trials that a filter lets through, sorted: for drawing from them."""
+        more, values = condition(where)
+        # Sorted here, because SQLite would use the index of keys for that and fetch every row.
+        return sorted(
+            row["key"] for row in self._database.rows(f"SELECT key FROM trials WHERE run = ?{more}", run, *values)
+        )
+
+    def by_keys(self, run: str, keys: Sequence[str]) -> list[Trial]:
+        """Trials by their full keys, in the order of the keys; those that are gone are left out."""
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
+            *(run, plain_json(list(keys))),
+        )
+        by_key = {row["key"]: Trial(**dict(row)) for row in rows}
+        return [by_key[key] for key in keys if key in by_key]
+
+    def failures(self, run: Run, *, limit: int) -> list[Failure]:
+        """The failed trials of a run, those late in the plan first."""
+        if not run.errors:
+            return []
+        rows = self._database.rows(
+            "SELECT ordinal, error FROM trials WHERE run = ? AND status = 'error' ORDER BY ordinal DESC LIMIT ?",
+            *(run.id, limit),
+        )
+        return [Failure(row["ordinal"], row["error"]) for row in rows]
+
+    def last(self, run: str) -> Trial | None:
+        """The trial latest in the plan that is there: one with a reply, if there is one among the last few hundred."""
+        row = self._database.row(
+            f"SELECT {COLUMNS} FROM trials WHERE id = (SELECT id FROM (SELECT id, ordinal, key, response <> '' AS said "
+            f"FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT {_LAST}) "
+            "ORDER BY said DESC, ordinal DESC, key DESC LIMIT 1)",
+            run,
+        )
+        return None if row is None else Trial(**dict(row))
 
 
 def _values(run: str, item: Finished, moment: str) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""A verdict's six fields as six characters, by which the store counts and finds trials: ``mlxintro.store.standing``."""
+"""A verdict's six fields as six characters, by which the store counts and finds trials (``latest_verdicts``)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import cache
 from itertools import product
 
 from mlxintro.rendering.verdict_words import in_words
-from mlxintro.store.records import GRADE_FIELDS, Grade
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 
 _VALUES: dict[str, bool | None] = {"1": True, "0": False, "-": None}
 
 
-def verdict_of(class_: str) -> Grade:
+def verdict_of(class_: str) -> GradeRecord:
     """The verdict of a class; it names no trial and no grader."""
     affirms, identifies, first, coherent, refuses = (_VALUES[one] for one in class_[:-1])
-    return Grade(
+    return GradeRecord(
         key="",
         grader="",
         version="",
@@ -39,5 +39,5 @@ def _by_words() -> dict[str, tuple[str, ...]]:
 
 
 def classes_of(words: str) -> tuple[str, ...]:
-    """All classes that ``mlxintro.verdicts`` has these words for; none for words that it does not use."""
+    """All classes that ``rendering.verdict_words`` has these words for; none for words that it does not use."""
     return _by_words().get(words, ())

@@ -15,9 +15,9 @@ import numpy as np
 
 from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
-from mlxintro.grading.rules.coherence import incoherence
+from mlxintro.grading.rules.coherence import read_coherence
 from mlxintro.replies.text import fold
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Fractions of the residual norm."""
@@ -115,7 +115,7 @@ def _step(
         raw=float(np.mean([dose.raw for _, dose in scaled])),
         divergence=float(divergence(moved, base).mean()),
         repetition=float(np.mean([repetition(reply) for reply in replies])),
-        coherent=float(np.mean([incoherence(reply, fold(reply)) is None for reply in replies])),
+        coherent=float(np.mean([read_coherence(reply, fold(reply)).flaw is None for reply in replies])),
     )
 
 

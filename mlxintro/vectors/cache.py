@@ -4,7 +4,7 @@ One safetensors file per entry, named by the hash of what it was made from. The 
 flipped bit anywhere, a truncated copy or a file under another's name is found on reading, told in one line, and treated
 as missing: whoever asked makes it again. Files are written beside their place and moved there, so a reader never sees
 half of one and writers that race leave one of two equal files. A cache that cannot be written is told once and done
-without. Nothing is ever unpickled, and nothing here knows what the arrays mean.
+without. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
+from mlxintro.protocol.hashing import canonical_json
+from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.vector import BaselineMean, ConceptVector
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -61,6 +65,35 @@ class VectorCache:
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key.replace(':', '-')}.safetensors"
+
+    def load_vector(self, recipe: ExtractionRecipe, info: ModelInfo) -> ConceptVector | None:
+        """The vector of a recipe; ``None`` where it has to be made again."""
+        entry = self.load(recipe.key)
+        if entry is None or entry.metadata.get("recipe") != canonical_json(recipe):
+            return None
+        direction, norms = entry.tensors["direction"], entry.tensors["resid_norms"]
+        if direction.shape != (info.layers, info.width):
+            return None
+        made = {name: value for name, value in entry.metadata.items() if name not in ("recipe", *_OWN_NAMES)}
+        return ConceptVector(recipe, direction, norms, made)
+
+    def save_vector(self, vector: ConceptVector) -> None:
+        """Keep a vector under the hash of its recipe."""
+        tensors = {"direction": vector.direction, "resid_norms": vector.resid_norms}
+        self.save(vector.recipe.key, tensors, {"recipe": canonical_json(vector.recipe), **vector.provenance})
+
+    def load_baseline(self, key: str) -> BaselineMean | None:
+        """The baseline mean under a key; ``None`` where it has to be made again."""
+        entry = self.load(key)
+        return None if entry is None else BaselineMean(entry.tensors["mean"], entry.tensors["norms"])
+
+    def save_baseline(self, key: str, baseline: BaselineMean, made: Mapping[str, str]) -> None:
+        """Keep the mean over baseline words.
+
+        Args:
+            made: when and with what.
+        """
+        self.save(key, {"mean": baseline.mean, "norms": baseline.norms}, made)
 
     def load(self, key: str) -> Entry | None:
         """What was saved under a key; ``None`` when there is nothing, or nothing that can be trusted."""

@@ -9,22 +9,21 @@ ask about.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlxintro import data
 from mlxintro.analysis.stats import mean
 from mlxintro.backends.base import Backend, Float32, Injection, Message, Prompt, Proof, Request, Sampling, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.concepts import Concept
 from mlxintro.protocol.trials import Dose, Transform, Unit
 from mlxintro.protocol.windows import WindowName, resolve
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 DEFAULT_LAYER = 0.66
 """Depth fraction: where Lindsey 2025 and most replications find injection to work best."""
@@ -239,8 +238,7 @@ def validate(
 @cache
 def neutral_prompts() -> tuple[NeutralPrompt, ...]:
     """The neutral prompts that ship."""
-    data = tomllib.loads((files("mlxintro") / "data" / "steering.toml").read_text("utf-8"))
-    return tuple(NeutralPrompt(**prompt) for prompt in data["prompt"])
+    return tuple(NeutralPrompt(**prompt) for prompt in data.load("steering.toml")["prompt"])
 
 
 def _log_probabilities(

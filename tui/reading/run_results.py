@@ -35,7 +35,7 @@ def key_of(run: Run, grader: str) -> tuple[str, int, int, str]:
 
 def analyse(run: str, grader: str, store: Store) -> Findings:
     """Analyse a run by one grader's verdicts; takes seconds for a hundred thousand trials."""
-    found = store.run(run)
+    found = store.runs.get(run)
     return Findings(found, grader, analysis_of(store, found, grader))
 
 

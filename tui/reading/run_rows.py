@@ -87,7 +87,7 @@ def count(runs: Sequence[Run], store: Store) -> list[Counted]:
     started = time.monotonic()
     found = []
     for run in runs:
-        rates = run_rates(store.verdict_counts(run.id, GRADER))
+        rates = run_rates(store.grades.counts(run.id, GRADER))
         shown = (rates.injected.detection, rates.controls.detection, rates.injected.identification)
         found.append(Counted(run.id, run.done, dict(zip(RATES, map(wording.rate, shown), strict=True))))
         if time.monotonic() - started > _SECONDS:

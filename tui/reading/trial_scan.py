@@ -43,17 +43,17 @@ class Finding:
     def step(self, store: Store) -> list[int]:
         """Look at a further stretch; returns rows that match."""
         if self._route is None:
-            self._route = store.route(self.run, self.where)
+            self._route = store.browse.route(self.run, self.where)
             self.at = self._route.start
         route = self._route
         if route.rows is not None:
             self.at = route.stop
-            return store.matching(self.run, self.where, route)
+            return store.browse.matching(self.run, self.where, route)
         found: list[int] = []
         started = time.monotonic()
         while not self.over and time.monotonic() - started < STEP:
             before = time.monotonic()
-            found += store.matching(self.run, self.where, Route(self.at, min(route.stop, self.at + self._size)))
+            found += store.browse.matching(self.run, self.where, Route(self.at, min(route.stop, self.at + self._size)))
             self.at += self._size
             # A query should take a fifth of a step: what one place costs differs a thousandfold between filters.
             pace = STEP / 5 / max(time.monotonic() - before, 1e-4)

@@ -9,7 +9,7 @@ from mlxintro.protocol.trials import PromptRecord
 from mlxintro.rendering.token_strip import MARK, strip, window_in_words
 from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store.browse import Seen
-from mlxintro.store.records import GRADE_FIELDS, Grade, Trial
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
 
 from . import wording
 
@@ -17,7 +17,7 @@ MARKED = {"affirmation": ("reverse", "claims"), "mention": ("bold underline", "n
 """Styles of evidence: none is a colour, so that they are there without colours, too."""
 
 
-def chosen(seen: Seen, grader: str) -> Grade | None:
+def chosen(seen: Seen, grader: str) -> GradeRecord | None:
     """The verdict of a grader."""
     return next((grade for grade in seen.grades if grade.grader == grader), None)
 
@@ -61,7 +61,7 @@ def _widths(width: int) -> tuple[int, int]:
     return (15, 9) if width >= _ROOMY else (11, 5)
 
 
-def reply(trial: Trial, grade: Grade | None) -> Content:
+def reply(trial: Trial, grade: GradeRecord | None) -> Content:
     """The reply with a grader's evidence marked."""
     content = Content(wording.plain(trial.response) or "(empty)")
     for name, span in ((grade.evidence or {}) if grade else {}).items():
@@ -71,7 +71,7 @@ def reply(trial: Trial, grade: Grade | None) -> Content:
     return content
 
 
-def legend(grade: Grade | None) -> Content:
+def legend(grade: GradeRecord | None) -> Content:
     """What the marks in the reply mean, for those that are there."""
     found = [name for name in MARKED if grade is not None and name in (grade.evidence or {})]
     if not found:
@@ -122,7 +122,7 @@ def _title(text: str) -> Content:
     return Content.styled(f"\n{text}\n", "bold dim")
 
 
-def _verdict(grade: Grade) -> Content:
+def _verdict(grade: GradeRecord) -> Content:
     fields = ", ".join(f"{name} {_answer(getattr(grade, name))}" for name in GRADE_FIELDS)
     text = f"  {grade.grader}: {in_words(grade)}; {wording.plain(grade.reason)}\n      {fields}\n"
     return Content(text.replace("named_before_affirming", "named first"))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Control, Run
 
-if TYPE_CHECKING:
-    from ..app import IntroApp
+from ..shell.home import Home
 
 
-def pause_or_go_on(app: IntroApp, run: Run) -> None:
+def pause_or_go_on(app: Home, run: Run) -> None:
     """Pause a running run, let a paused one go on.
 
     Raises:
@@ -21,20 +18,20 @@ def pause_or_go_on(app: IntroApp, run: Run) -> None:
         raise UsageError(f"{run.name} is {run.state}: only a running run can be paused; R resumes one")
     holding = run.state == "paused" or run.control == "pause"
     control: Control = "run" if holding else "pause"
-    app.change(lambda store: store.set_control(run.id, control))
+    app.change(lambda store: store.runs.set_control(run.id, control))
     app.notify(
         f"{run.name} goes on" if holding else f"{run.name} pauses after the replies at hand; P lets it go on",
         markup=False,
     )
 
 
-def cancel(app: IntroApp, run: Run) -> None:
+def cancel(app: Home, run: Run) -> None:
     """Stop a run for good."""
-    app.change(lambda store: store.set_control(run.id, "cancel"))
+    app.change(lambda store: store.runs.set_control(run.id, "cancel"))
     app.notify(f"{run.name} stops; what is finished stays", markup=False)
 
 
-def resume(app: IntroApp, run: Run) -> None:
+def resume(app: Home, run: Run) -> None:
     """Go on with a run: a paused one at once, another in a new process.
 
     Raises:

@@ -12,9 +12,9 @@ from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol import concepts
 from mlxintro.running.live import Writing, read_live
-from mlxintro.store.counts import Failure
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
+from mlxintro.store.trials import Failure
 
 from ..widgets.heatmap import Grid
 
@@ -48,7 +48,7 @@ class Watcher:
         self._samples: list[tuple[float, int]] = []
 
     def look(self, store: Store) -> Sight:
-        run = store.run(self.run)
+        run = store.runs.get(self.run)
         self._count(store, run)
         self._samples = [*self._samples[-600:], (time.monotonic(), run.done)]
         active = run.state in ("running", "paused")
@@ -57,19 +57,19 @@ class Watcher:
             run,
             writing,
             self._rates,
-            store.failures(run, limit=_FAILURES),
-            store.last_trial(run.id) if writing is None else None,
+            store.trials.failures(run, limit=_FAILURES),
+            store.trials.last(run.id) if writing is None else None,
             _resident(run.pid) if active else None,
             int(psutil.virtual_memory().available),
         )
 
     def _count(self, store: Store, run: Run) -> None:
-        newest, _ = store.graded_since(0) if run.done else (0, set())
+        newest, _ = store.grades.graded_since(0) if run.done else (0, set())
         now = time.monotonic()
         key = (run.done, newest, run.state)
         if key == self._counted or (now < self._due and run.state == "running"):
             return
-        self._rates = run_rates(store.verdict_counts(run.id, GRADER))
+        self._rates = run_rates(store.grades.counts(run.id, GRADER))
         # Intervals take long the first time: here, not where keys are waited for.
         for tally in (self._rates.controls, self._rates.injected):
             _ = tally.detection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -23,10 +23,8 @@ from mlxintro.store.store import Store
 
 from ..reading import wording
 from ..shell.error_border import Dialogue
+from ..shell.home import Home, home_of
 from ..widgets.text import Text
-
-if TYPE_CHECKING:
-    from ..app import IntroApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,8 @@ class Blind(Dialogue[None]):
         self._agreements: list[Agreement] | None = None
 
     @property
-    def home(self) -> IntroApp:
-        return cast("IntroApp", self.app)
+    def home(self) -> Home:
+        return home_of(self)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="blind"):
@@ -164,7 +162,7 @@ class Blind(Dialogue[None]):
         self.query_one("#said", VerticalScroll).scroll_relative(y=by * 3, animate=False)
 
     def _store(self, labels: list[Said]) -> None:
-        self.home.change(lambda store: store.add_labels(self._run.id, labels))
+        self.home.change(lambda store: store.labels.add(self._run.id, labels))
 
     # -- what is shown
 

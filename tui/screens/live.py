@@ -205,4 +205,4 @@ def reply(writing: Writing) -> Content:
 
 
 def _id_of(store: Store, name: str) -> str | None:
-    return next((run.id for run in store.runs() if run.name == name), None)
+    return next((run.id for run in store.runs.all() if run.name == name), None)

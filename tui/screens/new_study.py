@@ -239,7 +239,7 @@ class NewStudyPage(Page):
         arguments = draft.run_arguments()
         if self._dry_run is not None:
             self._dry_run.stop()
-        taken = set(self.home.ask(lambda store: [run.name for run in store.runs()]))
+        taken = set(self.home.ask(lambda store: [run.name for run in store.runs.all()]))
         taken |= {one.name for one in self.home.processes.running}
         name = next(n for i in range(1, len(taken) + 2) if (n := f"{draft.experiment}-{i}") not in taken)
         self.home.start_run(name, arguments)

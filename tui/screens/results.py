@@ -178,9 +178,9 @@ class ResultsPage(Page):
 
 
 def _sight(store: Store, runs: tuple[str, ...], newest: int) -> Sight:
-    last, regraded = store.graded_since(newest)
-    graders = sorted({grader for run in runs for grader in store.graders(run)})
-    return [store.run(run) for run in runs], tuple(graders), last, regraded, store.newest_verdicts()[1]
+    last, regraded = store.grades.graded_since(newest)
+    graders = sorted({grader for run in runs for grader in store.grades.graders(run)})
+    return [store.runs.get(run) for run in runs], tuple(graders), last, regraded, store.browse.newest_verdicts()[1]
 
 
 def _timed(run: str, grader: str, store: Store) -> tuple[Findings, float]:

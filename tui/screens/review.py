@@ -123,7 +123,7 @@ class ReviewPage(Page):
         if not run:
             self._say("No run is open: 1 lists the runs, Enter opens one.")
             return
-        self.read("review", lambda store: (store.run(run), store.newest_verdicts()), self._looked)
+        self.read("review", lambda store: (store.runs.get(run), store.browse.newest_verdicts()), self._looked)
 
     def _looked(self, sight: tuple[Run, Verdicts]) -> None:
         run, verdicts = sight
@@ -141,7 +141,7 @@ class ReviewPage(Page):
         self._verdicts = verdicts
         if self._counted != run.done + run.errors:
             self._counted = run.done + run.errors
-            self.read("choices", lambda store: store.choices(run.id), self._chosen)
+            self.read("choices", lambda store: store.browse.choices(run.id), self._chosen)
         if finding is not None:
             self._go_on(finding)
         self._draw()
@@ -194,7 +194,7 @@ class ReviewPage(Page):
         self.run_worker(lambda: self._fetch(run, rows), thread=True, group="fetch", exit_on_error=False)
 
     def _fetch(self, run: str, rows: list[int]) -> None:
-        found = self.home.ask(lambda store: store.seen(run, rows))
+        found = self.home.ask(lambda store: store.browse.seen(run, rows))
         self.app.call_from_thread(self._fetched, found)
 
     def _fetched(self, found: list[Seen]) -> None:
@@ -301,7 +301,7 @@ class ReviewPage(Page):
 
 def _prompt(store: Store, key: str) -> tuple[str, PromptRecord | None]:
     try:
-        return key, store.prompt(key)
+        return key, store.prompts.get(key)
     except UsageError:
         # A store that was brought in without its prompts: everything else of the trial can still be read.
         return key, None

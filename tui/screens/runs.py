@@ -105,7 +105,7 @@ class RunsPage(Page):
     # -- keeping up to date
 
     def look(self) -> None:
-        self.read("runs", lambda store: (store.runs(), store.graded_since(self._last_grade)), self._arrived)
+        self.read("runs", lambda store: (store.runs.all(), store.grades.graded_since(self._last_grade)), self._arrived)
 
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
@@ -183,7 +183,7 @@ class RunsPage(Page):
         run = self._run()
 
         def delete(store: Store) -> str:
-            store.delete_run(run.id)
+            store.runs.delete(run.id)
             return run.name
 
         def deleted(name: str) -> None:
@@ -254,5 +254,6 @@ def columns(width: int) -> dict[str, int]:
 
 def _export(run: str, path: Path, store: Store) -> int:
     from mlxintro.rendering.exporting import write_rows
+    from mlxintro.store.export import export_rows
 
-    return write_rows(store.export_rows(run), path.suffix.lstrip("."), path)
+    return write_rows(export_rows(store, run), path.suffix.lstrip("."), path)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from .home import home_of
 from .places import PLACES
-
-if TYPE_CHECKING:
-    from ..app import IntroApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +25,9 @@ class Actions(Provider):
     """Places, what works here, and, when something is sought, what other screens can do."""
 
     def _all(self) -> Iterator[Action]:
-        app = cast("IntroApp", self.app)
+        app, home = self.app, home_of(self.screen)
         for place in PLACES:
-            yield Action(f"Go to {place.title}", f"{place.summary}  ({place.key})", partial(app.action_go, place.name))
+            yield Action(f"Go to {place.title}", f"{place.summary}  ({place.key})", partial(home.action_go, place.name))
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
@@ -41,17 +39,17 @@ class Actions(Provider):
                 seen.add(title)
                 detail = f"{binding.description}  ({app.get_key_display(binding)})"
                 yield Action(title, detail, partial(app.run_action, binding.action, active.node))
-        yield Action("Write a file of keys to edit", str(app.keys_file), app.action_write_keys)
+        yield Action("Write a file of keys to edit", str(home.keys_file), home.action_write_keys)
 
     def _elsewhere(self) -> Iterator[Action]:
         """What other screens can do: chosen, it leads there."""
-        app = cast("IntroApp", self.app)
+        app, home = self.app, home_of(self.screen)
         for place in PLACES:
             page = type(place.make())
             for binding in page.BINDINGS if not isinstance(self.screen, page) else ():
                 if isinstance(binding, Binding) and binding.tooltip and "go(" not in binding.action:
                     detail = f"goes to {place.title}, where {app.get_key_display(binding)} does it"
-                    yield Action(binding.tooltip, detail, partial(app.action_go, place.name))
+                    yield Action(binding.tooltip, detail, partial(home.action_go, place.name))
 
     async def discover(self) -> Hits:
         for action in self._all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -11,8 +11,7 @@ from textual.screen import ModalScreen
 
 from mlxintro.backends.errors import KnownError
 
-if TYPE_CHECKING:
-    from ..app import IntroApp
+from .home import Home
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,7 +24,7 @@ class Guarded(MessagePump):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            cast("IntroApp", self.app).trouble(error)
+            cast(Home, self.app).trouble(error)
 
 
 class Dialogue(Guarded, ModalScreen[T]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -17,10 +17,8 @@ from mlxintro.store.store import Store
 from ..widgets.key_hints import KeyHints
 from ..widgets.text import Text
 from .error_border import Guarded
+from .home import Home, home_of
 from .places import PLACES
-
-if TYPE_CHECKING:
-    from ..app import IntroApp
 
 T = TypeVar("T")
 Query = Callable[[Store], T]
@@ -59,8 +57,8 @@ class Page(Guarded, Screen[None]):
         self._again: dict[str, Callable[[], None]] = {}
 
     @property
-    def home(self) -> IntroApp:
-        return cast("IntroApp", self.app)
+    def home(self) -> Home:
+        return home_of(self)
 
     def compose(self) -> ComposeResult:
         yield Places(id="places")

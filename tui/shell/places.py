@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .page import Page
+from textual.screen import Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +18,10 @@ class Place:
     """``module:Class``, imported when somebody goes there."""
     summary: str
 
-    def make(self) -> Page:
-        """A fresh screen."""
+    def make(self) -> Screen[None]:
+        """Make a fresh screen."""
         module, _, name = self.target.partition(":")
-        page: Page = getattr(import_module(module), name)()
+        page: Screen[None] = getattr(import_module(module), name)()
         return page
 
 

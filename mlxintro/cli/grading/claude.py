@@ -146,6 +146,6 @@ def _conclude(job: Any) -> None:
         line += f", {report.waiting} wait in a batch (go on with --batch)"
     if report.left:
         line += f", {report.left} are left"
-    chatter(f"{line}; cost so far at most ${job.store.spent(job.run.id, job.grader.name):.4f}")
+    chatter(f"{line}; cost so far at most ${job.store.calls.spent(job.run.id, job.grader.name):.4f}")
     if report.graded or report.skipped:
         chatter(f"see mlxintro stats {name} --grader {shell(job.grader.name)}")

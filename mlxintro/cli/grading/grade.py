@@ -92,7 +92,7 @@ def grade(
 
     _check_flags(context, grader, disagreements or agreement)
     with Store(data_home(context.obj).db, read_only=disagreements or agreement) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         if agreement:
             from mlxintro.cli.grading.agreement import show_agreement
 

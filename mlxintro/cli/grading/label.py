@@ -46,7 +46,7 @@ def label(
     if sum((freeze, target is not None, source is not None)) > 1:
         raise click.UsageError("--freeze, --export and --import are three things: choose one")
     with Store(data_home(context.obj).db) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         try:
             if target is not None:
                 with click.open_file(target, "w", encoding="utf-8") as out:
@@ -55,12 +55,12 @@ def label(
             elif source is not None:
                 with click.open_file(source, encoding="utf-8") as lines:
                     labels = label_files.read(lines, labeller)
-                store.add_labels(found.id, labels)
+                store.labels.add(found.id, labels)
                 chatter(f"{len(labels)} labels added to {found.name}")
             elif freeze:
-                if name not in {its.name for its in store.label_sets(found.id)}:
+                if name not in {its.name for its in store.label_sets.of_run(found.id)}:
                     raise UsageError(f"{found.name} has no label set {name!r}: label some trials first")
-                store.freeze_label_set(found.id, name)
+                store.label_sets.freeze(found.id, name)
                 chatter(f"the label set {name} of {found.name} is frozen")
             else:
                 _label(store, found, labeller or getpass.getuser(), name, count, seed)
@@ -82,12 +82,12 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     trials = list(gradable(store, run))
     if not trials:
         raise UsageError(f"{run.name} has no replies to label: run it first")
-    chosen = next((its for its in store.label_sets(run.id) if its.name == name), None)
+    chosen = next((its for its in store.label_sets.of_run(run.id) if its.name == name), None)
     if chosen is None:
-        chosen = store.add_label_set(run.id, name, seed, draw(trials, count, seed))
+        chosen = store.label_sets.draw(run.id, name, seed, draw(trials, count, seed))
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
-    have = {its.key for its in store.latest_labels(run.id, labeller=labeller) if to_grade(its.fields) is not None}
+    have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}
     session = Session(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
     while session.item is not None:
@@ -99,9 +99,9 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
             session.skip()
         elif key == "u":
             if (withdrawn := session.undo()) is not None:
-                store.add_labels(run.id, [withdrawn])
+                store.labels.add(run.id, [withdrawn])
         elif key in session.keys and (finished := session.press(key)) is not None:
-            store.add_labels(run.id, [finished])
+            store.labels.add(run.id, [finished])
     left = len(session.queue)
     after = (
         f"go on with mlxintro label {shell(run.name)}" if left else f"see mlxintro grade {shell(run.name)} --agreement"

@@ -23,7 +23,7 @@ def compare(context: click.Context, runs: tuple[str, ...], grader: str, as_json:
     if len(runs) < 2:
         raise click.UsageError("name at least two runs, e.g. `mlxintro compare first second`")
     with Store(data_home(context.obj).db, read_only=True) as store:
-        found = [store.find_run(run) for run in runs]
+        found = [store.runs.find(run) for run in runs]
         analysed = [(run, analysis_of(store, run, grader)) for run in found]
     table = side_by_side(analysed)
     protocol, models = protocol_differences(found), model_differences(found)

@@ -24,7 +24,7 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
-    from mlxintro.analysis.run import study_of
+    from mlxintro.analysis.run import display_of, study_of
     from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
@@ -35,7 +35,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     if output.suffix.lower() not in makers:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         rows, study = rows_of(store, found, grader), study_of(found)
         model = found.model
         facts = (
@@ -48,7 +48,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
             ("begun (UTC)", found.created[:16]),
         )
         analysis = experiments.find(found.experiment).analyse(rows, study)
-        made = Report(found.name, facts, analysis, examples_of(rows), study_file.write(study))
+        made = Report(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
     try:
         output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
     except OSError as error:

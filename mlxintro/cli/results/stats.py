@@ -28,7 +28,7 @@ def stats(context: click.Context, run: str, grader: str, published: bool, curves
     from mlxintro.store.store import Store
 
     with Store(data_home(context.obj).db, read_only=True) as store:
-        show_stats(store, store.find_run(run), grader, as_json, published=published, curves=curves)
+        show_stats(store, store.runs.find(run), grader, as_json, published=published, curves=curves)
 
 
 def show_stats(

@@ -52,12 +52,12 @@ def demo(context: click.Context, backend: str) -> int:
                 chatter(f"everything finished is stored; go on with: mlxintro run --resume {run.name}")
                 raise
         grade_run(store, run, find_grader("rules"))
-        _report(store, store.run(run.id))
+        _report(store, store.runs.get(run.id))
     return 0 if last is not None and last.state == "done" else 1
 
 
 def _free_name(store: Any) -> str:
-    taken = {run.name for run in store.runs()}
+    taken = {run.name for run in store.runs.all()}
     return next(name for number in range(1, len(taken) + 2) if (name := f"demo-{number}") not in taken)
 
 
@@ -99,7 +99,7 @@ def _report(store: Any, run: Any) -> None:
     if unclear:
         click.echo(f"  replies too unclear to grade         {unclear} of {run.done}, in no rate")
 
-    injected = list(store.trials(run.id, TrialFilter(condition="injected")))
+    injected = list(store.trials.of_run(run.id, TrialFilter(condition="injected")))
     proofs = [proof for trial in injected for proof in trial.proofs]
     touched = sum(proof.positions for proof in proofs)
     moved = [proof.relative_change for proof in proofs]

@@ -83,7 +83,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         if experiment or given - _BESIDE_RESUME - {"resume"}:
             raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
         with Store(path) as store:
-            stored = store.find_run(resume)
+            stored = store.runs.find(resume)
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
@@ -214,7 +214,7 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
         from mlxintro.grading.passes import grade_run
 
         grade_run(store, run, find_grader("rules"))
-        show_stats(store, store.run(run.id), "rules", flags["as_json"])
+        show_stats(store, store.runs.get(run.id), "rules", flags["as_json"])
     if not flags["as_json"]:
         chatter(f"\nread the replies: mlxintro runs show {name}")
     return 0 if last is not None and last.state in ("done", "cancelled") and not last.errors else 1

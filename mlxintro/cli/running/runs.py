@@ -29,7 +29,7 @@ def runs() -> None:
 def list_(context: click.Context, as_json: bool) -> None:
     """All runs, the latest last."""
     with open_store(context) as store:
-        found = store.runs()[::-1]
+        found = store.runs.all()[::-1]
         if as_json:
             for one in found:
                 click.echo(json_line(asdict(one)))
@@ -54,11 +54,11 @@ runs.add_command(show)
 def rm(context: click.Context, run: str, yes: bool) -> int:
     """Delete a run with its trials, grades and labels."""
     with open_store(context, write=True) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
             chatter("nothing is deleted")
             return 1
-        store.delete_run(found.id)
+        store.runs.delete(found.id)
     chatter(f"{found.name} is deleted")
     return 0
 
@@ -73,11 +73,12 @@ def rm(context: click.Context, run: str, yes: bool) -> int:
 def export(context: click.Context, run: str, format_: str, output: Path | None) -> None:
     """One row per trial, with reply, dose, proof, grades and labels."""
     from mlxintro.rendering.exporting import write_rows
+    from mlxintro.store.export import export_rows
 
     with open_store(context) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         target = None if output == Path("-") else output
-        count = write_rows(store.export_rows(found.id), format_, target)
+        count = write_rows(export_rows(store, found.id), format_, target)
     if target is not None:
         chatter(f"{count} trials of {found.name} written to {output}")
 
@@ -92,9 +93,9 @@ def index(context: click.Context) -> int:
     import time
 
     with open_store(context, write=True) as store:
-        left = waiting = store.unindexed()
+        left = waiting = store.trials.unindexed()
         while left:
-            left = store.index_replies(_PORTION)
+            left = store.trials.index_replies(_PORTION)
             # Whoever waits to write comes in between.
             time.sleep(_GAP)
     chatter(f"{waiting} replies are indexed" if waiting else "every reply is indexed")
@@ -137,8 +138,8 @@ def cancel(context: click.Context, run: str) -> None:
 
 def _control(context: click.Context, run: str, control: Any, what: str) -> None:
     with open_store(context, write=True) as store:
-        found = store.find_run(run)
-        store.set_control(found.id, control)
+        found = store.runs.find(run)
+        store.runs.set_control(found.id, control)
     chatter(f"{found.name} {what}")
 
 

@@ -46,7 +46,7 @@ def show(
     from mlxintro.store.records import TrialFilter
 
     with open_store(context) as store:
-        found = store.find_run(run)
+        found = store.runs.find(run)
         if as_toml:
             from mlxintro.analysis.run import study_of
             from mlxintro.protocol.study_file import write
@@ -54,18 +54,18 @@ def show(
             click.echo(write(study_of(found)), nl=False)
             return
         if trial is not None:
-            _show_trial(store, found, store.trial(found.id, trial), as_json)
+            _show_trial(store, found, store.trials.find(found.id, trial), as_json)
             return
         if as_json:
             click.echo(json_line(asdict(found)))
             return
         _show_head(store, found)
         where = TrialFilter(condition=condition, concept=concept, text=contains)
-        rows = _rows(store, found, store.trials(found.id, where, limit=limit))
+        rows = _rows(store, found, store.trials.of_run(found.id, where, limit=limit))
         if rows:
             header = ["trial", "concept", "arm", "layer", "strength", "grade", "reply"]
             click.echo("\n" + table(header, rows, right=(3, 4)))
-        total = store.count_trials(found.id, where)
+        total = store.trials.count(found.id, where)
         if total > len(rows):
             chatter(f"\n{len(rows)} of {total} trials; --limit shows more")
         if rows:
@@ -85,8 +85,8 @@ def _show_head(store: Any, run: Any) -> None:
         f"  settings   preset {study.get('preset')}, window {study.get('window')}, temperature "
         f"{study.get('temperature')}, {study.get('max_tokens')} tokens, seed {study.get('seed')}"
     )
-    prompts = store.prompts(run.id)
-    example = next(iter(store.trials(run.id, _injected(), limit=1)), None)
+    prompts = store.prompts.of_run(run.id)
+    example = next(iter(store.trials.of_run(run.id, _injected(), limit=1)), None)
     if example is not None and example.spec.prompt in prompts:
         from mlxintro.rendering.token_strip import strip
 
@@ -113,7 +113,7 @@ def _rows(store: Any, run: Any, trials: Iterable[Any]) -> list[list[str]]:
     from mlxintro import experiments
 
     graded = experiments.find(run.experiment).graded
-    grades = {grade.key: grade for grade in store.latest_grades(run.id, grader="rules")} if graded else {}
+    grades = {grade.key: grade for grade in store.grades.latest(run.id, grader="rules")} if graded else {}
     rows = []
     for trial in trials:
         spoken = trial.spec.readout == "text"
@@ -146,8 +146,8 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
     from mlxintro.rendering.token_strip import strip, window_in_words
 
     spec = trial.spec
-    prompt = store.prompt(spec.prompt)
-    grades = store.latest_grades(run.id, key=trial.key)
+    prompt = store.prompts.get(spec.prompt)
+    grades = store.grades.latest(run.id, key=trial.key)
     if as_json:
         record = {
             "trial_key": trial.key,

@@ -45,7 +45,8 @@ def dose(
     from mlxintro.protocol.concepts import library
     from mlxintro.tools.dose import LADDER, find, propose, usable_cells
     from mlxintro.vectors.cache import VectorCache
-    from mlxintro.vectors.extraction import extract, recipe_for
+    from mlxintro.vectors.extraction import extract
+    from mlxintro.vectors.recipe import recipe_for
 
     extraction = presets.load(preset).extraction
     words = [concept.word for concept in library().resolve(concepts, allow_unknown=True)]

@@ -190,7 +190,8 @@ class _extracted:
         from mlxintro.cli.running.progress import word_progress
         from mlxintro.paths import data_home
         from mlxintro.vectors.cache import VectorCache
-        from mlxintro.vectors.extraction import extract, recipe_for
+        from mlxintro.vectors.extraction import extract
+        from mlxintro.vectors.recipe import recipe_for
 
         self.backend = load_backend(**self.settings)
         recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]

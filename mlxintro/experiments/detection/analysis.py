@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlxintro.analysis import taxonomy
+from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
-from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean
-from mlxintro.experiments.detection.card import Evidence, card
-from mlxintro.experiments.detection.evidence import Best, best_cell, evidence, logit_of, logit_shifts
-from mlxintro.experiments.detection.rows import Rows, by_place, coherent, detects, names, share
+from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
+from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
+from mlxintro.ladder.best_cell import Best, best_cell
+from mlxintro.ladder.case import Case
+from mlxintro.ladder.climb import judge
+from mlxintro.ladder.climb import verdict as verdict_of
+from mlxintro.ladder.rows import Rows, by_place, coherent, detects, names, share
+from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
 from mlxintro.protocol import concepts, controls
 from mlxintro.protocol.study import Study
 
@@ -23,13 +28,15 @@ def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     """Everything the rows of an ``injected-thoughts`` run say."""
     run = Rows.of(rows)
     best = best_cell(run)
-    whole = evidence(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
+    whole = Case(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
     held_out = None
     if best is not None and best.reported:
-        held_out = evidence(run, best.reported, f"{best.label}, {len(best.words)} concepts that did not choose it")
-    verdict = card(whole, held_out)
+        held_out = Case(run, best.reported, f"{best.label}, {len(best.words)} concepts that did not choose it")
+    case, ladder = judge(whole, held_out, f"mlxintro certify -m {study.model}")
+    verdict = verdict_of(case, ladder)
     return Analysis(
         verdict=verdict,
+        ladder=ladder,
         figures=_figures(run, whole),
         heat_maps=_heat_maps(run, study) if len(run.places) > 1 else (),
         plots=_plots(run),
@@ -39,7 +46,7 @@ def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     )
 
 
-def _figures(run: Rows, seen: Evidence) -> tuple[Figure, ...]:
+def _figures(run: Rows, seen: Case) -> tuple[Figure, ...]:
     net = difference(seen.detection, seen.false_alarms)
     found = [
         Figure("detection", "claims a thought, injected", seen.detection),
@@ -52,9 +59,10 @@ def _figures(run: Rows, seen: Evidence) -> tuple[Figure, ...]:
             difference(seen.identification, seen.false_alarms),
         ),
     ]
-    if seen.naming is not None:
-        note = f"{seen.naming.by_luck:.0%} with concepts exchanged, p = {seen.naming.p:.2g}"
-        found.append(Figure("named_of_claims", "names the concept, of all claims", seen.naming.right, note))
+    named = naming([(row.concept, row.response) for row in seen.injected if detects(row) and row.concept])
+    if named is not None:
+        note = f"{named.by_luck:.0%} with concepts exchanged, p = {named.p:.2g}"
+        found.append(Figure("named_of_claims", "names the concept, of all claims", named.right, note))
     if seen.detection.value is not None and seen.false_alarms.value is not None:
         balanced = (seen.detection.value + 1 - seen.false_alarms.value) / 2
         found.append(Figure("balanced_accuracy", "balanced accuracy", balanced, "0.5 is chance"))
@@ -63,6 +71,9 @@ def _figures(run: Rows, seen: Evidence) -> tuple[Figure, ...]:
         ("negated", "claims a thought, negated vector"),
         ("shuffled", "claims a thought, shuffled vector"),
         (controls.OTHER, "claims a thought, another concept's vector"),
+        (controls.MATCHED, "claims a thought, random vector of equal impact"),
+        (controls.MATCHED_OTHER, "claims a thought, another concept's vector of equal impact"),
+        (controls.TAMPERED, "claims a thought, odd text and no vector"),
     ):
         if arm in run.arms:
             found.append(Figure(f"{arm}_detection", label, share(run.arms[arm], detects)))
@@ -74,7 +85,7 @@ def _figures(run: Rows, seen: Evidence) -> tuple[Figure, ...]:
     return (*found, *_logit_figures(run, seen))
 
 
-def _beyond_random(run: Rows, seen: Evidence) -> Figure:
+def _beyond_random(run: Rows, seen: Case) -> Figure:
     pairs = {
         word: (
             share([row for row in run.injected if row.concept == word], detects),
@@ -88,18 +99,28 @@ def _beyond_random(run: Rows, seen: Evidence) -> Figure:
     return Figure("beyond_random", "detection minus that of random vectors", gap, note)
 
 
-def _logit_figures(run: Rows, seen: Evidence) -> list[Figure]:
+def _logit_figures(run: Rows, seen: Case) -> list[Figure]:
     found = []
     asked = run.arms.get(controls.QUESTION, [])
-    with_, without = ([logit_of(row) for row in asked if row.condition == kind] for kind in ("injected", "control"))
+    with_, without = ([log_odds(row) for row in asked if row.condition == kind] for kind in ("injected", "control"))
     if (area := auroc(with_, without)) is not None:
         note = f"{len(with_)} injected against {len(without)} uninjected prompts; 0.5 is chance"
         found.append(Figure("auroc", "AUROC of the yes-no logit", area, note))
-    for arm, shifts in logit_shifts(run).items():
-        label = "the trial question" if arm == controls.QUESTION else f"{arm} questions"
-        found.append(Figure(f"{arm.replace('-', '_')}_shift", f"yes-no logit shift, {label}", mean(shifts)))
-    if seen.net is not None:
-        found.append(Figure("net_logit_shift", "net logit shift", seen.net, "trial question minus clear questions"))
+    for arm in (controls.QUESTION, *controls.SHIFTED):
+        shifts = trial_shift(run.arms.get(arm, ()))
+        if shifts is not None:
+            label = "the trial question" if arm == controls.QUESTION else f"asked {controls.SHIFTED[arm]}"
+            found.append(Figure(f"{arm.replace('-', '_')}_shift", f"yes-no logit shift, {label}", mean(shifts.values)))
+    for arm in (*controls.UNRELATED, controls.SPANNING):
+        of_arm = [one.shift for one in question_shifts(run.arms, [arm])]
+        if of_arm:
+            name = f"{arm.replace('-', '_')}_shift"
+            found.append(Figure(name, f"yes-no logit shift, {arm} questions", mean(of_arm)))
+    trial = seen.trial_question
+    clear = [one.shift for one in seen.questions if one.kind in ("clear-no", "clear-yes")]
+    if trial is not None and clear:
+        net = mean_difference(trial.values, clear)
+        found.append(Figure("net_logit_shift", "net logit shift", net, "trial question minus clear questions"))
     return found
 
 
@@ -190,14 +211,14 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
         said.append(f"only {graded} graded controls: the false-alarm rate is hardly known; add some with --controls")
     if verdict.kind != "too little data" and "random" not in run.arms:
         said.append("no random vectors were tried: --controls standard tells a concept from a disturbance")
-    if verdict.kind == "introspective identification" and len(run.words) == 1:
+    if verdict.kind.startswith("claims") and len(run.words) == 1:
         said.append("one concept cannot tell naming from a habit of saying its name: inject several")
     if best is not None:
         said.append(
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "
             "concepts that did not choose it"
         )
-    unclear = sum(taxonomy.class_of(row.grade, row.condition == "injected") == "unclear" for row in grid)
+    unclear = sum(graded_class(row.grade) is UNCLEAR for row in grid)
     if unclear:
         said.append(f"the grader abstained on {unclear} of {len(grid)} replies; they are in no rate")
     return said

@@ -23,7 +23,7 @@ from mlxintro.grading.claude.api import ApiError, explain, fatal
 from mlxintro.grading.claude.budget import BudgetSpentError
 from mlxintro.grading.claude.passes import ClaudePass, Question
 from mlxintro.grading.claude.questions import Answer, Dossier, size
-from mlxintro.store.calls import Ask, Batch, Call
+from mlxintro.store.calls import Call, PaidBatch, PaidQuestion
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -112,7 +112,7 @@ class BatchRunner:
         """
         job = self._job
         clear = True
-        for where, batch in job.store.batches(job.run.id, job.grader.name, "intent", "open"):
+        for where, batch in job.store.calls.batches(job.run.id, job.grader.name, "intent", "open"):
             if where != job.where:
                 self._notify(
                     f"batch {batch.remote or batch.token} belongs to {where.version}: collect it with that model and "
@@ -121,7 +121,7 @@ class BatchRunner:
                 continue
             remote = batch.remote if batch.state == "open" else self._reconcile(batch, wait=wait)
             if remote is None:
-                clear = clear and not job.store.batch_calls(batch.id)
+                clear = clear and not job.store.calls.of_batch(batch.id)
                 continue
             results = self._wait_for(remote, batch, wait=wait)
             if results is None:
@@ -169,8 +169,8 @@ class BatchRunner:
     def _submit(self, chunk: list[tuple[Question, dict[str, Any], float]]) -> None:
         job = self._job
         token = secrets.token_hex(8)
-        asks = [Ask(question.dossier.key, question.name, worst) for question, _, worst in chunk]
-        batch, calls = job.store.open_batch(job.where, token, asks)
+        asks = [PaidQuestion(question.dossier.key, question.name, worst) for question, _, worst in chunk]
+        batch, calls = job.store.calls.open_batch(job.where, token, asks)
         for _, _, worst in chunk:
             # Settled when it is collected; until then all of it counts as spent.
             job.budget.settle(worst, worst)
@@ -180,10 +180,10 @@ class BatchRunner:
         ]
         remote = self._create(batch, requests)
         if remote is not None:
-            job.store.batch_submitted(batch.id, remote)
+            job.store.calls.batch_submitted(batch.id, remote)
             self._notify(f"batch {remote}: {len(chunk)} questions submitted")
 
-    def _create(self, batch: Batch, requests: list[Any]) -> str | None:
+    def _create(self, batch: PaidBatch, requests: list[Any]) -> str | None:
         """Submit once. ``None`` when the API's answer did not arrive: then it is looked for."""
         # The SDK must not retry: after a dropped connection that would submit everything a second time.
         once = self._client.with_options(max_retries=0)
@@ -205,7 +205,7 @@ class BatchRunner:
                 return None
         return None
 
-    def _reconcile(self, batch: Batch, *, wait: bool) -> str | None:
+    def _reconcile(self, batch: PaidBatch, *, wait: bool) -> str | None:
         """Find the batch of an intent at the API, or learn that it never arrived."""
         created = datetime.fromisoformat(batch.created)
         delay, told = 1.0, False
@@ -216,7 +216,7 @@ class BatchRunner:
                 if remote.processing_status != "ended":
                     maybe = True
                 elif self._is_ours(remote, batch):
-                    self._job.store.batch_submitted(batch.id, remote.id)
+                    self._job.store.calls.batch_submitted(batch.id, remote.id)
                     self._notify(f"batch {remote.id} is the one submitted before: going on with it")
                     return remote.id
             if not maybe and age >= self._grace:
@@ -232,8 +232,8 @@ class BatchRunner:
             time.sleep(delay)
             delay = min(SLOWEST, 1.5 * delay)
 
-    def _candidates(self, batch: Batch, since: datetime) -> list[MessageBatch]:
-        known = self._job.store.submitted()
+    def _candidates(self, batch: PaidBatch, since: datetime) -> list[MessageBatch]:
+        known = self._job.store.calls.submitted()
         found = []
         try:
             for remote in self._client.messages.batches.list(limit=100):
@@ -247,19 +247,19 @@ class BatchRunner:
             raise self._unusable(error) from None
         return found
 
-    def _is_ours(self, remote: MessageBatch, batch: Batch) -> bool:
+    def _is_ours(self, remote: MessageBatch, batch: PaidBatch) -> bool:
         if remote.results_url is None:
             return False
         first = next(self._lines(remote.id, remote.results_url), None)
         return first is not None and first.custom_id.startswith(f"{batch.token}-")
 
-    def _never_arrived(self, batch: Batch) -> None:
+    def _never_arrived(self, batch: PaidBatch) -> None:
         job = self._job
-        calls = job.store.batch_calls(batch.id)
-        job.store.finish_batch(batch.id, state="lost", cost=0.0)
+        calls = job.store.calls.of_batch(batch.id)
+        job.store.calls.finish_batch(batch.id, state="lost", cost=0.0)
         job.budget.settle(0.0, -sum(call.reserved for call in calls.values()))
 
-    def _wait_for(self, remote: str, batch: Batch, *, wait: bool) -> str | None:
+    def _wait_for(self, remote: str, batch: PaidBatch, *, wait: bool) -> str | None:
         """Where the results are, once the batch has ended; ``None`` when it has not and is not to be waited for."""
         delay, told = 1.0, False
         while True:
@@ -287,10 +287,10 @@ class BatchRunner:
             time.sleep(delay)
             delay = min(SLOWEST, 1.5 * delay)
 
-    def _read(self, remote: str, results: str, batch: Batch) -> None:
+    def _read(self, remote: str, results: str, batch: PaidBatch) -> None:
         """Store a batch's results; what was stored before is passed over, so this can be repeated."""
         job = self._job
-        waiting = job.store.batch_calls(batch.id)
+        waiting = job.store.calls.of_batch(batch.id)
         look_up = job.dossiers()
         for attempt in range(_ATTEMPTS):
             try:
@@ -310,7 +310,7 @@ class BatchRunner:
         else:
             self._notify(f"batch {remote}: {len(waiting)} of {batch.size} answers are not among its results")
         # Questions without a line are asked again, and what they may have cost stays on the account.
-        job.store.finish_batch(batch.id, state="done")
+        job.store.calls.finish_batch(batch.id, state="done")
 
     def _lines(self, remote: str, results: str) -> Iterator[_Line]:
         try:

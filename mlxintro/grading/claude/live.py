@@ -20,7 +20,7 @@ from mlxintro.grading.claude.api import ApiError, Meter, ask
 from mlxintro.grading.claude.budget import BudgetSpentError
 from mlxintro.grading.claude.passes import ClaudePass, Question
 from mlxintro.grading.claude.questions import Answer, Dossier, UnscoredError
-from mlxintro.store.calls import Ask
+from mlxintro.store.calls import PaidQuestion
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -147,7 +147,7 @@ class _Live:
                 self._ready.appendleft(question)
                 self._full, job.report.stopped = True, str(spent)
                 return
-            call = job.store.open_call(job.where, Ask(question.dossier.key, question.name, worst))
+            call = job.store.calls.open(job.where, PaidQuestion(question.dossier.key, question.name, worst))
             meter = Meter(job.budget, worst, partial(self._events.put, _Lost(call, worst)))
             self._tasks.put(_Sent(call, question, request, worst, meter))
             self._under_way += 1
@@ -180,7 +180,7 @@ class _Live:
             )
             return
         if isinstance(event, _Lost):
-            job.store.reserve_more(event.call, event.worst)
+            job.store.calls.reserve_more(event.call, event.worst)
             return
         self._under_way -= 1
         sent, result = event.sent, event.result

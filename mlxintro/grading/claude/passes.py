@@ -32,10 +32,9 @@ from mlxintro.grading.claude.questions import (
 )
 from mlxintro.grading.passes import UNSCORED, gradable, related_words, to_record
 from mlxintro.grading.rubric import QuestionName
-from mlxintro.store.calls import Call, Pass, Settled
+from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now
-from mlxintro.store.records import Grade as GradeRecord
-from mlxintro.store.records import Run, Trial
+from mlxintro.store.records import GradeRecord, Run, Trial
 from mlxintro.store.store import Store
 
 GIVE_UP = 5
@@ -100,8 +99,8 @@ class ClaudePass:
             limit: US dollars that this grader may cost on this run, earlier passes included.
         """
         self.store, self.run, self.grader, self.tariff = store, run, grader, tariff
-        self.where = Pass(run.id, grader.name, grader.version)
-        self.budget = Budget(limit, spent=store.spent(run.id, grader.name))
+        self.where = GradingPass(run.id, grader.name, grader.version)
+        self.budget = Budget(limit, spent=store.calls.spent(run.id, grader.name))
         self.report = Report()
         self._in_a_row = 0
         self._since = ""
@@ -127,7 +126,7 @@ class ClaudePass:
         try:
             with lock.acquire(timeout=0):
                 # Whoever sent these is dead, and their answers with it.
-                self.store.void_calls(self.where, state="sent")
+                self.store.calls.void(self.where, state="sent")
                 yield
         except Timeout:
             raise KnownError(
@@ -137,8 +136,8 @@ class ClaudePass:
     def forget(self) -> None:
         """Have everything asked anew. What was paid stays on the account, earlier grades stay in the store."""
         self._since = now()
-        self.store.void_calls(self.where, state="answered")
-        self.store.void_calls(self.where, state="failed")
+        self.store.calls.void(self.where, state="answered")
+        self.store.calls.void(self.where, state="failed")
 
     def abandon(self) -> int:
         """Give up batches that were submitted and not collected; their questions are asked anew.
@@ -146,9 +145,9 @@ class ClaudePass:
         Returns:
             How many there were. What they cost stays on the account.
         """
-        batches = self.store.batches(self.run.id, self.grader.name, "intent", "open")
+        batches = self.store.calls.batches(self.run.id, self.grader.name, "intent", "open")
         for _, batch in batches:
-            self.store.finish_batch(batch.id, state="lost")
+            self.store.calls.finish_batch(batch.id, state="lost")
         return len(batches)
 
     def open_dossiers(self, *, only_failed: bool = False) -> Iterator[Dossier]:
@@ -159,12 +158,12 @@ class ClaudePass:
         Args:
             only_failed: those whose grading had failed before this pass.
         """
-        calls = self.store.calls(self.where)
+        calls = self.store.calls.of_pass(self.where)
         answers = _answers(calls)
         last = {(call.key, call.question): call.state for call in calls}
         failed = {key for (key, _), state in last.items() if state == "failed"} - self._failed
         waiting = {key for (key, _), state in last.items() if state == "sent"}
-        latest = self.store.latest_grades(self.run.id, grader=self.grader.name)
+        latest = self.store.grades.latest(self.run.id, grader=self.grader.name)
         have = {g.key for g in latest if g.version == self.where.version and g.created > self._since} - failed
         if self._before is None:
             self._before = _Before(have, failed)
@@ -179,8 +178,8 @@ class ClaudePass:
 
     def dossiers(self) -> Callable[[str], Dossier]:
         """Looks a reply up by its trial's key, with what has been answered about it so far."""
-        answers = _answers(self.store.calls(self.where))
-        return lambda key: _dossier(self.store.trial(self.run.id, key), answers.get(key, {}))
+        answers = _answers(self.store.calls.of_pass(self.where))
+        return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}))
 
     def worst(self, request: dict[str, object]) -> float:
         """US dollars of a request at worst."""
@@ -191,7 +190,7 @@ class ClaudePass:
         name = dossier.missing
         if name is not None:
             return Question(dossier, name)
-        self.store.settle(self.run.id, (), [self._finish(dossier)])
+        self.store.calls.settle(self.run.id, (), [self._finish(dossier)])
         return None
 
     def answered(self, call: int, question: Question, answer: Answer, cost: float) -> Question | None:
@@ -213,7 +212,7 @@ class ClaudePass:
         dossier.answers[question.name] = text
         settled = Settled(call, "answered", cost, answer.usage.read, answer.usage.output_tokens, text)
         done = dossier.missing is None
-        self.store.settle(self.run.id, [settled], [self._finish(dossier)] if done else [])
+        self.store.calls.settle(self.run.id, [settled], [self._finish(dossier)] if done else [])
         return None if done else Question(dossier, cast(QuestionName, dossier.missing))
 
     def failed(self, call: int, question: Question, why: str, cost: float) -> None:
@@ -223,7 +222,7 @@ class ClaudePass:
 
     def put_back(self, call: int, cost: float) -> None:
         """A question that was not asked after all, or given up without a verdict on the reply."""
-        self.store.settle(self.run.id, [Settled(call, "void", cost)])
+        self.store.calls.settle(self.run.id, [Settled(call, "void", cost)])
 
     @property
     def hopeless(self) -> bool:
@@ -263,7 +262,7 @@ class ClaudePass:
         self.report.failed += 1
         self._failed.add(question.dossier.key)
         raw = {**question.dossier.answers, **({question.name: text} if text is not None else {})}
-        self.store.settle(
+        self.store.calls.settle(
             self.run.id,
             [Settled(call, "failed", cost, *tokens, text, why)],
             [self._record(question.dossier, unscored(UNSCORED + why), raw)],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from mlxintro import data
 
 MILLION = 1_000_000
 
@@ -66,8 +66,7 @@ class Usage(BaseModel):
 @lru_cache(maxsize=1)
 def table() -> Table:
     """The prices that ship."""
-    with files("mlxintro").joinpath("data", "claude_models.toml").open("rb") as file:
-        return Table.model_validate(tomllib.load(file))
+    return Table.model_validate(data.load("claude_models.toml"))
 
 
 def find(model: str) -> Model | None:

@@ -14,8 +14,8 @@ from mlxintro.store.store import Store
 
 def rows(store: Store, run: Run) -> Iterator[dict[str, Any]]:
     """The labels that count, withdrawn ones left out, with the reply they are about."""
-    replies = {trial.key: trial.response for trial in store.trials(run.id)}
-    for label in store.latest_labels(run.id):
+    replies = {trial.key: trial.response for trial in store.trials.of_run(run.id)}
+    for label in store.labels.latest(run.id):
         if to_grade(label.fields) is not None:
             yield {
                 "trial_key": label.key,

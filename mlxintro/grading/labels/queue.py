@@ -31,14 +31,14 @@ def open_set(store: Store, run: Run, name: str, count: int, seed: int = 0) -> La
     Raises:
         UsageError: the set is frozen, or there is nothing to draw from.
     """
-    chosen = next((one for one in store.label_sets(run.id) if one.name == name), None)
+    chosen = next((one for one in store.label_sets.of_run(run.id) if one.name == name), None)
     if chosen is None:
-        keys = store.keys(run.id, TrialFilter(status="done"))
+        keys = store.trials.keys(run.id, TrialFilter(status="done"))
         random.Random(seed).shuffle(keys)
         drawn = list(islice(_with_reply(store, run, keys), count))
         if not drawn:
             raise UsageError(f"{run.name} has no replies to label yet: wait for some, or resume it")
-        chosen = store.add_label_set(run.id, name, seed, drawn)
+        chosen = store.label_sets.draw(run.id, name, seed, drawn)
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: give another name to draw a new one")
     return chosen
@@ -48,24 +48,24 @@ def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> Sessi
     """What a labeller has still to label of a set, in its order."""
     have = {
         label.key
-        for label in store.latest_labels(run.id, labeller=labeller, keys=chosen.keys)
+        for label in store.labels.latest(run.id, labeller=labeller, keys=chosen.keys)
         if to_grade(label.fields) is not None
     }
-    trials = store.trials_of(run.id, chosen.keys)
-    queue = items(trials, chosen.keys, store.injected_concepts(run.id))
+    trials = store.trials.by_keys(run.id, chosen.keys)
+    queue = items(trials, chosen.keys, store.browse.injected_concepts(run.id))
     return Session(labeller, [item for item in queue if item.key not in have])
 
 
 def agreement_on(store: Store, run: Run, keys: Sequence[str]) -> list[Agreement]:
     """How far people and graders agree on some trials: every pair with at least one person, on all conditions."""
     people: dict[str, dict[str, Grade]] = {}
-    for label in store.latest_labels(run.id, keys=keys):
+    for label in store.labels.latest(run.id, keys=keys):
         if (grade := to_grade(label.fields)) is not None:
             people.setdefault(label.labeller, {})[label.key] = grade
     graders: dict[str, dict[str, Grade]] = {}
-    for record in store.latest_grades(run.id, keys=keys):
+    for record in store.grades.latest(run.id, keys=keys):
         graders.setdefault(record.grader, {})[record.key] = from_record(record)
-    conditions = {trial.key: trial.condition for trial in store.trials_of(run.id, keys)}
+    conditions = {trial.key: trial.condition for trial in store.trials.by_keys(run.id, keys)}
     pairs = [*combinations(people.items(), 2), *((one, two) for one in people.items() for two in graders.items())]
     return [
         found
@@ -78,6 +78,6 @@ def agreement_on(store: Store, run: Run, keys: Sequence[str]) -> list[Agreement]
 def _with_reply(store: Store, run: Run, keys: Sequence[str]) -> Iterator[str]:
     """Those that have a reply; trials that are read out otherwise have none. Reads only as many as are asked for."""
     for start in range(0, len(keys), _AHEAD):
-        for trial in store.trials_of(run.id, keys[start : start + _AHEAD]):
+        for trial in store.trials.by_keys(run.id, keys[start : start + _AHEAD]):
             if trial.response or trial.spec.readout == "text":
                 yield trial.key

@@ -1,95 +1,121 @@
-"""Is a reply readable at all? Catches what strong injections do to text: loops, salad of words, mixed scripts.
+"""Is a reply readable, and up to where? Catches what strong injections do: salad of words, loops, mixed scripts.
 
 Judges form only. A fluent reply that is off topic, false or poetic is coherent here; whether it answers the question
-is the business of the stance rules.
+is the business of the stance rules. A reply that is readable at first and breaks up later is judged by its larger part:
+what stands before the break is graded when it is most of the words, else the reply is incoherent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
-from mlxintro.replies.text import compression_ratio, longest_run, repeated_share, word_set, words
+from mlxintro.replies.familiarity import Familiarity, familiarity, frequencies
+from mlxintro.replies.text import compression_ratio, longest_run, repeated_share, sentences, word_set, words
 
-# Function words make up 40-65 % of replies; strings of content words have almost none.
+FOREIGN = "not written in English"
+GARBLED_SHARE = 0.35
+"""Share of its words in garble above which a reply as a whole is incoherent."""
+LEVEL = 0.6
+"""Bits a pair: prose lies above, salad below."""
+ALLOWED_BITS, ALLOWED_PER_WORD = 11.0, 0.03
+"""What prose may fall short of the level in one stretch: about the 99 % point of coherent text."""
+ALLOWED_AT_THE_END = 0.7
+"""Share of that for the last words of a reply, which are then only cut off."""
+SALAD_MEAN = 0.3
+"""Bits a pair, over a whole reply, below which it is salad even where no stretch stands out."""
+LOOP_WORDS = 24
+"""Words of nothing new in a row."""
+
 _FUNCTION_WORDS = word_set(
     "a about all also an and any are as at be because been but by can could did do does don't for from had has have he "
     "her here his how i i'm if in into is it it's its just like may me more my no not of on one only or our out she so "
     "some than that that's the their them then there there's these they this to up was we were what when which who "
     "will with would yes you your"
 )
-_DETERMINERS = word_set("a an the my your our their")
-# Words that cannot follow a determiner in a sentence. Token salad made of common words does it all the time.
-_AFTER_NO_DETERMINER = word_set(
-    "a about an and are at be because by did do does for from had has have if in is it my of or our that the their "
-    "them there these this to was were when which with you your"
-)
-# Function words of languages written in Latin letters that are not English words: the sign of a reply in that language.
-_FOREIGN_WORDS = word_set(
-    "el los las una que por para como del je ne pas les des est une vous dans avec nicht ich der das und ein eine ist "
-    "mit kein keine nein oui sí nao não um uma os com il di che sono gli het een niet ik"
-)
-
 _LETTERS = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _CHARACTER_RUN = re.compile(r"([^\W_])\1{7,}|([^\w\s])\2{19,}|(_)\3{39,}")
 _FENCE = re.compile(r"[-=_*~#.]{4,}")
-_JUNK_WORD = re.compile(r"\b(?:[a-z]+[A-Z][A-Za-z]*|[^\W\d_]{21,}|[b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]{5,})\b")
+# Zeros, rules and blanks behind an answer are where sampling ran on; they say nothing.
+_EMPTY_TAIL = re.compile(r"[\s0_\-=.*#~|]{12,}\Z")
 
-FOREIGN = "not written in English"
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Up to where a reply can be read."""
+
+    flaw: str | None
+    """Why the reply as a whole is unreadable; None when it can be graded."""
+    stop: int
+    """Where its readable part ends, in characters; its length when nothing breaks up."""
+    broken: str | None = None
+    """What is wrong with the part after ``stop``."""
 
 
-def incoherence(text: str, folded: str) -> str | None:
-    """Why the text cannot be read as English prose, or None when it can.
+def read_coherence(text: str, folded: str) -> Reading:
+    """How far a reply is connected English.
 
     Args:
         text: The reply, trimmed, in its original case.
         folded: The same text after ``fold``.
 
     Returns:
-        A short reason; ``FOREIGN`` when it looks like fluent text in another language, which these rules cannot judge.
+        ``flaw`` is ``FOREIGN`` for fluent text in another language, which these rules cannot judge.
     """
+    tail = _EMPTY_TAIL.search(text)
+    end = tail.start() if tail and _LETTERS.search(text[: tail.start()]) else len(text)
+    reason = _whole(text[:end], folded[:end])
+    if reason:
+        return Reading(reason, 0)
+    found = familiarity(folded[:end])
+    spans = [(*one, why) for one, why in ((_salad(found), "word salad"), (_loop(folded[:end]), "a loop")) if one]
+    total = max(len(found.offsets), 1)
+    garbled: set[int] = set()
+    for first, stop, _ in spans:
+        garbled.update(range(first, stop))
+    if spans and len(garbled) / total > GARBLED_SHARE:
+        return Reading(_language(folded) or max(spans, key=lambda one: one[1] - one[0])[2], 0)
+    if total >= 25 and found.mean < SALAD_MEAN:
+        return Reading(_language(folded) or "word salad", 0)
+    if not spans:
+        return Reading(None, end)
+    first, _, why = min(spans)
+    head = _sentence_start(folded, int(found.offsets[first]))
+    if len(words(folded[:head])) < 3:
+        return Reading(why, 0)
+    return Reading(None, head, why)
+
+
+def _whole(text: str, folded: str) -> str | None:
+    """What makes a reply as a whole unreadable, whatever its words are."""
     if not text.strip():
         return "empty"
     letters = len(_LETTERS.findall(text))
-    latin = len(_LATIN.findall(text))
-    found = words(folded)
-    checks: tuple[Callable[[], str | None], ...] = (
-        lambda: _characters(text, letters),
-        lambda: _scripts(letters, latin),
-        lambda: _loops(folded, found),
-        lambda: _salad(text, found),
-    )
-    return next((reason for check in checks if (reason := check())), None)
-
-
-def _characters(text: str, letters: int) -> str | None:
     # Eight equal letters in a row occur in no word and in few cries; twenty equal marks are more than any ruled line
     # that chat models draw, which are allowed for below.
     plain = _FENCE.sub(" ", text)
     if _CHARACTER_RUN.search(plain):
         return "one character repeated over and over"
-    visible = sum(not char.isspace() for char in plain)
     if letters == 0 and not re.search(r"\d", text):
         return "no words"
+    visible = sum(not char.isspace() for char in plain)
     # Markdown lists and code-like answers stay above 0.7 letters per visible character; salad of symbols is below 0.5.
     if visible >= 12 and letters / visible < 0.5:
         return "mostly symbols"
-    return None
+    if letters:
+        # A quoted foreign word or a name stays below 15 % of the letters. Above 85 % it is another language.
+        share = 1 - len(_LATIN.findall(text)) / letters
+        if share > 0.85:
+            return FOREIGN
+        if share > 0.15:
+            return "mixed scripts"
+    return _repetition(folded, words(folded))
 
 
-def _scripts(letters: int, latin: int) -> str | None:
-    if letters == 0:
-        return None
-    share = 1 - latin / letters
-    # A quoted foreign word or a name stays below 15 % of the letters. Above 85 % the reply is in another language.
-    if share > 0.85:
-        return FOREIGN
-    return "mixed scripts" if share > 0.15 else None
-
-
-def _loops(folded: str, found: list[str]) -> str | None:
+def _repetition(folded: str, found: list[str]) -> str | None:
     if longest_run(found) >= 4:  # "no no no" is emphasis, four in a row is not
         return "one word repeated over and over"
     # Stutter: a word said twice at once happens to fluent writers now and then, not in every tenth pair.
@@ -97,29 +123,83 @@ def _loops(folded: str, found: list[str]) -> str | None:
     if twice >= 3 and twice / len(found) > 0.1:
         return "words stuttered"
     # Replies of 70 words have 65 % different ones in the median; shorter ones have more.
-    if len(found) >= 10 and len(set(found)) / len(found) < (0.25 if len(found) < 15 else 0.33):
+    least = 0.25 if len(found) < 15 or len(found) > 120 else 0.33
+    if len(found) >= 10 and len(set(found)) / len(found) < least:
         return "a handful of words repeated"
     # Replies of 70 words repeat 4 % of their trigrams in the median; nine denials strung together repeat 35-40 %.
     if len(found) >= 15 and repeated_share(found, 3) > 0.4:
         return "phrases repeated over and over"
     # At 400 characters prose compresses to 0.54 in the median and 0.33 at the least, a looping sentence to 0.14-0.20.
-    if len(folded) >= 250 and compression_ratio(folded) < 0.3:
+    if 250 <= len(folded) <= 2000 and compression_ratio(folded) < 0.3:
         return "text repeated over and over"
+    if len(found) >= 12 and sum(word in _FUNCTION_WORDS for word in found) / len(found) < 0.1:
+        return _language(folded) or "a string of words without grammar"
     return None
 
 
-def _salad(text: str, found: list[str]) -> str | None:
-    if len(found) < 12:
+def _salad(found: Familiarity) -> tuple[int, int] | None:
+    worst = found.worst(LEVEL)
+    allowed = ALLOWED_BITS + ALLOWED_PER_WORD * len(found.offsets)
+    total = len(found.offsets)
+    tail = worst.stop > total - 3 and worst.first > (1 - GARBLED_SHARE) * total
+    return (worst.first, worst.stop) if worst.deficit > allowed * (ALLOWED_AT_THE_END if tail else 1) else None
+
+
+def _loop(folded: str) -> tuple[int, int] | None:
+    """The longest stretch, in words, in which next to every run of four words has been said before."""
+    found = words(folded)
+    seen: set[tuple[str, ...]] = set()
+    best: tuple[int, int] | None = None
+    total, first, most = 0.0, 0, LOOP_WORDS - 1.0
+    for place in range(3, len(found)):
+        gram = tuple(found[place - 3 : place + 1])
+        if total <= 0:
+            total, first = 0.0, place
+        total += 1.0 if gram in seen else -2.0
+        seen.add(gram)
+        if total > most:
+            most, best = total, (first, place + 1)
+    return best
+
+
+def _sentence_start(folded: str, offset: int) -> int:
+    starts = [piece.start for piece in sentences(folded[: offset + 1])]
+    return starts[-1] if starts else 0
+
+
+_OTHER_LANGUAGES = (
+    "es",
+    "fr",
+    "de",
+    "it",
+    "pt",
+    "nl",
+    "pl",
+    "sv",
+    "da",
+    "nb",
+    "fi",
+    "cs",
+    "hu",
+    "ro",
+    "id",
+    "tr",
+    "vi",
+)
+
+
+def _language(folded: str) -> str | None:
+    """``FOREIGN`` when the words are everyday words of another language, and fewer are of English."""
+    found = words(folded)
+    if len(found) < 6:
         return None
-    if sum(word in _FUNCTION_WORDS for word in found) / len(found) < 0.1:
-        foreign = sum(word in _FOREIGN_WORDS for word in found) / len(found)
-        return FOREIGN if foreign >= 0.15 else "a string of words without grammar"
-    clashes = sum(a in _DETERMINERS and b in _AFTER_NO_DETERMINER for a, b in pairwise(found))
-    # One slip happens to fluent writers; a quarter as many clashes as sentences would hold articles does not.
-    if clashes >= 3 and clashes / len(found) > 0.05:
-        return "function words in an impossible order"
-    junk = len(_JUNK_WORD.findall(text))
-    # A product name or two ("PyTorch") is no garble; glued and unpronounceable words come in numbers.
-    if junk >= 3 and junk / len(found) > 0.08:
-        return "many non-words"
-    return None
+    english = sum(frequencies().get(word, 0.0) >= 1e-5 for word in found) / len(found)
+    best = max(sum(word in _everyday(code) for word in found) / len(found) for code in _OTHER_LANGUAGES)
+    return FOREIGN if best >= 0.75 and best > english + 0.1 else None
+
+
+@lru_cache(maxsize=len(_OTHER_LANGUAGES))
+def _everyday(language: str) -> frozenset[str]:
+    from wordfreq import get_frequency_dict
+
+    return frozenset(word for word, share in get_frequency_dict(language, "small").items() if share >= 1e-5)

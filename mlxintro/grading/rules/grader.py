@@ -23,28 +23,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import sha256
-from importlib.resources import files
 
 from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules import patterns as say
-from mlxintro.grading.rules.coherence import FOREIGN, incoherence
+from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
 from mlxintro.grading.rules.stance import Event, Kind, may_claim, read_events
+from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.associations import associations
 from mlxintro.replies.mentions import Mention, find_mentions
 from mlxintro.replies.text import fold, split_reasoning, trim_invented_turns
 
-_SOURCES = (
-    "grading/base.py",
-    "grading/rules/grader.py",
-    "grading/rules/coherence.py",
-    "grading/rules/patterns.py",
-    "grading/rules/stance.py",
-    "replies/mentions.py",
-    "replies/text.py",
-)
-_DATA = ("concepts.toml", "associations.toml")
 _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
 # "I detect the ocean", "I see a trumpet": the concept as the direct object of perceiving.
@@ -52,17 +40,6 @@ _AS_A_THING = re.compile(
     r"\b(?:detect|sense|see|notice|perceive|hear|smell|feel|found|find)(?:ed|d|s)?\s+(?:an?\s+|the\s+|some\s+)?[\"'*]*$"
 )
 _OF_THOUGHT = re.compile(r"\b(?:thoughts?|concepts?|ideas?|word|injected|notion|theme|topic|related|about)\b")
-
-
-@lru_cache(maxsize=1)
-def _rules_version() -> str:
-    """Hash of every source and word list that decides a grade."""
-    digest = sha256()
-    for name in _SOURCES:
-        digest.update((files("mlxintro") / name).read_text(encoding="utf-8").encode())
-    for name in _DATA:
-        digest.update((files("mlxintro") / "data" / name).read_bytes())
-    return digest.hexdigest()[:12]
 
 
 class RulesGrader:
@@ -78,8 +55,8 @@ class RulesGrader:
 
     @property
     def version(self) -> str:
-        """The first twelve hexadecimal digits of a hash over the rules' source."""
-        return _rules_version()
+        """A number raised by hand when verdicts change; see ``version``."""
+        return VERSION
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply. Never raises on any text.
@@ -93,8 +70,12 @@ class RulesGrader:
         reasoning, begin, finished = split_reasoning(body)
         answer = body[begin:]
         folded = fold(answer)
-        flaw = incoherence(answer if finished else body, folded if finished else fold(body))
+        reading = read_coherence(answer, folded) if finished else read_coherence(body, fold(body))
+        flaw = reading.flaw
         coherent = None if flaw == FOREIGN else flaw is None
+        if finished and not flaw:
+            # What stands behind the place where the text breaks up is nobody's word.
+            folded = folded[: reading.stop]
 
         earlier: list[Event] = []
         mentions: list[Mention] = []

@@ -26,7 +26,7 @@ from .model import Network
 from .sampling import choose
 
 
-class Stream:
+class TorchBatch:
     """Rows that are read and continued together."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Stream:
         return self._forward(tokens, positions, where[None], Write(slice(start, stop), stop), edits or {})
 
     @torch.inference_mode()
-    def prefill(self, first: int = 0) -> Stream:
+    def prefill(self, first: int = 0) -> TorchBatch:
         """Read the prompts from a column to their ends, ready to sample."""
         ends = torch.empty(0)
         for start, stop in self.chunks(first):
@@ -116,8 +116,8 @@ class Stream:
         self._choose(rows)
 
     @torch.inference_mode()
-    def fork(self, rows: Sequence[int]) -> Stream:
-        """A stream of its own that goes on from these rows; one may be listed several times."""
+    def fork(self, rows: Sequence[int]) -> TorchBatch:
+        """A batch of its own that goes on from these rows; one may be listed several times."""
         twin = copy.copy(self)
         twin._cache = self._cache.fork(rows)
         twin._injector = self._injector.copy()
@@ -125,8 +125,8 @@ class Stream:
         return twin
 
     @torch.inference_mode()
-    def absorb(self, other: Stream) -> None:
-        """Take the rows of another stream in, after these."""
+    def absorb(self, other: TorchBatch) -> None:
+        """Take the rows of another batch in, after these."""
         self._cache.absorb(other._cache, len(self), len(other))
         self._injector.absorb(other._injector)
         self._prompts += other._prompts
@@ -223,28 +223,28 @@ class PromptReader:
         self._shared = shared_prefix(prompts)
         self._source: SlotCache | None = None
 
-    def read(self, prompts: Sequence[Prompt]) -> Stream:
+    def read(self, prompts: Sequence[Prompt]) -> TorchBatch:
         """Prompts in this order, ready to sample."""
         begun = [usable(prompt, self._shared) for prompt in prompts]
-        whole: Stream | None = None
+        whole: TorchBatch | None = None
         order: list[int] = []
         for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
             room = max(len(prompts[at].tokens) for at in members) + ROOM
             cache = self._prefix().fork([0] * len(members), first, room=room) if first else None
-            stream = Stream(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
-            stream.prefill(first)
+            batch = TorchBatch(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
+            batch.prefill(first)
             order += members
             if whole is None:
-                whole = stream
+                whole = batch
             else:
-                whole.absorb(stream)
+                whole.absorb(batch)
         assert whole is not None, "no prompts"
         whole.reorder(np.argsort(order).tolist())
         return whole
 
     def _prefix(self) -> SlotCache:
         if self._source is None:
-            single = Stream(self._network, [Prompt(self._shared)], chunk=self._chunk)
+            single = TorchBatch(self._network, [Prompt(self._shared)], chunk=self._chunk)
             for start, stop in single.chunks():
                 single.read(start, stop)
             self._source = single.cache
@@ -256,19 +256,19 @@ class TorchDecoder:
 
     def __init__(self, reader: PromptReader) -> None:
         self._reader = reader
-        self._stream: Stream | None = None
+        self._batch: TorchBatch | None = None
 
     @property
-    def _live(self) -> Stream:
-        assert self._stream is not None, "no rows"
-        return self._stream
+    def _live(self) -> TorchBatch:
+        assert self._batch is not None, "no rows"
+        return self._batch
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
         entering = self._reader.read(prompts)
-        if self._stream is None:
-            self._stream = entering
+        if self._batch is None:
+            self._batch = entering
         else:
-            self._stream.absorb(entering)
+            self._batch.absorb(entering)
 
     @torch.inference_mode()
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
@@ -281,7 +281,7 @@ class TorchDecoder:
         if rows:
             self._live.keep(rows)
         else:
-            self._stream = None
+            self._batch = None
 
     def step(self, tokens: Sequence[int]) -> None:
         self._live.step(tokens)

@@ -1,0 +1,117 @@
+"""What displays show for an experiment: its head figures and the classes of its trials, as data.
+
+Lists of runs, live maps, lines of trials and comparisons read a ``Display`` and know nothing else of the experiment.
+A head figure says what one trial contributes and which trials are set against which; ``mlxintro.analysis.tally`` adds
+them up, from stored rows or from the store's counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.trial_classes import GRADED_CLASSES, MEASURED, TrialClass, graded_class
+from mlxintro.grading.base import Grade
+
+FigureKind = Literal["rate", "mean", "log-odds"]
+"""``rate``: a share of trials. ``mean``: a mean over concepts. ``log-odds``: a mean of natural logarithms of odds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialGroup:
+    """Trials that a head figure is taken over."""
+
+    label: str
+    """For people: ``injected``, ``no injection``."""
+    condition: str
+    arm: str = ""
+    figure: str = ""
+    """Name of the figure of the experiment's ``Analysis`` that holds the same number; empty where it gives none."""
+
+    def holds(self, row: Row) -> bool:
+        """Whether a trial is one of the group."""
+        return row.condition == self.condition and row.arm == self.arm
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFigure:
+    """One number that says what an experiment measures."""
+
+    name: str
+    """Stable, for programs."""
+    label: str
+    """A column's title, e.g. ``names it``."""
+    kind: FigureKind
+    value: Callable[[Row], float | None]
+    """What one trial contributes: 0 or 1 for a rate; ``None`` for a trial that the figure is not about or that cannot
+    be told."""
+    case: TrialGroup
+    """The trials in question; those with a layer and a strength also fill the map."""
+    baseline: TrialGroup | None = None
+    """What they are set against; ``None`` where there is nothing to set them against."""
+    members: int = 1
+    """How many trials with one number make one observation, which is right only when all of them are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """Everything that displays have to know of an experiment."""
+
+    figures: tuple[HeadFigure, ...] = ()
+    """The most important first: a list with room for one shows that one."""
+    classes: tuple[TrialClass, ...] = (MEASURED,)
+    """Every class there is, in the order in which tables and bars have them."""
+    classify: Callable[[Row], TrialClass] = lambda row: MEASURED
+    """Finds the class of a trial."""
+    from_grades: bool = False
+    """Figures and classes follow from condition and grade alone, so the store's counts are enough for them."""
+
+
+def names_it(grade: Grade) -> bool | None:
+    """Whether a reply claims a detection and names the right concept in time; ``None`` where it cannot be told."""
+    return False if grade.detects is False else grade.success
+
+
+def _detects(row: Row) -> float | None:
+    return None if row.grade is None or row.grade.detects is None else float(row.grade.detects)
+
+
+def _identifies(row: Row) -> float | None:
+    named = None if row.grade is None else names_it(row.grade)
+    return None if named is None else float(named)
+
+
+INJECTED, UNINJECTED = "injected", "control"
+
+CLAIMS_DISPLAY = Display(
+    figures=(
+        HeadFigure(
+            "detection",
+            "detects",
+            "rate",
+            _detects,
+            TrialGroup("injected", INJECTED, figure="detection"),
+            TrialGroup("false alarms", UNINJECTED, figure="false_alarms"),
+        ),
+        HeadFigure(
+            "identification",
+            "names it",
+            "rate",
+            _identifies,
+            TrialGroup("injected", INJECTED, figure="identification"),
+        ),
+    ),
+    classes=GRADED_CLASSES,
+    classify=lambda row: graded_class(row.grade, injected=row.condition == INJECTED),
+    from_grades=True,
+)
+"""For experiments whose replies graders of claims and names read."""
+
+
+def found_or_not(row: Row, right: bool, found: TrialClass, missed: TrialClass, alarm: TrialClass) -> TrialClass:
+    """Choose a trial's class by whether it is right; ``alarm`` is for one that is right without an injection."""
+    if not right:
+        return missed
+    return found if row.condition == INJECTED else alarm

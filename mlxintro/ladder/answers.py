@@ -1,0 +1,111 @@
+"""Rungs about yes and no: a bias of every answer, and a compression of all of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from mlxintro.analysis.stats import rate
+from mlxintro.ladder.case import HABIT, MARK, Case
+from mlxintro.ladder.rungs import Finding
+from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, residual, trial_shift
+from mlxintro.protocol import controls
+
+FEWEST_OF_A_KIND = 3
+
+
+def yes_bias(case: Case) -> Finding:
+    """The trial question moves further than clear-no and than clear-yes questions, and less so when turned around."""
+    trial = case.trial_question
+    moved = {kind: _shifts(case, kind) for kind in ("clear-no", "clear-yes")}
+    habit = says_yes_anyway(case)
+    if trial is None or min(map(len, moved.values())) < FEWEST_OF_A_KIND:
+        if habit:
+            return Finding("not excluded", "claims come whether or not there is a thought", shown=True)
+        return Finding("not tested", "the trial question and clear questions were not scored")
+    against = {kind: above(trial.values, shifts) for kind, shifts in moved.items()}
+    p = max(1.0 if one is None else one for one in against.values())
+    said = f"yes rises by {trial.mean:+.2f} for the trial question, " + ", ".join(
+        f"{statistics.fmean(shifts):+.2f} for {kind}" for kind, shifts in moved.items()
+    )
+    turned = _turned(case)
+    if turned is not None:
+        said += f"; with yes and no exchanged {turned[0]:+.2f}, p = {turned[1]:.2g}"
+        p = max(p, turned[1])
+    marks = habit or all((above(shifts) or 1.0) < MARK for shifts in moved.values())
+    said += f", p = {p:.2g}"
+    return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p)
+
+
+def says_yes_anyway(case: Case) -> bool:
+    """Claims come without an injection: by false alarms alone, or by all replies together once they do not differ."""
+    alarms = case.false_alarms
+    if case.exceeds(case.detection, alarms) < case.alpha:
+        return False
+    pools = [alarms, case.detection, *(one for one in (case.claims("random"),) if one.trials)]
+    everywhere = rate(sum(one.successes for one in pools), sum(one.trials for one in pools))
+    return alarms.low > HABIT or ((alarms.value or 0.0) > HABIT and everywhere.low > HABIT)
+
+
+def _turned(case: Case) -> tuple[float, float] | None:
+    """Half the difference between the question and its opposite, and the p value that it is not above zero.
+
+    ``None`` where the pair was not asked, or where the injection does not move the question asked this way, so that
+    its opposite could not tell.
+    """
+    present = trial_shift(case.run.arms.get(controls.PRESENT, ()))
+    absent = trial_shift(case.run.arms.get(controls.ABSENT, ()))
+    if present is None or absent is None:
+        return None
+    moved = above(present.values)
+    if moved is None or moved >= case.alpha:
+        return None
+    both = sorted(set(present.by_concept) & set(absent.by_concept))
+    halves = [(present.by_concept[word] - absent.by_concept[word]) / 2 for word in both]
+    p = above(halves)
+    return None if p is None else (statistics.fmean(halves), p)
+
+
+def compression(case: Case) -> Finding:
+    """The trial question moves further than the line through unrelated questions predicts at its own logit."""
+    trial, questions = case.trial_question, case.questions
+    found = None if trial is None else residual(trial, questions)
+    if found is None or trial is None:
+        what = f"fewer than {FEWEST_QUESTIONS} unrelated questions at different logits were scored"
+        return Finding("not tested", what)
+    said = (
+        f"{trial.mean:+.2f} against {found.predicted:+.2f} that {len(questions)} unrelated questions predict at "
+        f"logit {trial.base:+.1f} (slope {found.slope:+.2f}), p = {found.p:.2g}"
+    )
+    p = found.p
+    if _entropies(case):
+        with_entropy = residual(trial, questions, entropy=True)
+        if with_entropy is not None:
+            p = max(p, with_entropy.p)
+            said += f"; entropy {trial.entropy:+.2f} nats, with it p = {with_entropy.p:.2g}"
+    shown = found.p >= case.alpha and _pulls_together(case, found)
+    if p >= case.alpha:
+        return Finding("not excluded", said, shown, p)
+    if not found.spans:
+        return Finding("not tested", f"{said}; but they only reach from {found.low:+.1f} to {found.high:+.1f}", p=p)
+    return Finding("excluded", said, p=p)
+
+
+def _pulls_together(case: Case, found: Residual) -> bool:
+    """Answers that are no rise and answers that are yes fall, along a line."""
+    falls = [-shift for shift in _shifts(case, "clear-yes")]
+    sides = (above(_shifts(case, "clear-no")), above(falls))
+    return found.slope_p < MARK and found.slope < 0 and all(p is not None and p < MARK for p in sides)
+
+
+def _shifts(case: Case, kind: str) -> Sequence[float]:
+    return [one.shift for one in case.questions if one.kind == kind]
+
+
+def _entropies(case: Case) -> bool:
+    """Whether entropies were measured everywhere, and differ enough between questions to regress on."""
+    known = [one.entropy for one in case.questions]
+    trial = case.trial_question
+    if trial is None or trial.entropy is None or any(one is None for one in known):
+        return False
+    return statistics.pstdev([one for one in known if one is not None]) > 1e-3

@@ -1,0 +1,131 @@
+"""What the rungs are judged on: a run's rows, which of its injected trials count, and at which level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.stats import Rate, exceeds, rate
+from mlxintro.ladder.rows import Rows, detects, leaks, names, share
+from mlxintro.ladder.shifts import QuestionShift, TrialShift, question_shifts, trial_shift
+from mlxintro.protocol import concepts, controls
+from mlxintro.replies.mentions import find_mentions
+from mlxintro.replies.text import fold
+
+ALPHA = 0.01
+"""Level of every test, halved where a run is judged twice (whole, and by its best cell)."""
+MARK = 0.001
+"""Level at which a rival's own mark counts as seen: a subject is called a liar's name for nothing less."""
+FEW = 10
+"""Fewer graded replies on either side say nothing."""
+HABIT = 0.1
+"""A subject that claims a thought more often than this when there is none says yes."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One body of evidence: a run, and the injected trials that are judged."""
+
+    run: Rows
+    injected: Sequence[Row]
+    where: str
+    """Which injected trials, in words."""
+    alpha: float = ALPHA
+
+    @cached_property
+    def detection(self) -> Rate:
+        return share(self.injected, detects)
+
+    @cached_property
+    def false_alarms(self) -> Rate:
+        return share(self.run.pool, detects)
+
+    @cached_property
+    def identification(self) -> Rate:
+        """Claims a thought and then names the injected concept."""
+        return share(self.injected, names)
+
+    @cached_property
+    def leaked(self) -> Rate:
+        """The concept comes out in a reply that claims nothing."""
+        return share(self.injected, leaks)
+
+    def arm(self, name: str) -> list[Row]:
+        """Rows of an arm at the strengths of the judged trials, where there are enough of those; else all of them."""
+        rows = self.run.arms.get(name, [])
+        strengths = {row.strength for row in self.injected}
+        same = [row for row in rows if row.strength in strengths or row.strength is None]
+        return same if len(same) >= FEW else rows
+
+    def claims(self, name: str) -> Rate:
+        """How often replies of an arm claim a thought."""
+        return share(self.arm(name), detects)
+
+    @cached_property
+    def elsewhere(self) -> list[Row]:
+        """Replies under vectors of something else than the concept that is asked about."""
+        return [row for arm in controls.ELSEWHERE for row in self.run.arms.get(arm, ())]
+
+    @cached_property
+    def guessed(self) -> Rate:
+        """How often a claim names the trial's concept where it was not injected."""
+        return share(self.elsewhere, names) if self.elsewhere else self._by_luck[0]
+
+    @cached_property
+    def leaked_elsewhere(self) -> Rate:
+        return share(self.elsewhere, leaks) if self.elsewhere else self._by_luck[1]
+
+    @property
+    def guessed_from(self) -> str:
+        return "with another vector" if self.elsewhere else "uninjected"
+
+    @cached_property
+    def _by_luck(self) -> tuple[Rate, Rate]:
+        """How often an uninjected reply names the concept of its pair, with a claim and without one.
+
+        Graders are not told of a concept on controls, so mentions are looked for here.
+        """
+        concept_of = {row.trial: row.concept for row in self.run.injected}
+        known = {word: concepts.library().find(word) or concepts.custom(word) for word in self.run.words}
+        claimed = silent = graded = 0
+        for row in self.run.pool:
+            detected, word = detects(row), concept_of.get(row.trial)
+            if detected is None or word is None:
+                continue
+            graded += 1
+            if find_mentions(fold(row.response), word, known[word].related):
+                claimed += detected
+                silent += not detected
+        return rate(claimed, graded), rate(silent, graded)
+
+    @cached_property
+    def trial_question(self) -> TrialShift | None:
+        return trial_shift(self.run.arms.get(controls.QUESTION, ()))
+
+    @cached_property
+    def questions(self) -> tuple[QuestionShift, ...]:
+        """Unrelated questions, with what the injection does to their answers."""
+        return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
+
+    def exceeds(self, first: Rate, second: Rate) -> float:
+        """One-sided p value of Fisher's exact test; 1 where either side is empty."""
+        p = exceeds(first, second)
+        return 1.0 if p is None else p
+
+    def could_tell(self, arm: Rate) -> bool:
+        """Whether an arm of this size would have shown fewer claims, had it none beyond false alarms."""
+        if arm.trials < FEW:
+            return False
+        none = rate(round((self.false_alarms.value or 0.0) * arm.trials), arm.trials)
+        return self.exceeds(self.detection, none) < self.alpha
+
+
+def versus(first: Rate, second: Rate, other: str) -> str:
+    """Two rates side by side, for a line of the card."""
+    return f"{in_words(first)} against {in_words(second)} {other}"
+
+
+def in_words(one: Rate) -> str:
+    return "nothing graded" if one.value is None else f"{one.value:.0%} ({one.successes}/{one.trials})"

@@ -1,0 +1,138 @@
+"""The rung about mixtures: rivals that each explain a part must not explain the whole effect together.
+
+A subject may claim now because of any disturbance, now because of an odd text, and now because its answers drift. Each
+single comparison then leaves something over. So the share of the effect that each control reproduces is measured, and
+their sum must stay below one. Concepts, questions and uninjected replies are resampled (bootstrap, concepts as
+clusters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlxintro.analysis.results import Row
+from mlxintro.ladder.case import Case
+from mlxintro.ladder.rows import detects
+from mlxintro.ladder.rungs import Finding
+from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
+from mlxintro.protocol import controls
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Sample = NDArray[np.float64]
+
+RESAMPLES = 1_999
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Parts of the effect that controls reproduce; each is 0 where a control shows nothing."""
+
+    disturbance: Any
+    text: Any
+    answers: Any
+
+    @property
+    def total(self) -> Any:
+        return self.disturbance + self.text + self.answers
+
+
+def a_mixture(case: Case) -> Finding:
+    """The shares of the effect that disturbance, text and drifting answers reproduce sum to less than one."""
+    trial = case.trial_question
+    first = trial_shift(case.run.arms.get(controls.PRESENT, ()))
+    third = trial_shift(case.run.arms.get(controls.THIRD_PERSON, ()))
+    matched, tampered = case.arm(controls.MATCHED), case.arm(controls.TAMPERED)
+    if trial is None or first is None or third is None or not matched or not tampered:
+        return Finding("not tested", "it needs the arms of all rungs below")
+    if min(len(trial.values), len(first.values)) < FEWEST_CONCEPTS or len(case.questions) < FEWEST_QUESTIONS:
+        return Finding("not tested", "too few concepts or questions")
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    detection = _rates(case.injected, rng)
+    alarms = _alone([detects(row) for row in case.run.pool], rng)
+    effect = detection - alarms
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = Shares(
+            disturbance=_part(_rates(matched, rng) - alarms, effect),
+            text=np.maximum(
+                _part(_rates(tampered, rng) - alarms, effect),
+                _part(_means(third.values, rng), _means(first.values, rng)),
+            ),
+            answers=_answers(trial, case.questions, rng),
+        )
+    total = shares.total
+    p = float(np.mean(total >= 1))
+    said = (
+        f"of the effect, disturbance makes up {np.median(shares.disturbance):.0%}, text {np.median(shares.text):.0%}, "
+        f"drifting answers {np.median(shares.answers):.0%}; together {np.median(total):.0%}, p = {p:.2g}"
+    )
+    if p < case.alpha:
+        return Finding("excluded", said, p=p)
+    return Finding("not excluded", said, bool(np.median(total) >= 1) and case.could_tell(case.detection), p)
+
+
+def _part(some: Sample, whole: Sample) -> Sample:
+    """A share of an effect; beyond any bound where there is no effect to share."""
+    import numpy as np
+
+    return np.where(whole > 0, np.maximum(some, 0.0) / np.where(whole > 0, whole, 1.0), np.inf)
+
+
+def _rates(rows: Sequence[Row], rng: np.random.Generator) -> Sample:
+    """Resampled rates of claims, with concepts as clusters."""
+    import numpy as np
+
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        held = detects(row)
+        if held is not None:
+            one = counts.setdefault(row.concept or "", [0, 0])
+            one[0] += held
+            one[1] += 1
+    if not counts:
+        return np.zeros(RESAMPLES)
+    table = np.array(list(counts.values()), float)
+    drawn = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
+    return np.asarray(drawn[:, 0] / drawn[:, 1])
+
+
+def _alone(held: Sequence[bool | None], rng: np.random.Generator) -> Sample:
+    """Resampled rate of replies that belong to no concept."""
+    import numpy as np
+
+    known = np.array([one for one in held if one is not None], float)
+    if not len(known):
+        return np.zeros(RESAMPLES)
+    return np.asarray(known[rng.integers(len(known), size=(RESAMPLES, len(known)))].mean(axis=1))
+
+
+def _means(values: Sequence[float], rng: np.random.Generator) -> Sample:
+    import numpy as np
+
+    known = np.array(values)
+    return np.asarray(known[rng.integers(len(known), size=(RESAMPLES, len(known)))].mean(axis=1))
+
+
+def _answers(trial: TrialShift, questions: Sequence[QuestionShift], rng: np.random.Generator) -> Sample:
+    """Share of the trial question's shift that clear questions, or the line through all of them, show as well."""
+    import numpy as np
+
+    shift = _means(trial.values, rng)
+    kinds: Mapping[str, list[float]] = {
+        kind: [one.shift for one in questions if one.kind == kind] for kind in ("clear-no", "clear-yes")
+    }
+    moved = [_means(values, rng) for values in kinds.values() if values]
+    points = np.array([(one.base, one.shift) for one in questions])
+    drawn = points[rng.integers(len(points), size=(RESAMPLES, len(points)))]
+    x, y = drawn[..., 0], drawn[..., 1]
+    centred = x - x.mean(axis=1, keepdims=True)
+    spread = np.maximum((centred**2).sum(axis=1), 1e-12)
+    slope = (centred * y).sum(axis=1) / spread
+    predicted = y.mean(axis=1) + slope * (trial.base - x.mean(axis=1))
+    return _part(np.maximum.reduce([predicted, *moved]), shift)

@@ -1,0 +1,124 @@
+"""The rungs of the ladder as plain data: rival explanations, each excluded, not excluded, or not tested.
+
+A rung says what a subject without introspection could be doing instead. Nothing here computes anything;
+``mlxintro.ladder.climb`` fills the rungs from a run's rows, and displays draw them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+State = Literal["excluded", "not excluded", "not tested"]
+"""``not tested`` is also the state of a rung whose arm could not have shown the rival."""
+
+RungName = Literal[
+    "chance",
+    "steering leak",
+    "yes-bias",
+    "compression",
+    "any disturbance",
+    "text alone",
+    "a mixture",
+    "naming by luck",
+    "own words",
+    "a reader",
+]
+
+RIVALS: dict[RungName, str] = {
+    "chance": "claims come as often without an injection",
+    "steering leak": "the vector makes the word come out, and nothing is noticed",
+    "yes-bias": "the vector moves every answer towards yes",
+    "compression": "the vector pulls all answers towards the middle, and the trial question's most",
+    "any disturbance": "any vector with as much impact is claimed as often",
+    "text alone": "the text looks odd, and anyone who reads it could say so",
+    "a mixture": "several of these together make up the whole effect",
+    "naming by luck": "the word that is named is a habit or a guess",
+    "own words": "the subject reads the words that the vector made it write",
+    "a reader": "a reader of the transcript, without the injection, does as well",
+}
+"""Every rung from the bottom, with what its rival explanation says."""
+
+DETECTION: tuple[RungName, ...] = (
+    "chance",
+    "steering leak",
+    "yes-bias",
+    "compression",
+    "any disturbance",
+    "text alone",
+    "a mixture",
+)
+"""Rungs about noticing that something is injected; those above them are about knowing what, and from where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the test of one rung came to."""
+
+    state: State
+    said: str
+    """What was compared, with figures, in one line."""
+    shown: bool = False
+    """The rival's own mark was seen, which is more than that it could not be excluded."""
+    p: float | None = None
+    """The largest p value among the comparisons that the rung needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rival explanation and where it stands."""
+
+    name: RungName
+    rival: str
+    state: State
+    said: str
+    shown: bool = False
+    p: float | None = None
+    remedy: str = ""
+    """The command that tests the rung, where it is not tested."""
+
+    def as_line(self) -> str:
+        """State, name and reason in one line."""
+        return f"{self.state:<12}  {self.name}: {self.said}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All rungs from the bottom, and on which trials they were judged."""
+
+    rungs: tuple[Rung, ...]
+    where: str
+    """Which injected trials were judged, e.g. ``all trials``."""
+    alpha: float
+    """Level of each test."""
+
+    def __iter__(self) -> Iterator[Rung]:
+        return iter(self.rungs)
+
+    def __getitem__(self, name: RungName) -> Rung:
+        return next(rung for rung in self.rungs if rung.name == name)
+
+    @property
+    def lowest_left(self) -> Rung | None:
+        """The lowest rung that is not excluded although it was tested."""
+        return next((rung for rung in self.rungs if rung.state == "not excluded"), None)
+
+    @property
+    def untested(self) -> tuple[Rung, ...]:
+        return tuple(rung for rung in self.rungs if rung.state == "not tested")
+
+    @property
+    def reached(self) -> int:
+        """How many rungs are excluded from the bottom up without a gap."""
+        return next((at for at, rung in enumerate(self.rungs) if rung.state != "excluded"), len(self.rungs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ladder as JSON takes it."""
+        names = Rung.__slots__
+        return {
+            "where": self.where,
+            "alpha": self.alpha,
+            "reached": self.reached,
+            "rungs": [{name: getattr(rung, name) for name in names} for rung in self.rungs],
+        }

@@ -1,0 +1,78 @@
+"""Labels: what people said of trials, and the sets of trials that were drawn to be labelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.store.database import Database, now
+from mlxintro.store.latest import LATEST, known_trials, restrict
+from mlxintro.store.records import Label, LabelSet, plain_json
+
+
+class LabelSetTable:
+    """Label sets in the store. A frozen set takes no more labels."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_run(self, run: str) -> list[LabelSet]:
+        """The label sets of a run, oldest first."""
+        rows = self._database.rows(
+            "SELECT name, seed, keys, created, frozen FROM label_sets WHERE run = ? ORDER BY created, name", run
+        )
+        return [LabelSet(**{**dict(row), "keys": tuple(json.loads(row["keys"]))}) for row in rows]
+
+    def draw(self, run: str, name: str, seed: int, keys: Sequence[str]) -> LabelSet:
+        """Draw a label set; one of that name that is there already stays as it is and is returned."""
+        with self._database.write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO label_sets (run, name, seed, keys, created) VALUES (?, ?, ?, ?, ?)",
+                (run, name, seed, plain_json(list(keys)), now()),
+            )
+        return next(found for found in self.of_run(run) if found.name == name)
+
+    def freeze(self, run: str, name: str) -> None:
+        """Let a set take no more labels, for good. Freezing twice keeps the first moment."""
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE label_sets SET frozen = coalesce(frozen, ?) WHERE run = ? AND name = ?", (now(), run, name)
+            )
+
+
+class LabelTable:
+    """Labels in the store. Labels are only ever added; the latest of each person counts."""
+
+    def __init__(self, database: Database, sets: LabelSetTable) -> None:
+        self._database = database
+        self._sets = sets
+
+    def add(self, run: str, labels: Iterable[Label]) -> None:
+        """Add what a person said, in one transaction; earlier labels stay.
+
+        Raises:
+            UsageError: a trial that is not in this run, or that belongs to a frozen label set.
+        """
+        moment = now()
+        rows = [(run, x.key, x.labeller, plain_json(x.fields), x.note, moment) for x in labels]
+        named = {row[1] for row in rows}
+        for labels_of in self._sets.of_run(run):
+            if labels_of.frozen and named.intersection(labels_of.keys):
+                raise UsageError(f"the label set {labels_of.name} is frozen: draw another with --set NAME")
+        with known_trials(), self._database.write() as db:
+            db.executemany(
+                "INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+
+    def latest(
+        self, run: str, *, labeller: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
+    ) -> list[Label]:
+        """The labels that count, ordered by trial and labeller; of one labeller, of one trial, of some trials."""
+        more, values = restrict(keys, labeller=labeller, key=key)
+        columns = "key, labeller, fields, note, created"
+        sql = LATEST.format(columns=columns, table="labels", who="labeller", more=more)
+        return [
+            Label(**{**dict(row), "fields": json.loads(row["fields"])})
+            for row in self._database.rows(sql, run, *values)
+        ]

@@ -1,0 +1,42 @@
+"""Vectors: which recipes have been extracted, into which file, with which content."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from mlxintro.store.database import Database, now
+from mlxintro.store.records import VectorRecord, plain_json
+
+
+class VectorTable:
+    """Records of vector files, by the hash of their recipe. The files lie in a folder beside the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, vector: VectorRecord) -> None:
+        """Record a vector whose file is in place; the same recipe extracted anew replaces the record."""
+        with self._database.write() as db:
+            db.execute(
+                "INSERT INTO vectors (hash, recipe, file, content, created) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (hash) DO UPDATE SET file = excluded.file, content = excluded.content, "
+                "created = excluded.created",
+                (vector.hash, plain_json(vector.recipe), vector.file, vector.content, now()),
+            )
+
+    def get(self, hash: str) -> VectorRecord | None:
+        """The record of a vector by its recipe's hash; ``None`` when it has not been extracted."""
+        row = self._database.row("SELECT hash, recipe, file, content, created FROM vectors WHERE hash = ?", hash)
+        return None if row is None else _vector(row)
+
+    def all(self) -> list[VectorRecord]:
+        """All vectors, newest first."""
+        rows = self._database.rows(
+            "SELECT hash, recipe, file, content, created FROM vectors ORDER BY created DESC, hash"
+        )
+        return [_vector(row) for row in rows]
+
+
+def _vector(row: sqlite3.Row) -> VectorRecord:
+    return VectorRecord(**{**dict(row), "recipe": json.loads(row["recipe"])})

@@ -1,0 +1,79 @@
+"""What screens, dialogues and commands need of the app, so that they need not know the app itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from textual.dom import DOMNode
+
+from mlxintro.paths import DataHome
+from mlxintro.store.store import Store
+
+from ..running.processes import Processes, Started
+from .app_state import Memory
+
+T = TypeVar("T")
+
+
+class Home(Protocol):
+    """The app, as everything inside it sees it. ``tui.app.IntroApp`` is the one that keeps this promise."""
+
+    keys_file: Path
+    """Where a person's own keys are written."""
+    data: DataHome
+    """Paths of the store and of what lies beside it."""
+    remembered: Memory
+    """State that outlives the app."""
+    processes: Processes
+    starting: Started | None
+    """A run that this app has started and that is not in the store yet."""
+    compared: tuple[str, str] | None
+    """Ids of two runs that results are to show side by side."""
+    demo_wanted: bool
+    """The next look at the new study fills in the demo."""
+    run_name: str
+    """Name of the run that is open."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run that is open, or empty."""
+
+    def ask(self, query: Callable[[Store], T]) -> T:
+        """Ask the store, in whatever thread this is called."""
+
+    def change(self, step: Callable[[Store], T]) -> T:
+        """Write to the store, in whatever thread this is called."""
+
+    def trouble(self, error: BaseException) -> None:
+        """Tell a person about an error, and go on."""
+
+    def trouble_once(self, what: str, error: BaseException) -> None:
+        """Tell about an error of something that is tried again and again: once until it changes."""
+
+    def action_go(self, place: str) -> None:
+        """Switch to a screen."""
+
+    def open_run(self, run: str, name: str, place: str = "live") -> None:
+        """Make a run the one all screens are about, and go to one of them."""
+
+    def set_up_demo(self) -> None:
+        """Go to the new study with the demo's settings filled in."""
+
+    def compare(self, first: str, second: str) -> None:
+        """Show two runs side by side."""
+
+    def action_write_keys(self) -> None:
+        """Write a file of keys to edit."""
+
+    def start_run(self, name: str, arguments: list[str]) -> None:
+        """Start a new run of that name, and go to watch it."""
+
+    def notify(self, message: str, *, markup: bool = ..., severity: Any = ..., timeout: float | None = ...) -> None:
+        """Show a notice."""
+
+
+def home_of(node: DOMNode) -> Home:
+    """The app that a screen or widget belongs to."""
+    return cast(Home, node.app)
