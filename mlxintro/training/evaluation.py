@@ -11,7 +11,7 @@ from mlxintro.protocol.trials import Transform
 from mlxintro.training.material import Wording
 from mlxintro.training.plan import Labels, TrainingPlan
 from mlxintro.training.rows import Asker
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 _TOKENS = 24
 

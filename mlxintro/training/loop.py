@@ -19,7 +19,9 @@ from mlxintro.training.material import material, split_words
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import Asker, RowMaker
 from mlxintro.vectors.cache import VectorCache
-from mlxintro.vectors.extraction import ConceptVector, Progress, extract, recipe_for
+from mlxintro.vectors.extraction import Progress, extract
+from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.vector import ConceptVector
 
 PRESET = "lindsey"
 """Its extraction makes the vectors that are trained on."""

@@ -21,7 +21,7 @@ from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.trials import Transform
 from mlxintro.training.material import Material, Wording, WordSplit
 from mlxintro.training.plan import TrainingPlan
-from mlxintro.vectors.extraction import ConceptVector
+from mlxintro.vectors.vector import ConceptVector
 
 Kind = Literal["injected", "uninjected", "random", "unrelated"]
 
