@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import footprint, lock, memory
+from .adapters import sources as adapters
 from .errors import PrerequisiteError, UsageError
 from .models import aliases, sources
 
@@ -78,6 +79,7 @@ def open_backend(
     quantize: str | None = None,
     kv_bits: int | None = None,
     batch_size: int | None = None,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> Backend:
     """Load a model, downloading it if need be.
@@ -91,6 +93,7 @@ def open_backend(
         kv_bits: 4 or 8 to keep keys and values quantised, on mlx only.
         batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
             ``footprint``.
+        adapter: low-rank adapter that the model speaks with; see ``adapters.sources.resolve``.
         progress: hears of a download.
 
     Raises:
@@ -103,11 +106,14 @@ def open_backend(
     if kv_bits is not None and name != "mlx":
         raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
     if name == "fake":
+        if adapter is not None:
+            raise UsageError("a simulated subject takes no adapter: leave out --adapter, or choose another --backend")
         from .simulated import backend as fake
 
         return fake.load(model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size)
     sources.locate(model, name)
     require(name)
+    found = None if adapter is None else adapters.resolve(adapter)
     place = _place(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
@@ -128,8 +134,8 @@ def open_backend(
         )
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
-        cache = {} if kv_bits is None else {"kv_bits": kv_bits}
-        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
+        more = {name: value for name, value in (("kv_bits", kv_bits), ("adapter", found)) if value is not None}
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **more)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
     except BaseException:
         if held is not None:

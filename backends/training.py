@@ -125,9 +125,7 @@ class AdapterTrainer(abc.ABC):
         """Take the adapter out. Closing twice is harmless."""
 
     @abc.abstractmethod
-    def _backward(
-        self, groups: Sequence[Sequence[TrainingRow]]
-    ) -> tuple[float, list[tuple[Proof, ...]]]:
+    def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         """Compute the mean loss over all tokens and its gradient; the proofs of every row, in order."""
 
     @abc.abstractmethod
@@ -148,5 +146,3 @@ def common_beginning(group: Sequence[TrainingRow]) -> int:
     prompts = [row.prompt for row in group]
     shared = shared_prefix(prompts)
     return min(usable(prompt, shared) for prompt in prompts)
-
-

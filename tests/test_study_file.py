@@ -31,7 +31,7 @@ def test_studies_that_ship_can_be_planned_and_survive_being_written(name: str) -
     settings = {**found.settings, "model": "detector", "backend": "fake", "concepts": ("ocean", "fear", "bread")}
     resolved = launch.check(make_study(**settings)).study
     again = study_file.parse(study_file.write(resolved), "again.toml", Path())
-    assert again.models == ("detector",)
+    assert again.subjects == (study_file.NamedSubject("detector"),)
     assert make_study(model="detector", **again.settings) == resolved
     assert keys({**again.settings, "model": "detector"}) == keys(settings)
 

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from .. import engine, scoring
+from ..adapters.sources import AdapterSource
 from ..base import (
     Backend,
     Completion,
@@ -54,6 +55,7 @@ def load(
     dtype: str | None = None,
     quantize: str | None = None,
     batch_size: int = 16,
+    adapter: AdapterSource | None = None,
 ) -> TorchBackend:
     """Load a model from a local folder.
 
@@ -62,6 +64,7 @@ def load(
         device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
         quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.
+        adapter: low-rank adapter to speak with; see ``backends.adapters``.
 
     Raises:
         UsageError: a setting that does not exist.
@@ -74,6 +77,10 @@ def load(
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
     tokenizer = ChatTokenizer.load(source.folder)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
+    if adapter is not None:
+        from .adapter import apply
+
+        model = apply(model, adapter)
     network = Network.of(model)
     network.verify()
     info = ModelInfo(
@@ -91,6 +98,8 @@ def load(
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
+        adapter=adapter.name if adapter else "",
+        adapter_revision=adapter.revision if adapter else "",
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
 

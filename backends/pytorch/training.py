@@ -42,9 +42,7 @@ class TorchTrainer(AdapterTrainer):
         self._products = products
         self._frozen = [(parameter, parameter.requires_grad) for parameter in network.model.parameters()]
         self._wrapped = _put_in(network, shape)
-        self._parameters = dict(
-            (name, parameter) for name, parameter in network.model.named_parameters() if ".lora_" in name
-        )
+        self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
 
     def state(self) -> dict[str, Float32]:
@@ -126,7 +124,9 @@ class TorchTrainer(AdapterTrainer):
                 layer.values = layer.values.expand(len(group), -1, -1, -1)
         injector = Injector(network, prompts)
         hidden = self._forward(network, prompts, first, cache, injector)
-        rows, columns, targets = [], [], []
+        rows: list[int] = []
+        columns: list[int] = []
+        targets: list[int] = []
         for number, row in enumerate(group):
             start = len(row.prompt.tokens) - 1 - first
             rows += [number] * len(row.answer)
@@ -179,7 +179,8 @@ def _put_in(network: Network, shape: AdapterShape) -> dict[str, Any]:
         for path, module in network.model.get_submodule(home).named_modules()
         if isinstance(module, nn.Linear)
     ]
-    settings = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, lora_dropout=0.0, target_modules=chosen)
+    settings: Any = LoraConfig  # peft says int for alpha and divides by it
+    settings = settings(r=shape.rank, lora_alpha=shape.alpha, lora_dropout=0.0, target_modules=chosen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(shape.seed)
         inject_adapter_in_model(settings, network.model)
@@ -199,7 +200,7 @@ def _numpy(tensor: Tensor) -> Float32:
 @contextlib.contextmanager
 def _products_in(precision: Products) -> Iterator[None]:
     """Let oneDNN round the factors of float32 products, where that is asked for."""
-    settings = torch.backends.mkldnn.matmul
+    settings: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009  # made at run time
     before = settings.fp32_precision
     settings.fp32_precision = "bf16" if precision == "bfloat16" else before
     try:

@@ -99,9 +99,7 @@ class TrainingFolder:
                 continue
         self._write(PROGRESS, "".join(f"{line}\n" for line in kept))
 
-    def write_adapter(
-        self, matrices: Mapping[str, tuple[Float32, Float32]], plan: TrainingPlan, base: str
-    ) -> None:
+    def write_adapter(self, matrices: Mapping[str, tuple[Float32, Float32]], plan: TrainingPlan, base: str) -> None:
         """Write the adapter in the place of the one before."""
         peft_folder.write(self.path, matrices, plan.shape, base)
 

@@ -42,7 +42,7 @@ from mlxintro.cli.output import chatter, json_line
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per step.")
 @click.pass_context
-def train(context: click.Context, output: Path, as_json: bool, minutes: float | None, **options: Any) -> int:
+def train(context: click.Context, /, output: Path, as_json: bool, minutes: float | None, **options: Any) -> int:
     """Train a low-rank adapter that reports injected concepts: a positive control.
 
     \b
