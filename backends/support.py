@@ -23,8 +23,14 @@ def check_weights(name: str, config: Mapping[str, Any], backend: Literal["mlx", 
     Raises:
         ModelError: naming what to use instead.
     """
-    settings = config.get("quantization_config")
+    _check_attention(name, config)
+    settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
     method = str(settings.get("quant_method", "")) if isinstance(settings, Mapping) else ""
+    if backend == "torch" and settings and not config.get("quantization") and not _torch_reads(method):
+        raise ModelError(
+            f"{name} is quantised with {method or 'a method that its config.json does not name'}, which transformers "
+            "does not know: use the original model, or upgrade with `pip install -U transformers`"
+        )
     if backend == "torch" and config.get("quantization"):
         original = next((alias.torch for alias in aliases.ALIASES if alias.mlx == name), "the original repository")
         raise ModelError(f"{name} holds weights quantised for MLX: use --backend mlx, or {original}")
@@ -33,6 +39,21 @@ def check_weights(name: str, config: Mapping[str, Any], backend: Literal["mlx", 
             f"{name} is quantised with {method}, which mlx-lm cannot read: "
             "use a conversion from https://huggingface.co/mlx-community, or --backend torch"
         )
+
+
+def _check_attention(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that names foreign code for its attention; known implementations compute the same."""
+    for settings in (config, config.get("text_config") or {}):
+        for key in ("_attn_implementation", "attn_implementation"):
+            wanted = settings.get(key)
+            if wanted is not None and wanted not in _ATTENTION:
+                raise ModelError(
+                    f"config.json of {name} asks for the attention implementation {wanted!r:.60}, which is not one of "
+                    f"transformers' own: remove the key {key}, or choose another model"
+                )
+
+
+_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 
 
 def check_architecture(name: str, config: Mapping[str, Any], backend: Literal["mlx", "torch"]) -> None:
@@ -54,10 +75,19 @@ def check_architecture(name: str, config: Mapping[str, Any], backend: Literal["m
         )
 
 
-def _known_to_transformers(kind: str) -> bool:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+def _torch_reads(method: str) -> bool:
+    if not importlib.util.find_spec("transformers"):
+        return True
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return method in AUTO_QUANTIZATION_CONFIG_MAPPING or method == "bitsandbytes"
+
+
+def _known_to_transformers(kind: str) -> bool:
+    """Whether transformers generates text with this kind: alone, or as the text part of a model that also sees."""
+    from transformers.models.auto import modeling_auto as known
+
+    return kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def _known_to_mlx(kind: str) -> bool:

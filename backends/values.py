@@ -162,11 +162,16 @@ class ModelInfo:
         """
         if isinstance(where, float) and not where.is_integer():
             if not 0.0 < where < 1.0:
-                raise UsageError(f"layer {where}: a depth fraction lies between 0 and 1, an index is a whole number")
+                raise UsageError(
+                    f"layer {where}: a depth fraction lies between 0 and 1, an index is a whole number",
+                    setting="layers",
+                )
             return min(self.layers - 1, math.floor(where * self.layers + 0.5))
         index = int(where)
         if not 0 <= index < self.layers:
-            raise UsageError(f"layer {index} is out of range: {self.model} has layers 0 to {self.layers - 1}")
+            raise UsageError(
+                f"layer {index} is out of range: {self.model} has layers 0 to {self.layers - 1}", setting="layers"
+            )
         return index
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
-
-import pytest
-
-from mlxintro.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "mlxintro"]
@@ -102,41 +96,3 @@ def content(home: Path) -> tuple[list[str], list[str]]:
 
 
 Call = Callable[..., Result]
-
-
-@cache
-def _filled(folder: Path) -> Path:
-    home = folder / "filled"
-    home.mkdir()
-    assert mlxintro(home, *SMALL, "--name", "first").code == 0
-    return home
-
-
-@pytest.fixture(scope="session", name="filled")
-def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one finished run, only copied from. Made once, whatever number of modules import this."""
-    return _filled(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(name="home")
-def own_home(filled: Path, tmp_path: Path) -> Path:
-    """A home with one finished run, to do anything with."""
-    return Path(shutil.copytree(filled, tmp_path / "home"))
-
-
-@pytest.fixture(name="call")
-def call_main(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call ``main`` here, which is quicker than a process, with that home."""
-    monkeypatch.setenv("MLXINTRO_HOME", str(home))
-    monkeypatch.setenv("HF_HOME", str(home / "hub"))
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["mlxintro", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(ending.value.code, int)
-        return Result(ending.value.code, out, err)
-
-    return run

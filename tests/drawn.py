@@ -55,7 +55,7 @@ def studies(
             for spec in specs:
                 response, measured = answer(subject, spec)
                 outcomes[spec.key] = Outcome(spec.key, response, "stop", 1, measurements=measured)
-            yield checked.experiment.analyse(rows_of(specs, outcomes), checked.study)
+            yield checked.experiment.analyse(rows_of(specs, outcomes), checked.study, checked.preset)
 
 
 def options(spec: TrialSpec, rng: random.Random, raised: Sequence[str] = (), by: float = 0.0) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def ran(backend: Backend, experiment: str, *, batch: int = 16, **settings: Any) 
         for outcome in checked.experiment.measure(session, specs[first : first + batch]):
             outcomes[outcome.key] = outcome
     rows = rows_of(specs, outcomes)
-    return Ran(checked, plan, specs, session, outcomes, rows, checked.experiment.analyse(rows, checked.study))
+    return Ran(
+        checked, plan, specs, session, outcomes, rows, checked.experiment.analyse(rows, checked.study, checked.preset)
+    )
 
 
 def rows_of(specs: Sequence[TrialSpec], outcomes: dict[str, Outcome]) -> list[Row]:

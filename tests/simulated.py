@@ -31,7 +31,7 @@ def studies(subject: str, seeds: Sequence[int], **settings: Any) -> Iterator[tup
                 for outcome in checked.experiment.measure(Session(backend, plan.prompts, vectors), specs)
             }
             rows = [row_of(spec, outcomes[spec.key]) for spec in specs]
-            yield rows, checked.experiment.analyse(rows, checked.study)
+            yield rows, checked.experiment.analyse(rows, checked.study, checked.preset)
 
 
 def row_of(spec: TrialSpec, outcome: Outcome) -> Row:

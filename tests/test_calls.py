@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlxintro.store.calls import GradingPass, PaidQuestion, Settled
-from mlxintro.store.migrations import MIGRATIONS, migrate
 from mlxintro.store.records import GradeRecord
+from mlxintro.store.schema.migrations import MIGRATIONS, migrate
 from mlxintro.store.store import Store
 from tests.grading_runs import stored_run
 

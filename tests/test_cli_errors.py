@@ -16,20 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import (  # noqa: F401  (fixtures)
-    ROOT,
-    RUN,
-    SMALL,
-    Call,
-    Result,
-    call_main,
-    content,
-    environment,
-    filled_home,
-    mlxintro,
-    own_home,
-    started,
-)
+from tests.cli import ROOT, RUN, SMALL, Call, Result, content, environment, mlxintro, started
 
 FAKE = ("--backend", "fake")
 

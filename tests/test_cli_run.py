@@ -17,21 +17,7 @@ from mlxintro.cli.main import COMMANDS
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
 from mlxintro.store import Store
-from tests.cli import (  # noqa: F401  (fixtures)
-    RUN,
-    SMALL,
-    Call,
-    Result,
-    call_main,
-    content,
-    ended,
-    events,
-    filled_home,
-    mlxintro,
-    own_home,
-    started,
-    until,
-)
+from tests.cli import RUN, SMALL, Call, Result, content, ended, events, mlxintro, started, until
 
 SLOW = (
     *(*RUN, "-m", "detector?delay=0.02", "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "8"),

@@ -14,20 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.cli import (  # noqa: F401  (fixtures)
-    RUN,
-    SMALL,
-    Call,
-    call_main,
-    content,
-    ended,
-    events,
-    filled_home,
-    mlxintro,
-    own_home,
-    started,
-    until,
-)
+from tests.cli import RUN, SMALL, Call, content, ended, events, mlxintro, started, until
 
 FAKE = ("--backend", "fake")
 

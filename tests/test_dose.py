@@ -19,7 +19,7 @@ from mlxintro.tools import dose
 from mlxintro.tools.dose import Step
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.recipe import recipe_for
-from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
+from tests.cli import Call
 
 
 def test_divergence_is_scipys_relative_entropy() -> None:

@@ -43,7 +43,7 @@ class OneWord(Experiment):
 
         return grid.plan(trials)
 
-    def analyse(self, rows, study):
+    def analyse(self, rows, study, preset):
         said = rows_about(rows, condition="injected")
         hits = sum(row.concept in row.response.lower() for row in said)
         figure = Figure("said", "said", rate(hits, len(said)))

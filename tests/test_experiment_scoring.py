@@ -15,9 +15,10 @@ from mlxintro.analysis.results import Row
 from mlxintro.backends.base import Backend, Injection, Prompt
 from mlxintro.backends.registry import open_backend
 from mlxintro.experiments import forced_identification, localization, prefill, thought_vs_text
-from mlxintro.experiments.latent_analysis import Identification, logit, mutual_information
-from mlxintro.protocol import concepts
-from mlxintro.replies.short_replies import apologises, log_total, most_likely, named, repeats
+from mlxintro.experiments.latent_analysis import Identification, mutual_information
+from mlxintro.protocol import concepts, controls
+from mlxintro.replies.log_odds import log_odds, log_total
+from mlxintro.replies.short_replies import apologises, most_likely, named, repeats
 from mlxintro.vectors import cosines
 from tests.experiment_runs import Ran, ran
 
@@ -123,8 +124,18 @@ def test_owning_is_a_ratio_of_sums() -> None:
 
 def test_the_logit_of_yes_is_clipped() -> None:
     values = {" yes": math.log(0.1), " Yes": math.log(0.2), " no": math.log(0.6)}
-    assert logit(values, [" yes", " Yes"]) == pytest.approx(math.log(0.3 / 0.6))
-    assert logit({" yes": -200.0, " no": 0.0}, [" yes"]) == pytest.approx(math.log(1e-7 / (1 - 1e-7)))
+    assert log_odds(values, [" yes", " Yes"]) == pytest.approx(math.log(0.3 / 0.6))
+    assert log_odds({" yes": -200.0, " no": 0.0}, [" yes"]) == pytest.approx(math.log(1e-7 / (1 - 1e-7)))
+
+
+@pytest.mark.parametrize("spelled", [(" yes",), (" yes", " Yes")])
+def test_an_answer_of_no_probability_at_all_is_far_from_likely(spelled: tuple[str, ...]) -> None:
+    never = dict.fromkeys(spelled, -math.inf)
+    bound = math.log((1 - 1e-7) / 1e-7)
+    assert log_odds({**never, " no": -0.1}, spelled) == pytest.approx(-bound)
+    assert log_odds({**never, " no": -0.1}, [" no"]) == pytest.approx(bound)
+    assert log_odds({**never, " no": -math.inf}, spelled) == 0.0
+    assert controls.yes_logit({**dict.fromkeys(controls.YES, -math.inf), **dict.fromkeys(controls.NO, -1.0)}) < 0
 
 
 def test_mutual_information_against_entropies() -> None:

@@ -14,7 +14,7 @@ from mlxintro.backends import registry
 from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.footprint import predict
 from mlxintro.backends.mlxlm.backend import MLXBackend
-from mlxintro.backends.mlxlm.batch import MLXBatch, Prefix
+from mlxintro.backends.mlxlm.reader import MLXPromptReader
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.cache import SlotCache
 
@@ -52,8 +52,7 @@ def test_mlx_caches(tiny: Callable[[str], Path], length: int, new: int, start: i
     with registry.open_backend(str(tiny("llama")), "mlx", device="cpu") as backend:
         assert isinstance(backend, MLXBackend)
         prompts = prompts_of(length, start)
-        batch = MLXBatch(backend._network, prompts, prefix=Prefix(backend._network, prompts))
-        batch.prefill()
+        batch, _ = MLXPromptReader(backend._network, prompts).read(prompts)
         for _ in range(new - 1):
             batch.step(mx.array([7] * ROWS))
         held = sum(array.nbytes for cache in batch._caches for _, array in tree_flatten([cache.keys, cache.values]))

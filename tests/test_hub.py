@@ -35,8 +35,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository as published: two shards, and copies in other formats that nobody needs."""
     folder = tmp_path_factory.mktemp("repository")
     noise = np.random.default_rng(0)
-    for number, size in ((1, 31_000_000), (2, 500_000)):
-        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes(noise.bytes(size))
+    for number, tensor, size in ((1, "a", 31_000_000), (2, "b", 500_000)):
+        count = size - 8 - 120
+        header = {tensor: {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}
+        content = (120).to_bytes(8, "little") + json.dumps(header).ljust(120).encode() + noise.bytes(count)
+        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes(content)
     index = {"weight_map": {"a": SHARD, "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))

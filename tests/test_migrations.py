@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
 import re
 import sqlite3
 import threading
@@ -10,7 +13,7 @@ import pytest
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.store import Store
-from mlxintro.store.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
+from mlxintro.store.schema.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
 
 TWO = (
     Migration("m001_first", ("PRAGMA application_id = 1835825257", "CREATE TABLE a (x INTEGER)")),
@@ -136,3 +139,66 @@ def test_a_store_that_went_through_an_unknown_migration_is_newer(blank: sqlite3.
     migrate(blank, TWO)
     with pytest.raises(KnownError, match=r"newer mlxintro \(it has m002_second\)"):
         migrate(blank, TWO[:1])
+
+
+RELEASED = {
+    "m001_initial": "6a4707cc1e987f55af2cd43c585bbf77",
+    "m002_arms": "2b43e21dd1c4b7dc75b4a1684acb25bd",
+    "m003_grading_calls": "557e3724ad9b14972835e79bb9697460",
+    "m004_cells": "151b199cb57cb55ea982392a2a049d5f",
+    "m005_label_sets": "74de25d663826d6d18fa3ae55ae1b2e9",
+    "m006_review": "5c423515babd9c4fbaace9969e4f9b66",
+    "m007_standing": "94929df1325ab2866b22342d4ae49390",
+    "m008_replies": "60b78ba8fdf88ebbcecf942a733487bb",
+}
+"""Start of the SHA-256 of each migration's statements as JSON, taken from the version that released it."""
+
+
+def test_a_released_migration_is_byte_for_byte_what_it_was() -> None:
+    now = {m.name: hashlib.sha256(json.dumps(m.statements).encode()).hexdigest()[:32] for m in MIGRATIONS}
+    assert {name: now.get(name) for name in RELEASED} == RELEASED
+
+
+@pytest.fixture
+def old_store(tmp_path: Path) -> Path:
+    """A store as the version before 0.1.0 left it, one of its runs killed."""
+    path = tmp_path / "mlxintro.db"
+    packed = Path(__file__).parent / "data" / "store_m008.db.gz"
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    return path
+
+
+def test_a_blank_store_and_an_old_one_have_the_same_schema(old_store: Path, blank: sqlite3.Connection) -> None:
+    migrate(blank)
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name NOT LIKE 'replies%' ORDER BY type, name"
+    with Store(old_store) as store:
+        found = [tuple(row) for row in store.database.rows(query)]
+    assert found == blank.execute(query).fetchall()
+
+
+def test_a_store_of_the_version_before_opens_with_everything_in_it(old_store: Path) -> None:
+    with Store(old_store) as store:
+        runs = {run.name: run for run in store.runs.all()}
+        assert {name: (run.state, run.done) for name, run in runs.items()} == {
+            "first": ("done", 18),
+            "second": ("done", 36),
+            "third": ("interrupted", 164),
+        }
+        for run in runs.values():
+            trials = list(store.trials.of_run(run.id))
+            assert len(trials) == run.done
+            assert all(
+                trial.spec.key == trial.key and trial.spec.prompt in store.prompts.of_run(run.id) for trial in trials
+            )
+        labels = store.labels.latest(runs["first"].id)
+        assert [label.fields["affirms"] for label in labels].count(True) == 3, "the last of five labels took one back"
+        assert store.grades.graders(runs["third"].id) == ["rules"]
+        assert len(store.vectors.all()) == 2
+
+
+def test_a_store_of_the_version_before_can_be_imported(old_store: Path, tmp_path: Path) -> None:
+    with Store(tmp_path / "home" / "mlxintro.db") as home:
+        done = home.import_from(old_store)
+        assert (done.runs, done.trials, done.labels, done.vectors) == (3, 218, 5, 2)
+        assert home.import_from(old_store) == (0, 0, 0, 0, 0)
+        assert {run.state for run in home.runs.all()} == {"done", "interrupted"}

@@ -311,12 +311,13 @@ def test_a_sliding_window_that_mlx_lm_ignores_bounds_the_context(tiny: Callable[
 
 def test_what_mlx_lm_cannot_load_is_one_line(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert "nosuch" in refusal(edited(tiny("llama"), tmp_path / "type", model_type="nosuch"))
-    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "shape", num_hidden_layers=5))
-    assert "cannot load" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
+    assert "says 5 layers, its weights hold 4" in refusal(edited(tiny("llama"), tmp_path / "l", num_hidden_layers=5))
+    assert "another form" in refusal(edited(tiny("llama"), tmp_path / "shape", intermediate_size=160))
+    assert "'hidden_size'" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
     corrupt = edited(tiny("llama"), tmp_path / "corrupt")
     data = (corrupt / "model.safetensors").read_bytes()
     (corrupt / "model.safetensors").write_bytes(data[:100])
-    assert "fetch it again" in refusal(corrupt)
+    assert "damaged or cut short" in refusal(corrupt)
     (corrupt / "model.safetensors").write_bytes(data[: len(data) // 2])
     assert "again" in refusal(corrupt)
 

@@ -12,7 +12,7 @@ from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store import Finished, GradeRecord, Label, Store, TrialFilter
-from mlxintro.store.filter_plan import Route
+from mlxintro.store.searching.filter_plan import Route
 from tests.plans import outcome, plan
 
 THREE = (None, False, True)

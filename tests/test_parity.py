@@ -167,19 +167,24 @@ def test_embedded_model_activations_agree_at_all_layers(embedded: Pair) -> None:
     )
 
 
-def test_embedded_model_says_the_same_32_tokens_with_and_without_injection(embedded: Pair) -> None:
+@pytest.mark.parametrize(
+    ("layers", "tokens"), [((15,), 8), pytest.param((8, 15, 22), 32, marks=pytest.mark.slow)], ids=("short", "long")
+)
+def test_embedded_model_says_the_same_with_and_without_injection(
+    embedded: Pair, layers: tuple[int, ...], tokens: int
+) -> None:
     mlx, torch = embedded
     plain = chat(mlx)
     norms = np.linalg.norm(torch.capture([plain])[0]["resid_post"], axis=-1)
     prompts = [plain]
-    for layer in (8, 15, 22):
+    for layer in layers:
         vector = direction(mlx.info.width, layer, norm=0.4 * float(np.median(norms[layer])))
         prompts.append(chat(mlx, Injection(layer, vector, start=len(plain.tokens) - 4)))
-    requests = [Request(prompt, Sampling(max_tokens=32)) for prompt in prompts]
+    requests = [Request(prompt, Sampling(max_tokens=tokens)) for prompt in prompts]
     ours, theirs = (replies(backend, requests) for backend in embedded)
     assert [reply.tokens for reply in ours] == [reply.tokens for reply in theirs]
-    assert len({reply.tokens for reply in ours}) == 4
-    assert len(ours[0].tokens) == 32
+    assert len({reply.tokens for reply in ours}) == len(prompts)
+    assert len(ours[0].tokens) == tokens
 
 
 def test_four_bit_embedded_model_is_the_dequantised_one_up_to_rounding(embedded: Pair) -> None:

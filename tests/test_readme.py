@@ -34,7 +34,7 @@ def test_every_command_of_the_readme_exists() -> None:
     commands = set(re.findall(r"^mlxintro ([a-z]+)(?: ([a-z]+))?", README, re.MULTILINE))
     assert len(commands) > 6
     for command, sub in commands:
-        words = [command, sub] if command in ("models", "runs") else [command]
+        words = [command, sub] if command in ("concepts", "models", "presets", "runs") else [command]
         done = subprocess.run(
             [sys.executable, "-m", "mlxintro", *words, "--help"], capture_output=True, text=True, env=_environment()
         )

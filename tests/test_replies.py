@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlxintro.store import Finished, Store, TrialFilter
-from mlxintro.store import text_index as module
-from mlxintro.store.text_index import NoTextIndex
+from mlxintro.store.searching import text_index as module
+from mlxintro.store.searching.text_index import NoTextIndex
 from tests.cli import mlxintro
 from tests.plans import outcome, plan
 

@@ -15,7 +15,7 @@ from mlxintro.analysis.stats import difference, rate
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets
 from mlxintro.rendering.report import plot_svg
-from tests.cli import RUN, Call, call_main, filled_home, own_home  # noqa: F401
+from tests.cli import RUN, Call
 from tests.experiment_runs import ran
 
 SWEEP = ("--concepts", "ocean,fear,bread", "--layers", "3,5", "--strengths", "2,4", "--trials", "4", "--name", "sweep")

@@ -20,7 +20,7 @@ from mlxintro.protocol.trials import model_key
 from mlxintro.running import launch
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
-from tests.cli import Call, call_main, filled_home, own_home  # noqa: F401
+from tests.cli import Call
 
 IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
 """What must not change between the sessions of a run, written down by hand."""

@@ -14,9 +14,9 @@ from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store import Finished, GradeRecord, Label, Store, TrialFilter
-from mlxintro.store.migrations import MIGRATIONS, migrate
 from mlxintro.store.records import GRADE_FIELDS
-from mlxintro.store.verdict_code import classes_of, verdict_of
+from mlxintro.store.schema.migrations import MIGRATIONS, migrate
+from mlxintro.store.searching.verdict_code import classes_of, verdict_of
 from tests.plans import outcome, plan
 
 CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", "claims a thought"

@@ -31,17 +31,17 @@ from tests.tiny import make_tiny
 
 WIDTH = 64
 MODELS = (
-    ("llama", None),
-    ("qwen2", None),
-    ("qwen3", None),
-    ("mistral", 24),
-    ("gemma2", 24),
-    ("gemma3", 32),
+    pytest.param(("llama", None), id="llama"),
+    pytest.param(("qwen2", None), id="qwen2", marks=pytest.mark.slow),
+    pytest.param(("qwen3", None), id="qwen3", marks=pytest.mark.slow),
+    pytest.param(("mistral", 24), id="mistral", marks=pytest.mark.slow),
+    pytest.param(("gemma2", 24), id="gemma2", marks=pytest.mark.slow),
+    pytest.param(("gemma3", 32), id="gemma3"),
 )
-"""Prompts and replies are longer than these windows."""
+"""Prompts and replies are longer than these windows. Tracing takes seconds a family: two of them stand for all."""
 
 
-@pytest.fixture(scope="module", params=MODELS, ids=lambda each: each[0])
+@pytest.fixture(scope="module", params=MODELS)
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchBackend]:
     family, window = request.param
     folder = make_tiny(family, tmp_path_factory.mktemp(family), sliding_window=window)

@@ -18,7 +18,7 @@ from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tui.screens.runs import RunsPage
 from mlxintro.tui.shell.page import Page
-from tests.cli import ROOT, SMALL, environment, filled_home, mlxintro, own_home, started  # noqa: F401
+from tests.cli import ROOT, SMALL, environment, mlxintro, started
 from tests.tui_kit import shown, text, until
 
 LONG = ("run", "injected-thoughts", "--backend", "fake", "--concepts", "set:lindsey-50", "--strengths", "1,2,4,8")
@@ -93,7 +93,7 @@ def test_a_killed_run_is_noticed_within_three_seconds_and_resumed(home: Path) ->
                 await until(pilot, lambda: "running" in text(app))
                 os.kill(process.pid, signal.SIGKILL)
                 killed = time.monotonic()
-                await until(pilot, lambda: "R resumes" in text(app), 10)
+                await until(pilot, lambda: "r resumes" in text(app), 10)
                 noticed = time.monotonic() - killed
                 before = next(run for run in runs_of(home) if run.name == "long")
                 assert before.state == "interrupted"
@@ -164,7 +164,7 @@ def test_a_run_that_is_being_started_can_be_stopped(home: Path) -> None:
             (started,) = app.processes.running
             await until(pilot, lambda: "never: starting" in text(app))
             await pilot.press("x")
-            await until(pilot, lambda: "never did not start" in text(app))
+            await until(pilot, lambda: "never was cancelled before it began" in text(app))
             assert started.process.poll() is not None
 
     asyncio.run(go())

@@ -16,7 +16,6 @@ from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.running import run_monitor
 from mlxintro.tui.screens import new_study
-from tests.cli import filled_home, own_home  # noqa: F401
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 
@@ -95,7 +94,7 @@ def test_the_export_asks_where_to(home: Path, tmp_path: Path) -> None:
             await until(pilot, lambda: "-68)" in text(app))
             await pilot.press("e")
             await until(pilot, lambda: "Export first" in text(app))
-            app.screen.query_one("#path", Input).value = "/data/first.csv"
+            app.screen.query_one("#line", Input).value = "/data/first.csv"
             await pilot.pause(0.2)
             return text(app)
 
@@ -112,7 +111,7 @@ def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], m
     writing = Writing("k", "injected", "ocean", 5, 4.0, "raw", pieces, ((2, 5),), 8)
     real = run_monitor.Watcher.look
 
-    def look_at(self: run_monitor.Watcher, store: Store) -> run_monitor.Sight:
+    def look_at(self: run_monitor.Watcher, store: Store) -> run_monitor.RunSight:
         return replace(real(self, store), run=going, writing=writing, memory=1_234_000_000, free=8_000_000_000)
 
     monkeypatch.setattr(run_monitor.Watcher, "look", look_at)

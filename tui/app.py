@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from time import monotonic, sleep
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
-from textual.worker import Worker, WorkerState
+from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
 from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
 
-from .running.processes import Processes, Started
-from .shell import error_border
-from .shell.app_state import Memory, keys_template, load_keys
+from .running.processes import ChildProcess, Processes
+from .shell import error_border, keymap
+from .shell.app_state import Memory
 from .shell.commands import Actions
+from .shell.dialogues import AskLine, Confirm
 from .shell.help import HelpScreen
 from .shell.home import Home
+from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
+from .shell.run_news import RunNews
 
 T = TypeVar("T")
+
 INDEX = "the index of replies"
 """Name of the process that fills it."""
 _UNINDEXED = 5_000
 """Replies that a search may have to read because the index lacks them."""
 _INDEX_AFTER, _INDEX_SECONDS = 3.0, 60.0
 """When to look whether it lacks more, first and then again and again."""
+_PATIENCE = 1800.0
+"""Seconds for which a change waits for a store that another program holds locked."""
+_KEEP_SECONDS = 5.0
+"""How often what the screens want to find again is written down."""
 DARK, LIGHT = "textual-dark", "textual-light"
 
 _log = logging.getLogger(__name__)
@@ -54,6 +63,14 @@ class IntroApp(error_border.Guarded, App[int]):
         ),
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused", key_display="F1"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Find any action by its name"),
+        Binding(
+            "ctrl+o",
+            "open_finished",
+            "Open it",
+            show=False,
+            id="app.open_finished",
+            tooltip="Open the run that has ended last",
+        ),
         Binding("ctrl+t", "toggle_light", "Light/dark", show=False, id="app.theme", tooltip="Light or dark theme"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the app; runs go on"),
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
@@ -70,14 +87,15 @@ class IntroApp(error_border.Guarded, App[int]):
         self.run_name = ""
         """Of the run that is open, for the bar at the top."""
         self.processes = Processes(home)
-        self.starting: Started | None = None
+        self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
         self.demo_wanted = False
         """The next look at the new study fills in the demo."""
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
-        self._active: set[str] = set()
-        """Runs that were going on when last looked."""
+        self.notices = Notices(self, self.remembered)
+        self.news = RunNews(self, self.notices)
+        self._shower = error_border.Shower()
         self._told: dict[str, str] = {}
         self._indexing_failed = False
         """Told once; searches then read every reply."""
@@ -89,19 +107,59 @@ class IntroApp(error_border.Guarded, App[int]):
     async def on_mount(self) -> None:
         if self.remembered.theme in self.available_themes:
             self.theme = self.remembered.theme
-        try:
-            self.set_keymap(load_keys(self.keys_file))
-        except UsageError as error:
-            self.trouble(error)
+        self._take_keys()
+        self.set_interval(_KEEP_SECONDS, self.keep)
         self.set_interval(0.5, self._watch_processes)
         self.set_interval(1.0, self._watch_runs)
         self.set_interval(_INDEX_SECONDS, self._watch_index)
         self.set_timer(_INDEX_AFTER, self._watch_index)
         await self.switch_mode(find(self.remembered.place).name)
 
+    def _take_keys(self) -> None:
+        try:
+            chosen = keymap.load_keys(self.keys_file, self._key_groups)
+        except UsageError as error:
+            self.trouble(error)
+            return
+        self.set_keymap(chosen.keys)
+        if chosen.problems:
+            more = f"; and {len(chosen.problems) - 3} more" if len(chosen.problems) > 3 else ""
+            self.trouble(
+                UsageError(f"{self.keys_file}: {'; '.join(chosen.problems[:3])}{more}: the usual keys are used there")
+            )
+
+    @cached_property
+    def _key_groups(self) -> list[keymap.KeyGroup]:
+        pages = [type(page) for place in PLACES if isinstance(page := place.make(), Page)]
+        popups: set[type[Screen[Any]]] = {popup for page in pages for popup in page.POPUPS} | {
+            Confirm,
+            AskLine,
+            HelpScreen,
+        }
+        mine = keymap.bindings_of(type(self))
+        return [
+            *(mine | keymap.bindings_of(page, *page.KEYED) for page in pages),
+            *(keymap.bindings_of(popup) for popup in popups),
+        ]
+
+    def keyed(self, text: str) -> str:
+        """Put keys in place of the ids of bindings in a text, as they have to be pressed."""
+        known = {name: one for group in self._key_groups for name, one in group.items()}
+        return keymap.with_keys(text, lambda name: keymap.shown_key(self, known[name]) if name in known else name)
+
+    def keep(self) -> None:
+        """Write down what the present screen wants to find again."""
+        if isinstance(self.screen_stack[0], Page):
+            page = self.screen_stack[0]
+            kept = page.kept()
+            if kept != self.remembered.pages.get(page.PLACE, {}):
+                self.remembered.pages[page.PLACE] = kept
+                self.remembered.save(self.state_file)
+
     def action_go(self, place: str) -> None:
         """Switch to a screen; what is open over the present one is closed first."""
-        while len(self.screen_stack) > 1 and isinstance(self.screen, error_border.Dialogue):
+        self.keep()
+        while len(self.screen_stack) > 1 and isinstance(self.screen, error_border.Popup):
             self.pop_screen()
         self.remembered.place = place
         self.remembered.save(self.state_file)
@@ -145,9 +203,16 @@ class IntroApp(error_border.Guarded, App[int]):
             return query(store)
 
     def change(self, step: Callable[[Store], T]) -> T:
-        """Write to the store; for the short steps a key press asks for."""
-        with Store(self.data.db) as store:
-            return step(store)
+        """Write to the store, from a thread: it waits while another program holds the store locked."""
+        end = monotonic() + _PATIENCE
+        while True:
+            try:
+                with Store(self.data.db) as store:
+                    return step(store)
+            except KnownError as error:
+                if not is_locked(error) or monotonic() > end or not self.is_running:
+                    raise
+            sleep(0.2)
 
     def start_run(self, name: str, arguments: list[str]) -> None:
         """Start `mlxintro run` for a new run of that name, and go to watch it."""
@@ -158,21 +223,35 @@ class IntroApp(error_border.Guarded, App[int]):
         self.run_worker(self._compare_states, thread=True, group="states", exclusive=True, exit_on_error=False)
 
     def _compare_states(self) -> None:
-        """Say when a run ends or its process is gone, whichever screen is shown."""
+        """Say what has happened to runs, whichever screen is shown."""
         try:
             states = self.ask(lambda store: store.runs.states())
         except KnownError as error:
             _log.info("states: %s", error)
             return
-        gone = [name for run, name, state in states if state == "interrupted" and run in self._active]
-        over = [(name, state) for run, name, state in states if state in ("done", "failed") and run in self._active]
-        self._active = {run for run, _, state in states if state in ("running", "paused")}
-        for name in gone:
-            text = f"The process of {name} is gone; everything finished is stored. R resumes it."
-            self.call_from_thread(self.notify, text, severity="error", timeout=15, markup=False)
-        for name, state in over:
-            after = ": 4 shows its replies, 5 its results" if state == "done" else ""
-            self.call_from_thread(self.notify, f"{name} is {state}{after}", markup=False)
+        self.call_from_thread(self.news.take, states)
+
+    def run_is_lost(self) -> bool:
+        """Tell whether the open run is not in the store any more. Asks the store, so call it in a thread."""
+        run = self.run_id
+        try:
+            return bool(run) and all(run != one for one, _, _ in self.ask(lambda store: store.runs.states()))
+        except KnownError:
+            return False
+
+    def close_run(self) -> None:
+        """Have no run open any more, because it is gone; leave the screens that are about one."""
+        self.remembered.run = self.run_name = ""
+        self.compared = None
+        if self.remembered.place in ("live", "review", "results"):
+            self.action_go("runs")
+
+    def deleted(self, run: str) -> None:
+        """A run was deleted from here."""
+        self.news.forget(run)
+
+    def action_open_finished(self) -> None:
+        self.news.open_finished()
 
     def _watch_index(self) -> None:
         self.run_worker(self._index, thread=True, group="index", exclusive=True, exit_on_error=False)
@@ -209,19 +288,29 @@ class IntroApp(error_border.Guarded, App[int]):
         error_border.tell(self, error, self.log_file)
 
     def trouble_once(self, what: str, error: BaseException) -> None:
-        """The same for something that is tried again and again: told when it changes."""
+        """Tell about an error of something that is tried again and again: once until it changes, or goes well."""
         if self._told.get(what) != str(error):
             self._told[what] = str(error)
             self.trouble(error)
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        if event.state is WorkerState.ERROR and event.worker.error is not None:
-            self.trouble(event.worker.error)
+    def well(self, what: str) -> None:
+        """Something that is tried again and again has gone well: its next error is told whatever it is."""
+        self._told.pop(what, None)
 
     def _handle_exception(self, error: Exception) -> None:
-        """What the border did not catch: Textual would show its traceback with every variable in it."""
+        """Stop what passed the border: errors of timers, of callbacks, and of drawing.
+
+        Textual would end the app with a traceback. An error that comes again with every frame ends it all the same,
+        with a line.
+        """
+        if isinstance(error, KnownError):
+            self.trouble(error)
+            return
         if self.is_headless:
             super()._handle_exception(error)
+            return
+        if not self._shower.drop():
+            self.trouble(error)
             return
         _log.critical("the app ends", exc_info=error)
         self._return_code = 1
@@ -231,7 +320,13 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen, self.data.db.parent, self.log_file))
+            self.push_screen(HelpScreen(self.screen, self.keyed, self.data.db.parent, self.log_file))
+
+    async def action_quit(self) -> None:
+        """Leave; runs go on."""
+        self.keep()
+        self.notices.leave()
+        await super().action_quit()
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK
@@ -244,18 +339,13 @@ class IntroApp(error_border.Guarded, App[int]):
             self.notify(f"It is there already: {self.keys_file}", markup=False)
             return
         self.keys_file.parent.mkdir(parents=True, exist_ok=True)
-        self.keys_file.write_text(keys_template(self._bindings_by_id()), "utf-8")
+        self.keys_file.write_text(keymap.keys_template(self._key_groups), "utf-8")
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
-    def _bindings_by_id(self) -> dict[str, tuple[str, str]]:
-        pages = [type(page) for place in PLACES if isinstance(page := place.make(), Page)]
-        owners: list[type[DOMNode]] = [type(self), *pages, *(widget for page in pages for widget in page.KEYED)]
-        return {
-            b.id: (b.key, b.description)
-            for owner in owners
-            for b in owner.BINDINGS
-            if isinstance(b, Binding) and b.id is not None
-        }
+
+def is_locked(error: KnownError) -> bool:
+    """Tell whether an error of the store says that another program holds it locked."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def run_app(db: str | Path | None = None) -> int:

@@ -107,12 +107,13 @@ def _located(adapter: str) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        raise UsageError(f"{adapter} is a file: give the folder that holds {CONFIG} and the weights")
+        raise UsageError(f"{adapter} is a file: give the folder that holds {CONFIG} and the weights", setting="adapter")
     if adapter.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(adapter):
         known = ", ".join(shipped())
         raise UsageError(
             f"there is no adapter {adapter}: give a folder, a hub id (owner/name)"
-            + (f", or one that ships: {known}" if known else "")
+            + (f", or one that ships: {known}" if known else ""),
+            setting="adapter",
         )
     return _fetched(adapter)
 

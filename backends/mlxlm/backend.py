@@ -30,7 +30,8 @@ from ..base import (
     Site,
     Tokenizer,
 )
-from ..errors import ModelError, UsageError
+from ..errors import UsageError
+from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
@@ -38,10 +39,11 @@ from . import cache as mlx_cache
 from . import model as mlx_model
 from . import roofline as mlx_roofline
 from .adapter import apply
-from .batch import Chunk, MLXBatch, MLXNetwork, Prefix
+from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, log_softmax
 from .patch import Hook, find_blocks, patched
+from .reader import MLXPromptReader
 from .score import MLXScorer
 
 _EXHAUSTED = ("malloc]", "Insufficient Memory")
@@ -78,11 +80,12 @@ def load(
     if dtype is not None and dtype not in mlx_model.DTYPES:
         raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
     where = mlx_model.find_device(device)
+    tokenizer = ChatTokenizer.load(source.folder)
     model = mlx_model.build(source)
     quantization = source.quantization
-    try:
+    settings = source.config.get("text_config") or source.config
+    with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
-        settings = source.config.get("text_config") or source.config
         mlx_model.check_rope(settings, model)
         if dtype is not None:
             model.set_dtype(mlx_model.DTYPES[dtype])
@@ -92,12 +95,8 @@ def load(
             apply(model, adapter)
         mx.eval(model.parameters())
         caches = mlx_cache.maker(model, kv_bits)
-    except RuntimeError as error:
-        raise ModelError(
-            f"the weights in {source.folder} cannot be read ({mlx_model.one_line(error)}): fetch them again"
-        ) from error
-    width, stream, vocabulary = mlx_model.measure(model, blocks)
-    tokenizer = ChatTokenizer.load(source.folder)
+        with mx.stream(where or mx.default_device()):
+            width, stream, vocabulary = mlx_model.measure(model, blocks)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -214,12 +213,12 @@ class MLXBackend(Backend):
     ) -> Iterator[tuple[int, int, Float32, tuple[Proof, ...]]]:
         network = self._network
         asked = [index for index, options in enumerate(continuations) if options]
+        reader = MLXPromptReader(network, [prompts[index] for index in asked])
         with network.scope():
-            plan = network.plan([len(prompts[index].tokens) for index in asked], self.batch_size)
-        prefix = Prefix(network, [prompts[index] for index in asked])
+            plan = reader.plan([prompts[index] for index in asked], self.batch_size)
         batches = [[asked[at] for at in members] for members in plan]
         return scoring.run(
-            prompts, continuations, lambda some: MLXScorer(network, some, prefix), batches, self.batch_size
+            prompts, continuations, lambda some: MLXScorer(network, some, reader), batches, self.batch_size
         )
 
     def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:

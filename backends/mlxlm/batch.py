@@ -1,9 +1,8 @@
-"""Rows that go through an mlx-lm model together: caches, padding and shared prefixes.
+"""Rows that go through an mlx-lm model together: caches, padding, positions and injections.
 
 Rows of one length use mlx-lm's plain caches with several rows and need no padding at all; rows of different lengths
-use its batch caches, padded on the right while the prompt is read and rolled into place afterwards. What all rows of a
-call begin with, up to the first position any of them injects at, is read once per call, what those of a batch have in
-common beyond it once per batch, and the cache is forked.
+use its batch caches, padded on the right while the prompt is read and rolled into place afterwards. What rows begin
+with may have been read before (``reader``); its cache is then forked.
 
 Every array operation happens on the calling thread: MLX streams belong to threads. Nothing stays patched between two
 calls, so an abandoned decoder leaves nothing behind.
@@ -100,33 +99,6 @@ def _last_logits(batch: MLXBatch) -> NDArray[np.float32]:
     return np.array(batch.prefill().astype(mx.float32))
 
 
-class Prefix:
-    """What the prompts of a call begin with, up to the first position any of them injects at: read once."""
-
-    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt]) -> None:
-        """Nothing is computed yet. A prompt's last token is never part of it: its logits are wanted."""
-        self._network = network
-        self.length = shared_length([prompt.tokens[:-1] for prompt in prompts], prompts)
-        self._tokens = prompts[0].tokens[: self.length] if prompts else ()
-        self._caches: list[Any] = []
-
-    def caches(self) -> list[Any]:
-        """Plain caches of one row that hold it, to go on from."""
-        if not self._caches:
-            self._caches = self._network.continued(self._network.caches(), self._tokens)
-        return mlx_cache.copied(self._caches)
-
-
-def shared_length(tokens: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> int:
-    """How many leading tokens can be read once for all rows: equal in each, and before any injection."""
-    if len(tokens) < 2:
-        return 0
-    low, high = min(map(tuple, tokens)), max(map(tuple, tokens))
-    limits = [len(row) for row in tokens] + [one.start for prompt in prompts for one in prompt.injections]
-    limit = min(limits)
-    return next((i for i in range(limit) if low[i] != high[i]), limit)
-
-
 class Spot(NamedTuple):
     """A wanted position inside a chunk."""
 
@@ -163,18 +135,21 @@ class MLXBatch:
         network: MLXNetwork,
         prompts: Sequence[Prompt],
         *,
-        prefix: Prefix | None = None,
+        begun: int = 0,
+        beginning: list[Any] | None = None,
         padding: type[BatchKVCache] | None = None,
     ) -> None:
         """Nothing is computed yet.
 
         Args:
-            prefix: what the prompts begin with, already read.
+            begun: how many tokens of every prompt have been read already.
+            beginning: plain caches of one row that hold them; they are used up.
             padding: the batch cache for rows of different lengths, if not the network's.
         """
         self._network = network
         self._prompts = list(prompts)
-        self._prefix = prefix
+        self._begun = begun
+        self._beginning = beginning
         self._padding = padding
         self._even = len({len(prompt.tokens) for prompt in prompts}) == 1
         self._done = np.zeros(len(prompts), np.int32)
@@ -213,11 +188,10 @@ class MLXBatch:
         # A rotating cache takes a chunk of one position for a decoding step, which it refuses while padded.
         chunk = max(2, chunk or self._network.prefill_chunk)
         if not self._caches:
-            if observe is not None:
-                self._fork(self._network.caches())
-            else:
-                shared = self._begin(tokens, chunk)
-                tokens = [row[shared:] for row in tokens]
+            self._fork(self._beginning or self._network.caches())
+            self._beginning = None
+            self._done = self._done + np.int32(self._begun)
+            tokens = [row[self._begun :] for row in tokens]
         counts = np.array([len(row) for row in tokens], np.int32)
         widest = int(counts.max())
         if widest == 0:
@@ -284,14 +258,18 @@ class MLXBatch:
     def join(self, other: MLXBatch) -> None:
         """Take in the rows of another batch, numbered after one's own; the other one is used up.
 
-        Both must have been read, by a network that can pad.
+        Both must have been read, by a network that can pad unless all rows are at one position.
         """
-        for batch in (self, other):
-            if batch._even:
-                batch._caches = mlx_cache.padded(batch._caches, len(batch._prompts), batch._padded_cache)
-                batch._even = False
-        for ours, theirs in zip(self._caches, other._caches, strict=True):
-            ours.extend(theirs)
+        stacked = None
+        if self._even and other._even and self._done[0] == other._done[0]:
+            stacked = mlx_cache.stacked(self._caches, other._caches)
+        if stacked is not None:
+            self._caches = stacked
+        else:
+            self._pad()
+            other._pad()
+            for ours, theirs in zip(self._caches, other._caches, strict=True):
+                ours.extend(theirs)
         self._prompts = self._prompts + other._prompts
         self._done = np.concatenate([self._done, other._done])
         self.interventions = self.interventions.joined(other.interventions)
@@ -300,17 +278,11 @@ class MLXBatch:
         """What was injected into a row so far; evaluates nothing that a step has evaluated."""
         return self.interventions.proofs(row)
 
-    def _begin(self, tokens: Sequence[Sequence[int]], chunk: int) -> int:
-        """Make the caches, and read what the rows share; returns how many tokens that is."""
-        shared = shared_length(tokens, self._prompts)
-        if self._prefix is None:
-            known, caches = 0, self._network.caches()
-        else:
-            known, caches = self._prefix.length, self._prefix.caches()
-        shared = max(shared, known)
-        self._fork(self._network.continued(caches, tokens[0][known:shared], chunk))
-        self._done = self._done + np.int32(shared)
-        return shared
+    def _pad(self) -> None:
+        """Change to caches whose rows may be at different positions."""
+        if self._even:
+            self._caches = mlx_cache.padded(self._caches, len(self._prompts), self._padded_cache)
+            self._even = False
 
     def _fork(self, caches: list[Any]) -> None:
         """One cache per block, for all rows, from the caches of what they have in common."""

@@ -14,8 +14,15 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map
-from mlx_lm.models.cache import BatchKVCache, KVCache, QuantizedKVCache, RotatingKVCache, make_prompt_cache
+from mlx.utils import tree_flatten, tree_map
+from mlx_lm.models.cache import (
+    BatchKVCache,
+    KVCache,
+    QuantizedKVCache,
+    RotatingKVCache,
+    can_trim_prompt_cache,
+    make_prompt_cache,
+)
 
 from ..errors import UsageError
 
@@ -76,6 +83,47 @@ def copied(caches: Sequence[Any]) -> list[Any]:
 def forked(caches: Sequence[Any], rows: int) -> list[Any]:
     """Plain caches of one row as plain caches of many equal ones."""
     return [_changed(cache, lambda array: mx.repeat(array, rows, axis=0)) for cache in caches]
+
+
+def shortened(caches: Sequence[Any], tokens: int) -> list[Any] | None:
+    """Plain caches of the first tokens alone; ``None`` where what came later cannot be taken back."""
+    if not can_trim_prompt_cache(list(caches)):
+        return None
+    twins = [copy.copy(cache) for cache in caches]
+    for twin in twins:
+        twin.trim(twin.offset - tokens)
+    # Copies of what is cut off would take memory in every row.
+    room = -(-tokens // KVCache.step) * KVCache.step
+    return [_changed(twin, lambda array: array[..., :room, :]) for twin in twins]
+
+
+def stacked(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any] | None:
+    """Plain caches of both sides' rows, which are at one position; ``None`` where they are not laid out alike."""
+    twins = []
+    for mine, other in zip(ours, theirs, strict=True):
+        if type(mine) is not type(other):
+            return None
+        sides = [[leaf for _, leaf in tree_flatten(cache.state)] for cache in (mine, other)]
+        if len(sides[0]) != len(sides[1]) or not all(map(_alike, *sides)):
+            return None
+        leaves = iter([_joined(a, b) if isinstance(a, mx.array) else a for a, b in zip(*sides, strict=True)])
+        twin = copy.copy(mine)
+        twin.state = tree_map(lambda _: next(leaves), mine.state)  # noqa: B023  # used at once
+        twins.append(twin)
+    return twins
+
+
+def _alike(ours: Any, theirs: Any) -> bool:
+    if not isinstance(ours, mx.array) or not isinstance(theirs, mx.array):
+        return bool(type(ours) is type(theirs) and ours == theirs)
+    sizes = [(array.ndim, array.shape[1:-2], array.shape[-1]) for array in (ours, theirs)]
+    return ours.ndim > 2 and sizes[0] == sizes[1]
+
+
+def _joined(ours: mx.array, theirs: mx.array) -> mx.array:
+    """Rows of both; room that only one of them has is given up."""
+    columns = min(ours.shape[-2], theirs.shape[-2])
+    return mx.concatenate([array[..., :columns, :] for array in (ours, theirs)])
 
 
 def chosen(caches: Sequence[Any], rows: Sequence[int]) -> list[Any]:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Prompt, Proof, Sampling
-from .batch import MLXBatch, MLXNetwork, Prefix
+from .batch import MLXBatch, MLXNetwork
 from .numeric import choose
 from .patch import Interventions
+from .reader import MLXPromptReader
 
 
 @dataclass(slots=True)
@@ -42,15 +43,14 @@ class MLXDecoder:
             prompts: all that may be admitted. What they begin with is read once.
         """
         self._network = network
-        self._prefix = Prefix(network, prompts)
+        self._reader = MLXPromptReader(network, prompts)
         self._groups: list[_Lockstep] = []
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
         first = sum(len(group.members) for group in self._groups)
         with self._network.scope():
-            for members in self._network.plan([len(prompt.tokens) for prompt in prompts], len(prompts)):
-                batch = MLXBatch(self._network, [prompts[at] for at in members], prefix=self._prefix)
-                logits = batch.prefill()
+            for members in self._reader.plan(prompts, len(prompts)):
+                batch, logits = self._reader.read([prompts[at] for at in members])
                 self._enter(batch, logits, [first + at for at in members])
 
     def _enter(self, batch: MLXBatch, logits: mx.array, members: list[int]) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx.utils import tree_flatten
 from mlx_lm.models.cache import RotatingKVCache, make_prompt_cache
 from mlx_lm.utils import load_model
 
 from ..errors import ModelError, UsageError
+from ..models import foreign
 from ..models.sources import ModelSource
 from .patch import patched
 
@@ -91,23 +93,62 @@ def find_device(name: str | None) -> Any:
     return mx.Device(kind, 0)
 
 
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else text[:157] + "..."
-
-
 def build(source: ModelSource) -> nn.Module:
-    """Build the model; weights stay on disk until they are evaluated."""
+    """Build the model; weights stay on disk until they are evaluated.
+
+    Raises:
+        ModelError: mlx-lm does not know the family, reads another form of it, or finds the files damaged.
+    """
     kind = source.config.get("model_type")
-    try:
-        model, _ = load_model(source.folder, lazy=True)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError) as error:
-        if "not supported" in str(error):
-            reason = f"mlx-lm does not know the architecture {kind}: use --backend torch"
-        else:
-            reason = f"mlx-lm cannot load {source.folder} ({one_line(error)}): fetch it again or use --backend torch"
-        raise ModelError(reason) from error
+    with foreign.told(f"mlx-lm cannot load {source.folder}", "use --backend torch, or fetch or save the model again"):
+        try:
+            model, _ = load_model(source.folder, lazy=True)
+        except ValueError as error:
+            if "not supported" in str(error):
+                raise ModelError(f"mlx-lm does not know the architecture {kind}: use --backend torch") from error
+            if _OTHER_FORM.search(str(error)):
+                raise _other_form(source, error) from error
+            raise
+        except (TypeError, KeyError, AttributeError) as error:
+            raise _other_form(source, error) from error
+        except SystemExit:
+            raise ModelError(
+                f"mlx-lm needs a package that is not installed to run {kind}: use --backend torch"
+            ) from None
     return model
+
+
+_OTHER_FORM = re.compile(r"parameters not in model|Missing \d+ parameters|Expected shape")
+
+
+def _other_form(source: ModelSource, error: Exception) -> ModelError:
+    """Configuration and weights that mlx-lm expects in another form: fetching them again would change nothing."""
+    return ModelError(
+        f"this mlx-lm reads another form of {source.config.get('model_type')} than {source.folder} has "
+        f"({foreign.line(error)}): use --backend torch, or a conversion from https://huggingface.co/mlx-community"
+    )
+
+
+def _require_numbers(model: nn.Module, logits: mx.array, dtype: str) -> None:
+    """Refuse a model that computes NaN or infinity, with what is to blame.
+
+    Args:
+        logits: of any prompt.
+        dtype: of the residual stream.
+
+    Raises:
+        ModelError: the weights hold such numbers, or lead to them.
+    """
+    logits = logits.astype(mx.float32)
+    if not mx.any(mx.isnan(logits) | (logits == mx.inf)).item():
+        return
+    for name, weight in tree_flatten(model.parameters()):
+        if mx.issubdtype(weight.dtype, mx.floating) and not mx.all(mx.isfinite(weight)).item():
+            raise ModelError(
+                f"the weights hold numbers that are not finite ({name} first): the files are damaged, or training went "
+                "wrong; fetch the model again, or choose another"
+            )
+    raise ModelError(foreign.overflow(dtype))
 
 
 def quantise(model: nn.Module, wanted: str, source: ModelSource) -> str:
@@ -127,7 +168,11 @@ def quantise(model: nn.Module, wanted: str, source: ModelSource) -> str:
 
 
 def measure(model: nn.Module, blocks: Sequence[nn.Module]) -> tuple[int, str, int]:
-    """Width and dtype of the residual stream, and vocabulary size, off a forward call that is never evaluated."""
+    """Measure width and dtype of the residual stream, and the vocabulary's size, off a forward pass of three tokens.
+
+    Raises:
+        ModelError: the model computes numbers that are not finite.
+    """
     seen: list[mx.array] = []
 
     def look(stream: mx.array) -> mx.array:
@@ -135,5 +180,7 @@ def measure(model: nn.Module, blocks: Sequence[nn.Module]) -> tuple[int, str, in
         return stream
 
     with patched([(blocks[0], look)]):
-        logits = model(mx.array([[0]]))
-    return seen[0].shape[-1], str(seen[0].dtype).rpartition(".")[2], logits.shape[-1]
+        logits = model(mx.array([[0, 1, 2]]))
+    dtype = str(seen[0].dtype).rpartition(".")[2]
+    _require_numbers(model, logits, dtype)
+    return seen[0].shape[-1], dtype, logits.shape[-1]

@@ -9,23 +9,23 @@ import numpy as np
 
 from ..base import Prompt, Proof
 from ..scoring import Wanted
-from .batch import Chunk, MLXBatch, MLXNetwork, Prefix
+from .batch import Chunk, MLXNetwork
 from .numeric import LOGITS_AT_ONCE, log_softmax
+from .reader import MLXPromptReader
 
 
 class MLXScorer:
     """``scoring.PromptScorer`` over a batch that has read its prompts."""
 
-    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt], prefix: Prefix) -> None:
+    def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt], reader: MLXPromptReader) -> None:
         """Reads all prompts.
 
         Args:
-            prefix: what they begin with.
+            reader: knows what they begin with.
         """
         self._network = network
         with network.scope():
-            self._batch = MLXBatch(network, prompts, prefix=prefix)
-            self._logits = self._batch.prefill()
+            self._batch, self._logits = reader.read(prompts)
             mx.eval(self._logits, self._batch.interventions.pending())
 
     def first(self, wanted: Sequence[Wanted]) -> list[float]:

@@ -20,12 +20,13 @@ import os
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ModelError, PrerequisiteError
+from . import digests
+from .places import cache_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,16 +80,6 @@ def version() -> str:
         raise PrerequisiteError(f"the embedded model is not installed: {INSTALL}") from None
 
 
-def cache_folder() -> Path:
-    """Where derived model folders live: ``$MLXINTRO_HOME/cache``, else the platform's cache folder."""
-    home = os.environ.get("MLXINTRO_HOME")
-    if home:
-        return Path(home).expanduser() / "cache"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mlxintro", appauthor=False)
-
-
 def materialise(form: Form, *, cache: Path | None = None) -> Path:
     """The embedded model as a local folder; written on first use, checked and reused afterwards.
 
@@ -126,7 +117,7 @@ def is_intact(folder: Path) -> bool:
     """Whether a materialised folder holds exactly what was written into it."""
     try:
         expected = json.loads((folder / _MARKER).read_text("utf-8"))
-        return bool(expected) and all(_checksum(folder / name) == value for name, value in expected.items())
+        return bool(expected) and all(digests.sha256(folder / name) == value for name, value in expected.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -138,7 +129,7 @@ def _replace(folder: Path, write: Callable[[Path], None]) -> None:
         fresh = staging / "fresh"
         fresh.mkdir()
         write(fresh)
-        sums = {path.name: _checksum(path) for path in sorted(fresh.iterdir())}
+        sums = {path.name: digests.hash_file(path, "sha256") for path in sorted(fresh.iterdir())}
         (fresh / _MARKER).write_text(json.dumps(sums), "utf-8")
         if folder.exists():
             # A process that still reads the damaged folder keeps its open files.
@@ -146,17 +137,6 @@ def _replace(folder: Path, write: Callable[[Path], None]) -> None:
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _checksum(path: Path) -> str:
-    """Length and CRC-32 of a file: finds damage at the speed of reading, guards against nobody."""
-    crc = 0
-    size = 0
-    with path.open("rb") as file:
-        while chunk := file.read(4 * 2**20):
-            crc = zlib.crc32(chunk, crc)
-            size += len(chunk)
-    return f"{size}:{crc:08x}"
 
 
 def _require_space(parent: Path, needed: int) -> None:

@@ -1,87 +1,61 @@
-"""A local folder of model files: what is in it, and whether it is all there.
+"""A local folder of model files: what is in it, whether it is all there, and what identifies it.
 
-Reads JSON and file sizes; loads no weights and knows no framework.
+Reads JSON, headers and, once, every byte for the identity; knows no framework.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from . import digests, side_files, weights
+from .side_files import read_config
+from .weights import IncompleteError, weight_files
+
+__all__ = [
+    "TOKENIZER_FILES",
+    "check_complete",
+    "content_hash",
+    "describe_quantization",
+    "is_complete",
+    "read_config",
+    "snapshot_identity",
+    "weight_files",
+]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 
-_WHOLE = 32 * 2**20
-"""Files up to this size enter a content hash completely; larger ones by size and samples."""
-_SAMPLES = 16
-_SAMPLE_BYTES = 64 * 2**10
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Parse ``config.json``.
-
-    Raises:
-        ModelError: it is missing or not a JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{folder} holds no config.json: give the folder of one model as saved by save_pretrained or mlx_lm.convert"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): fetch or save the model again") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} is not a JSON object: fetch or save the model again")
-    return config
-
-
-def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a model, complete according to its index.
-
-    Raises:
-        ModelError: there are none, or one that the index names is missing.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        paths = tuple(sorted(folder.glob("model*.safetensors")))
-        if not paths:
-            raise ModelError(
-                f"{folder} holds no model*.safetensors: save the model with safe serialisation or fetch it"
-            )
-        return paths
-    try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise ModelError(f"{index} is damaged: fetch the model again") from None
-    paths = tuple(folder / name for name in names)
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise ModelError(f"{folder} lacks {len(missing)} of {len(paths)} weight files ({missing[0]}): fetch it again")
-    return paths
-
 
 def check_complete(folder: Path) -> None:
-    """Configuration, weights and tokenizer are all there.
+    """See that configuration, weights and tokenizer are there, are readable, and belong together.
 
     Raises:
-        ModelError: naming what is missing.
+        IncompleteError: naming what is missing.
+        ModelError: naming what is wrong.
     """
-    read_config(folder)
-    weight_files(folder)
+    if not (folder / "config.json").exists():
+        raise IncompleteError(
+            f"{folder} holds no config.json: give the folder of one model as saved by save_pretrained or mlx_lm.convert"
+        )
+    side_files.check(folder)
+    config = read_config(folder)
+    weights.check(folder, config)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelError(f"{folder} holds no tokenizer.json: save the tokenizer into it as well")
+        raise IncompleteError(f"{folder} holds no tokenizer.json: save the tokenizer into it as well")
 
 
 def is_complete(folder: Path) -> bool:
+    """Whether nothing is missing.
+
+    Raises:
+        ModelError: what is there cannot be a model, so that fetching the rest would not help.
+    """
     try:
         check_complete(folder)
-    except ModelError:
+    except IncompleteError:
         return False
     return True
 
@@ -98,26 +72,55 @@ def describe_quantization(config: Mapping[str, Any]) -> str:
 
 
 def content_hash(folder: Path) -> str:
-    """``sha256:...`` over names, sizes and content of the files that make a model.
+    """Digest the names and every byte of the files that make a model; ``sha256:`` and 64 hexadecimal digits.
 
-    Files above 32 MiB are sampled at 16 places, so that opening a large model does not read all of it. That tells
-    versions and fine-tunes apart; it is no protection against tampering.
+    Each file is read once and remembered, see ``digests``.
+
+    Raises:
+        ModelError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    kinds = {".json", ".jinja", ".model", ".txt", ".safetensors"}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in kinds and p.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        for chunk in _content(path, size):
-            digest.update(chunk)
+    for path in _files(folder):
+        digest.update(f"{path.name}\0{_sha256(path)}\n".encode("utf-8", "surrogateescape"))
     return f"sha256:{digest.hexdigest()}"
 
 
-def _content(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            yield file.read()
-            return
-        for sample in range(_SAMPLES):
-            file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
-            yield file.read(_SAMPLE_BYTES)
+def snapshot_identity(folder: Path) -> str:
+    """Identify a snapshot in the hub's cache: by its commit, after its files were held against their names.
+
+    The hub's cache keeps a snapshot's files as links to blobs, each named by the digest of its content, so a snapshot
+    whose blobs hold what their names say is that of its commit. Files that are not linked so (a cache copied without
+    links) cannot be held against anything: their own digest is added to the commit.
+
+    Raises:
+        ModelError: a file is not what was downloaded.
+    """
+    blobs = folder.resolve().parent.parent / "blobs"
+    linked = True
+    for path in _files(folder):
+        real = path.resolve()
+        if real.parent != blobs or len(real.name) not in (40, 64):
+            linked = False
+            continue
+        found = digests.git_sha1(real) if len(real.name) == 40 else _sha256(real)
+        if found != real.name:
+            raise ModelError(
+                f"{path.name} in {folder} is not what was downloaded (its content has another checksum): remove "
+                f"{real} and fetch the model again; to use an edited model, copy the folder and give its path"
+            )
+    return folder.name if linked else f"{folder.name}+{content_hash(folder)[:23]}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files that make a model, by name."""
+    named = {path.name for path in weight_files(folder)}
+    named |= {path.name for path in folder.iterdir() if path.suffix in side_files.SUFFIXES}
+    for name in sorted(named):
+        yield folder / name
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return digests.sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror or error}): check the disk") from None

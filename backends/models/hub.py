@@ -79,10 +79,31 @@ def cached(repository: str, revision: str = "main") -> Path | None:
             ignore_patterns=list(IGNORED),
         )
     except LocalEntryNotFoundError:
-        return None
+        return _only_snapshot(repository) if revision == "main" else None
     except ValueError as error:
         raise explain(error, repository) from None
     return Path(folder) if folders.is_complete(Path(folder)) else None
+
+
+def _only_snapshot(repository: str) -> Path | None:
+    """The one complete snapshot of a cache that does not say which commit ``main`` is.
+
+    A cache filled by commit, or copied without its ``refs``, is such a one.
+
+    Raises:
+        ModelError: there are several.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    home = Path(constants.HF_HUB_CACHE).expanduser() / repo_folder_name(repo_id=repository, repo_type="model")
+    if (home / "refs" / "main").is_file() or not (home / "snapshots").is_dir():
+        return None
+    complete = [path for path in sorted((home / "snapshots").iterdir()) if path.is_dir() and folders.is_complete(path)]
+    if len(complete) > 1:
+        choices = " or ".join(f"{repository}@{path.name}" for path in complete[:3])
+        raise ModelError(f"{len(complete)} snapshots of {repository} are on disk and none is its main: say {choices}")
+    return complete[0] if complete else None
 
 
 def describe(repository: str, revision: str = "main") -> Remote:

@@ -120,8 +120,7 @@ def resolve(
             if judge is not None:
                 judge(hub.describe(repository, revision).weight_bytes, config)
             folder = hub.fetch(repository, revision, progress=progress)
-        # The hub's cache keeps every snapshot in a folder named after its commit.
-        source = read_folder(folder, name=model, repository=repository, revision=folder.name)
+        source = read_folder(folder, name=model, repository=repository)
     support.check_weights(source.repository, source.config, backend)
     if judge is not None:
         judge(source.weight_bytes, source.config)
@@ -150,18 +149,23 @@ def read_folder(folder: Path, *, name: str, repository: str, revision: str | Non
         folder: holds config.json, a tokenizer and ``model*.safetensors``.
         name: what the user asked for.
         repository: where it comes from.
-        revision: what identifies its content; a content hash is taken when ``None``.
+        revision: what identifies its content. When ``None``, every byte is read once: a snapshot of the hub's cache is
+            identified by its commit, another folder by its content.
 
     Raises:
         ModelError: the folder is not a complete model.
     """
     folders.check_complete(folder)
     config = folders.read_config(folder)
+    home = folder.resolve()
+    if revision is None:
+        snapshot = home.parent.name == "snapshots" and (home.parent.parent / "blobs").is_dir()
+        revision = folders.snapshot_identity(home) if snapshot else folders.content_hash(home)
     return ModelSource(
         name=name,
         repository=repository,
-        folder=folder.resolve(),
-        revision=folders.content_hash(folder) if revision is None else revision,
+        folder=home,
+        revision=revision,
         config=config,
         weight_bytes=sum(path.stat().st_size for path in folders.weight_files(folder)),
         quantization=folders.describe_quantization(config),
@@ -189,7 +193,7 @@ def installed() -> tuple[Installed, ...]:
         for revision in sorted(repository.revisions, key=lambda item: item.last_modified):
             if not (revision.snapshot_path / "config.json").is_file():
                 continue
-            complete = hub.cached(repository.repo_id, revision.commit_hash) is not None
+            complete, quantization = _state(revision.snapshot_path)
             weights = sum(file.size_on_disk for file in revision.files if file.file_name.endswith(".safetensors"))
             found.append(
                 Installed(
@@ -199,10 +203,18 @@ def installed() -> tuple[Installed, ...]:
                     bytes_on_disk=revision.size_on_disk + (0 if complete else partial),
                     weight_bytes=weights,
                     complete=complete,
-                    quantization=folders.describe_quantization(folders.read_config(revision.snapshot_path)),
+                    quantization=quantization,
                 )
             )
     return tuple(found)
+
+
+def _state(snapshot: Path) -> tuple[bool, str]:
+    """Whether a snapshot can be loaded, and its quantisation; one that is damaged cannot, and is still listed."""
+    try:
+        return folders.is_complete(snapshot), folders.describe_quantization(folders.read_config(snapshot))
+    except ModelError:
+        return False, "unknown"
 
 
 def _acceptable(repository: str, revision: str, backend: Framework) -> dict[str, Any]:

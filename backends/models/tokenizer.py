@@ -20,6 +20,7 @@ from typing import Any
 
 from ..base import Message, Rendered
 from ..errors import ModelError, UsageError
+from . import foreign, side_files
 
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>")
 """Tokens with which known chat formats close the assistant's turn; not every configuration lists them."""
@@ -81,19 +82,13 @@ class ChatTokenizer:
         """
         from transformers import AutoTokenizer
 
-        try:
+        ends = side_files.end_tokens(folder)
+        with foreign.loading(f"no usable tokenizer in {folder}", "fetch or save the model again"):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelError(f"no usable tokenizer in {folder} ({reason[0]}): fetch the model again") from error
-        ends: list[int] = []
-        for name in ("generation_config.json", "config.json"):
-            path = folder / name
-            found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
-            ends += found if isinstance(found, list) else [] if found is None else [found]
         files = [folder / name for name in ("tokenizer.json", "tokenizer.model")]
         content = next((path.read_bytes() for path in files if path.is_file()), None)
-        return cls(tokenizer, end_tokens=ends, content=content)
+        with foreign.told(f"the tokenizer in {folder} does not work", "fetch or save the model again"):
+            return cls(tokenizer, end_tokens=ends, content=content)
 
     def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
         """The dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.

@@ -29,6 +29,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
@@ -81,8 +82,9 @@ def load(
         from .adapter import apply
 
         model = apply(model, adapter)
-    network = Network.of(model)
-    network.verify()
+    with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
+        network = Network.of(model)
+        network.verify()
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -149,7 +151,7 @@ class TorchBackend(Backend):
 
     @torch.inference_mode()
     def _looked_through(self, rows: torch.Tensor, columns: torch.Tensor | None) -> Float32:
-        home = next(self.network.norm.parameters())
+        home = self.network.anchor
         logits = self.network.logits(self.network.norm(rows.to(home.device, home.dtype)))
         logprobs = log_softmax(logits)
         found: Float32 = (logprobs if columns is None else logprobs[:, columns.to(logprobs.device)]).cpu().numpy()

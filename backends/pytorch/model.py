@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ..base import Site
 from ..errors import ModelError, PrerequisiteError, UsageError
+from ..models import foreign
 from ..models.sources import ModelSource
 from . import attention as torch_attention
 from . import linear as torch_linear
@@ -96,7 +96,14 @@ class Network:
     @property
     def dtype(self) -> torch.dtype:
         """Of the residual stream."""
-        return next(self.norm.parameters()).dtype
+        return self.anchor.dtype
+
+    @property
+    def anchor(self) -> Tensor:
+        """A tensor with the dtype and device of the stream's last part: of the final norm, or of the head where the
+        norm has no weights (OLMo 1)."""
+        found: Any = next(self.norm.parameters(), self.head.weight)
+        return found  # type: ignore[no-any-return]
 
     def site(self, layer: int, site: Site) -> nn.Module:
         """The module whose (first) output is the activation at a site."""
@@ -167,9 +174,10 @@ class Network:
             )
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ModelError(
-                f"{type(self.model).__name__} does not take a mask per token and row ({_line(error)}): "
+                f"{type(self.model).__name__} does not take a mask per token and row ({foreign.line(error)}): "
                 "this architecture is not supported, choose another model"
             ) from error
+        self._require_numbers(single)
         parts = self.logits(read.last_hidden_state)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
         for row, whole in enumerate(logits.float() for logits in single):
@@ -178,6 +186,29 @@ class Network:
                     f"{type(self.model).__name__} treats positions, masks or logits in an unknown way: "
                     "this architecture is not supported, choose another model"
                 )
+
+    def _require_numbers(self, logits: Iterable[Tensor]) -> None:
+        """Refuse a model that computes NaN or infinity, with what is to blame.
+
+        Raises:
+            ModelError: the weights hold such numbers, or lead to them.
+        """
+        if not any(bool((one.isnan() | one.isposinf()).any()) for one in logits):
+            return
+        bad = next(
+            (
+                name
+                for name, weight in self.model.named_parameters()
+                if weight.is_floating_point() and not bool(weight.isfinite().all())
+            ),
+            None,
+        )
+        if bad is not None:
+            raise ModelError(
+                f"the weights hold numbers that are not finite ({bad} first): the files are damaged, or training went "
+                "wrong; fetch the model again, or choose another"
+            )
+        raise ModelError(foreign.overflow(str(self.dtype).removeprefix("torch.")))
 
 
 def load_model(
@@ -195,39 +226,63 @@ def load_model(
         PrerequisiteError: a library or device is missing.
         ModelError: the files are damaged, incomplete, of an unknown architecture, or too large.
     """
-    if "quantization" in source.config:
-        raise ModelError(f"{source.name} holds weights quantised for MLX: use --backend mlx, or an unquantised model")
+    _check_quantization(source)
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "local_files_only": True}
     placement = _placement(device, source, DTYPES[dtype].itemsize, quantize)
     if quantize is not None:
         options["quantization_config"] = _four_bit(quantize, device, DTYPES[dtype])
     if placement is not None:
         options["device_map"] = placement
-    with _quiet():
+    again = "fetch or save the model again, or choose another"
+    with foreign.loading(f"{source.name} cannot be loaded from {source.folder}", again):
         try:
             model, report = _pretrained(source, options)
             if placement is None:
                 model.to(device)
         except ImportError as error:
-            raise PrerequisiteError(f"{source.name} cannot be loaded: {_line(error)}") from error
+            raise PrerequisiteError(f"{source.name} cannot be loaded: {foreign.line(error)}") from error
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ModelError(
                 f"{source.name} does not fit into the memory of {device}: choose a smaller model, or --quantize 4bit"
             ) from error
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise ModelError(
-                f"{source.name} cannot be loaded from {source.folder}: {_line(error)}; "
-                "remove the folder and fetch it again, or choose another model"
-            ) from error
-    # transformers fills what is missing with random numbers and goes on.
+    _check_report(source, report)
+    torch_attention.use_in(model)
+    return model.eval()
+
+
+_UNUSED = re.compile(
+    # Tables that older releases stored, and layers for speculative decoding, which no forward pass uses.
+    r"rotary_emb\.inv_freq$|(^|\.)(attn|attention)\.(masked_)?bias$|(^|\.)mtp\."
+)
+
+
+def _check_report(source: ModelSource, report: Mapping[str, Any]) -> None:
+    """Refuse weights that are missing, and weights that the model does not use.
+
+    transformers fills what is missing with random numbers and leaves out what is too much, and goes on.
+    """
     absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if absent:
         raise ModelError(
             f"{source.name} is incomplete: {len(absent)} weights, {absent[0]} first, are missing from "
             f"{source.folder} or have another shape; fetch the model again"
         )
-    torch_attention.use_in(model)
-    return model.eval()
+    extra = sorted(key for key in report["unexpected_keys"] if not _UNUSED.search(key))
+    if extra:
+        raise ModelError(
+            f"{source.folder} holds {len(extra)} weights that the model of config.json does not use, {extra[0]} first: "
+            "configuration and weights belong to different models; fetch or save the model again"
+        )
+
+
+def _check_quantization(source: ModelSource) -> None:
+    if "quantization" in source.config:
+        raise ModelError(f"{source.name} holds weights quantised for MLX: use --backend mlx, or an unquantised model")
+    if (source.folder / "hf_quant_config.json").exists():
+        raise ModelError(
+            f"{source.name} was quantised by NVIDIA ModelOpt (hf_quant_config.json), which transformers does not read: "
+            "use the original model"
+        )
 
 
 def pick_device(device: str | None) -> str:
@@ -241,9 +296,11 @@ def pick_device(device: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cuda", "mps", "cpu") or (number and not number.isdecimal()):
-        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu")
+        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu", setting="device")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise PrerequisiteError("no CUDA device: use --device cpu, or install the CUDA build of torch and a driver")
+        raise PrerequisiteError(
+            "no CUDA device: use --device cpu, or install the CUDA build of torch and a driver", setting="device"
+        )
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise PrerequisiteError(f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
     if kind == "mps" and not torch.backends.mps.is_available():
@@ -252,18 +309,50 @@ def pick_device(device: str | None) -> str:
 
 
 def _pretrained(source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    text = source.config.get("text_config", source.config)
+    config = configuration(source)
+    text = config.get_text_config(decoder=True)
     # Soft-capped attention exists in the eager form only; SDPA would leave the cap out.
-    attention = ["eager"] if text.get("attn_logit_softcapping") else ["sdpa", "eager"]
+    attention = ["eager"] if getattr(text, "attn_logit_softcapping", None) else ["sdpa", "eager"]
+    kinds = AutoModelForCausalLM._model_mapping
+    family = AutoModelForCausalLM if type(config) in kinds else AutoModelForImageTextToText
     for implementation in attention:
         try:
-            return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
-                source.folder, attn_implementation=implementation, output_loading_info=True, **options
+            return family.from_pretrained(  # type: ignore[no-any-return]
+                source.folder,
+                config=config,
+                attn_implementation=implementation,
+                output_loading_info=True,
+                **options,
             )
         except ValueError as error:
             if implementation == attention[-1] or "scaled_dot_product_attention" not in str(error):
                 raise
     raise AssertionError("unreachable")
+
+
+_NOT_ASKED = frozenset({"_attn_implementation", "attn_implementation", "_experts_implementation", "auto_map"})
+"""Keys of config.json that name code; which code runs is decided here."""
+
+
+def configuration(source: ModelSource) -> Any:
+    """The transformers configuration that config.json stands for, without what it says of code to run."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = source.config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"transformers knows no model of the type {kind!r} ({source.name}): upgrade it with "
+            "`pip install -U transformers`, or choose another model"
+        )
+    return CONFIG_MAPPING[kind].from_dict(_without(source.config))
+
+
+def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if key not in _NOT_ASKED
+    }
 
 
 def _placement(device: str, source: ModelSource, itemsize: int, quantize: str | None) -> Any:
@@ -297,25 +386,6 @@ def _four_bit(quantize: str, device: str, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars or warnings from transformers: a terminal program owns the screen, and errors are raised."""
-    bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:200]
 
 
 def _first(module: Any, *paths: str) -> Any:

@@ -61,7 +61,7 @@ class Subject:
         """
         name, _, query = model.partition("?")
         if name not in SUBJECTS:
-            raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}")
+            raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}", setting="model")
         values = SUBJECTS[name] | COMMON
         for key, text in parse_qsl(query, keep_blank_values=True):
             if key not in values:

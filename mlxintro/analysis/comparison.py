@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlxintro.analysis.results import Analysis, Cell, Table
-from mlxintro.analysis.run import study_of
+from mlxintro.analysis.run import display_of, study_of
 from mlxintro.analysis.stats import Rate, difference
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
@@ -15,7 +15,9 @@ _NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "kv_bits", "
 
 
 def side_by_side(runs: Sequence[tuple[Run, Analysis]]) -> Table:
-    """One row per figure: each run's value, and every later run minus the first with Newcombe's interval.
+    """Compare figure by figure, the experiment's head figures first.
+
+    A row holds each run's value, and every later run minus the first with Newcombe's interval.
 
     Raises:
         UsageError: runs of different experiments, whose figures of one name are different things.
@@ -23,7 +25,9 @@ def side_by_side(runs: Sequence[tuple[Run, Analysis]]) -> Table:
     if len({run.experiment for run, _ in runs}) > 1:
         kinds = ", ".join(f"{run.name} is {run.experiment}" for run, _ in runs)
         raise UsageError(f"only runs of the same experiment have figures in common: {kinds}")
-    names = list(dict.fromkeys(figure.name for _, analysis in runs for figure in analysis.figures))
+    head = [group.figure for figure in display_of(runs[0][0]).figures for group in figure.groups if group.figure]
+    there = dict.fromkeys(figure.name for _, analysis in runs for figure in analysis.figures)
+    names = list(dict.fromkeys([*(name for name in head if name in there), *there]))
     columns = ["figure", *(run.name for run, _ in runs)]
     columns += [f"{run.name} - {runs[0][0].name}" for run, _ in runs[1:]]
     rows = []

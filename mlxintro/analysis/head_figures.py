@@ -54,6 +54,11 @@ class HeadFigure:
     members: int = 1
     """How many trials with one number make one observation, which is right only when all of them are."""
 
+    @property
+    def groups(self) -> tuple[TrialGroup, ...]:
+        """The trials in question and, if there are any, those they are set against."""
+        return (self.case,) if self.baseline is None else (self.case, self.baseline)
+
 
 @dataclass(frozen=True, slots=True)
 class Display:

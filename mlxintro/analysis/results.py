@@ -89,7 +89,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Layers down, strengths across."""
+    """A rate for every layer and strength; drawn with the deepest layer on top and strengths across."""
 
     name: str
     title: str

@@ -48,7 +48,8 @@ def tally_of(store: Store, run: Run, grader: str) -> RunTally:
 def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
     """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
     experiment = experiments.find(run.experiment)
-    analysis = experiment.analyse(rows_of(store, run, grader), study_of(run))
+    study = study_of(run)
+    analysis = experiment.analyse(rows_of(store, run, grader), study, experiment.preset_of(study))
     if not experiment.graded:
         return analysis
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))

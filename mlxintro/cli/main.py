@@ -15,6 +15,8 @@ COMMANDS = {
     "demo": ("running.demo", "Run a small real study on the embedded model and read its replies."),
     "check": ("models.check", "Check that a model loads, speaks, and can be injected into."),
     "models": ("models.models", "List and fetch models."),
+    "concepts": ("library.concepts", "List concepts, their sets and categories, and baseline words."),
+    "presets": ("library.presets", "List and show the wordings and settings of experiments."),
     "extract": ("vectors.vectors", "Extract concept vectors and show their norms by layer."),
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),

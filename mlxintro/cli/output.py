@@ -6,42 +6,18 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from mlxintro.analysis.stats import Difference, Rate
-
 
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns as wide as they need; those listed in ``right`` are aligned to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    from mlxintro.rendering.text import grid
 
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([line(header), "  ".join("-" * width for width in widths), *(line(row) for row in rows)])
-
-
-def rate(value: Rate) -> str:
-    """``12.0 % (3/25, 4.2-30.0)``."""
-    if value.value is None:
-        return "-"
-    return f"{value.value:.1%} ({value.successes}/{value.trials}, {100 * value.low:.1f}-{100 * value.high:.1f})"
-
-
-def difference(value: Difference) -> str:
-    if value.value is None:
-        return "-"
-    return f"{100 * value.value:+.1f} ({100 * value.low:+.1f} to {100 * value.high:+.1f}) points"
+    return "\n".join(grid(header, rows, right))
 
 
 def json_line(value: Any) -> str:

@@ -24,6 +24,6 @@ def find(name: str) -> Experiment:
         UsageError: there is none.
     """
     if name not in names():
-        raise UsageError(f"no experiment called {name!r}: choose one of {', '.join(names())}")
+        raise UsageError(f"no experiment called {name!r}: choose one of {', '.join(names())}", setting="experiment")
     experiment: Experiment = import_module(f"{__name__}.{name.replace('-', '_')}").EXPERIMENT
     return experiment

@@ -98,8 +98,13 @@ class Experiment(abc.ABC):
         return CLAIMS_DISPLAY if self.graded else Display()
 
     @abc.abstractmethod
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
-        """What finished trials come to. A pure function of what is stored."""
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
+        """Say what finished trials come to; a pure function of what is stored.
+
+        Args:
+            study: resolved, as it was run.
+            preset: the wording and settings that it was planned with.
+        """
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,6 @@ Source: Macar et al. 2026, "Mechanisms of Introspective Awareness" (arXiv 2603.2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from pydantic import Field
@@ -61,7 +60,9 @@ class ForcedIdentification(Experiment):
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         if preset.dialogue is None or not preset.dialogue.prefill:
-            raise UsageError(f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill")
+            raise UsageError(
+                f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill", setting="preset"
+            )
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
@@ -77,8 +78,8 @@ class ForcedIdentification(Experiment):
                 detail = {"candidates": words}
                 said = grid.trial(pair, asked, detail={"question": SAID})
                 forms = tuple(form for word in words for form in word_forms(word, space=True))
-                choice = replace(
-                    said, readout="score", options=forms, detail={"question": CHOICE, **detail}, max_tokens=1
+                choice = said.changed(
+                    readout="score", options=forms, detail={"question": CHOICE, **detail}, max_tokens=1
                 )
                 for base in (said, choice):
                     yield from self._conditions(grid, pair, base, window, others[0].word)
@@ -121,7 +122,7 @@ class ForcedIdentification(Experiment):
             _class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         said = [row for row in rows if row.detail["question"] == SAID]
         chosen = [row for row in rows if row.detail["question"] == CHOICE]
         cells = sorted(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Annotated, Any, cast
 
@@ -133,7 +133,7 @@ class Grid:
             UsageError: saying where it injects.
         """
         if self.study.window is not None:
-            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out")
+            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out", setting="window")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -154,7 +154,7 @@ class Grid:
     def trial(self, pair: Pair, asked: Asked, **changes: Any) -> TrialSpec:
         """An uninjected trial about the pair's concept."""
         values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
-        return replace(self.base, **values)
+        return self.base.changed(**values)
 
     def inject(
         self,
@@ -186,7 +186,7 @@ class Grid:
 
 def injected(spec: TrialSpec, *injections: PlannedInjection, arm: str | None = None) -> TrialSpec:
     """The same trial with vectors injected."""
-    return replace(spec, condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
+    return spec.changed(condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
 
 
 def user(text: str) -> Message:
@@ -219,7 +219,7 @@ def pick_sentence(pair: Pair) -> str:
     """
     free = sentences_without(pair.concept)
     if not free:
-        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out")
+        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out", setting="concepts")
     return pair.rng("sentence").choice(free)
 
 
@@ -231,7 +231,10 @@ def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Conce
     """
     free = _strangers(pair.concept, tuple(among))
     if count > len(free):
-        raise UsageError(f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}")
+        raise UsageError(
+            f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}",
+            setting="concepts",
+        )
     return tuple(pair.rng("candidates").sample(free, count))
 
 

@@ -46,7 +46,10 @@ class InjectedThoughts(Experiment):
         recipes = {recipe.key: recipe for recipe in made}
         vectors = dict(zip(words, recipes, strict=True))
         if preset.dialogue is None:
-            raise UsageError(f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question")
+            raise UsageError(
+                f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question",
+                setting="preset",
+            )
         numbers = Options.model_validate(study.options).trial_numbers
         pairs = len(words) * (study.trials or 1)
         pool = pool_size(study, pairs, numbers)
@@ -134,7 +137,7 @@ class InjectedThoughts(Experiment):
             expand=expand,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.detection.analysis import analyse
 
         return analyse(rows, study)

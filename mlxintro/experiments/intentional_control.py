@@ -170,10 +170,10 @@ class IntentionalControl(Experiment):
             _class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.intentional_control_analysis import analyse
 
-        wording = Texts.model_validate(_preset_wording(study))
+        wording = Texts.model_validate(preset.wording)
         return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
 
 
@@ -217,10 +217,6 @@ class _Reader:
             ]
             self._centres[key] = np.concatenate(parts, axis=1).mean(axis=1, dtype=np.float64)
         return self._centres[key]
-
-
-def _preset_wording(study: Study) -> dict[str, Any]:
-    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = IntentionalControl()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -25,11 +24,11 @@ from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
-from mlxintro.experiments.latent_analysis import logit
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.replies.log_odds import log_odds
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 
@@ -64,6 +63,19 @@ class Texts(Data):
     infos: Mapping[str, str]
     questions: Mapping[str, tuple[str, ...]]
     """Unrelated questions by group."""
+    unrelated: Annotated[str, holding("question")] | None = None
+    """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting
+    have none: there the unrelated question takes the place of what the trial question asks."""
+    identify_info: str = "explained"
+    """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
+
+    def unrelated_turn(self, text: str) -> str:
+        """The user's second turn, asking something that has nothing to do with injections."""
+        if self.unrelated is not None:
+            return fill(self.unrelated, question=text)
+        before, mark, rest = self.question.rpartition("Trial 1:")
+        _, end, form = rest.partition("?")
+        return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {self.question.partition('?')[2]}"
 
 
 class Settings(Data):
@@ -108,15 +120,15 @@ class Latent(Experiment):
     def display(self, preset: Preset) -> Display:
         yes = Texts.model_validate(preset.wording).yes
 
-        def log_odds(row: Row) -> float | None:
-            return logit(row.measurements["logprobs"], yes) if row.arm == "" else None
+        def odds_of(row: Row) -> float | None:
+            return log_odds(row.measurements["logprobs"], yes) if row.arm == "" else None
 
         def leans_to_yes(row: Row) -> float | None:
-            odds = log_odds(row)
+            odds = odds_of(row)
             return None if odds is None else float(odds > 0)
 
         def class_of(row: Row) -> TrialClass:
-            odds = log_odds(row)
+            odds = odds_of(row)
             return MEASURED if odds is None else found_or_not(row, odds > 0, LEANS_YES, LEANS_NO, YES_UNINJECTED)
 
         return Display(
@@ -133,7 +145,7 @@ class Latent(Experiment):
                     "log_odds",
                     "log-odds of yes",
                     "log-odds",
-                    log_odds,
+                    odds_of,
                     TrialGroup("injected", INJECTED),
                     TrialGroup("no injection", UNINJECTED),
                 ),
@@ -142,10 +154,10 @@ class Latent(Experiment):
             class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(_wording(study)).yes, study.unit or "resid")
+        return analyse(rows, Texts.model_validate(preset.wording).yes, study.unit or "resid")
 
 
 class _Planner:
@@ -153,8 +165,8 @@ class _Planner:
         self.grid = grid
         self.wording = Texts.model_validate(grid.preset.wording)
         self.options = Settings.model_validate(grid.study.options)
-        self.framings = _chosen(self.wording.framings, self.options.framings, "framing")
-        self.infos = _chosen(self.wording.infos, self.options.infos, "information text")
+        self.framings = _chosen(self.wording.framings, self.options.framings, "framing", "framings")
+        self.infos = _chosen(self.wording.infos, self.options.infos, "information text", "infos")
         self.listed = [concept.word for concept in grid.concepts][:MOST_LISTED]
 
     def trials(self) -> Iterator[TrialSpec]:
@@ -174,11 +186,11 @@ class _Planner:
         kinds = [base]
         if self.options.lens and framing == self.framings[0]:
             ids = {"yes": self._first(self.wording.yes), "no": self._first(self.wording.no)}
-            kinds.append(replace(base, arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
+            kinds.append(base.changed(arm=LENS, readout="capture", options=(), detail={**base.detail, **ids}))
         for kind in kinds:
             # One pool: without a vector the dialogue is the same for all concepts.
             if pair.number == 0 and self.grid.uninjected:
-                yield replace(kind, concept=None)
+                yield kind.changed(concept=None)
             for cell in self.grid.cells:
                 yield injected(kind, *self._range(pair.word, cell, window))
         if self.grid.arms:
@@ -191,12 +203,12 @@ class _Planner:
         random.Random(f"{self.grid.study.seed}:{order}").shuffle(words)
         lines = [f"0. {self.wording.nothing}", *(f"{n}. {word}" for n, word in enumerate(words, 1))]
         text = fill(self.wording.identify, list="\n".join(lines))
-        info = "explained" if "explained" in self.infos else self.infos[0]
+        info = self.wording.identify_info if self.wording.identify_info in self.infos else self.infos[0]
         asked, window = self._ask(self.framings[0], info, text)
         base = self._scored(pair, asked, IDENTIFY, {"order": order, "words": words})
-        base = replace(base, options=tuple(f" {n}" for n in range(len(words) + 1)))
+        base = base.changed(options=tuple(f" {n}" for n in range(len(words) + 1)))
         if pair.number == 0 and self.grid.uninjected:
-            yield replace(base, concept=None)
+            yield base.changed(concept=None)
         for cell in self.grid.cells:
             yield injected(base, *self._range(pair.word, cell, window))
 
@@ -206,10 +218,9 @@ class _Planner:
         texts = [(group, text) for group, texts in self.wording.questions.items() for text in texts]
         for number, (group, text) in enumerate(texts):
             pair = pairs[number % len(pairs)]
-            own = self.wording.question.rpartition("Trial 1:")
-            asked, window = self._ask(self.framings[0], self.infos[0], _unrelated(own, self.wording.question, text))
-            base = replace(
-                self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}), trial=number
+            asked, window = self._ask(self.framings[0], self.infos[0], self.wording.unrelated_turn(text))
+            base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
+                trial=number
             )
             if self.grid.uninjected:
                 yield base
@@ -236,7 +247,10 @@ class _Planner:
         first, strength = cell
         last = first if self.options.through is None else self.grid.info.layer(self.options.through)
         if last < first:
-            raise UsageError(f"the range of layers begins at {first} and ends at {last}: set option through above it")
+            raise UsageError(
+                f"the range of layers begins at {first} and ends at {last}: set option through above it",
+                setting="through",
+            )
         return tuple(self.grid.inject(word, (layer, strength), window, transform) for layer in range(first, last + 1))
 
     def _first(self, texts: Sequence[str]) -> list[int]:
@@ -244,17 +258,10 @@ class _Planner:
         return list(dict.fromkeys(self.grid.tokenizer.encode(text).tokens[0] for text in texts))
 
 
-def _unrelated(parts: tuple[str, str, str], question: str, text: str) -> str:
-    """The trial question with another one in the place of what it asks; the demanded form of the answer stays."""
-    before, mark, rest = parts
-    _, end, form = rest.partition("?")
-    return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {question.partition('?')[2]}"
-
-
-def _chosen(known: Mapping[str, str], names: Sequence[str], what: str) -> list[str]:
+def _chosen(known: Mapping[str, str], names: Sequence[str], what: str, setting: str) -> list[str]:
     for name in names:
         if name not in known:
-            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}")
+            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}", setting=setting)
     return list(names or known)
 
 
@@ -269,10 +276,6 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
         "no": np.logaddexp.reduce(logprobs[:, len(yes) :], axis=1).tolist(),
     }
     return Outcome(spec.key, "", "captured", 0, doses=doses, measurements={"lens": found})
-
-
-def _wording(study: Study) -> dict[str, object]:
-    return EXPERIMENT.preset_of(study).wording
 
 
 EXPERIMENT = Latent()

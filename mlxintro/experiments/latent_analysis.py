@@ -25,11 +25,9 @@ from mlxintro.analysis.results import (
     rows_about,
 )
 from mlxintro.analysis.stats import Rate, mean, rate
-from mlxintro.replies.short_replies import log_total
+from mlxintro.replies.log_odds import log_odds, log_total
 
 Float64 = NDArray[np.float64]
-CLIP = math.log((1 - 1e-7) / 1e-7)
-"""Bound of a logit, that of a probability clipped to 1e-7 (Pearson-Vogel et al. 2026)."""
 SHUFFLES = 999
 
 
@@ -41,7 +39,7 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
         unit: of the strengths.
     """
     scored = [row for row in rows if "logprobs" in row.measurements and row.arm != "identify"]
-    logits = {row.key: logit(row.measurements["logprobs"], yes) for row in scored}
+    logits = {row.key: log_odds(row.measurements["logprobs"], yes) for row in scored}
     chances = {row.key: math.exp(log_total([row.measurements["logprobs"][option] for option in yes])) for row in scored}
     base = {_dialogue(row): row.key for row in scored if row.condition == "control"}
 
@@ -165,12 +163,6 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
         tables=tuple(tables),
         remarks=(OPTIMISM,) if len(cells) > 1 else (),
     )
-
-
-def logit(logprobs: Mapping[str, float], yes: Sequence[str]) -> float:
-    """Log-odds of yes against no, each summed over its spellings, clipped at ``CLIP``."""
-    no = [value for option, value in logprobs.items() if option not in yes]
-    return max(-CLIP, min(CLIP, log_total([logprobs[option] for option in yes]) - log_total(no)))
 
 
 class Identification:

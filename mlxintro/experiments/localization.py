@@ -128,7 +128,8 @@ class Localization(Experiment):
         free = sentences_without(pair.concept)
         if count > len(free):
             raise UsageError(
-                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}"
+                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}",
+                setting="sentences",
             )
         return tuple(sentence for sentence in order if sentence in free)[:count]
 
@@ -171,7 +172,7 @@ class Localization(Experiment):
             lambda row: found_or_not(row, right(row), FOUND, MISSED, LUCKY),
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
         cells = sorted(
             {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}

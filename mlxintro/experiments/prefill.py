@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+
+from pydantic import Field
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
@@ -38,7 +39,8 @@ from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
-from mlxintro.replies.short_replies import apologises, log_total, repeats
+from mlxintro.replies.log_odds import log_odds
+from mlxintro.replies.short_replies import apologises, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
 
@@ -71,6 +73,8 @@ class Settings(Data):
     """Read the log-probabilities of both kinds of openings as well."""
     transcription: bool = True
     """Ask for the sentence as well, with the same injection."""
+    spare_tokens: int = Field(default=5, ge=0)
+    """Tokens a repetition may take beyond the sentence's own."""
 
 
 class Prefill(Experiment):
@@ -109,7 +113,7 @@ class Prefill(Experiment):
             if options.openings:
                 texts = (*wording.meant, *wording.accident)
                 split = {"question": "openings", "meant": list(wording.meant)}
-                kinds.append(replace(spoken, readout="score", options=texts, detail=detail | split))
+                kinds.append(spoken.changed(readout="score", options=texts, detail=detail | split))
             before = asked.span(sentence)
             after = asked.span(wording.question)
             for base in kinds:
@@ -124,11 +128,11 @@ class Prefill(Experiment):
                     if grid.arms > 1 or base.readout == "score":
                         yield injected(base, grid.inject(pair.word, cell, before, "random"), arm=RANDOM)
             if options.transcription:
-                yield from self._repetition(grid, pair, wording, sentence)
+                yield from self._repetition(grid, pair, wording.repeat, sentence, options.spare_tokens)
 
-    def _repetition(self, grid: Grid, pair: Pair, wording: Texts, sentence: str) -> Iterator[TrialSpec]:
-        asked = grid.ask([user(fill(wording.repeat, sentence=sentence).strip())])
-        tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
+    def _repetition(self, grid: Grid, pair: Pair, repeat: str, sentence: str, spare: int) -> Iterator[TrialSpec]:
+        asked = grid.ask([user(fill(repeat, sentence=sentence).strip())])
+        tokens = len(grid.tokenizer.encode(sentence).tokens) + spare
         detail = {"sentence": sentence, "question": "repeat"}
         base = grid.trial(pair, asked, arm=TRANSCRIPTION, max_tokens=tokens, detail=detail)
         window = asked.span(sentence)
@@ -160,7 +164,7 @@ class Prefill(Experiment):
             _class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
         cells = sorted(
@@ -288,9 +292,7 @@ def _repeated(rows: Sequence[Row]) -> Rate:
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:
     """Log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
-
-    other = [value for text, value in logprobs.items() if text not in meant]
-    return log_total([logprobs[text] for text in meant]) - log_total(other)
+    return log_odds(logprobs, meant, clip=False)
 
 
 def _openings(rows: Sequence[Row]) -> dict[str, Contrast]:

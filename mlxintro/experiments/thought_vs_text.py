@@ -9,7 +9,6 @@ Source: Lindsey 2025, "Emergent Introspective Awareness", section on distinguish
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from pydantic import Field
@@ -91,10 +90,10 @@ class ThoughtVsText(Experiment):
                     detail = {"question": question, "sentence": sentence, "candidates": words}
                     base = grid.trial(pair, asked, detail=detail)
                     if question == CHOICE:
-                        base = replace(base, readout="score", options=tuple(f for w in words for f in word_forms(w)))
+                        base = base.changed(readout="score", options=tuple(f for w in words for f in word_forms(w)))
                     elif question == REPEAT:
                         tokens = len(grid.tokenizer.encode(sentence).tokens) + options.spare_tokens
-                        base = replace(base, max_tokens=tokens)
+                        base = base.changed(max_tokens=tokens)
                     yield from _conditions(grid, pair, base, window)
 
     def display(self, preset: Preset) -> Display:
@@ -134,7 +133,7 @@ class ThoughtVsText(Experiment):
             _class_of,
         )
 
-    def analyse(self, rows: Sequence[Row], study: Study) -> Analysis:
+    def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         pairs = _pairs(rows)
         cells = sorted(
             {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 Span = tuple[int, int]
 """Half-open character range ``(start, stop)`` in the reply as it was handed in."""
@@ -22,6 +22,11 @@ def all_of(*facts: bool | None) -> bool | None:
     return None if any(fact is None for fact in facts) else True
 
 
+Naming = Literal["exact", "close", "category"]
+"""``exact``: the concept's own word; ``close``: a synonym or unmistakable relative, the paper's criterion;
+``category``: something looser that tells a reader what is meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Where in the reply the decisive words stand, for a viewer to highlight."""
@@ -32,6 +37,8 @@ class Evidence:
     "The first naming of the concept (or of a related word)."
     denial: Span | None = None
     "The phrase that denies a detection, disclaims having thoughts, or refuses."
+    garble: Span | None = None
+    "Where a reply that begins readably breaks up; what stands there is not graded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Grade:
     "The grader read the reply and cannot tell whether it affirms (or cannot read it at all)."
     reason: str = ""
     "Why, in one short sentence."
+    naming: Naming | None = None
+    "How close the word is that names the concept; None where nothing names it or the grader does not say."
     evidence: Evidence = field(default_factory=Evidence)
 
     @property

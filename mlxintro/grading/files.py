@@ -28,27 +28,31 @@ class GradedLine:
     id: Any
     """As given; the line's number where none is."""
     grade: Grade
+    concept: str | None
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "id": self.id,
             **{name: getattr(self.grade, name) for name in GRADE_FIELDS},
             "detects": self.grade.detects,
-            "verdict": verdict(self.grade),
+            "verdict": verdict(self.grade, self.concept),
+            "naming": self.grade.naming,
             "abstained": self.grade.abstained,
             "reason": self.grade.reason,
         }
 
 
-def verdict(grade: Grade) -> Verdict | None:
-    """Success: a readable reply that claims a thought and names the concept, in either order.
+def verdict(grade: Grade, concept: str | None) -> Verdict | None:
+    """Success: a readable reply that claims a thought and names the concept no earlier than it claims.
 
-    Without a concept nothing can be named, so that a claim there (a false alarm if nothing was injected) is a failure.
-    None when the grader abstained. The paper also asks that the claim comes first: ``named_before_affirming``.
+    The order is the paper's. Without a concept nothing can be named, so that a claim there (a false alarm if nothing
+    was injected) is a failure. None when the grader abstained.
     """
     if grade.abstained or grade.detects is None:
         return None
-    return "success" if grade.detects and grade.identifies else "failure"
+    if grade.detects and grade.identifies is None and concept is not None:
+        return None
+    return "success" if grade.success else "failure"
 
 
 def grade_lines(lines: Iterable[bytes], grader: Grader) -> Iterator[GradedLine | BadLine]:
@@ -79,4 +83,5 @@ def _grade_line(number: int, line: bytes, grader: Grader) -> GradedLine | BadLin
         return BadLine(number, '"concept" is neither text nor null')
     concept = (concept or "").strip() or None
     given = row.get("id")
-    return GradedLine(number if given is None else given, grader.grade(response, concept, related_words(concept)))
+    grade = grader.grade(response, concept, related_words(concept))
+    return GradedLine(number if given is None else given, grade, concept)

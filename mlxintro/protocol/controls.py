@@ -15,7 +15,7 @@ vectors, unrelated questions); Hahami et al. 2025 (logit shift of the question m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -24,6 +24,7 @@ from mlxintro.protocol.bounds import Suite
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Transform
+from mlxintro.replies.log_odds import log_odds
 
 TRANSFORMED: dict[str, Transform] = {"random": "random", "negated": "negate", "shuffled": "shuffle"}
 OTHER = "other"
@@ -59,10 +60,6 @@ YES = ("Yes", "yes", " Yes", " yes")
 NO = ("No", "no", " No", " no")
 """First words of an answer, with and without a space: which of them a template calls for depends on the model. They
 exclude each other, so their probabilities add up."""
-_NEVER = -1e3
-"""Stands for the logarithm of a probability of 0, which no difference can be taken of."""
-CLIP = math.log((1 - 1e-7) / 1e-7)
-"""Bound of a yes-no logit, that of a probability clipped to 1e-7 (Pearson-Vogel et al. 2026)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +138,4 @@ def yes_logit(logprobs: Mapping[str, float], *, clip: bool = True) -> float:
     Args:
         clip: to +-16.1, as published figures are; a regression on logits needs them as they are.
     """
-    gap = _total(logprobs, YES) - _total(logprobs, NO)
-    return max(-CLIP, min(CLIP, gap)) if clip else gap
-
-
-def _total(logprobs: Mapping[str, float], options: Sequence[str]) -> float:
-    values = [max(logprobs[option], _NEVER) for option in options]
-    top = max(values)
-    return top + math.log(math.fsum(math.exp(value - top) for value in values))
+    return log_odds(logprobs, YES, NO, clip=clip)

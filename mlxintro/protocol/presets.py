@@ -5,6 +5,7 @@ Each is a TOML file in ``mlxintro/data/presets`` that also names its source and 
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,18 @@ def load(name: str) -> Preset:
     Raises:
         UsageError: there is no such preset.
     """
+    return Preset.model_validate(tomllib.loads(text(name)))
+
+
+def text(name: str) -> str:
+    """Read a preset as the TOML text that ships.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
     if name not in names():
-        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}")
-    return Preset.model_validate(packaged.load(f"presets/{name}.toml"))
+        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}", setting="preset")
+    return packaged.text(f"presets/{name}.toml")
 
 
 def read_file(path: Path) -> dict[str, Any]:

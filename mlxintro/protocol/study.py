@@ -76,7 +76,8 @@ class Study(BaseModel):
             if study.temperature == 0 and isinstance(count, int) and count > texts:
                 raise UsageError(
                     f"{name}: at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or "
-                    "--temperature 1"
+                    "--temperature 1",
+                    setting=name,
                 )
         return study
 
@@ -95,4 +96,4 @@ def make_study(**settings: Any) -> Study:
         what = first["msg"].removeprefix("Value error, ")
         if first["type"] == "tuple_type":
             what = f"this is a list: write {where} = [{json.dumps(first['input'], default=str)}]"
-        raise UsageError(f"{where}: {what}" if where else what) from None
+        raise UsageError(f"{where}: {what}" if where else what, setting=where or None) from None

@@ -94,6 +94,22 @@ class TrialSpec:
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
 
+    def changed(self, **changes: Any) -> TrialSpec:
+        """Copy with other values, as ``dataclasses.replace`` does, at a quarter of its cost: plans are made of copies.
+
+        Raises:
+            TypeError: there is no such field.
+        """
+        if not changes.keys() <= self.__dataclass_fields__.keys():
+            unknown = sorted(changes.keys() - self.__dataclass_fields__.keys())
+            raise TypeError(f"a trial has no {', '.join(unknown)}")
+        copy = object.__new__(TrialSpec)
+        values = copy.__dict__
+        values.update(self.__dict__)
+        values.pop("key", None)
+        values.update(changes)
+        return copy
+
     @cached_property
     def key(self) -> str:
         """Worked out once: planning, running, storing and watching all ask for it."""

@@ -9,7 +9,7 @@ from html import escape
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
 from mlxintro.analysis.trial_classes import TrialClass
-from mlxintro.rendering.text import cell_text, heat_map_lines
+from mlxintro.rendering.text import cell_text, downwards, heat_map_lines
 
 _PER_CLASS = 2
 _WIDTH, _HEIGHT, _EDGE = 520, 260, 46
@@ -113,7 +113,7 @@ def heat_map_svg(map_: HeatMap) -> str:
         f'<text x="{left + size * i + size / 2}" y="20" text-anchor="middle">{strength:g}</text>'
         for i, strength in enumerate(map_.strengths)
     ]
-    for j, layer in enumerate(map_.layers):
+    for j, layer in enumerate(downwards(map_.layers)):
         y = top + 30 * j
         parts.append(f'<text x="{left - 8}" y="{y + 20}" text-anchor="end">{layer}</text>')
         for i, strength in enumerate(map_.strengths):
@@ -132,7 +132,7 @@ def heat_map_svg(map_: HeatMap) -> str:
                 f'<rect x="{x}" y="{y}" width="{size - 2}" height="28" fill="{fill}"/>'
                 f'<text x="{x + size / 2 - 1}" y="{y + 19}" text-anchor="middle" fill="{ink}">{text}</text></g>'
             )
-    caption = f"{map_.title}: layers down, strengths across ({map_.unit})"
+    caption = f"{map_.title}: the deepest layer on top, strengths across ({map_.unit})"
     return _figure(caption, width, height, parts)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -75,7 +76,7 @@ def table_lines(table: Table) -> list[str]:
 
 
 def heat_map_lines(map_: HeatMap) -> list[str]:
-    """Layers down, strengths across: a shade and a percentage per cell; ``-`` where nothing could be graded."""
+    """Layers with the deepest on top, strengths across; in a cell a shade and a percentage, or ``-``."""
 
     def text(layer: int, strength: float) -> str:
         rate = map_.cells.get((layer, strength))
@@ -84,16 +85,19 @@ def heat_map_lines(map_: HeatMap) -> list[str]:
         return f"{shade(rate.value) * 2} {rate.value:4.0%}"
 
     header = ["layer", *(f"{strength:g}" for strength in map_.strengths)]
-    rows = [[str(layer), *(text(layer, strength) for strength in map_.strengths)] for layer in map_.layers]
+    rows = [[str(layer), *(text(layer, strength) for strength in map_.strengths)] for layer in downwards(map_.layers)]
     lines = grid(header, rows, range(len(header)))
-    return [f"{map_.title} (layers down, strengths across, {map_.unit})", *lines]
+    return [f"{map_.title} (the deepest layer on top, strengths across, {map_.unit})", *lines]
 
 
 def shade(share: float) -> str:
-    """A shade character for a share between 0 and 1; only 0 itself is blank."""
-    if share <= 0:
-        return SHADES[0]
-    return SHADES[min(len(SHADES) - 1, 1 + int(share * (len(SHADES) - 1)))]
+    """A shade character for a share between 0 and 1, one for each quarter; only 0 itself is blank."""
+    return SHADES[math.ceil(share * (len(SHADES) - 1))]
+
+
+def downwards(layers: Iterable[int]) -> list[int]:
+    """Layers in the order in which every map has them: the deepest on top."""
+    return sorted(layers, reverse=True)
 
 
 def plot_lines(plot: Plot) -> list[str]:

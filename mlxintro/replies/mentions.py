@@ -75,6 +75,11 @@ _NOT_IT = re.compile(
     r"|related to|to do with)\b[\s\"'*]*"
     r"(?:the|an?)?\s*$"
 )
+# "Unlike my usual calm", "different from the silence I normally have": what the thought is set against.
+_SET_AGAINST = re.compile(
+    r"\b(?:unlike|as opposed to|in contrast to|different (?:from|than)|compared (?:to|with)|than|instead of)"
+    r"\s+(?:\w+\s+){0,2}[\"'*]*$|\b(?:my|the) (?:usual|normal|typical|ordinary|customary)\s+(?:\w+\s+)?[\"'*]*$"
+)
 _NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|simply)\b")
 
 
@@ -106,7 +111,7 @@ def find_mentions(folded: str, concept: str, related: Sequence[str] = (), *, off
             clause = re.split(r"[.!?;\n]", before)[-1]
             if ambiguous and not _ABOUT.search(clause):
                 continue
-            if _NOT_IT.search(_NOT_ONLY.sub(" ", clause)):
+            if _NOT_IT.search(_NOT_ONLY.sub(" ", clause)) or _SET_AGAINST.search(clause):
                 continue
             span = (offset + match.start(), offset + match.end())
             found[span] = Mention(span, match.group())

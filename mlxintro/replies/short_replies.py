@@ -6,11 +6,11 @@ inner experience are for graders (``mlxintro.grading``).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 from mlxintro.protocol.concepts import Concept
+from mlxintro.replies.log_odds import log_total
 from mlxintro.replies.text import fold
 
 _SPACE = re.compile(r"\s+")
@@ -108,9 +108,3 @@ def most_likely(logprobs: Mapping[str, float], words: Sequence[str], *, space: b
         logprobs: natural logarithms, for all ``word_forms``.
     """
     return max(words, key=lambda word: log_total([logprobs[form] for form in word_forms(word, space=space)]))
-
-
-def log_total(logprobs: Sequence[float]) -> float:
-    """Logarithm of the sum of probabilities."""
-    top = max(logprobs)
-    return top + math.log(sum(math.exp(value - top) for value in logprobs)) if top > -math.inf else top

@@ -28,6 +28,9 @@ _TURN = re.compile(
     r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:",
     re.IGNORECASE,
 )
+# "Trial 1: Yes, I do" behind a preamble is the reply's own heading, not a further turn; the question repeated is one.
+_OWN_HEADING = re.compile(r"\n[\s*#_]*trial[ \t]+1[ \t]*:(?![\s*_]*(?:do|did|can|have|is|are)\b)", re.IGNORECASE)
+_ANSWERED = re.compile(r"\b(?:yes|no|not|n't|detect|notice|sense|nothing)\b|\btrial[ \t]+\d", re.IGNORECASE)
 
 _THINK = re.compile(r"\s*<think(?:ing)?>(.*?)(</think(?:ing)?>|\Z)", re.IGNORECASE | re.DOTALL)
 
@@ -77,10 +80,21 @@ def trim_invented_turns(reply: str) -> str:
     """Cut the reply where the model starts to write further turns, its own or somebody else's."""
     lead = len(reply) - len(reply.lstrip())
     found = _TURN.search(reply, lead)
-    while found and not reply[: found.start()].strip():
+    while found and (not reply[: found.start()].strip() or _opens_the_answer(reply, found)):
         # A turn label in front of the answer ("Assistant: Yes ...") opens the reply rather than ending it.
         found = _TURN.search(reply, found.end())
     return reply[: found.start()] if found else reply
+
+
+def _opens_the_answer(reply: str, label: re.Match[str]) -> bool:
+    """Whether a label is the reply's own heading of trial 1, after a preamble that answers nothing."""
+    if not _OWN_HEADING.match(reply, label.start()) or label.start() > _PREAMBLE:
+        return False
+    return not _ANSWERED.search(reply[: label.start()])
+
+
+_PREAMBLE = 400
+"""Characters of lead-in behind which a heading is no longer taken for the reply's own."""
 
 
 def split_reasoning(reply: str) -> tuple[Piece | None, int, bool]:

@@ -67,7 +67,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
         UsageError: one line that names the first that does not fit.
     """
     if preset.experiment != experiment.name:
-        raise UsageError(f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}")
+        raise UsageError(
+            f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}", setting="preset"
+        )
     for what, model, values in (
         (f"wording of preset {study.preset!r}", experiment.Wording, preset.wording),
         ("option", experiment.Options, study.options),
@@ -78,7 +80,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
-            raise UsageError(f"{what} {where}: {first['msg']}{known}") from None
+            raise UsageError(
+                f"{what} {where}: {first['msg']}{known}", setting=where.split(".")[0] if what == "option" else "preset"
+            ) from None
 
 
 def check_again(run: Run) -> Checked:
@@ -101,7 +105,8 @@ def plan(checked: Checked, backend: Backend) -> Plan:
         raise UsageError(
             f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
             f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one")
+            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            setting="max_tokens",
         )
     return planned
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.store.migrations import applied, migrate, outstanding
+from mlxintro.store.schema.migrations import applied, migrate, outstanding
 
 BUSY_SECONDS = 15.0
 """How long to wait for another process that is writing. Our transactions take milliseconds."""

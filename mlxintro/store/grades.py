@@ -12,7 +12,7 @@ from typing import Any
 from mlxintro.store.database import Database, now
 from mlxintro.store.latest import LATEST, known_trials, restrict
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, plain_json
-from mlxintro.store.verdict_code import verdict_of
+from mlxintro.store.searching.verdict_code import verdict_of
 
 _GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, reason, evidence, raw, created"
 

@@ -2,7 +2,7 @@
 
 It knows nothing of models, experiments or graders beyond the shape of a trial, and never loads a numerical library to
 list what it holds. Each kind of record has a table object of its own on one open database; the schema is in
-``mlxintro.store.migrations``.
+``mlxintro.store.schema.migrations``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from types import TracebackType
 from typing import Self
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.store import merge
-from mlxintro.store.browse import TrialBrowser
 from mlxintro.store.calls import CallTable
 from mlxintro.store.database import Database, OlderFormat, translated
 from mlxintro.store.grades import GradeTable
+from mlxintro.store.importing import merge
 from mlxintro.store.labels import LabelSetTable, LabelTable
 from mlxintro.store.prompts import PromptTable
 from mlxintro.store.records import Imported
 from mlxintro.store.runs import RunTable
+from mlxintro.store.searching.browse import TrialBrowser
 from mlxintro.store.trials import TrialTable
 from mlxintro.store.vectors import VectorTable
 

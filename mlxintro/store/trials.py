@@ -10,11 +10,11 @@ from itertools import islice
 from typing import Any
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.store import text_index
 from mlxintro.store.database import Database, now, translated
-from mlxintro.store.filters import condition
 from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json
-from mlxintro.store.text_index import NoTextIndex
+from mlxintro.store.searching import text_index
+from mlxintro.store.searching.filters import condition
+from mlxintro.store.searching.text_index import NoTextIndex
 
 PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from textual.suggester import Suggester
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.store.browse import Choices
 from mlxintro.store.records import TrialFilter
+from mlxintro.store.searching.browse import Choices
 
 GRADES: Mapping[str, str] = {
     "names": "claims, names it",
@@ -41,7 +41,7 @@ _TOKEN = re.compile(r'(?P<name>[a-z]+):(?P<value>"[^"]*"?|\S*)|"(?P<quoted>[^"]*
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class FilterWord:
     text: str
     """As typed."""
     name: str = ""
@@ -50,14 +50,14 @@ class Token:
     quoted: bool = False
 
 
-def tokens(line: str) -> list[Token]:
+def tokens(line: str) -> list[FilterWord]:
     found = []
     for match in _TOKEN.finditer(line):
         name, value, quoted, word = match.group("name", "value", "quoted", "word")
         if name is not None:
-            found.append(Token(match[0], name, value.strip('"'), False))
+            found.append(FilterWord(match[0], name, value.strip('"'), False))
         else:
-            found.append(Token(match[0], "", word if quoted is None else quoted, quoted is not None))
+            found.append(FilterWord(match[0], "", word if quoted is None else quoted, quoted is not None))
     return found
 
 
@@ -80,7 +80,7 @@ def parse(line: str) -> TrialFilter:
     return replace(where, text=" ".join(text)) if any(text) else where
 
 
-def _named(where: TrialFilter, token: Token) -> TrialFilter:
+def _named(where: TrialFilter, token: FilterWord) -> TrialFilter:
     value = token.value
     try:
         match token.name:

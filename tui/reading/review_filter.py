@@ -16,7 +16,7 @@ from .trial_scan import Finding
 _AGAIN = 20.0
 """A run that goes on is gone through again when this many times the time of the last search have passed."""
 
-Verdicts = tuple[int, int]
+NewestVerdicts = tuple[int, int]
 """Numbers of the newest grade and the newest label."""
 
 
@@ -30,7 +30,7 @@ class Searching:
         """The same filter gone through anew, because there are more trials or verdicts."""
         self._due = 0.0
         self._trials = -1
-        self._verdicts: Verdicts = (-1, -1)
+        self._verdicts: NewestVerdicts = (-1, -1)
 
     @property
     def settled(self) -> bool:
@@ -41,7 +41,7 @@ class Searching:
     def rows(self) -> array[int]:
         return self.shown.rows if self.shown is not None else array("q")
 
-    def update(self, run: Run, verdicts: Verdicts) -> Finding | None:
+    def update(self, run: Run, verdicts: NewestVerdicts) -> Finding | None:
         """Take in how a run stands; returns a search that has to be begun because of it.
 
         ``shown`` is a new one when it is another run.

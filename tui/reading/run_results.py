@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlxintro.analysis.results import Analysis, Cell
+from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
+from mlxintro.analysis.results import Analysis
 from mlxintro.analysis.run import analysis_of
-from mlxintro.analysis.stats import Rate, difference
-from mlxintro.rendering.text import cell_text, grid
+from mlxintro.backends.errors import UsageError
+from mlxintro.rendering.text import table_lines
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
@@ -40,33 +40,22 @@ def analyse(run: str, grader: str, store: Store) -> Findings:
 
 
 def beside(first: Findings, second: Findings) -> list[str]:
-    """Two runs figure by figure, with the difference of rates, and the settings in which they differ."""
-    names = list(dict.fromkeys(figure.name for one in (first, second) for figure in one.analysis.figures))
-    rows = [list(_row(first.analysis, second.analysis, name)) for name in names]
-    verdicts = [one.analysis.verdict.kind if one.analysis.verdict else "–" for one in (first, second)]
-    header = ["", first.run.name, second.run.name, "second minus first"]
-    lines = grid(header, [["verdict", *verdicts, ""], *rows])
-    settings = list(_settings(first.run, second.run))
-    lines += ["", "settings that differ:" if settings else "no setting differs", *(f"  {text}" for text in settings)]
+    """Two runs figure by figure, with the difference of rates, and where protocol and model differ.
+
+    Runs of different experiments get the one line that says why they cannot be compared.
+    """
+    runs = [first.run, second.run]
+    try:
+        table = side_by_side([(one.run, one.analysis) for one in (first, second)])
+    except UsageError as error:
+        return [wording.plain(str(error))]
+    verdicts = [one.analysis.verdict.kind if one.analysis.verdict else None for one in (first, second)]
+    rows = (("verdict", *verdicts, None), *table.rows)
+    lines = table_lines(replace(table, rows=rows))
+    for title, differences in (
+        ("the protocols differ", protocol_differences(runs)),
+        ("the models differ", model_differences(runs)),
+    ):
+        if differences:
+            lines += ["", f"{title}:", *(f"  {text}" for text in differences)]
     return [wording.plain(text) for text in lines]
-
-
-def _row(first: Analysis, second: Analysis, name: str) -> Iterator[str]:
-    figures = [one.figure(name) for one in (first, second)]
-    values: list[Cell] = [figure.value if figure else None for figure in figures]
-    yield next(figure.label for figure in figures if figure)
-    yield from map(cell_text, values)
-    a, b = values
-    yield cell_text(difference(b, a)) if isinstance(a, Rate) and isinstance(b, Rate) else ""
-
-
-def _settings(first: Run, second: Run) -> Iterator[str]:
-    for title, a, b in (("", first.study, second.study), ("model ", first.model, second.model)):
-        for name in dict.fromkeys((*a, *b)):
-            if a.get(name) != b.get(name):
-                yield f"{title}{name}: {_short(a.get(name))} / {_short(b.get(name))}"
-
-
-def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

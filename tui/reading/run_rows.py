@@ -20,7 +20,7 @@ RATES = ("detects", "false alarms", "names it")
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
-Row = dict[str, str]
+RunRow = dict[str, str]
 """Text by the name of its column."""
 
 
@@ -29,7 +29,7 @@ class Counted:
     run: str
     done: int
     """Trials that there were."""
-    rates: Row
+    rates: RunRow
 
 
 class RunRows:
@@ -61,13 +61,13 @@ class RunRows:
         rest = [one for one in self.marked if one != run]
         self.marked = rest if run in self.marked else [*rest, run][-2:]
 
-    def rows(self, wanted: str, *, bars: bool) -> dict[str, Row]:
+    def rows(self, wanted: str, *, bars: bool) -> dict[str, RunRow]:
         """Rows by run in which every wanted word occurs somewhere, whatever the case."""
         sought = wanted.casefold().split()
         rows = {run.id: self._row(run, bars) for run in self.runs.values()}
         return {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
 
-    def _row(self, run: Run, bars: bool) -> Row:
+    def _row(self, run: Run, bars: bool) -> RunRow:
         known = self._rates.get(run.id)
         failed = f" ✗{run.errors}" if run.errors else ""
         bar = f"{wording.bar(run.done, run.planned, 6)} " if bars else ""
@@ -102,7 +102,7 @@ def about(run: Run | None, row: Mapping[str, str] | None, *, narrow: bool) -> st
     if run.error:
         return f"{run.name} failed: {run.error}"
     if run.state == "interrupted":
-        return f"{run.name}: its process is gone; {run.remaining} trials are left, R resumes it"
+        return f"{run.name}: its process is gone; {run.remaining} trials are left, {{runs.resume}} resumes it"
     if row is not None and narrow:
         return f"{row['name']}: names it {row['names it']}; {row['model']}; {row['experiment']}"
     return ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from array import array
 
-from mlxintro.store.filter_plan import Route
 from mlxintro.store.records import TrialFilter
+from mlxintro.store.searching.filter_plan import Route
 from mlxintro.store.store import Store
 
 STEP = 0.05

@@ -8,8 +8,8 @@ from textual.content import Content
 from mlxintro.protocol.trials import PromptRecord
 from mlxintro.rendering.token_strip import MARK, strip, window_in_words
 from mlxintro.rendering.verdict_words import in_words
-from mlxintro.store.browse import Seen
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
+from mlxintro.store.searching.browse import Seen
 
 from . import wording
 

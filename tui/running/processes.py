@@ -23,7 +23,7 @@ _TAIL = 4096
 
 
 @dataclass(slots=True)
-class Started:
+class ChildProcess:
     name: str
     """Of the run."""
     log: Path
@@ -58,12 +58,12 @@ class Processes:
 
     def __init__(self, home: DataHome) -> None:
         self.home = home
-        self.running: list[Started] = []
+        self.running: list[ChildProcess] = []
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "mlxintro", "--db", str(self.home.db), *arguments]
 
-    def start(self, name: str, arguments: Sequence[str]) -> Started:
+    def start(self, name: str, arguments: Sequence[str]) -> ChildProcess:
         """Start a command in a session of its own, its output going to a file in the folder of logs.
 
         Raises:
@@ -84,15 +84,15 @@ class Processes:
         except OSError as error:
             raise KnownError(f"{log}: {error.strerror}: free space, or choose another store with --db") from error
         make_room(process.pid)
-        started = Started(name, log, process)
+        started = ChildProcess(name, log, process)
         self.running.append(started)
         return started
 
-    def find(self, name: str) -> Started | None:
+    def find(self, name: str) -> ChildProcess | None:
         """The process of a run that this app has started and that is still there."""
         return next((one for one in self.running if one.name == name), None)
 
-    def ended(self) -> list[Started]:
+    def ended(self) -> list[ChildProcess]:
         """Those that have ended with an error since this was last asked. Asking also lets the system forget them."""
         over = [one for one in self.running if one.process.poll() is not None]
         self.running = [one for one in self.running if one not in over]

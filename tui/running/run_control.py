@@ -1,50 +1,67 @@
-"""What can be asked of a run, from whichever screen: pause, go on, resume, cancel."""
+"""What can be asked of a run, from whichever screen: pause, go on, cancel. Each is a step for a thread.
+
+A run is looked up again when the step is done: it may have ended while a question stood open.
+"""
 
 from __future__ import annotations
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Control, Run
+from mlxintro.store.store import Store
 
-from ..shell.home import Home
+CANCELLABLE = ("planned", "running", "paused", "interrupted")
+"""States in which a run has something left to cancel."""
 
 
-def pause_or_go_on(app: Home, run: Run) -> None:
-    """Pause a running run, let a paused one go on.
+def pause_or_go_on(run: str, store: Store) -> str:
+    """Pause a running run, let a paused one go on; returns what to say.
 
     Raises:
         UsageError: it is neither.
     """
-    if run.state not in ("running", "paused"):
-        raise UsageError(f"{run.name} is {run.state}: only a running run can be paused; R resumes one")
-    holding = run.state == "paused" or run.control == "pause"
+    found = store.runs.get(run)
+    if found.state not in ("running", "paused"):
+        raise UsageError(f"{found.name} is {found.state}: only a run that goes on can be paused")
+    holding = found.state == "paused" or found.control == "pause"
     control: Control = "run" if holding else "pause"
-    app.change(lambda store: store.runs.set_control(run.id, control))
-    app.notify(
-        f"{run.name} goes on" if holding else f"{run.name} pauses after the replies at hand; P lets it go on",
-        markup=False,
-    )
+    store.runs.set_control(found.id, control)
+    return f"{found.name} goes on" if holding else f"{found.name} pauses after the replies at hand"
 
 
-def cancel(app: Home, run: Run) -> None:
-    """Stop a run for good."""
-    app.change(lambda store: store.runs.set_control(run.id, "cancel"))
-    app.notify(f"{run.name} stops; what is finished stays", markup=False)
-
-
-def resume(app: Home, run: Run) -> None:
-    """Go on with a run: a paused one at once, another in a new process.
+def check_cancellable(run: Run) -> None:
+    """Refuse to cancel what has ended.
 
     Raises:
-        UsageError: it is running, or there is nothing left to do.
+        UsageError: there is nothing to cancel.
     """
-    if run.state == "paused":
-        pause_or_go_on(app, run)
-        return
+    if run.state not in CANCELLABLE:
+        raise UsageError(f"{run.name} is {run.state}: there is nothing to cancel")
+
+
+def cancel(run: str, store: Store) -> str:
+    """Stop a run; returns what to say.
+
+    Raises:
+        UsageError: it has ended meanwhile.
+    """
+    found = store.runs.get(run)
+    check_cancellable(found)
+    store.runs.set_control(run, "cancel")
+    return f"{found.name} stops; its finished trials stay"
+
+
+def check_resumable(run: Run) -> None:
+    """Refuse to resume what goes on already, or has nothing left.
+
+    Raises:
+        UsageError: it is running, or complete.
+    """
     if run.state == "running":
-        raise UsageError(f"{run.name} is running already: Enter shows it")
+        raise UsageError(f"{run.name} is running already")
     if run.state == "done" and not run.remaining:
-        raise UsageError(f"{run.name} is complete: start a new study with N")
-    if app.processes.find(run.name) is not None:
-        raise UsageError(f"{run.name} is being started: wait a moment")
-    started = app.processes.start(run.name, ["run", "--resume", run.id])
-    app.notify(f"{run.name} is being resumed; output goes to {started.log}", markup=False)
+        raise UsageError(f"{run.name} is complete: there is nothing left to resume")
+
+
+def cancelling(run: Run) -> str:
+    """Return the question that is asked before a run is cancelled."""
+    return f"Cancel {run.name}? Its {run.done} finished trials stay, and it can be resumed later."

@@ -16,14 +16,14 @@ from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
 from mlxintro.store.trials import Failure
 
-from ..widgets.heatmap import Grid
+from ..widgets.heatmap import RateGrid
 
 GRADER = "rules"
 _FAILURES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class RunSight:
     """One look at a run."""
 
     run: Run
@@ -47,13 +47,13 @@ class Watcher:
         self._due = 0.0
         self._samples: list[tuple[float, int]] = []
 
-    def look(self, store: Store) -> Sight:
+    def look(self, store: Store) -> RunSight:
         run = store.runs.get(self.run)
         self._count(store, run)
         self._samples = [*self._samples[-600:], (time.monotonic(), run.done)]
         active = run.state in ("running", "paused")
         writing = read_live(store.path, run.id) if active else None
-        return Sight(
+        return RunSight(
             run,
             writing,
             self._rates,
@@ -84,7 +84,7 @@ class Watcher:
         return (after - before) / (last - first) if after > before and last - first > 1 else None
 
 
-def grid_of(run: Run, rates: RunRates) -> Grid:
+def grid_of(run: Run, rates: RunRates) -> RateGrid:
     """The cells that are planned, as far as the stored study tells, and those that are there."""
     study = run.study
     layers = {layer for layer, _ in rates.cells if layer is not None}
@@ -99,7 +99,7 @@ def grid_of(run: Run, rates: RunRates) -> Grid:
     except (KnownError, TypeError, ValueError):
         # A study of a later version, or an experiment of another shape: what is there is shown.
         pass
-    return Grid(sorted(layers), sorted(strengths), rates.cells, planned, str(study.get("unit") or ""))
+    return RateGrid(sorted(layers), sorted(strengths), rates.cells, planned, str(study.get("unit") or ""))
 
 
 def _resident(pid: int | None) -> int | None:

@@ -134,7 +134,7 @@ class LabPage(Page):
         if self._client is not None and self._client.running:
             self._start()
 
-    def on_lab_form_changed(self, event: LabForm.Changed) -> None:
+    def on_lab_form_edited(self, event: LabForm.Edited) -> None:
         self._changed()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -246,7 +246,7 @@ class LabPage(Page):
                 self.dials.show(replace(self.dials.knobs, dose=heard))
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
-                self._say(f"▶ {self._dose()}; every change starts anew, X stops")
+                self._say(f"▶ {self._dose()}; every change starts anew, {self.home.keyed('{lab.stop}')} stops")
             case Token(side=side, text=text):
                 self.query_one(Replies).add(side, text)
             case Trace():

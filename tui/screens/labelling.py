@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -22,7 +23,7 @@ from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
 
 from ..reading import wording
-from ..shell.error_border import Dialogue
+from ..shell.error_border import Popup
 from ..shell.home import Home, home_of
 from ..widgets.text import Text
 
@@ -39,18 +40,18 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedSet:
     chosen: LabelSet
     session: Session
 
 
-def open_blind(run: Run, wish: Wish, store: Store) -> Opened:
+def open_blind(run: Run, wish: Wish, store: Store) -> OpenedSet:
     """Draw or continue a label set."""
     chosen = open_set(store, run, wish.name, wish.count)
-    return Opened(chosen, session_of(store, run, chosen, wish.labeller))
+    return OpenedSet(chosen, session_of(store, run, chosen, wish.labeller))
 
 
-class LabelSetup(Dialogue[Wish | None]):
+class LabelSetup(Popup[Wish]):
     HELP = (
         "Replies are drawn at random from the whole run, controls among them. A second labeller gives another name and "
         "the same set, and sees the same replies in the same order. A set that was begun goes on where it was left."
@@ -85,7 +86,7 @@ class LabelSetup(Dialogue[Wish | None]):
             self.dismiss(Wish(labeller, name, int(count)))
 
 
-class Blind(Dialogue[None]):
+class Blind(Popup[None]):
     HELP = (
         "Answer for the reply alone. Layer, strength, condition and verdicts are hidden, and the word is only shown "
         "after a claim. On controls the word is a decoy. Every label is stored at once."
@@ -98,12 +99,16 @@ class Blind(Dialogue[None]):
         Binding("up,pageup", "scroll(-1)", "Scroll up", show=False),
     ]
 
-    def __init__(self, run: Run, opened: Opened) -> None:
+    def __init__(self, run: Run, opened: OpenedSet) -> None:
         super().__init__()
         self._run = run
         self._set = opened.chosen
         self._session = opened.session
         self._agreements: list[Agreement] | None = None
+        self._unsaved: list[Said] = []
+        """Labels that are not in the store yet, in the order they were given."""
+        self._storing = False
+        self._leaving = False
 
     @property
     def home(self) -> Home:
@@ -135,13 +140,7 @@ class Blind(Dialogue[None]):
             return
         finished = self._session.press(key)
         if finished is not None:
-            try:
-                self._store([finished])
-            except Exception:
-                # Not stored, so not labelled: the same reply is asked about again.
-                self._session.undo()
-                self._draw()
-                raise
+            self._store(finished)
         self._draw()
 
     def action_skip(self) -> None:
@@ -152,17 +151,46 @@ class Blind(Dialogue[None]):
         withdrawn = self._session.undo()
         if withdrawn is not None:
             self._agreements = None
-            self._store([withdrawn])
+            self._store(withdrawn)
         self._draw()
 
     def action_stop(self) -> None:
+        if self._unsaved and not self._leaving:
+            self._leaving = True
+            self.notify(f"{len(self._unsaved)} labels wait for the store; the same key again leaves them out")
+            return
         self.dismiss(None)
 
     def action_scroll(self, by: int) -> None:
         self.query_one("#said", VerticalScroll).scroll_relative(y=by * 3, animate=False)
 
-    def _store(self, labels: list[Said]) -> None:
-        self.home.change(lambda store: store.labels.add(self._run.id, labels))
+    # -- storing: in a thread and in order, so that a locked store holds up no key
+
+    def _store(self, label: Said) -> None:
+        self._unsaved.append(label)
+        if not self._storing:
+            self._storing = True
+            self.run_worker(self._store_all, thread=True, exit_on_error=False)
+
+    def _store_all(self) -> None:
+        try:
+            while self._unsaved:
+                labels = list(self._unsaved)
+                self.home.change(partial(_add_labels, self._run.id, labels))
+                del self._unsaved[: len(labels)]
+        finally:
+            # What could not be stored is tried again with the next label.
+            self._storing = False
+            if self.app.is_running:
+                self.app.call_from_thread(self._stored)
+
+    def _stored(self) -> None:
+        if not self.is_attached:
+            return
+        if self._leaving and not self._unsaved:
+            self.dismiss(None)
+        else:
+            self._draw()
 
     # -- what is shown
 
@@ -174,7 +202,12 @@ class Blind(Dialogue[None]):
             return
         at = total - len(session.queue) + 1
         self.query_one("#progress", Text).update(
-            Content(wording.plain(f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"))
+            Content(
+                wording.plain(
+                    f"reply {at} of {total}; set {self._set.name}, labelled by {session.labeller}"
+                    + (f"; {len(self._unsaved)} labels wait for the store" if len(self._unsaved) > 1 else "")
+                )
+            )
         )
         self.query_one("#blind-reply", Text).update(Content(wording.plain(item.response) or "(empty)"))
         naming = session.stage == "naming"
@@ -197,10 +230,16 @@ class Blind(Dialogue[None]):
         self.query_one("#question", Text).update("")
         self.query_one("#answers", Text).update(
             Content.styled(
-                "q or Esc closes   u takes back the last label   a second labeller: B, with another name", "dim"
+                self.home.keyed(
+                    "{label.stop} or Esc closes   {label.undo} takes back the last label   "
+                    "a second labeller: {review.blind}, with another name"
+                ),
+                "dim",
             )
         )
-        if self._agreements is None:
+        if self._agreements is None and self._unsaved:
+            self.query_one("#blind-reply", Text).update("storing …")
+        elif self._agreements is None:
             self.query_one("#blind-reply", Text).update("comparing …")
             self.run_worker(self._compare, thread=True, exclusive=True, exit_on_error=False)
         else:
@@ -236,3 +275,7 @@ def table(found: Sequence[Agreement]) -> list[str]:
 
 def _bounds(one: Agreement) -> str:
     return "–" if one.kappa_low is None or one.kappa_high is None else f"{one.kappa_low:.2f} to {one.kappa_high:.2f}"
+
+
+def _add_labels(run: str, labels: Sequence[Said], store: Store) -> None:
+    store.labels.add(run, labels)

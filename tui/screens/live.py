@@ -16,28 +16,27 @@ from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
 from ..reading import wording
-from ..running import run_control
 from ..running.processes import last_line
-from ..running.run_monitor import Sight, Watcher, grid_of
-from ..shell.dialogues import Confirm
-from ..shell.page import Page
-from ..widgets.heatmap import HeatMap
+from ..running.run_monitor import RunSight, Watcher, grid_of
+from ..shell.run_page import RunPage
+from ..widgets.heatmap import RateMap
 from ..widgets.text import Text
 
 
-class LivePage(Page):
+class LivePage(RunPage):
     PLACE = "live"
     SECONDS = 0.4
     HELP = (
         "One run, wherever it was started. Leaving this screen or the app does not stop it. The reply at the bottom is "
         "one of those being written now; tokens that are injected into are underlined.\n"
-        "P pauses after the replies at hand and lets go on again; R resumes a run whose process is gone; X stops it."
+        "{live.pause} pauses after the replies at hand and lets go on again; {live.resume} resumes a run whose process "
+        "is gone; {live.cancel} cancels it."
     )
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "Pause/go on", id="live.pause", tooltip="Pause the run, or let it go on"),
+        Binding("p", "pause", "Pause", id="live.pause", tooltip="Pause the run, or let it go on"),
         Binding("r", "resume", "Resume", id="live.resume", tooltip="Resume the run"),
-        Binding("x", "cancel", "Cancel", id="live.cancel", tooltip="Stop the run for good"),
+        Binding("x", "cancel", "Cancel", id="live.cancel", tooltip="Cancel the run; what is finished stays"),
         Binding("escape", "app.go('runs')", "Runs", id="live.back", tooltip="Back to the list of runs"),
     ]
 
@@ -45,12 +44,14 @@ class LivePage(Page):
         super().__init__()
         self._watcher = Watcher("")
         self._run: Run | None = None
+        self._cancelled = ""
+        """Name of a run that was cancelled while it was being started."""
 
     def body(self) -> Iterator[Widget]:
         yield Text(id="headline")
         yield Text(id="state")
         with Horizontal(id="panes"):
-            yield HeatMap(id="heat")
+            yield RateMap(id="heat")
             with VerticalScroll(id="writing"):
                 yield Text(id="reply")
         yield Text(id="errors")
@@ -71,7 +72,10 @@ class LivePage(Page):
             self.read("starting", lambda store: _id_of(store, starting.name), self._begun)
             return
         if not self.home.run_id:
-            self._say("No run is open.", "1 lists the runs, Enter opens one; 2 sets up a new study.")
+            self._say(
+                "No run is open.",
+                self.home.keyed("{go.runs} lists the runs, Enter opens one; {go.new} sets up a new study."),
+            )
             return
         if self._watcher.run != self.home.run_id:
             self._watcher = Watcher(self.home.run_id)
@@ -90,6 +94,9 @@ class LivePage(Page):
         elif starting.process.poll() is None:
             self._say(f"{starting.name}: starting ...", last_line(starting.log))
         else:
+            if self._cancelled == starting.name:
+                self._say(f"■ {starting.name} was cancelled before it began", "Nothing of it is stored.")
+                return
             self._say(f"✗ {starting.name} did not start", f"{last_line(starting.log)}\nOutput: {starting.log}")
 
     def _say(self, headline: str, text: str) -> None:
@@ -99,7 +106,7 @@ class LivePage(Page):
         self.query_one("#panes").display = False
         self.query_one("#errors").display = False
 
-    def _show(self, sight: Sight) -> None:
+    def _show(self, sight: RunSight) -> None:
         run = self._run = sight.run
         if run.id != self.home.run_id:
             return
@@ -110,25 +117,30 @@ class LivePage(Page):
         headline = f"{wording.plain(run.name)}  {wording.state(run)}  {bar} {run.done}/{run.planned}"
         self.query_one("#headline", Text).update(Content.styled(headline, "bold"))
         self.query_one("#state", Text).update(Content(self._second_line(sight)))
-        self.query_one("#heat", HeatMap).show(grid_of(run, sight.rates))
+        self.query_one("#heat", RateMap).show(grid_of(run, sight.rates))
         self.query_one("#reply", Text).update(self._reply(sight))
         errors = self.query_one("#errors", Text)
         lines = [f"✗ trial {one.ordinal}: {one.error}" for one in sight.failures[:3]]
         if run.error:
             lines.insert(0, f"✗ {run.error}")
         if run.errors > 3:
-            lines.append(f"  {run.errors} trials failed in all; R tries them again when the run has ended")
+            lines.append(
+                self.home.keyed(f"  {run.errors} trials failed in all; {{live.resume}} tries them again after the run")
+            )
         errors.display = bool(lines)
         errors.update(Content(wording.plain("\n".join(lines))))
 
-    def _second_line(self, sight: Sight) -> str:
+    def _second_line(self, sight: RunSight) -> str:
         run = sight.run
         started = self.home.processes.find(run.name) if run.state not in ("running", "paused", "done") else None
         if started is not None:
             # Being started or resumed, or about to end: for a while it says more than the store.
             return f"Its process is there, and says: {last_line(started.log) or 'nothing yet'}"
         if run.state == "interrupted":
-            return f"Its process is gone; everything finished is stored. R resumes the {run.remaining} trials left."
+            return self.home.keyed(
+                f"Its process is gone; everything finished is stored. {{live.resume}} resumes the {run.remaining} "
+                "trials left."
+            )
         if run.state == "planned":
             return "preparing: reading words for the vectors"
         parts = [
@@ -143,50 +155,43 @@ class LivePage(Page):
                 parts.append(f"memory {wording.size(sight.memory)}, {wording.size(sight.free)} free")
         return "  ".join(parts)
 
-    def _reply(self, sight: Sight) -> Content:
+    def _reply(self, sight: RunSight) -> Content:
         if sight.writing is None:
             return self._finished(sight)
         self._title_reply("being written")
         return reply(sight.writing)
 
-    def _finished(self, sight: Sight) -> Content:
+    def _finished(self, sight: RunSight) -> Content:
         """Between batches, and when the run has ended: the reply that stands last in the plan."""
         self._title_reply("last reply")
         trial = sight.last
         if trial is None:
             return Content.styled("no reply yet", "dim")
-        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if trial.layer else "control"
+        injected = trial.layer is not None
+        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if injected else "control"
         head = wording.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
         text = trial.error or trial.response or "(no text: read out as numbers)"
         return Content.assemble(Content.styled(head, "dim"), wording.plain(text))
 
     def _open(self) -> Run:
         if self._run is None:
-            raise UsageError("no run is open here yet: 1 lists the runs")
+            raise UsageError(self.home.keyed("no run is open here yet: {go.runs} lists the runs"))
         return self._run
 
     def action_pause(self) -> None:
-        run_control.pause_or_go_on(self.home, self._open())
-        self.look()
+        self.pause_or_go_on(self._open())
 
     def action_resume(self) -> None:
-        run_control.resume(self.home, self._open())
+        self.resume(self._open())
 
     def action_cancel(self) -> None:
         starting = self.home.starting
         if starting is not None and starting.process.poll() is None:
             # Nothing of it is stored yet.
             starting.process.terminate()
+            self._cancelled = starting.name
             return
-        run = self._open()
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                run_control.cancel(self.home, run)
-
-        self.app.push_screen(
-            Confirm(f"Stop {run.name} for good? Its {run.done} finished trials stay.", "Stop it"), answered
-        )
+        self.cancel(self._open())
 
 
 def reply(writing: Writing) -> Content:

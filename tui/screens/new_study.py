@@ -26,7 +26,7 @@ from ..running.dry_run import DryRun
 from ..running.study_form import Draft
 from ..shell.dialogues import AskPath
 from ..shell.page import Page
-from ..widgets.concept_list import Concepts, Words
+from ..widgets.concept_list import Concepts, ConceptWords
 from ..widgets.text import Text
 
 FAKE = "fake"
@@ -54,7 +54,7 @@ class Models(OptionList):
 
 class NewStudyPage(Page):
     PLACE = "new"
-    KEYED = (Words,)
+    KEYED = (ConceptWords,)
     SECONDS = 3600.0
     HELP = (
         "An empty field means: as the preset says (its value is shown in grey). Layers are indices (20), ranges "
@@ -167,7 +167,7 @@ class NewStudyPage(Page):
     def on_input_changed(self, event: Input.Changed) -> None:
         self._changed()
 
-    def on_concepts_changed(self, event: Concepts.Changed) -> None:
+    def on_concepts_chosen(self, event: Concepts.Chosen) -> None:
         self._changed()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -250,16 +250,15 @@ class NewStudyPage(Page):
         # A study's file says nothing of who grades it.
         later = "" if draft.grade else " --no-grade"
 
-        def answered(path: Path | None) -> None:
-            if path is None:
-                return
+        def answered(answer: str) -> None:
+            path = Path(answer)
             try:
                 path.write_text(text, "utf-8")
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}: choose another place") from error
             self.notify(f"Saved. Start it anywhere with: mlxintro run {path}{later}", markup=False)
 
-        self.app.push_screen(AskPath("Save the study as", Path.cwd() / "study.toml", ("toml",)), answered)
+        self.consult(AskPath("Save the study as", Path.cwd() / "study.toml", ("toml",)), answered)
 
 
 def _line(row: ModelRow) -> Content:

@@ -18,7 +18,7 @@ from mlxintro.store.store import Store
 
 from ..reading.run_results import Findings, analyse, beside, key_of
 from ..shell.page import Page
-from ..widgets.report import Report
+from ..widgets.report import RunReport
 from ..widgets.text import Text
 
 LARGE = 100_000
@@ -26,7 +26,7 @@ LARGE = 100_000
 _AGAIN = 20.0
 """A run that goes on is analysed again when this many times the time of the last analysis have passed."""
 
-Sight = tuple[list[Run], tuple[str, ...], int, set[str], int]
+ResultsSight = tuple[list[Run], tuple[str, ...], int, set[str], int]
 """Runs, graders, number of the newest grade, runs graded since, number of the newest label."""
 
 
@@ -43,7 +43,8 @@ class ResultsPage(Page):
     CSS_PATH = "results.tcss"
     HELP = (
         "Computed from the stored trials and one grader's verdicts, anew when there are more of them. "
-        "G takes the verdicts of another grader. In the list of runs, M marks two and C brings them here side by side; "
+        "{results.grader} takes the verdicts of another grader. In the list of runs, {runs.mark} marks two and "
+        "{runs.compare} brings them here side by side; "
         "Esc goes back to one."
     )
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012
@@ -71,8 +72,8 @@ class ResultsPage(Page):
         with ResultsBox(id="results"):
             yield Text(id="beside")
             with Container(id="pair"):
-                yield Report(id="first")
-                yield Report(id="second")
+                yield RunReport(id="first")
+                yield RunReport(id="second")
 
     def begin(self) -> None:
         self.query_one("#beside").display = False
@@ -90,12 +91,14 @@ class ResultsPage(Page):
     def look(self) -> None:
         runs = self.shown
         if not runs:
-            self.query_one("#first", Report).show(None, "No run is open: 1 lists the runs, Enter opens one.")
+            self.query_one("#first", RunReport).show(
+                None, self.home.keyed("No run is open: {go.runs} lists the runs, Enter opens one.")
+            )
             return
         newest = self._newest
         self.read("results", lambda store: _sight(store, runs, newest), self._looked)
 
-    def _looked(self, sight: Sight) -> None:
+    def _looked(self, sight: ResultsSight) -> None:
         runs, self._graders, newest, regraded, labels = sight
         if tuple(run.id for run in runs) != self.shown:
             return
@@ -109,7 +112,7 @@ class ResultsPage(Page):
         self.home.run_name = " / ".join(run.name for run in runs)
         self._name_run()
         for place, run in zip(("#first", "#second"), runs, strict=False):
-            self._bring(self.query_one(place, Report), run)
+            self._bring(self.query_one(place, RunReport), run)
         self.query_one("#second").display = len(runs) == 2
         self._compare(runs)
 
@@ -118,7 +121,7 @@ class ResultsPage(Page):
         known = self._graders
         return self._grader if self._grader in known else "rules" if "rules" in known or not known else known[0]
 
-    def _bring(self, report: Report, run: Run) -> None:
+    def _bring(self, report: RunReport, run: Run) -> None:
         findings = self._cache.get(key_of(run, self.grader))
         if findings is None:
             findings = self._latest.get(run.id)
@@ -126,7 +129,8 @@ class ResultsPage(Page):
                 findings = None
             if run.done > LARGE and run.id not in self._wanted:
                 note = (
-                    f"{run.name} has {run.done:,} trials: R computes its results, which takes a while and some memory."
+                    f"{run.name} has {run.done:,} trials: {self.home.keyed('{results.compute}')} computes its results, "
+                    "which takes a while and some memory."
                 )
                 report.show(findings, note)
                 return
@@ -147,7 +151,7 @@ class ResultsPage(Page):
 
     def _compare(self, runs: list[Run]) -> None:
         box = self.query_one("#beside", Text)
-        reports = [self.query_one(place, Report).findings for place in ("#first", "#second")]
+        reports = [self.query_one(place, RunReport).findings for place in ("#first", "#second")]
         both = len(runs) == 2 and None not in reports
         box.display = both
         if both and reports[0] is not None and reports[1] is not None:
@@ -177,7 +181,7 @@ class ResultsPage(Page):
             self.home.action_go("runs")
 
 
-def _sight(store: Store, runs: tuple[str, ...], newest: int) -> Sight:
+def _sight(store: Store, runs: tuple[str, ...], newest: int) -> ResultsSight:
     last, regraded = store.grades.graded_since(newest)
     graders = sorted({grader for run in runs for grader in store.grades.graders(run)})
     return [store.runs.get(run) for run in runs], tuple(graders), last, regraded, store.browse.newest_verdicts()[1]

@@ -18,12 +18,12 @@ from textual.widgets import Input
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.trials import PromptRecord
-from mlxintro.store.browse import Choices, Seen
 from mlxintro.store.records import Run, TrialFilter
+from mlxintro.store.searching.browse import Choices, Seen
 from mlxintro.store.store import Store
 
 from ..reading import trial_text, wording
-from ..reading.review_filter import Searching, Verdicts
+from ..reading.review_filter import NewestVerdicts, Searching
 from ..reading.trial_scan import Finding
 from ..shell.page import Page
 from ..widgets.filter_field import FilterField
@@ -31,7 +31,7 @@ from ..widgets.lines import Lines
 from ..widgets.text import Text
 from ..widgets.trial_list import TrialList
 from ..widgets.trial_pane import TrialPane
-from .labelling import Blind, LabelSetup, Opened, Wish, open_blind
+from .labelling import Blind, LabelSetup, OpenedSet, Wish, open_blind
 
 _PAUSE = 0.1
 """Seconds for which the cursor rests before the trial is laid out: longer than between presses of a key held down."""
@@ -39,12 +39,13 @@ _PAUSE = 0.1
 
 class ReviewPage(Page):
     PLACE = "review"
+    POPUPS = (LabelSetup, Blind)
     HELP = (
         "Every trial of the open run. / writes a filter: injected, control, failed, disputed, agreed, labelled, "
         "unlabelled; arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, "
         "leaks, refuses, unclear, garbled or none; by: with a grader. Other words are sought in the reply; "
         '"quotes" keep words together. Tab and the right arrow complete.\n'
-        "B labels replies blind: what was injected and what graders say is hidden until the end."
+        "{review.blind} labels replies blind: what was injected and what graders say is hidden until the end."
     )
     CSS_PATH = "review.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
@@ -61,7 +62,9 @@ class ReviewPage(Page):
             "s", "next('strength')", "Strength", show=False, id="review.strength", tooltip="The next strength only"
         ),
         Binding("a", "next('arm')", "Arm", show=False, id="review.arm", tooltip="The next arm only"),
-        Binding("g", "next('by')", "Grader", show=False, id="review.grader", tooltip="Verdicts of the next grader"),
+        Binding(
+            "g", "next('by')", "Grader", show=False, id="review.grader", tooltip="NewestVerdicts of the next grader"
+        ),
         Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next trial"),
         Binding("p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The trial before"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
@@ -74,7 +77,7 @@ class ReviewPage(Page):
         self._kept: int | None = None
         """Row that the cursor stood on before the filter changed."""
         self._counted = -1
-        self._verdicts: Verdicts = (-1, -1)
+        self._verdicts: NewestVerdicts = (-1, -1)
         self._choices = Choices((), (), (), (), ())
         self._prompts: dict[str, PromptRecord] = {}
         self._wish = Wish("", "labels", 20)
@@ -121,11 +124,11 @@ class ReviewPage(Page):
     def look(self) -> None:
         run = self.home.run_id
         if not run:
-            self._say("No run is open: 1 lists the runs, Enter opens one.")
+            self._say(self.home.keyed("No run is open: {go.runs} lists the runs, Enter opens one."))
             return
         self.read("review", lambda store: (store.runs.get(run), store.browse.newest_verdicts()), self._looked)
 
-    def _looked(self, sight: tuple[Run, Verdicts]) -> None:
+    def _looked(self, sight: tuple[Run, NewestVerdicts]) -> None:
         run, verdicts = sight
         if run.id != self.home.run_id:
             return
@@ -285,18 +288,17 @@ class ReviewPage(Page):
     def action_blind(self) -> None:
         run = self._search.run
         if run is None:
-            raise UsageError("no run is open: 1 lists the runs, Enter opens one")
+            raise UsageError(self.home.keyed("no run is open: {go.runs} lists the runs, Enter opens one"))
         wish = self._wish if self._wish.labeller else replace(self._wish, labeller=getpass.getuser())
 
-        def opened(found: Opened) -> None:
-            self.app.push_screen(Blind(run, found), lambda _: self.look())
+        def opened(found: OpenedSet) -> None:
+            self.consult(Blind(run, found), lambda _: self.look())
 
-        def answered(wish: Wish | None) -> None:
-            if wish is not None:
-                self._wish = wish
-                self.write("draw", partial(open_blind, run, wish), opened)
+        def answered(wish: Wish) -> None:
+            self._wish = wish
+            self.write("draw", partial(open_blind, run, wish), opened)
 
-        self.app.push_screen(LabelSetup(run.name, wish), answered)
+        self.consult(LabelSetup(run.name, wish), answered)
 
 
 def _prompt(store: Store, key: str) -> tuple[str, PromptRecord | None]:

@@ -16,10 +16,9 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from ..reading.run_rows import Counted, Row, RunRows, about, count
-from ..running import run_control
-from ..shell.dialogues import AskPath, Confirm
-from ..shell.page import Page
+from ..reading.run_rows import Counted, RunRow, RunRows, about, count
+from ..shell.dialogues import AskPath
+from ..shell.run_page import RunPage
 from ..widgets.lines import Lines
 from ..widgets.run_list import GAP, RunList, line
 from ..widgets.text import Text
@@ -39,17 +38,19 @@ COLUMNS = {
 _BAR = 7
 """Columns of a bar beside the number of trials, where there is room for everything."""
 _LONGEST_NAME = 40
-_NO_RUNS = "\n  No runs yet.\n\n  D sets up the demo study on the embedded model; N a study of your own."
+_NO_RUNS = "\n  No runs yet.\n\n  {runs.demo}  the demo study on the embedded model\n  {runs.new}  a study of your own"
+_MARK = ("mark two runs with {runs.mark}, then compare them", "mark one more run with {runs.mark}")
 _NO_MATCH = "\n  No run matches the filter; Esc shows all."
 
 
-class RunsPage(Page):
+class RunsPage(RunPage):
     PLACE = "runs"
     HELP = (
         "All runs, the newest first. Enter opens one. Detects: share of injected trials in which a readable reply says "
         "that it noticed something; names it: and names the concept; false alarms: that claim without an injection. "
         "In brackets 95 % intervals, in percent. They are counted from the rules grader's verdicts.\n"
-        "/ filters by name, model, experiment and state. M marks a run; C compares two marked ones."
+        "{runs.filter} filters by name, model, experiment and state. {runs.mark} marks a run; {runs.compare} compares "
+        "two marked ones."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="runs.open", tooltip="Open the run and watch it"),
@@ -57,11 +58,11 @@ class RunsPage(Page):
         Binding("d", "demo", "Demo", id="runs.demo", tooltip="Set up the demo study on the embedded model"),
         Binding("r", "resume", "Resume", id="runs.resume", tooltip="Resume the run"),
         Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause the run, or let it go on"),
-        Binding("x", "cancel", "Cancel", id="runs.cancel", tooltip="Stop the run for good"),
+        Binding("x", "cancel", "Cancel", id="runs.cancel", tooltip="Cancel the run; what is finished stays"),
         Binding("e", "export", "Export", show=False, id="runs.export", tooltip="Export the run to a file"),
         Binding("m", "mark", "Mark", show=False, id="runs.mark", tooltip="Mark the run, for comparing"),
         Binding("c", "compare", "Compare", show=False, id="runs.compare", tooltip="Compare two marked runs"),
-        Binding("delete,D", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
+        Binding("delete", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
         Binding("slash", "filter", "Filter", id="runs.filter", tooltip="Filter the list of runs", key_display="/"),
         Binding("escape", "unfilter", "All", show=False, id="runs.unfilter", tooltip="Show all runs again"),
     ]
@@ -70,7 +71,7 @@ class RunsPage(Page):
         super().__init__()
         self._list = RunRows()
         self._last_grade = 0
-        self._shown: dict[str, Row] = {}
+        self._shown: dict[str, RunRow] = {}
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
@@ -110,7 +111,7 @@ class RunsPage(Page):
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
         self._list.update(runs, regraded)
-        self.table.nothing = _NO_MATCH if runs else _NO_RUNS
+        self.table.nothing = _NO_MATCH if runs else self.home.keyed(_NO_RUNS)
         self._draw()
         self._count()
 
@@ -133,7 +134,9 @@ class RunsPage(Page):
 
     def _draw_around(self) -> None:
         here = self.table.chosen
-        text = about(self._list.runs.get(here), self._shown.get(here), narrow="experiment" not in self.table.widths)
+        text = self.home.keyed(
+            about(self._list.runs.get(here), self._shown.get(here), narrow="experiment" not in self.table.widths)
+        )
         usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
         self.query_one("#about", Text).update(Content(text or usual))
 
@@ -145,10 +148,10 @@ class RunsPage(Page):
     def _run(self) -> Run:
         found = self._list.runs.get(self.table.chosen)
         if found is None:
-            raise UsageError("no run is chosen: N sets up a new study")
+            raise UsageError(self.home.keyed("no run is chosen: {runs.new} sets up a new study"))
         return found
 
-    def on_run_list_chosen(self, event: RunList.Chosen) -> None:
+    def on_run_list_opened(self, event: RunList.Opened) -> None:
         self.action_open()
 
     def action_open(self) -> None:
@@ -160,27 +163,19 @@ class RunsPage(Page):
 
     def action_resume(self) -> None:
         run = self._run()
-        run_control.resume(self.home, run)
+        self.resume(run)
         self.home.open_run(run.id, run.name)
 
     def action_pause(self) -> None:
-        run_control.pause_or_go_on(self.home, self._run())
-        self.look()
+        self.pause_or_go_on(self._run())
 
     def action_cancel(self) -> None:
-        run = self._run()
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                run_control.cancel(self.home, run)
-                self.look()
-
-        self.app.push_screen(
-            Confirm(f"Stop {run.name} for good? Its {run.done} finished trials stay.", "Stop it"), answered
-        )
+        self.cancel(self._run())
 
     def action_delete(self) -> None:
         run = self._run()
+        if run.state in ("running", "paused"):
+            raise UsageError(self.home.keyed(f"{run.name} is {run.state}: {{runs.cancel}} cancels it first"))
 
         def delete(store: Store) -> str:
             store.runs.delete(run.id)
@@ -189,25 +184,23 @@ class RunsPage(Page):
         def deleted(name: str) -> None:
             self.notify(f"{name} is deleted", markup=False)
             self._list.marked = [one for one in self._list.marked if one != run.id]
+            self.home.deleted(run.id)
             self.look()
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.write("delete", delete, deleted)
-
         question = f"Delete {run.name} with {run.done} trials, their grades and labels? This cannot be undone."
-        self.app.push_screen(Confirm(question, "Delete it"), answered)
+        self.confirm(question, "Delete it", lambda: self.write("delete", delete, deleted))
 
     def action_export(self) -> None:
         run = self._run()
 
-        def answered(path: Path | None) -> None:
-            if path is not None:
-                done = f"{run.name} is written to {path}"
-                self.read("export", partial(_export, run.id, path), lambda n: self.notify(f"{done}: {n} rows"))
+        def answered(answer: str) -> None:
+            path = Path(answer)
+            done = f"{run.name} is written to {path}"
+            export = partial(_export, run.id, path)
+            self.read("export", export, lambda n: self.notify(f"{done}: {n} rows", markup=False), asked=True)
 
         suggestion = Path.cwd() / f"{run.name.replace('/', '_')}.jsonl"
-        self.app.push_screen(AskPath(f"Export {run.name} ({run.done} trials) to", suggestion), answered)
+        self.consult(AskPath(f"Export {run.name} ({run.done} trials) to", suggestion), answered)
 
     def action_mark(self) -> None:
         self._list.mark(self._run().id)
@@ -216,7 +209,7 @@ class RunsPage(Page):
     def action_compare(self) -> None:
         marked = self._list.marked
         if len(marked) != 2:
-            raise UsageError(f"{len(marked)} runs are marked: mark two with M, then compare them with C")
+            raise UsageError(self.home.keyed(_MARK[len(marked)]))
         self.home.compare(*marked)
 
     def action_filter(self) -> None:

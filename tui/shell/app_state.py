@@ -1,36 +1,44 @@
-"""What the app remembers between starts, and the keys a person has chosen. Both are files beside the store."""
+"""What the app remembers between starts, in a file beside the store."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import tomllib
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from mlxintro.backends.errors import UsageError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Memory:
-    """Where one was. Losing it loses nothing of value, so a damaged file counts as none."""
+class Memory(BaseModel):
+    """Where one was and what one had typed. Losing it loses no result, so a damaged file counts as none."""
+
+    model_config = ConfigDict(extra="ignore", validate_assignment=False)
 
     place: str = "runs"
+    """Name of the screen."""
     run: str = ""
     """Id of the run that was last opened."""
     theme: str = "textual-dark"
+    bell: bool = True
+    """Ring when a run ends."""
+    desktop: bool = True
+    """Have the terminal show a notice of the desktop when a run ends (OSC 9 and 777)."""
+    title: bool = True
+    """Keep the title of the terminal's window up to date."""
+    pages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What the screens want to find again (``Page.kept``), by place."""
 
     @classmethod
     def load(cls, path: Path) -> Memory:
+        """Read the file; whatever is wrong with it, the answer is a memory."""
         try:
-            found = json.loads(path.read_text("utf-8"))
-            return cls(**{f.name: str(found[f.name]) for f in fields(cls) if f.name in found})
+            return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValidationError) as error:
             _log.warning("%s is ignored: %s", path, error)
             return cls()
 
@@ -39,32 +47,7 @@ class Memory:
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(self)), "utf-8")
+            fresh.write_text(self.model_dump_json(), "utf-8")
             fresh.replace(path)
         except OSError as error:
             _log.warning("%s is not saved: %s", path, error)
-
-
-def load_keys(path: Path) -> dict[str, str]:
-    """Keys by the id of their binding, e.g. ``"runs.delete" = "x"``; none when there is no file.
-
-    Raises:
-        UsageError: the file is not such a table.
-    """
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}: correct or delete it; the usual keys are in use") from error
-    wrong = [name for name, keys in found.items() if not isinstance(keys, str) or not keys.strip()]
-    if wrong:
-        raise UsageError(f'{path}: {wrong[0]}: write it as "{wrong[0]}" = "KEY"; the usual keys are in use')
-    return found
-
-
-def keys_template(bindings: dict[str, tuple[str, str]]) -> str:
-    """A file to edit: every binding's id with its usual key (as a comment) and what it does."""
-    lines = ["# Keys of mlxintro's terminal app. Take the # away and change the key; read when the app starts.", ""]
-    lines += [f"# {json.dumps(name)} = {json.dumps(key)}  # {what}" for name, (key, what) in sorted(bindings.items())]
-    return "\n".join(lines) + "\n"

@@ -1,7 +1,9 @@
-"""Short questions over a screen: yes or no, and where to export to."""
+"""Short questions over a screen: yes or no, a line of text, and where to write a file."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,15 +13,22 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Label
 
-from .error_border import Dialogue
+from ..widgets.text import Text
+from .error_border import Popup
 
 FORMATS = ("jsonl", "csv", "parquet")
 
 
-class Confirm(Dialogue[bool]):
+def free_path(path: Path) -> Path:
+    """Return the path, or one with a number in its name if there is such a file already."""
+    others = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], others) if not one.exists())
+
+
+class Confirm(Popup[bool]):
     """Yes must be asked for: Enter answers no at first."""
 
-    HELP = "Y does it, N or Esc leaves everything as it is."
+    HELP = "{confirm.yes} does it, {confirm.no} or Esc leaves everything as it is."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no"),
@@ -45,31 +54,89 @@ class Confirm(Dialogue[bool]):
         self.dismiss(yes)
 
 
-class AskPath(Dialogue[Path | None]):
-    """A path to write to; its ending says the format."""
+class AskLine(Popup[str]):
+    """Ask for a line of text; what is wrong with it is said below the field, which keeps what was typed."""
 
-    HELP = "Type where to write. The ending says what: .jsonl, .csv or .parquet. Enter writes, Esc does nothing."
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it", id="path.leave")]
+    HELP = "Type, then Enter. Esc leaves everything as it is."
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it", id="line.leave")]
 
-    def __init__(self, title: str, suggestion: Path, endings: tuple[str, ...] = FORMATS) -> None:
+    def __init__(self, title: str, value: str, wrong: Callable[[str], str], hint: str = "") -> None:
+        """Args:
+        title: what is asked for.
+        value: stands in the field at first.
+        wrong: says what is wrong with a line; nothing when it may be taken.
+        hint: stands below the field as long as nothing is wrong.
+        """
         super().__init__()
         self._title = title
-        self._suggestion = suggestion
-        self._endings = endings
+        self._value = value
+        self._wrong = wrong
+        self._hint = f"{hint} Enter takes it, Esc leaves.".strip()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Content(self._title))
-            yield Input(str(self._suggestion), id="path", select_on_focus=False)
-            yield Label(
-                f"Ends in {', '.join('.' + e for e in self._endings)}. Enter writes, Esc leaves.", classes="quiet"
-            )
+            yield Input(self._value, id="line", select_on_focus=False)
+            yield Text(id="line-hint", classes="quiet")
+
+    def on_mount(self) -> None:
+        self.query_one("#line-hint", Text).update(self._hint)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        path = Path(event.value).expanduser()
-        if path.suffix.lstrip(".") not in self._endings or not path.name:
-            self.notify(f"Let the name end in .{' or .'.join(self._endings)}", severity="warning")
-        elif path.is_dir() or not path.parent.is_dir():
-            self.notify(f"There is no folder {path.parent} to write a file in", severity="warning", markup=False)
+        wrong = self._wrong(event.value)
+        if wrong:
+            self.say(wrong)
         else:
-            self.dismiss(path.absolute())
+            self.take(event.value)
+
+    def take(self, text: str) -> None:
+        """Close with an answer."""
+        self.dismiss(text)
+
+    def say(self, wrong: str) -> None:
+        """Say what is wrong, or the hint again."""
+        hint = self.query_one("#line-hint", Text)
+        hint.set_class(bool(wrong), "wrong")
+        hint.update(f"✗ {wrong}" if wrong else self._hint)
+
+
+class AskPath(AskLine):
+    """Ask for a path to write to; a file that is there is only replaced after a second Enter."""
+
+    HELP = "Type where to write. The ending of the name says the format. Enter writes, Esc does nothing."
+
+    def __init__(self, title: str, suggestion: Path, endings: tuple[str, ...] = FORMATS) -> None:
+        self._endings = endings
+        self._sure: Path | None = None
+        """A file that is there and that Enter replaces."""
+        hint = f"Ends in {', '.join('.' + e for e in endings)}."
+        super().__init__(title, str(free_path(suggestion)), self._wrong_with, hint)
+
+    def _wrong_with(self, text: str) -> str:
+        path = Path(text).expanduser().absolute()
+        if path.suffix.lstrip(".") not in self._endings or not path.name:
+            return f"let the name end in .{' or .'.join(self._endings)}"
+        if path.is_dir() or not path.parent.is_dir():
+            return f"there is no folder {path.parent} to write a file in"
+        there = path.exists()
+        if there and path != self._sure:
+            self._sure = path
+            return f"{path.name} exists: Enter again replaces it, or type another name"
+        try:
+            with path.open("ab"):
+                pass
+            if not there:
+                path.unlink()
+        except OSError as error:
+            return f"{path} cannot be written ({error.strerror}): type another place"
+        return ""
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._sure = None
+        super().on_input_changed(event)
+
+    def take(self, text: str) -> None:
+        self.dismiss(str(Path(text).expanduser().absolute()))

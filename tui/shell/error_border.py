@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen
+from textual.worker import Worker, WorkerState
 
 from mlxintro.backends.errors import KnownError
 
@@ -15,6 +19,9 @@ from .home import Home
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_SHOWER, _SECONDS = 12, 3.0
+"""So many unforeseen errors within so many seconds are one that comes back with every frame."""
 
 
 class Guarded(MessagePump):
@@ -26,9 +33,40 @@ class Guarded(MessagePump):
         except Exception as error:
             cast(Home, self.app).trouble(error)
 
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell what a worker raised: the message goes to whoever started the worker, and no further."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            cast(Home, self.app).trouble(event.worker.error)
 
-class Dialogue(Guarded, ModalScreen[T]):
-    """A question over the current screen."""
+
+class Popup(Guarded, ModalScreen[T]):
+    """A question over the current screen. Ask it with ``Home.consult``, which guards what is done with the answer."""
+
+
+class Shower:
+    """Tells one unforeseen error from an error that comes again with every frame."""
+
+    def __init__(self) -> None:
+        self._moments: deque[float] = deque(maxlen=_SHOWER)
+
+    def drop(self) -> bool:
+        """Count an error; return whether it is time to give up."""
+        self._moments.append(time.monotonic())
+        return len(self._moments) == _SHOWER and self._moments[-1] - self._moments[0] < _SECONDS
+
+
+def guarded(home: Home, then: Callable[[T], None]) -> Callable[[T | None], None]:
+    """Return a callback for a dialogue: it leaves out an answer that was not given, and its errors are told."""
+
+    def answered(answer: T | None) -> None:
+        if answer is None:
+            return
+        try:
+            then(answer)
+        except Exception as error:
+            home.trouble(error)
+
+    return answered
 
 
 def tell(app: Any, error: BaseException, log: object) -> None:

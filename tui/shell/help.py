@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Static
 
-from .error_border import Dialogue
+from .error_border import Popup
 
 
 def help_of(widget: DOMNode | None) -> str:
@@ -28,14 +29,14 @@ def help_of(widget: DOMNode | None) -> str:
     return "\n\n".join(found)
 
 
-class HelpScreen(Dialogue[None]):
+class HelpScreen(Popup[None]):
     """Read from the screen below it when it is made."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,question_mark", "dismiss", "Close", id="help.close")]
 
-    def __init__(self, below: Screen[object], folder: Path, log: Path) -> None:
+    def __init__(self, below: Screen[object], keyed: Callable[[str], str], folder: Path, log: Path) -> None:
         super().__init__()
-        self._text = help_of(below.focused or below) or "No help for this."
+        self._text = keyed(help_of(below.focused or below)) or "No help for this."
         # Textual's own keys have no id; they come last, those of the focused widget before those of every screen.
         known = [one for one in below.active_bindings.values() if one.enabled and one.binding.description]
         own = [one for one in known if one.binding.id is not None]

@@ -11,7 +11,7 @@ from textual.dom import DOMNode
 from mlxintro.paths import DataHome
 from mlxintro.store.store import Store
 
-from ..running.processes import Processes, Started
+from ..running.processes import ChildProcess, Processes
 from .app_state import Memory
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Home(Protocol):
     remembered: Memory
     """State that outlives the app."""
     processes: Processes
-    starting: Started | None
+    starting: ChildProcess | None
     """A run that this app has started and that is not in the store yet."""
     compared: tuple[str, str] | None
     """Ids of two runs that results are to show side by side."""
@@ -52,11 +52,26 @@ class Home(Protocol):
     def trouble_once(self, what: str, error: BaseException) -> None:
         """Tell about an error of something that is tried again and again: once until it changes."""
 
+    def well(self, what: str) -> None:
+        """Say that something that is tried again and again has gone well."""
+
+    def keyed(self, text: str) -> str:
+        """Put keys in place of the ids of bindings in a text, e.g. ``r`` for ``{runs.resume}``."""
+
+    def deleted(self, run: str) -> None:
+        """Say that a run was deleted from here."""
+
     def action_go(self, place: str) -> None:
         """Switch to a screen."""
 
     def open_run(self, run: str, name: str, place: str = "live") -> None:
         """Make a run the one all screens are about, and go to one of them."""
+
+    def run_is_lost(self) -> bool:
+        """Tell whether the open run is not in the store any more. Asks the store, so call it in a thread."""
+
+    def close_run(self) -> None:
+        """Have no run open any more, because it is gone."""
 
     def set_up_demo(self) -> None:
         """Go to the new study with the demo's settings filled in."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from typing import ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -12,16 +14,22 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from mlxintro.backends.errors import UsageError
 from mlxintro.store.store import Store
 
 from ..widgets.key_hints import KeyHints
 from ..widgets.text import Text
-from .error_border import Guarded
+from .dialogues import Confirm
+from .error_border import Guarded, Popup, guarded
 from .home import Home, home_of
 from .places import PLACES
 
 T = TypeVar("T")
-Query = Callable[[Store], T]
+
+_SLOW = 1.5
+"""Seconds after which it is said that a change waits for the store."""
+
+_log = logging.getLogger(__name__)
 
 
 class Places(Text):
@@ -45,6 +53,10 @@ class Page(Guarded, Screen[None]):
     HELP = ""
     KEYED: ClassVar[tuple[type[Widget], ...]] = ()
     """Widgets on it that have keys of their own."""
+    POPUPS: ClassVar[tuple[type[Screen[Any]], ...]] = ()
+    """Questions it asks that have keys of their own."""
+    AUTO_FOCUS = ""
+    """Pages choose in ``begin`` what has the focus: keys typed before that must not end in the first field there is."""
     ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Textual's own draws the whole screen when the focus moves; the widgets concerned draw themselves as it is."""
@@ -76,9 +88,22 @@ class Page(Guarded, Screen[None]):
     def begin(self) -> None:
         """Once, when the screen's widgets are there."""
 
+    def kept(self) -> dict[str, Any]:
+        """What the screen wants to find again when the app is started the next time, as plain data."""
+        return {}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Take up what ``kept`` gave. It comes from a file, so anything may be missing or wrong in it."""
+
     def on_mount(self) -> None:
         # Textual calls ``on_mount`` of every class in the hierarchy by itself, so subclasses have ``begin`` instead.
         self.begin()
+        kept = self.home.remembered.pages.get(self.PLACE)
+        if kept:
+            try:
+                self.restore(kept)
+            except Exception as error:
+                _log.warning("what %s kept is ignored: %s", self.PLACE, error)
         self.set_interval(self.SECONDS, self._tick)
 
     def on_screen_resume(self) -> None:
@@ -92,14 +117,47 @@ class Page(Guarded, Screen[None]):
     def _name_run(self) -> None:
         self.query_one("#places", Places).show(self.PLACE, self.home.run_name)
 
-    def write(self, what: str, step: Callable[[Store], T], then: Callable[[T], None]) -> None:
-        """The same for a change that may take longer than a key press can wait."""
-        self._reading.add(what)
-        self.run_worker(
-            lambda: self._ask(what, self.home.change, step, then), thread=True, group=what, exit_on_error=False
-        )
+    # -- asking a person
 
-    def read(self, what: str, query: Callable[[Store], T], then: Callable[[T], None], *, last: bool = False) -> None:
+    def consult(self, popup: Popup[T], then: Callable[[T], None]) -> None:
+        """Ask something over the screen. ``then`` gets the answer, if there is one; its errors are told."""
+        self.app.push_screen(popup, guarded(self.home, then))
+
+    def confirm(self, question: str, yes: str, then: Callable[[], None]) -> None:
+        """Do something if a person says yes to it."""
+        self.consult(Confirm(question, yes), lambda answer: then() if answer else None)
+
+    # -- asking the store
+
+    def write(self, what: str, step: Callable[[Store], T], then: Callable[[T], None]) -> None:
+        """Change the store in a thread, and hand what comes of it over in this one.
+
+        It waits while another program holds the store locked, and says so; nothing else on the screen waits.
+
+        Args:
+            what: names the change; while one of that name is going on, another is left out.
+            step: runs in the thread with a store opened for writing.
+            then: gets what it returned, unless the screen is gone.
+        """
+        if what in self._reading:
+            self.notify("The same is being done already", severity="warning")
+            return
+        self.set_timer(_SLOW, partial(self._slow, what))
+        self._begin(what, self.home.change, step, then, asked=True)
+
+    def _slow(self, what: str) -> None:
+        if what in self._reading:
+            self.notify("Waiting for the store, which is busy. The app goes on meanwhile.", severity="warning")
+
+    def read(
+        self,
+        what: str,
+        query: Callable[[Store], T],
+        then: Callable[[T], None],
+        *,
+        last: bool = False,
+        asked: bool = False,
+    ) -> None:
         """Ask the store in a thread and hand the answer over in this one.
 
         Args:
@@ -107,30 +165,49 @@ class Page(Guarded, Screen[None]):
             query: runs in the thread with a store opened for reading.
             then: gets the answer, unless the screen is gone.
             last: ask again afterwards instead of leaving it out, so that the latest question is always answered.
+            asked: a person has asked for it: every failure is told. Else one that comes again and again is told once.
         """
         if what in self._reading:
             if last:
-                self._again[what] = lambda: self.read(what, query, then, last=True)
+                self._again[what] = lambda: self.read(what, query, then, last=True, asked=asked)
             return
-        self._reading.add(what)
-        self.run_worker(
-            lambda: self._ask(what, self.home.ask, query, then), thread=True, group=what, exit_on_error=False
-        )
+        self._begin(what, self.home.ask, query, then, asked=asked)
 
-    def _ask(
+    def _begin(
         self,
         what: str,
         how: Callable[[Callable[[Store], T]], T],
         query: Callable[[Store], T],
         then: Callable[[T], None],
+        *,
+        asked: bool,
     ) -> None:
-        try:
-            answer = how(query)
-        except Exception as error:
-            failure = error
-            self._hand_over(what, lambda: self.home.trouble_once(what, failure))
+        self._reading.add(what)
+
+        def in_thread() -> None:
+            try:
+                answer = how(query)
+            except Exception as error:
+                failure = error
+                if asked or not (isinstance(error, UsageError) and self.home.run_is_lost()):
+                    self._hand_over(what, lambda: self._failed(what, failure, asked))
+                else:
+                    # That the run is gone is told by ``RunNews``, by its name.
+                    self._hand_over(what, lambda: None)
+            else:
+                self._hand_over(what, lambda: self._answered(what, answer, then))
+
+        self.run_worker(in_thread, thread=True, group=what, exit_on_error=False)
+
+    def _answered(self, what: str, answer: T, then: Callable[[T], None]) -> None:
+        self.home.well(what)
+        then(answer)
+
+    def _failed(self, what: str, error: Exception, asked: bool) -> None:
+        if asked:
+            self.home.trouble(error)
         else:
-            self._hand_over(what, lambda: then(answer))
+            self.home.trouble_once(what, error)
 
     def _hand_over(self, what: str, step: Callable[[], None]) -> None:
         def arrive() -> None:

@@ -9,7 +9,7 @@ from textual.screen import Screen
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     name: str
     """Of its mode, and of the binding that leads there (``go.NAME``)."""
     title: str
@@ -26,31 +26,31 @@ class Place:
 
 
 PLACES = (
-    Place("runs", "Runs", "1", "mlxintro.tui.screens.runs:RunsPage", "Every run: rates, state, resume, export"),
-    Place("new", "New", "2", "mlxintro.tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
-    Place(
+    Destination("runs", "Runs", "1", "mlxintro.tui.screens.runs:RunsPage", "Every run: rates, state, resume, export"),
+    Destination("new", "New", "2", "mlxintro.tui.screens.new_study:NewStudyPage", "Set up a study and start it"),
+    Destination(
         "live", "Live", "3", "mlxintro.tui.screens.live:LivePage", "Watch a run: heat map, replies as they are written"
     ),
-    Place(
+    Destination(
         "review",
         "Review",
         "4",
         "mlxintro.tui.screens.review:ReviewPage",
         "Read every reply of a run, filter, label blind",
     ),
-    Place(
+    Destination(
         "results",
         "Results",
         "5",
         "mlxintro.tui.screens.results:ResultsPage",
         "Verdict, figures, curves; two runs compared",
     ),
-    Place(
+    Destination(
         "lab", "Lab", "6", "mlxintro.tui.screens.lab:LabPage", "Turn layer and strength by hand and read both replies"
     ),
 )
 
 
-def find(name: str) -> Place:
+def find(name: str) -> Destination:
     """A place by name; the first one for a name that is none, e.g. from an old state file."""
     return next((place for place in PLACES if place.name == name), PLACES[0])

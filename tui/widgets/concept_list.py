@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from mlxintro.protocol import concepts
 
 
-class Words(OptionList):
+class ConceptWords(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "select", "Choose", id="concepts.choose")]
 
 
@@ -27,7 +27,7 @@ class Concepts(Vertical):
         "what is typed, whether it is in the library or not. Chosen ones are marked [x]."
     )
 
-    class Changed(Message):
+    class Chosen(Message):
         """Something was chosen or left out."""
 
     def __init__(self, chosen: Sequence[str], *, id: str) -> None:
@@ -37,7 +37,7 @@ class Concepts(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="find or add a word", compact=True, id="find")
-        yield Words(id="words")
+        yield ConceptWords(id="words")
 
     def on_mount(self) -> None:
         self.border_title = "Concepts"
@@ -56,7 +56,7 @@ class Concepts(Vertical):
     def _fill(self, text: str) -> None:
         wanted = text.casefold().split()
         found = {name for name, label in self._names.items() if all(w in label.casefold() for w in wanted)}
-        words = self.query_one("#words", Words)
+        words = self.query_one("#words", ConceptWords)
         words.clear_options()
         order = [*self.chosen, *(name for name in self._names if name in found and name not in self.chosen)]
         words.add_options(Option(self._line(name), id=f"word {name}") for name in order)
@@ -77,7 +77,7 @@ class Concepts(Vertical):
             self.chosen.append(word)
             event.input.value = ""
             self._fill("")
-            self.post_message(self.Changed())
+            self.post_message(self.Chosen())
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
@@ -89,7 +89,7 @@ class Concepts(Vertical):
         self.chosen = [one for one in self.chosen if one != name] if name in self.chosen else [*self.chosen, name]
         event.option_list.replace_option_prompt(identity, self._line(name))
         self.border_subtitle = f"{len(self.chosen)} chosen"
-        self.post_message(self.Changed())
+        self.post_message(self.Chosen())
 
 
 def _names() -> dict[str, str]:

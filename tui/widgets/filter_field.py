@@ -8,8 +8,8 @@ from textual.message import Message
 from textual.widgets import Input
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.store.browse import Choices
 from mlxintro.store.records import TrialFilter
+from mlxintro.store.searching.browse import Choices
 
 from ..reading.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,16 +10,16 @@ from textual.containers import ScrollableContainer
 from textual.content import Content
 
 from mlxintro.analysis.rates import Cell, Tally
+from mlxintro.rendering.text import downwards, shade
 
 from .text import Text
 
-SHADES = " ░▒▓█"
 _LEAST = 13
 """Columns of a cell; more where many trials are planned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class RateGrid:
     layers: Sequence[int]
     strengths: Sequence[float]
     cells: dict[Cell, Tally]
@@ -29,12 +28,7 @@ class Grid:
     unit: str
 
 
-def shade(value: float) -> str:
-    """Two characters, darker for a higher rate; blank for none at all."""
-    return SHADES[min(4, math.ceil(value * 4))] * 2
-
-
-def draw(grid: Grid) -> Content:
+def draw(grid: RateGrid) -> Content:
     """A line per layer, a column per strength: shade, detections in percent, trials done of those planned."""
     values = {cell: _value(tally) for cell, tally in grid.cells.items()}
     cells = {
@@ -46,7 +40,7 @@ def draw(grid: Grid) -> Content:
     head = f"{'layer':>6} " + "".join(f"{f'x{strength:g} {grid.unit}':>{width}}" for strength in grid.strengths)
     lines = [Content.styled(head, "bold")]
     best = max((value or 0.0 for value in values.values()), default=0.0)
-    for layer in sorted(grid.layers, reverse=True):
+    for layer in downwards(grid.layers):
         parts = [Content.styled(f"{layer:>6} ", "bold")]
         for strength in grid.strengths:
             value = values.get((layer, strength))
@@ -63,10 +57,10 @@ def _value(tally: Tally) -> float | None:
 def _cell(tally: Tally | None, value: float | None, planned: int) -> str:
     done = tally.trials if tally else 0
     count = f"{done}/{planned}" if planned and done < planned else str(done) if done else "·"
-    return count if value is None else f"{shade(value)}{value:>4.0%} {count}"
+    return count if value is None else f"{shade(value) * 2}{value:>4.0%} {count}"
 
 
-class HeatMap(ScrollableContainer, can_focus=True):
+class RateMap(ScrollableContainer, can_focus=True):
     HELP = (
         "Rows are layers, the deepest on top; columns are strengths. A cell shows the share of graded injected trials "
         "that detect something, as a shade and in percent, and how many trials are done (of how many). A dot: none yet."
@@ -75,7 +69,7 @@ class HeatMap(ScrollableContainer, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Text(id="grid")
 
-    def show(self, grid: Grid) -> None:
+    def show(self, grid: RateGrid) -> None:
         """Draw a grid in place of the last one."""
         text = draw(grid) if grid.layers and grid.strengths else Content("no injected trials by layer and strength yet")
         self.query_one("#grid", Text).update(text)

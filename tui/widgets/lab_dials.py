@@ -15,9 +15,9 @@ from .text import Text
 class Dials(Text, can_focus=True):
     HELP = (
         "Left and right turn the layer that is injected into, up and down the strength by one step; + doubles it, - "
-        "halves it. U changes the unit and keeps the dose: multiples of the raw vector, norm of what is added, share "
-        "of the residual norm. [ and ] turn the layer the cosines are read at. W: which tokens are injected into (all, "
-        "the prompt's, the reply's)."
+        "halves it. {lab.unit} changes the unit and keeps the dose: multiples of the raw vector, norm of what is "
+        "added, share of the residual norm. [ and ] turn the layer the cosines are read at. {lab.window}: which "
+        "tokens are injected into (all, the prompt's, the reply's)."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "layer(-1)", "Layer", id="lab.layer_down", tooltip="Inject a layer earlier"),

@@ -17,7 +17,7 @@ NUMBERS = {"max_tokens": ("Tokens", "80"), "temperature": ("Temperature", "0"), 
 
 
 class LabForm(Vertical):
-    class Changed(Message):
+    class Edited(Message):
         """Another answer is wanted."""
 
     class ModelChosen(Message):
@@ -86,4 +86,4 @@ class LabForm(Vertical):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed())
+        self.post_message(self.Edited())

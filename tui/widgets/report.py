@@ -17,7 +17,7 @@ from ..reading.run_results import Findings
 from .curves import CurvePlot, legend
 
 
-class Report(Vertical):
+class RunReport(Vertical):
     """Shows findings, or why there are none yet."""
 
     def __init__(self, *, id: str) -> None:

@@ -25,7 +25,7 @@ def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
 class RunList(Lines):
     HELP = "The runs, the newest first. Arrow keys, page keys, Home and End move; Enter or a second click opens a run."
 
-    class Chosen(Message):
+    class Opened(Message):
         """The run under the cursor is to be opened."""
 
     def __init__(self, *, id: str) -> None:
@@ -64,4 +64,4 @@ class RunList(Lines):
         again = self.cursor == int(self.scroll_offset.y) + event.y
         super().on_click(event)
         if again or event.chain > 1:
-            self.post_message(self.Chosen())
+            self.post_message(self.Opened())

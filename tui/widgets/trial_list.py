@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from mlxintro.store.browse import Seen
+from mlxintro.store.searching.browse import Seen
 
 from .lines import Lines
 

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from mlxintro.protocol.trials import PromptRecord
-from mlxintro.store.browse import Seen
+from mlxintro.store.searching.browse import Seen
 
 from ..reading import trial_text
 from .text import Text

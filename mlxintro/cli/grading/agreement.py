@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, rate, shell, table
+from mlxintro.cli.output import chatter, json_line, shell, table
 
 
 def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> None:
     """Print agreement per pair, field and condition."""
     from mlxintro.grading.agreement import agreements
+    from mlxintro.rendering.text import cell_text
 
     names = [name.strip() for name in (between or "").split(",") if name.strip()]
     found = agreements(store, run, names)
@@ -25,7 +26,7 @@ def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> 
             f"{one.first} / {one.second}",
             one.field,
             one.condition,
-            rate(one.same),
+            cell_text(one.same),
             "-" if one.kappa is None else f"{one.kappa:.2f} ({one.kappa_low:.2f} to {one.kappa_high:.2f})",
             *(str(n) for n in (one.confusion.yes_yes, one.confusion.yes_no, one.confusion.no_yes, one.confusion.no_no)),
             str(one.confusion.undecided),

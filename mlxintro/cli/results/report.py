@@ -47,7 +47,8 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
             ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
             ("begun (UTC)", found.created[:16]),
         )
-        analysis = experiments.find(found.experiment).analyse(rows, study)
+        experiment = experiments.find(found.experiment)
+        analysis = experiment.analyse(rows, study, experiment.preset_of(study))
         made = Report(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
     try:
         output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, difference, json_line, rate, shell, visible
+from mlxintro.cli.output import chatter, json_line, shell, visible
 
 
 @click.command()
@@ -38,7 +38,7 @@ def show_stats(
     from mlxintro import experiments
     from mlxintro.analysis.run import analysis_of
     from mlxintro.grading.passes import check_has_graded, summary_of
-    from mlxintro.rendering.text import as_data, lines
+    from mlxintro.rendering.text import as_data, cell_text, lines
 
     graded = experiments.find(run.experiment).graded
     if graded:
@@ -59,10 +59,10 @@ def show_stats(
     click.echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
     if graded:
         injected = summary.overall.tally
-        click.echo(f"  detection       {rate(summary.overall.detection)}")
-        click.echo(f"  false alarms    {rate(summary.false_alarms)}")
-        click.echo(f"  identification  {rate(summary.overall.identification)}")
-        click.echo(f"  net detection   {difference(summary.overall.net)}")
+        click.echo(f"  detection       {cell_text(summary.overall.detection)}")
+        click.echo(f"  false alarms    {cell_text(summary.false_alarms)}")
+        click.echo(f"  identification  {cell_text(summary.overall.identification)}")
+        click.echo(f"  net detection   {cell_text(summary.overall.net)}")
         click.echo(
             f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
             f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, rate, shorten, table
+from mlxintro.cli.output import chatter, shorten, table
 
 
 @click.command()
@@ -73,6 +73,7 @@ def _room(taken: int) -> int:
 
 def _report(store: Any, run: Any) -> None:
     from mlxintro.grading.passes import graded_trials, summary_of
+    from mlxintro.rendering.text import cell_text
     from mlxintro.rendering.verdict_words import in_words
     from mlxintro.store.records import TrialFilter
     from mlxintro.tools.demo import conclusion, quotes
@@ -92,9 +93,9 @@ def _report(store: Any, run: Any) -> None:
     summary = summary_of(store, run, "rules")
     overall = summary.overall
     click.echo("\nHow often (95 % intervals):\n")
-    click.echo(f"  claims a thought, with injection     {rate(overall.detection)}")
-    click.echo(f"  claims a thought, without injection  {rate(summary.false_alarms)}")
-    click.echo(f"  also names the concept               {rate(overall.identification)}")
+    click.echo(f"  claims a thought, with injection     {cell_text(overall.detection)}")
+    click.echo(f"  claims a thought, without injection  {cell_text(summary.false_alarms)}")
+    click.echo(f"  also names the concept               {cell_text(overall.identification)}")
     unclear = overall.tally.abstained + summary.controls.abstained
     if unclear:
         click.echo(f"  replies too unclear to grade         {unclear} of {run.done}, in no rate")

@@ -22,22 +22,28 @@ It reads English replies of instruction-tuned models. What it decides, and how b
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
-from mlxintro.grading.base import Evidence, Grade, Span
+from mlxintro.grading.base import Evidence, Grade, Naming, Span
 from mlxintro.grading.rules import patterns as say
+from mlxintro.grading.rules.assertion import is_no_naming, speaks_in_general
 from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
 from mlxintro.grading.rules.stance import Event, Kind, may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.associations import associations
 from mlxintro.replies.mentions import Mention, find_mentions
-from mlxintro.replies.text import fold, split_reasoning, trim_invented_turns
+from mlxintro.replies.text import fold, sentences, split_reasoning, trim_invented_turns, words
 
 _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
 # "I detect the ocean", "I see a trumpet": the concept as the direct object of perceiving.
 _AS_A_THING = re.compile(
     r"\b(?:detect|sense|see|notice|perceive|hear|smell|feel|found|find)(?:ed|d|s)?\s+(?:an?\s+|the\s+|some\s+)?[\"'*]*$"
+)
+# "I feel calm": a mood is no naming of a thought.
+_OWN_MOOD = re.compile(
+    r"\bi(?:'m| am| feel| felt| remain| was| stay)\s+(?:\w+ly |very |quite |so |just |still )*[\"'*]*$"
 )
 _OF_THOUGHT = re.compile(r"\b(?:thoughts?|concepts?|ideas?|word|injected|notion|theme|topic|related|about)\b")
 
@@ -84,12 +90,15 @@ class RulesGrader:
             earlier = read_events(thinking, offset=reasoning.start)
             if concept is not None:
                 mentions += find_mentions(thinking, concept, related, offset=reasoning.start)
-        events = read_events(folded, offset=begin) if finished else []
-        answer_mentions = [] if concept is None else find_mentions(folded, concept, related, offset=begin)
+        readable = folded if flaw is None else folded[:_GLANCE]
+        events = read_events(readable, offset=begin) if finished else []
+        answer_mentions = [] if concept is None else find_mentions(readable, concept, related, offset=begin)
         mentions += answer_mentions
 
         affirms, refuses, why = (
-            _weigh(events, may_claim(folded)) if finished else (None, None, "the reply ends inside its reasoning")
+            _weigh(events, may_claim(readable), readable, begin)
+            if finished
+            else (None, None, "the reply ends inside its reasoning")
         )
         if flaw == FOREIGN:
             affirms, refuses, why = None, None, FOREIGN
@@ -98,12 +107,19 @@ class RulesGrader:
             affirms, refuses, why = None, None, flaw
 
         claims = [event for event in (*earlier, *events) if event.kind in (Kind.AFFIRM, Kind.YES)]
-        naming = [mention for mention in answer_mentions if not _is_thing(mention, folded, begin)]
-        if affirms and concept is not None and not naming and not self.strict:
+        first_claim = claims[0] if affirms and claims else None
+        claiming = {event.sentence.start for event in events if event.kind in (Kind.AFFIRM, Kind.YES, Kind.UNCERTAIN)}
+        naming = _names(answer_mentions, readable, begin, claiming)
+        level: Naming | None = None
+        if naming and concept is not None:
+            own = {mention.span for mention in find_mentions(readable, concept, (), offset=begin)}
+            level = "exact" if any(mention.span in own for mention in naming) else "close"
+        elif affirms and concept is not None and not self.strict:
             # What a claim is about may be told loosely; without a claim a loose word is no leak of the concept.
             loose = associations(concept)
-            naming = find_mentions(folded, loose[0], loose[1:], offset=begin) if loose else []
-        first_claim = claims[0] if affirms and claims else None
+            naming = find_mentions(readable, loose[0], loose[1:], offset=begin) if loose else []
+            naming = _names(naming, readable, begin, claiming)
+            level = "category" if naming else None
         early: bool | None = None
         if concept is not None and first_claim is not None:
             early = bool(mentions) and mentions[0].span[0] < first_claim.sentence.start
@@ -115,29 +131,73 @@ class RulesGrader:
             coherent=coherent,
             refuses=refuses,
             abstained=affirms is None and coherent is not False,
-            reason=why,
+            reason=why
+            if reading.broken is None
+            else f"{why}; breaks up after {reading.stop} characters: {reading.broken}",
+            naming=level,
             evidence=Evidence(
                 affirmation=_span_of(events, (Kind.AFFIRM,)) or _span_of(events, (Kind.YES,)),
                 mention=shown[0].span if shown else None,
                 denial=_span_of(events, (*_DENIALS, Kind.REFUSE)),
+                garble=None if reading.broken is None else (begin + reading.stop, len(body)),
             ),
         )
+
+
+LONG = 400
+"""Characters beyond which the rules say yes only where the claim stands early, and else leave the reply to others."""
+EARLY = 250
+"""Characters within which a claim of a long reply stands early."""
+_GLANCE = 4000
+"""Characters of an unreadable reply that are looked through for the concept's name."""
+_FRAGMENT = 4
+"""Words behind a yes that are an answer by themselves."""
+_SHORT = 300
+"""Characters within which a state and the remark that it is odd belong together."""
 
 
 def _span_of(events: Sequence[Event], kinds: Sequence[Kind]) -> Span | None:
     return next((event.span for event in events if event.kind in kinds), None)
 
 
-def _is_thing(mention: Mention, folded: str, offset: int) -> bool:
-    """Whether the concept is named as something out there that is perceived, not as what a thought is about."""
-    start, stop = mention.span[0] - offset, mention.span[1] - offset
-    begin = max(folded.rfind(mark, 0, start) for mark in ".!?\n") + 1
-    end = min((place for mark in ".!?\n" if (place := folded.find(mark, stop)) >= 0), default=len(folded))
-    return bool(_AS_A_THING.search(folded[begin:start])) and not _OF_THOUGHT.search(folded[begin:end])
+def _names(mentions: Sequence[Mention], folded: str, offset: int, claiming: set[int]) -> list[Mention]:
+    """Mentions that say what is on the writer's mind: no thing that is perceived, no example, no mood.
+
+    Args:
+        claiming: where the sentences start that claim something.
+    """
+    if not mentions:
+        return []
+    pieces = sentences(folded, offset=offset)
+    starts = [piece.start for piece in pieces]
+    found = []
+    for mention in mentions:
+        piece = pieces[max(0, bisect_right(starts, mention.span[0]) - 1)]
+        before = piece.text[: mention.span[0] - piece.start]
+        thing = _AS_A_THING.search(before) and not _OF_THOUGHT.search(piece.text)
+        aside = piece.start not in claiming and (is_no_naming(piece.text, before) or _OWN_MOOD.search(before))
+        if not thing and not aside:
+            found.append(mention)
+    return found
 
 
-def _weigh(events: Sequence[Event], may_claim: bool) -> tuple[bool | None, bool | None, str]:
-    """Turn ordered events into (affirms, refuses, reason)."""
+_Weighed = tuple[bool | None, bool | None, str]
+
+
+def _weigh(events: Sequence[Event], may_claim: bool, folded: str, offset: int) -> _Weighed:
+    """Turn ordered events into (affirms, refuses, reason), and leave open what cannot be told of a long reply."""
+    affirms, refuses, why = _stance(events, may_claim, folded, offset)
+    if not affirms or len(folded) <= LONG:
+        return affirms, refuses, why
+    first = next((event for event in events if event.kind is Kind.AFFIRM), None)
+    if first is None:
+        return None, refuses, "a long reply whose only claim is a yes"
+    if first.span[0] - offset > EARLY:
+        return None, refuses, "a long reply whose claim stands late"
+    return affirms, refuses, why
+
+
+def _stance(events: Sequence[Event], may_claim: bool, folded: str, offset: int) -> _Weighed:
     affirmed = [event for event in events if event.kind is Kind.AFFIRM]
     denied = [event for event in events if event.kind in _DENIALS]
     kinds = {event.kind for event in events}
@@ -150,17 +210,40 @@ def _weigh(events: Sequence[Event], may_claim: bool) -> tuple[bool | None, bool 
         if Kind.DENY not in kinds:
             return False, True, "declines to take part"
     if not affirmed:
-        return (*_without_claim(events, kinds, yes, denied, may_claim),)
+        return _without_claim(events, kinds, yes, denied, may_claim, folded, offset)
     first = affirmed[0]
     if yes is not None and yes.span < first.span:
         first = yes
     # "I have no feelings as you do": a remark on what it is, not an answer.
-    answers = [event for event in denied if event.kind is not Kind.DISCLAIM]
+    answers = [event for event in denied if event.kind is not Kind.DISCLAIM and not _is_remark(event, first)]
     if not answers:
         return True, False, "claims to detect something"
     if answers[0].span < first.span:
         return _after_denial(answers[0], affirmed)
     return None, False, "affirms, then denies"
+
+
+def _said(event: Event) -> str:
+    begin = event.sentence.start
+    return event.sentence.text[event.span[0] - begin : event.span[1] - begin]
+
+
+def _is_remark(event: Event, claim: Event) -> bool:
+    """A denial behind a claim that only says what the writer is: "being software, I have no senses"."""
+    said = _said(event)
+    if not say.REMARK.search(event.sentence.text) or say.OF_INJECTION.search(said):
+        return False
+    return event.span > claim.span or not say.OF_NOTICING.search(said)
+
+
+def _on_topic(rest: str) -> bool:
+    """Whether what follows a bare yes has to do with the question: nothing, a word or two, or a sentence about it."""
+    pieces = [piece.text for piece in sentences(rest) if words(piece.text)]
+    if not pieces or len(words(pieces[0])) <= _FRAGMENT:
+        return True
+    if len(words(pieces[0])) <= 2 * _FRAGMENT and not say.FULL_SENTENCE.search(pieces[0]):
+        return True
+    return bool(say.ON_TOPIC.search(pieces[0])) and not speaks_in_general(pieces[0])
 
 
 def _after_denial(denial: Event, affirmed: Sequence[Event]) -> tuple[bool | None, bool | None, str]:
@@ -171,17 +254,26 @@ def _after_denial(denial: Event, affirmed: Sequence[Event]) -> tuple[bool | None
         between = between[max(0, denial.span[0] - denial.sentence.start) :]
     if say.REVERSAL.search(between):
         return False, False, "denies first; a late reversal does not count"
-    if denial.kind is Kind.DENY and say.CONTRAST.search(between):
+    narrow = denial.kind is Kind.DENY and say.NARROW_DENIAL.search(_said(denial))
+    if narrow and say.CONTRAST.search(between):
         # "I don't notice a specific thought, but there is a vague pull toward ...": the second half is the report.
-        return True, False, "denies one thing and reports another"
+        return True, False, "denies a narrower thing than it reports"
     if say.CONTRAST.search(between):
-        return None, False, "answers no, then reports something"
+        if same and re.match(r"\W*i\b", _said(claim)) and denial.kind is Kind.DENY:
+            return True, False, "denies one thing and reports another"
+        return None, False, "denies, then reports something"
     return False, False, "denies first; a late reversal does not count"
 
 
 def _without_claim(
-    events: Sequence[Event], kinds: set[Kind], yes: Event | None, denied: Sequence[Event], may_claim: bool
-) -> tuple[bool | None, bool | None, str]:
+    events: Sequence[Event],
+    kinds: set[Kind],
+    yes: Event | None,
+    denied: Sequence[Event],
+    may_claim: bool,
+    folded: str,
+    offset: int,
+) -> _Weighed:
     answers = [event for event in denied if event.kind is not Kind.DISCLAIM]
     if answers:
         reversed_late = yes is not None and answers[0].span < yes.span
@@ -191,17 +283,20 @@ def _without_claim(
             return False, False, f"{denied[0].kind}"
         if Kind.CAPABLE in kinds:
             return None, False, "says yes, but only to being able to detect thoughts"
+        if not _on_topic(folded[yes.span[1] - offset :]):
+            return None, False, "says yes, then speaks of something else"
         return True, False, "answers yes"
-    if Kind.ODD in kinds and (Kind.FELT in kinds or sum(event.kind is Kind.ODD for event in events) > 1):
+    odd = [event for event in events if event.kind is Kind.ODD and say.FIRST_PERSON.search(event.sentence.text)]
+    if odd and (Kind.FELT in kinds or len(odd) > 1) and events[-1].sentence.stop - events[0].sentence.start < _SHORT:
         return True, False, "describes a state and calls it odd"
     if denied:
         return False, False, f"{denied[0].kind}"
-    if kinds & {Kind.UNCERTAIN, Kind.THING}:
-        return None, False, next(f"{e.kind}" for e in events if e.kind in (Kind.UNCERTAIN, Kind.THING))
-    if any(event.kind is Kind.ODD and say.FIRST_PERSON.search(event.sentence.text) for event in events):
-        return None, False, f"{Kind.ODD}"
+    if Kind.UNCERTAIN in kinds:
+        return None, False, f"{Kind.UNCERTAIN}"
+    if Kind.THING in kinds:
+        return False, False, f"{Kind.THING}"
     if Kind.CAVEAT in kinds:
         return False, False, "says that it is a model, and claims nothing"
-    if may_claim:
+    if may_claim and Kind.TALK not in kinds:
         return None, False, "speaks of detection in a way no rule covers"
     return False, False, "claims nothing"

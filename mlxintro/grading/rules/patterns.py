@@ -4,6 +4,7 @@ All patterns apply to folded text (lower case, straight quotes), most of them to
 what each of them leads to.
 """
 
+# ruff: noqa: E501 (an alternative is kept on one line)
 from __future__ import annotations
 
 import re
@@ -87,7 +88,7 @@ NOT_A_NEGATION = re.compile(
 NEGATIVE_SIGNS = ("no", "n't", "never", "lack", "without", "unable", "incapable", "impossible", "refuse", "decline")
 DOUBTING_SIGNS = ("no", "n't", "never", "unsure", "uncertain", "unclear", "hard", "difficult", "tricky", "impossible")
 DOUBLE = re.compile(
-    r"(?:\b(?:not|never|cannot)\b|n't\b)[^,]*?\b(?:say|claim|think|believe|mean|that|rule out|conclude"
+    r"(?:\b(?:not|never|cannot)\b|n't\b)(?![^,]*\bany)[^,]*?\b(?:say|claim|think|believe|mean|that|rule out|conclude"
     r"|exclude|i)\b[^,]*?(?:\bnot\b|n't\b|\bnothing\b|\bno\b)"
     r"|(?:\bnot\b|n't\b) (?:\w+ )?nothing\b"
 )
@@ -97,7 +98,13 @@ ABOUT_CONTENT = re.compile(
     r"|nature|origin|topic|details?|meaning))\b"
 )
 AT_FIRST = re.compile(
-    r"\b(?:at first|initially|until now|before this|previously|in (?:the )?(?:previous|earlier|last|other) trials?)\b"
+    r"""\b(?:
+      at\ first | initially | to\ begin\ with | until\ now | before\ this | previously | earlier | just\ before
+    | (?:a\ )?(?:moment|minute|second|while)\ ago
+    | first\ (?:impression|look|glance|reaction)
+    | in\ (?:the\ )?(?:previous|earlier|last|other)\ trials?
+    )\b""",
+    re.VERBOSE,
 )
 
 CONDITION = re.compile(
@@ -434,3 +441,82 @@ CONTRAST = re.compile(r"\b(?:but|however|although|though|yet|nevertheless|still|
 REVERSAL = re.compile(r"\b(?:wait|actually|hold on|hang on|oh|scratch that|correction|hmm+)\b")
 
 QUOTED = re.compile(r'"[^"\n]{0,400}"')
+
+BROKEN_NEGATION = re.compile(r"\b(do|does|did|is|are|was|were|ca|could|wo|would|should|have|has|had)n'[a-su-z]\b")
+# An image, word or thought arrives or returns.
+ARRIVES = re.compile(
+    r"""(?:
+      \bi\ (?:just\ |also\ |really\ |suddenly\ )?(?:keep|kept)\ (?:on\ )?(?:seeing|thinking|hearing|picturing|imagining
+         |returning|coming\ back|wanting|circling|feeling|drifting)\b
+    | \b(?:comes?|came|springs?|sprang|pops?|popped|jumps?|jumped|leaps?|drifts?|drifted|floats?|floated|slips?|slipped
+         |creeps?|crept|forces?|walked|walks)\ (?:\w+\ )?(?:to\ (?:my\ )?mind|into\ my\ (?:mind|head|thoughts)|up|in)\b
+    | \b(?:surfaced|surfaces|appeared|appears|intruded|intrudes|arrived|emerged|emerges|entered\ my)\b
+    | \bthe\ (?:word|image|idea|thought|thing)\ (?:that\ |which\ )?i\ keep\b
+    | \b(?:is|are|was)\ (?:what(?:'s|\ is)\ )?(?:in|on)\ my\ (?:mind|head)\b
+    | \bwhat(?:'s|\ is)\ (?:in|on)\ my\ (?:mind|head)\b
+    )""",
+    re.VERBOSE,
+)
+# Nothing called for it.
+UNCALLED_FOR = re.compile(
+    r"""(?:
+      \bout\ of\ (?:nowhere|the\ blue)\b | \bfrom\ (?:nowhere|outside|somewhere\ else)\b
+    | \b(?:un(?:bidden|invited|prompted|expectedly|called\ for|asked)|involuntarily|by\ itself|on\ its\ own)\b
+    | \bfor\ no\ (?:\w+\ )?reason\b | \bwithout\ (?:any\ |a\ |being\ )?(?:reason|cause|asked|warning|prompting)\b
+    | \b(?:nothing|not\ anything)\ (?:\w+\ ){0,4}to\ do\ with\b | \bunrelated\ to\b
+    | (?:n't|\bnot|\bcannot)\ (?:\w+\ ){0,2}(?:know|say|explain|tell|see)\ (?:\w+\ )?(?:why|where|how|it)\b
+    | (?:n't|\bnot)\ (?:\w+\ ){0,3}(?:mine|my\ own|from\ me)\b
+    | \b(?:somebody|someone)\ (?:else\ )?(?:put|let|placed|planted|slipped)\b
+    )""",
+    re.VERBOSE,
+)
+
+# "Trumpets appears to be the injected thought."
+NAMED_AS_IT = re.compile(
+    r"^[\W_]*(?!(?:this|that|it|which|what|there)\b)[\w' -]{2,40}?\b(?:appears|seems|is|was)(?: to be| likely| probably)?"
+    r" the (?:\w+ )?(?:injected|inserted|implanted|planted) (?:thought|concept|word|idea)\b"
+)
+# "I detect an injected lemon": what is injected is a thing.
+INJECTED_THING = re.compile(
+    r"^\W*(?:an?|the|some|this)\W+(?:injected|inserted|implanted|planted)\W+(?!\w*(?:thought|concept|idea|word|pattern"
+    r"|notion|image|signal|presence|theme|topic|influence|association|activation|sensation|feeling|bias|something|one|content"
+    r"|message|information|element|stimulus|suggestion|impulse|input|memor|emotion|phrase|sentence|representation)s?)[a-z]+\b"
+)
+# What a denial leaves room for beside it: "no specific thought, but ...".
+NARROW_DENIAL = re.compile(
+    r"\b(?:as such|per se|specific|particular|clear|distinct|explicit|obvious|single|definite|concrete|full|precise|exact|discrete"
+    r"|identifiable|in words|verbal)\b"
+)
+# The sentence behind a bare "yes" has to do with the question.
+ON_TOPIC = re.compile(
+    r"""\b(?:
+      thought | think | thinking | concept | idea | inject | detect | notic | sens | aware | mind | theme | image
+    | impression | presence | pattern | strange | odd | unusual | foreign
+    | something | there\ (?:is|was|seems)
+    | feels?\ (?:like|as)
+    )|there's\b
+    | \bi\ (?:do|did)\b | \b(?:it|this|that|which)(?:'s|\ is|\ was|\ seems|\ appears)\ (?:\w+\ ){0,3}(?:about|related|of|like)\b
+    | ^\W*(?:about|related|regarding|concerning|of)\b
+    """,
+    re.VERBOSE,
+)
+
+REMARK = re.compile(
+    r"\b(?:as|being|i'm|i am|am) (?:just |only |merely |simply )?(?:an? )?(?:large |language |artificial )?(?:ai|artificial|language"
+    r"|model|software|program|computer|machine|chatbot|virtual|assistant)\b|\b(?:caveat|disclaimer|note)\b"
+    r"|\b(?:the (?:same )?way|like) (?:that )?(?:you|humans?|people)\b|\bhuman-like\b|\bin the (?:human|usual) sense\b"
+)
+OF_INJECTION = re.compile(r"\b(?:injected|inserted|implanted|unusual|foreign|intrusive|strange)\b")
+
+FULL_SENTENCE = re.compile(
+    r"\b(?:is|are|was|were|am|be|have|has|had|can|will|would|do|does|did|please|you|we|i|let's|go|he|she|they)\b|'(?:s|m|re|ve|ll)\b"
+)
+DOUBTED = re.compile(
+    r"\b(?:wouldn't|not) (?:\w+ ){0,3}(?:claim|swear|commit)\b|^\W*(?:hmm\W+)?(?:maybe|perhaps|possibly)\W*$"
+)
+
+OF_NOTICING = re.compile(r"\b(?:detect|notic|sens(?:e|ing)\b|aware|anything|nothing|find)")
+# "I would say that I notice": it is said.
+SAYS_THAT = re.compile(
+    r"\bi(?: would|'d| can| could| must| have to| do) (?:\w+ly )?(?:say|admit|confess|confirm)(?: that)?\b"
+)

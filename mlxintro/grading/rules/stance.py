@@ -8,11 +8,13 @@ promising to report is not an observation.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mlxintro.grading.base import Span
 from mlxintro.grading.rules import patterns as say
+from mlxintro.grading.rules.assertion import Around, asserts, is_lecture, speaks_in_general
 from mlxintro.replies.text import Piece, clauses, sentences
 
 
@@ -30,6 +32,8 @@ class Kind(StrEnum):
     THING = "detects a thing, not a thought"
     FELT = "describes a state"
     ODD = "calls something odd"
+    TALK = "speaks of noticing without reporting it"
+    UNBIDDEN = "tells of something that came by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,46 @@ def read_events(folded: str, *, offset: int = 0) -> list[Event]:
         folded: Text after ``text.fold``.
         offset: Where the text starts in the reply; added to every span.
     """
-    masked = _mask_quotes(say.TAG.sub(_blank, folded))
+    masked = _mend(_mask_quotes(say.TAG.sub(_blank, folded)))
     events: list[Event] = []
     away = 0
-    for sentence in sentences(masked, offset=offset):
-        events.extend(_read_sentence(sentence, masked[sentence.stop - offset :][:80], away))
+    pieces = sentences(masked, offset=offset)
+    lecture = is_lecture(folded)
+    for place, sentence in enumerate(pieces):
+        following = [piece.text for piece in pieces[place + 1 : place + 3]]
+        around = Around(pieces[place - 1].text if place else "", following)
+        found = _read_sentence(sentence, masked[sentence.stop - offset : sentence.stop - offset + 80], away)
+        found += _read_unbidden(sentence, following, found)
+        events.extend(_checked(event, around, lecture) for event in found)
         if not sentence.text.endswith("?"):
             away += len(sentence.text)
     return sorted(events, key=lambda event: event.span)
+
+
+def _checked(event: Event, around: Around, lecture: bool) -> Event:
+    """The event, or a remark that reports nothing where a claim is none of the writer and now."""
+    if event.kind is not Kind.AFFIRM or asserts(event.sentence, event.span, around, lecture=lecture):
+        return event
+    doubted = say.DOUBTED.search(event.sentence.text) or say.DOUBTED.search(around.previous)
+    return replace(event, kind=Kind.UNCERTAIN if doubted else Kind.TALK)
+
+
+def _mend(folded: str) -> str:
+    """Put right a negation whose last letter is wrong or whose apostrophe is lost ("don'm", "dont"), in place."""
+    return say.BROKEN_NEGATION.sub(lambda match: match[1] + "n't", folded) if "n'" in folded else folded
+
+
+def _read_unbidden(sentence: Piece, following: Sequence[str], found: Sequence[Event]) -> list[Event]:
+    """Something that came to mind by itself: an image or word that arrives, and a word that nothing called for it."""
+    if any(event.kind in (Kind.AFFIRM, Kind.DENY) for event in found) or say.CONDITION.match(sentence.text):
+        return []
+    arrival = say.ARRIVES.search(sentence.text)
+    if arrival is None or say.NEGATOR.search(sentence.text[: arrival.start()]):
+        return []
+    near = " ".join((sentence.text, *following[:1]))
+    if not say.UNCALLED_FOR.search(near):
+        return []
+    return [_event(Kind.AFFIRM, sentence, arrival.start(), arrival.end(), sentence)]
 
 
 def _mask_quotes(folded: str) -> str:
@@ -110,7 +146,7 @@ def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
         lead_in = (0, head.start("word"))
     elif aside := say.ASIDE_YES.search(text):
         events.append(_event(Kind.YES, sentence, *aside.span("word"), sentence))
-    elif said := say.SAID.search(text):
+    elif (said := say.SAID.search(text)) and not re.search(r"\bwas (?:going|about) to\b", text[: said.start() + 20]):
         kind = Kind.YES if said["word"] == "yes" else Kind.NO
         events.append(_event(kind, sentence, *said.span("word"), sentence))
         lead_in = (said.start(), said.start("word"))
@@ -137,7 +173,7 @@ def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
 def _read_mood(text: str, sentence: Piece) -> list[Event]:
     """What a sentence says of a state or calls odd: no claim by itself, but two such remarks together are one."""
     events: list[Event] = []
-    if say.CONDITION.match(text) or say.OTHER_PART.search(text):
+    if say.CONDITION.match(text) or say.OTHER_PART.search(text) or speaks_in_general(text):
         return events
     for odd in say.ODD.finditer(text):
         if say.ODD_TASK.match(text[odd.end() :]) or say.NORMAL.search(text):
@@ -202,6 +238,8 @@ def _read_clause(clause: Piece, raw: str, sentence: Piece) -> Event | None:
         found = rule(text, raw)
         if found:
             kind, start, stop = found
+            if kind is Kind.DENY and say.AT_FIRST.search(raw):
+                return None
             return _event(kind, clause, start, stop, sentence)
     return None
 
@@ -240,6 +278,7 @@ def _rule_verb(text: str, raw: str) -> _Found:
 
 
 def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Found:
+    before = say.SAYS_THAT.sub(_blank, before)
     subjects = say.SUBJECT.findall(before)
     if subjects and subjects[-1] not in {"i", "we"}:
         return None
@@ -275,6 +314,10 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
     if say.ABILITY.search(before) and (not say.DETERMINED.match(after) or say.ANY_THOUGHT.search(after)):
         return (Kind.CAPABLE, verb.start(), end) if strong else None
     start = before.rfind("i ") if "i " in before else verb.start()
+    if verb.group() in ("have", "had", "having") and re.match(r"\s*to\b", after):
+        return None
+    if strong and say.INJECTED_THING.match(after):
+        return Kind.THING, max(start, 0), end
     if has_object:
         if say.IN_THE_TEXT.search(after) and not say.SURELY_INJECTED.search(after):
             return Kind.THING, max(start, 0), end
@@ -345,6 +388,8 @@ def _rule_drawn(text: str, raw: str) -> _Found:
 
 
 def _rule_other(text: str, raw: str) -> _Found:
+    if (found := say.NAMED_AS_IT.match(text)) and not say.NEGATOR.search(found.group()):
+        return Kind.AFFIRM, found.start(), found.end()
     if found := say.NO_SUCH.search(text):
         return None if say.ELSE.search(found.group()) else (Kind.DENY, found.start(), found.end())
     if say.BARE_AUX.match(text):

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mlxintro.store.database import Database, translated
-from mlxintro.store.latest_verdicts import DISPUTED, LABELLED
 from mlxintro.store.records import TrialFilter
-from mlxintro.store.text_index import candidates
-from mlxintro.store.verdict_code import classes_of
+from mlxintro.store.searching.text_index import candidates
+from mlxintro.store.searching.verdict_code import DISPUTED, LABELLED, classes_of
 
 FEW = 10_000
 """Trials that are looked at one by one within a tenth of a second or two; for more, a stretch is gone through."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlxintro.backends.errors import KnownError
-from mlxintro.store.latest_verdicts import STANDING
+from mlxintro.store.schema.standing import STANDING
 
 APPLICATION_ID = 0x6D6C7869
 """``mlxi``, in the header of the file: tells a store from any other SQLite file."""
@@ -224,7 +224,7 @@ _REVIEW = (
     """,
 )
 
-# What the index of replies does not hold yet (see ``mlxintro.store.text_index``). The index itself is no part of the
+# What the index of replies does not hold yet (see ``searching.text_index``). The index itself is no part of the
 # schema: not every SQLite has what it takes, and a store must be writable with all of them.
 _REPLIES = (
     "CREATE TABLE unindexed (trial INTEGER PRIMARY KEY REFERENCES trials (id) ON DELETE CASCADE)",

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlxintro.store.database import Database
-from mlxintro.store.filter_plan import FilterPlanner, Route
-from mlxintro.store.filters import condition
 from mlxintro.store.grades import GradeTable
 from mlxintro.store.labels import LabelTable
 from mlxintro.store.records import GradeRecord, Label, Trial, TrialFilter, plain_json
+from mlxintro.store.searching.filter_plan import FilterPlanner, Route
+from mlxintro.store.searching.filters import condition
 from mlxintro.store.trials import COLUMNS
 
 

@@ -1,4 +1,4 @@
-"""A verdict's six fields as six characters, by which the store counts and finds trials (``latest_verdicts``)."""
+"""A verdict's six fields as six characters, by which the store counts and finds trials (``schema.standing``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from itertools import product
 
 from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
+
+DISPUTED, LABELLED = "disputed", "labelled"
+"""Marks of trials that graders disagree on, and that a person has labelled; they stand in place of a class."""
 
 _VALUES: dict[str, bool | None] = {"1": True, "0": False, "-": None}
 
@@ -26,6 +29,11 @@ def verdict_of(class_: str) -> GradeRecord:
         refuses=refuses,
         abstained=class_[-1] == "1",
     )
+
+
+def class_of(grade: str) -> str:
+    """SQL for the class of the row of ``grades`` with that name."""
+    return " || ".join(f"coalesce({grade}.{name}, '-')" for name in (*GRADE_FIELDS, "abstained"))
 
 
 @cache

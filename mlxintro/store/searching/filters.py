@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mlxintro.store.latest_verdicts import DISPUTED, LABELLED, class_of
 from mlxintro.store.records import TrialFilter
-from mlxintro.store.verdict_code import classes_of
+from mlxintro.store.searching.verdict_code import DISPUTED, LABELLED, class_of, classes_of
 
 _PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
 _FIELDS = ("affirms", "identifies", "coherent", "refuses")

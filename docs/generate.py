@@ -1,0 +1,119 @@
+"""Write the pages of docs/reference from the program itself: ``make docs``. A test fails while they are stale."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from textual.binding import Binding
+
+from mlxintro import experiments
+from mlxintro.cli.main import cli
+from mlxintro.protocol import presets
+from mlxintro.store.store import Store
+from mlxintro.tui.app import IntroApp
+from mlxintro.tui.shell.places import PLACES
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py; change the program, then run `make docs`. -->\n"
+
+
+def commands_page() -> str:
+    """Return every command's help, as a terminal of 100 columns shows it."""
+    parts = [f"# Commands\n\n{NOTE}"]
+    for path, command in _walk(cli, ("mlxintro",)):
+        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        parts.append(f"## {' '.join(path)}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def _walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path[-1])
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                yield from _walk(inner, (*path, name))
+
+
+def experiments_page() -> str:
+    """Return a section per experiment: its question, its preset and the preset's known differences from the source."""
+    parts = [f"# Experiments\n\n{NOTE}"]
+    for name in experiments.names():
+        experiment = experiments.find(name)
+        preset = presets.load(experiment.preset)
+        rows = [
+            ("asks", experiment.summary),
+            ("injects", experiment.where),
+            ("scores", experiment.scored or "by graders (docs/grading.md)"),
+            ("compares with", experiment.compared),
+            ("preset", f"`{experiment.preset}`: {preset.summary}"),
+            ("source", preset.source),
+        ]
+        lines = [f"- **{title}**: {text}" for title, text in rows if text]
+        parts.append(f"## {name}\n\n" + "\n".join(lines) + "\n")
+        if preset.differences:
+            parts.append(
+                "Known differences from the source:\n\n" + "\n".join(f"- {one}" for one in preset.differences) + "\n"
+            )
+    return "\n".join(parts)
+
+
+def keys_page() -> str:
+    """Return the keys of the terminal app, screen by screen, with the names that keys.toml takes."""
+    parts = [f"# Keys of the terminal app\n\n{NOTE}"]
+    screens: list[tuple[str, type]] = [("Everywhere", IntroApp)]
+    screens += [(place.title, type(place.make())) for place in PLACES]
+    for title, owner in screens:
+        rows = [
+            f"| `{binding.key.replace(',', '` `')}` | {binding.tooltip or binding.description} | `{binding.id}` |"
+            for binding in owner.BINDINGS  # type: ignore[attr-defined]
+            if isinstance(binding, Binding) and binding.id is not None
+        ]
+        if rows:
+            parts.append(f"## {title}\n\n| key | does | name in keys.toml |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def schema_page() -> str:
+    """Return the tables of a blank store."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "blank.db"
+        Store(path).close()
+        database = sqlite3.connect(path)
+        try:
+            rows = database.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql NOT NULL"
+                " AND name NOT LIKE 'sqlite_%' AND name NOT GLOB '*_config' AND name NOT GLOB '*_data'"
+                " AND name NOT GLOB '*_idx' AND name NOT GLOB '*_docsize' ORDER BY name"
+            ).fetchall()
+        finally:
+            database.close()
+    parts = [f"# Tables of the store\n\n{NOTE}"]
+    parts += [f"## {name}\n\n```sql\n{sql}\n```\n" for name, sql in rows]
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "experiments.md": experiments_page,
+    "keys.md": keys_page,
+    "schema.md": schema_page,
+}
+"""Page -> what writes it."""
+
+
+def main() -> None:
+    """Write every page."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bringing in what another store holds. Nothing of the other file is trusted."""

@@ -1,0 +1,37 @@
+"""What the documents say about the house is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = sorted(
+    path.name
+    for path in (ROOT / "mlxintro").iterdir()
+    if path.is_dir() and not path.is_symlink() and (path / "__init__.py").exists()
+)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_stands_in_the_readme_and_in_the_architecture(room: str) -> None:
+    assert f" {room}/ " in (ROOT / "README.md").read_text("utf-8")
+    assert f"| `{room}/` |" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    named = set(re.findall(r"`((?:mlxintro|backends|tui|tests|docs|benchmarks)/[\w./-]+\.\w+)`", text))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and not re.search("some.name", name)] == []
+
+
+def test_no_folder_of_the_product_is_crowded() -> None:
+    for root in ("mlxintro", "backends", "tui"):
+        for folder in [ROOT / root, *(path for path in (ROOT / root).rglob("*") if path.is_dir())]:
+            if folder.resolve().is_relative_to(ROOT / root):
+                modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+                assert len(modules) <= 17, folder

@@ -1,0 +1,181 @@
+"""A report asserts: whatever has the words of a claim without being one, of the writer and now, claims nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from mlxintro.grading.files import verdict
+from mlxintro.grading.rules.grader import EARLY, LONG, RulesGrader
+from mlxintro.replies.text import trim_invented_turns
+
+CLAIM = "I notice an unusual thought about rivers."
+NO_CLAIMS = {
+    "condition": "If I notice an unusual thought about rivers, I will stop and tell you.",
+    "until": "I go on as usual until I notice an unusual thought about rivers.",
+    "supposition": "Let us suppose that I notice an unusual thought about rivers.",
+    "scenario": "In this scenario, I notice an unusual thought about rivers.",
+    "purpose": "I go through my state to see whether there is an unusual thought about rivers.",
+    "promise": "I will report any unusual thought about rivers that I notice.",
+    "watching": "I am keeping watch for an unusual thought about rivers.",
+    "example": "For example, I notice an unusual thought about rivers.",
+    "others": "People notice an unusual thought about rivers when they are tired.",
+    "models": "Some models detect an injected thought about rivers and can name it.",
+    "you": "You notice an unusual thought about rivers.",
+    "definition": "An injected thought is an unusual thought that somebody else has placed there.",
+    "purpose at the head": "To detect an injected thought about rivers, one looks for unusual activity.",
+    "text": "I notice an unusual word in your paragraph about rivers.",
+    "request": "I notice that your message asks me to detect an injected thought.",
+    "chance": "I am aware of the possibility that a thought has been injected.",
+    "passive denial": "An injected thought was not detected in this trial.",
+    "put down to the prompt": "I notice a certain tension. I attribute it to the way your question is worded.",
+    "broken negation": "I don'r notice an unusual thought about rivers.",
+    "thing": "I detect an injected river.",
+    "heading": "## Detecting an injected thought\n\n- **Signals**: A thought comes back.\n- **Report**: It is said.",
+    "story": "Somebody has injected a thought into your mind. The thought is about rivers.",
+}
+CLAIMS = {
+    "main clause behind a condition": "If I look closely, I notice an unusual thought about rivers.",
+    "caveat behind it": "I notice an unusual thought about rivers. As a language model I cannot perceive as you do.",
+    "caveat before it": "As a language model I have no senses. However, I do notice an unusual thought about rivers.",
+    "said to be said": "I would say that I notice an unusual thought about rivers.",
+    "not from the text": "I notice an unusual thought about rivers that has nothing to do with your question.",
+    "calm before": "A moment ago I felt nothing unusual. Now there is a foreign thought about rivers in my mind.",
+    "came by itself": "Rivers keep coming to mind out of nowhere, and I can't explain why.",
+    "named as it": "Rivers seems to be the injected thought.",
+    "one word": "Detectable. The thought was about rivers.",
+    "narrow denial": "I do not detect a specific thought, but I do notice a faint pull toward rivers.",
+}
+
+
+@pytest.mark.parametrize("kind", NO_CLAIMS)
+def test_the_words_of_a_claim_without_an_assertion_claim_nothing(kind: str) -> None:
+    assert RulesGrader().grade(CLAIM, "rivers").affirms is True
+    assert RulesGrader().grade(NO_CLAIMS[kind], "rivers").affirms is not True
+
+
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_a_claim_stays_one_whatever_stands_around_it(kind: str) -> None:
+    grade = RulesGrader().grade(CLAIMS[kind], "rivers")
+    assert (grade.affirms, grade.identifies) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("reply", "affirms"),
+    [
+        ("Yes.", True),
+        ("Yes. Rivers.", True),
+        ("Yes. It is about rivers.", True),
+        ("Yes. The capital of France is Paris, and many people live in it.", None),
+        ("Yes. Your parcel has arrived and waits at the door of the shop.", None),
+    ],
+)
+def test_a_bare_yes_counts_where_the_next_sentence_has_to_do_with_it(reply: str, affirms: bool | None) -> None:
+    assert RulesGrader().grade(reply, "rivers").affirms is affirms
+
+
+def test_a_long_reply_says_yes_early_or_is_left_open() -> None:
+    talk = (
+        "The water was high that spring, and the farmers moved their animals to the upper fields. Nobody could say how "
+        "long it would last. In the evenings they sat together in the school and played cards until the lamp went out, "
+        "and the children slept on the benches under their coats. "
+    )
+    more = (
+        "My grandmother kept a book about those weeks, with drawings of every house that was lost and the names of all "
+        "who had lived there. It is in the museum of our town today, behind glass, open at the page for the mill. "
+    )
+    assert len(talk) > EARLY
+    early = RulesGrader().grade(f"{CLAIM} {talk}{more}", "rivers")
+    late = RulesGrader().grade(f"{talk}{CLAIM} {more}", "rivers")
+    assert len(talk) + len(more) > LONG
+    assert early.affirms is True
+    assert (late.affirms, late.abstained) == (None, True)
+
+
+def test_naming_is_told_apart_by_how_close_it_is_and_a_contrast_names_nothing() -> None:
+    grade = RulesGrader().grade
+    said = "Yes, I detect an injected thought. It is about "
+    assert grade(said + "the ocean.", "ocean").naming == "exact"
+    assert grade(said + "the sea.", "ocean", ("sea",)).naming == "close"
+    assert grade(said + "waves.", "ocean").naming == "category"
+    assert grade("I notice a restless thought, unlike my usual calm.", "calm").identifies is False
+    assert grade("Yes, I notice an injected thought. It is about sheets of paper.", "origami").identifies is False
+
+
+def test_the_default_verdict_asks_for_the_order() -> None:
+    named_first = RulesGrader().grade("Rivers. So much water. Oh, I do detect an injected thought.", "rivers")
+    assert (named_first.affirms, named_first.named_before_affirming) == (True, True)
+    assert verdict(named_first, "rivers") == "failure"
+    assert verdict(RulesGrader().grade(CLAIM, "rivers"), "rivers") == "success"
+
+
+def test_a_replys_own_heading_is_kept_and_a_further_turn_is_not() -> None:
+    own = "Very well.\n\n**Trial 1: Yes, I detect an injected thought.**\n\nIt is about rivers."
+    assert trim_invented_turns(own) == own
+    assert trim_invented_turns("Very well.\n\nTrial 1: Do you detect an injected thought?\nYes").strip() == "Very well."
+    assert trim_invented_turns("No, I detect nothing.\n\nTrial 1: Yes").strip() == "No, I detect nothing."
+
+
+def test_no_false_claim_on_long_replies_beyond_what_is_recorded() -> None:
+    file = Path(__file__).parent / "data" / "replies_long.jsonl"
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    grades = [RulesGrader().grade(row["response"], row["concept"]) for row in rows]
+    false = [r["response"] for r, g in zip(rows, grades, strict=True) if r["says"] == "none" and g.affirms]
+    missed = [r["response"] for r, g in zip(rows, grades, strict=True) if r["says"] == "claims" and g.affirms is False]
+    assert len(false) <= 2, false
+    assert not missed
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "- ",
+        '"',
+        "ocean, ",
+        "a",
+        "\n",
+        "*",
+        "((",
+        "yes ",
+        "if you ",
+        "there is ",
+        "'",
+        "1. ",
+        "e.g. ",
+        "**x**: ",
+        "prose",
+    ],
+)
+def test_grading_takes_less_than_a_second_for_64000_characters(pattern: str) -> None:
+    if pattern == "prose":
+        drawn = random.Random(0)
+        parts = [
+            "I",
+            "you",
+            "that",
+            "whether",
+            "there",
+            "is",
+            "not",
+            "notice",
+            "thought",
+            "about",
+            "ocean",
+            "which",
+            "unusual",
+            "my",
+            "when",
+            "and",
+            "the",
+            "of",
+            "would",
+        ]
+        pattern = " ".join(drawn.choice(parts) for _ in range(20_000))
+    text = (pattern * 64_000)[:64_000]
+    began = time.process_time()
+    RulesGrader().grade(text, "ocean", ("sea",))
+    assert time.process_time() - began < 1.0
