@@ -130,7 +130,7 @@ def test_one_changed_byte_of_the_weights_is_another_adapter(tiny: Callable[[str]
     source = read_folder(tiny("llama"), name="llama", repository="tiny")
     peft_folder.write(tmp_path / "a", matrices(source), AdapterShape(rank=3), "llama")
     before = adapters.resolve(str(tmp_path / "a")).revision
-    file = tmp_path / "a" / peft_folder.WEIGHTS
+    file = tmp_path / "a" / adapters.WEIGHTS
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1
     file.write_bytes(raw)
@@ -139,7 +139,7 @@ def test_one_changed_byte_of_the_weights_is_another_adapter(tiny: Callable[[str]
 
 def broken(folder: Path, what: str) -> None:
     """Spoil a good adapter in one way."""
-    config, weights = folder / peft_folder.CONFIG, folder / peft_folder.WEIGHTS
+    config, weights = folder / adapters.CONFIG, folder / adapters.WEIGHTS
     settings, tensors = json.loads(config.read_text()), load_file(weights)
     match what:
         case "pickle":
@@ -196,7 +196,7 @@ def test_an_adapter_that_cannot_be_applied_whole_is_refused_in_one_line_by_both_
 def test_mlx_refuses_what_it_would_leave_out(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     source = read_folder(tiny("llama"), name="llama", repository="tiny")
     peft_folder.write(tmp_path / "a", matrices(source), AdapterShape(rank=3), "llama")
-    config = tmp_path / "a" / peft_folder.CONFIG
+    config = tmp_path / "a" / adapters.CONFIG
     for key, value in (("use_dora", True), ("bias", "all"), ("modules_to_save", ["lm_head"])):
         config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
         with pytest.raises(ModelError, match="low-rank matrices alone"):
@@ -206,7 +206,7 @@ def test_mlx_refuses_what_it_would_leave_out(tiny: Callable[[str], Path], tmp_pa
 def test_the_scale_follows_rank_alpha_and_pefts_patterns(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     source = read_folder(tiny("llama"), name="llama", repository="tiny")
     peft_folder.write(tmp_path / "a", matrices(source, rank=4), AdapterShape(rank=4, alpha=8.0), "llama")
-    config = tmp_path / "a" / peft_folder.CONFIG
+    config = tmp_path / "a" / adapters.CONFIG
     settings = json.loads(config.read_text())
     config.write_text(json.dumps({**settings, "use_rslora": True, "alpha_pattern": {"q_proj": 2}}))
     maps = low_rank.read(adapters.resolve(str(tmp_path / "a")))

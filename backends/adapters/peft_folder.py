@@ -16,9 +16,8 @@ from safetensors.numpy import save_file
 
 from ..training import AdapterShape
 from ..values import Float32
+from .sources import CONFIG, WEIGHTS
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What peft puts before a module's path in the names of tensors."""
 

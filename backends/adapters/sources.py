@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from ..errors import ModelError, UsageError
 from ..models import hub
-from .peft_folder import CONFIG, WEIGHTS
 
 Layout = Literal["peft", "mlx"]
 
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 MLX_WEIGHTS = "adapters.safetensors"
 _PICKLES = ("adapter_model.bin", "adapters.npz")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

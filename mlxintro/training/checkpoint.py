@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mlxintro.backends.adapters import peft_folder
+from mlxintro.backends.adapters import peft_folder, sources
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
 from mlxintro.training.plan import TrainingPlan
@@ -105,7 +105,7 @@ class TrainingFolder:
 
     @property
     def has_adapter(self) -> bool:
-        return (self.path / peft_folder.WEIGHTS).exists()
+        return (self.path / sources.WEIGHTS).exists()
 
     def _write(self, name: str, text: str) -> None:
         partial = self.path / f"{name}.part"
