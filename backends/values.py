@@ -6,10 +6,11 @@ these names.
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,6 +201,23 @@ class Tokenizer(Protocol):
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, special ones included, for token strips."""
+        ...
+
+
+@runtime_checkable
+class DatedTokenizer(Protocol):
+    """A tokenizer whose chat template may write the day into prompts."""
+
+    date: datetime.date | None
+    """The day it writes; ``None`` for templates that write none."""
+
+    @property
+    def template_hash(self) -> str:
+        """Digest of everything that prompts depend on beside what is said."""
+        ...
+
+    def set_date(self, date: datetime.date) -> None:
+        """Write another day; without effect where none is written."""
         ...
 
 

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from mlxintro import experiments
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Figure
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.tally import RunTally
+from mlxintro.backends.errors import KnownError
 from mlxintro.grading.agreement import calibration_of
 from mlxintro.grading.correction import corrected
 from mlxintro.grading.passes import graded_trials, row_of, rows_of
@@ -25,7 +28,12 @@ _CORRECTABLE = {"detection": "detects", "false_alarms": "detects", "identificati
 def study_of(run: Run) -> Study:
     """The resolved study of a run; one stored by another version keeps the settings that are still known."""
     known = {name: value for name, value in run.study.items() if name in Study.model_fields}
-    return Study.model_validate({"model": run.model.get("model", ""), **known})
+    try:
+        return Study.model_validate({"model": run.model.get("model", ""), **known})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise KnownError(f"{run.name}: its study cannot be read ({where}: {first['msg']}): import it anew") from error
 
 
 def display_of(run: Run) -> Display:

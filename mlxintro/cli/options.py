@@ -134,4 +134,6 @@ def load_backend(
     name = model or default_model(backend)
     chatter(f"loading {name} ...")
     with download_progress() as progress:
-        return open_backend(name, backend, **settings, progress=progress)
+        opened = open_backend(name, backend, **settings, progress=progress)
+    chatter(f"loaded on {opened.info.device} in {opened.info.dtype}")
+    return opened

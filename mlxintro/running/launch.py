@@ -6,11 +6,14 @@ written.
 
 from __future__ import annotations
 
+import datetime
 import json
 import unicodedata
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -141,10 +144,47 @@ def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name:
         name=name,
         study=checked.study.model_dump(mode="json"),
         model=backend.info,
-        environment=describe_environment(device=backend.info.device),
+        environment={
+            **describe_environment(device=backend.info.device),
+            # Only where prompts depend on it; a resumed run writes it again.
+            **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
+        },
     )
     store.prompts.add(run.id, planned.prompts.values())
     return run
+
+
+def take_date(run: Run, backend: Backend) -> None:
+    """Let the chat template write the day on which a run was begun, so that a resumed run asks what it asked before."""
+    stored = run.environment.get("prompt_date")
+    if isinstance(stored, str):
+        with suppress(ValueError):
+            backend.set_date(datetime.date.fromisoformat(stored))
+
+
+def check_same_plan(store: Store, run: Run, planned: Plan) -> None:
+    """Refuse to resume a run whose study now comes to other prompts or trials than those it holds.
+
+    Raises:
+        UsageError: measuring would go on with something else than was begun.
+    """
+    again = f"{run.name} cannot be resumed: start a new run instead"
+    stored = store.prompts.of_run(run.id).keys()
+    differing = len(stored ^ planned.prompts.keys()) if stored else 0
+    if differing:
+        raise UsageError(
+            f"{differing} prompts are not those that the run was begun with (its chat template, its wording or this "
+            f"program has changed), so {again}"
+        )
+    known = 0
+    keys = (spec.key for spec in planned)
+    while some := list(islice(keys, _KEYS_AT_ONCE)):
+        known += len(store.trials.finished_keys(run.id, some))
+    if known < run.done:
+        raise UsageError(f"{run.done - known} finished trials are not in its plan any more, so {again}")
+
+
+_KEYS_AT_ONCE = 500
 
 
 def check_same_model(run: Run, backend: Backend) -> None:
@@ -169,6 +209,28 @@ _IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_
 """What ``trials.model_key`` is made of."""
 
 
+def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
+    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+
+    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
+    many rows would end at the same place, so half as many run together after a session that was killed.
+
+    Args:
+        wanted: what a person asked for, which goes before everything else.
+        notice: called with one line when the size changes.
+    """
+    rows = wanted or run.batch_size
+    if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
+        rows //= 2
+        notice(
+            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
+            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+        )
+    if rows is not None and rows != run.batch_size:
+        store.runs.set_batch_size(run.id, rows)
+    return rows
+
+
 def prepare(
     store: Store,
     backend: Backend,
@@ -183,10 +245,16 @@ def prepare(
         progress: told how many words have been read.
         notice: told, in one line, what a person should know of the cache.
     """
-    cache = VectorCache(vectors_beside(store.path), notice)
+    recorded = {key: record.content for key in planned.recipes if (record := store.vectors.get(key)) is not None}
+    cache = VectorCache(vectors_beside(store.path), notice, recorded.get)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vectors.get(key) is None:
+        if recorded.get(key) != vector.content_hash:
+            if key in recorded and notice is not None:
+                notice(
+                    f"the vector of {vector.recipe.word!r} comes out differently than the one the store recorded: the "
+                    "device or the libraries have changed; start a new run if all trials must use one vector"
+                )
             recipe = json.loads(canonical_json(vector.recipe))
             store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)

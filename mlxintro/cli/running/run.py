@@ -61,6 +61,9 @@ from mlxintro.cli.output import chatter, shell
     "--dry-run", is_flag=True, help="Say what would run, the time and memory it takes, and what it could show."
 )
 @click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
+)
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -77,7 +80,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain")}
+    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size")}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -88,9 +91,12 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
-            with _backend_of(stored.study, stored.batch_size) as backend:
+            rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
+            with _backend_of(stored.study, rows) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
+                launch.check_same_plan(store, stored, planned)
                 return _execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
@@ -105,7 +111,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
 
         for checked in chosen:
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -118,7 +124,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -166,7 +172,7 @@ def _names(name: str | None, count: int) -> list[str | None]:
     return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
-_BESIDE_RESUME = {"as_json", "no_grade"}
+_BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:

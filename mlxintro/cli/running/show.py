@@ -85,6 +85,8 @@ def _show_head(store: Any, run: Any) -> None:
         f"  settings   preset {study.get('preset')}, window {study.get('window')}, temperature "
         f"{study.get('temperature')}, {study.get('max_tokens')} tokens, seed {study.get('seed')}"
     )
+    if date := run.environment.get("prompt_date"):
+        click.echo(f"  date       {date}, which the chat template writes into every prompt; resuming writes it again")
     prompts = store.prompts.of_run(run.id)
     example = next(iter(store.trials.of_run(run.id, _injected(), limit=1)), None)
     if example is not None and example.spec.prompt in prompts:

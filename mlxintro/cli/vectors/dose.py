@@ -43,6 +43,7 @@ def dose(
     from mlxintro.paths import data_home
     from mlxintro.protocol import presets
     from mlxintro.protocol.concepts import library
+    from mlxintro.store.vectors import recorded_content
     from mlxintro.tools.dose import LADDER, find, propose, usable_cells
     from mlxintro.vectors.cache import VectorCache
     from mlxintro.vectors.extraction import extract
@@ -53,7 +54,9 @@ def dose(
     with load_backend(**settings) as backend:
         places = list(dict.fromkeys(backend.info.layer(layer) for layer in layers))
         recipes = [recipe_for(extraction, word, backend.info) for word in words]
-        vectors = extract(backend, recipes, VectorCache(data_home(context.find_root().obj).vectors, chatter))
+        home = data_home(context.find_root().obj)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
+        vectors = extract(backend, recipes, cache)
         steps = find(backend, vectors, places, ladder=strengths or LADDER)
     proposals = list(propose(steps))
     cells = usable_cells(proposals)

@@ -189,13 +189,15 @@ class _extracted:
     def __enter__(self) -> Any:
         from mlxintro.cli.running.progress import word_progress
         from mlxintro.paths import data_home
+        from mlxintro.store.vectors import recorded_content
         from mlxintro.vectors.cache import VectorCache
         from mlxintro.vectors.extraction import extract
         from mlxintro.vectors.recipe import recipe_for
 
         self.backend = load_backend(**self.settings)
         recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]
-        cache = VectorCache(data_home(self.db).vectors, chatter)
+        home = data_home(self.db)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         try:
             with word_progress() as progress:
                 return self.backend, extract(self.backend, recipes, cache, progress=progress), self.found
