@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mlxintro.cli.output import chatter
 
+if TYPE_CHECKING:
+    from mlxintro.backends.entry_points import Group
+
 _DEEPEST = 10_000
 """A range is written out before the model is known; no model has as many layers."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OpenChoice(click.Choice[str]):
+    """One of the names that ship, or one that another package adds by an entry point."""
+
+    def __init__(self, names: Sequence[str], group: Group) -> None:
+        super().__init__(names)
+        self.group = group
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices:
+            return value
+        # Looked up only for names that do not ship: it takes longer than all else of a start.
+        from mlxintro.backends.entry_points import outside_names
+
+        outside = outside_names(self.group)
+        if value in outside:
+            return value
+        return click.Choice([*self.choices, *outside]).convert(value, param, ctx)
 
 
 def model_options(function: F) -> F:
@@ -26,7 +48,7 @@ def model_options(function: F) -> F:
             ),
             click.option(
                 "--backend",
-                type=click.Choice(["auto", "mlx", "torch", "fake"]),
+                type=OpenChoice(["auto", "mlx", "torch", "fake"], "mlxintro.backends"),
                 default="auto",
                 show_default=True,
                 help="auto: MLX on Apple Silicon, else PyTorch.",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import click
 
 from mlxintro.cli.grading.claude import Asking, PriceParam, grade_by_claude
+from mlxintro.cli.options import OpenChoice
 from mlxintro.cli.output import chatter, shell
 
 
 @click.command()
 @click.argument("run", required=False)
 @click.option(
-    "--grader", type=click.Choice(["rules", "rules-strict", "claude", "local"]), default="rules", show_default=True
+    "--grader",
+    type=OpenChoice(["rules", "rules-strict", "claude", "local"], "mlxintro.graders"),
+    default="rules",
+    show_default=True,
 )
 @click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
 @click.option("--retry", is_flag=True, help="claude: only what could not be graded before.")

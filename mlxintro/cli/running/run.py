@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -188,9 +188,9 @@ def _model_name(settings: dict[str, Any]) -> str:
 
     backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
-    if backend == "fake":
+    if backend not in ("mlx", "torch"):
         return name
-    kind, where = sources.locate(name, backend)
+    kind, where = sources.locate(name, cast("sources.Framework", backend))
     return where if kind == "folder" else name
 
 
