@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -94,7 +95,9 @@ def main() -> None:
         echo(f"mlxintro: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        echo("mlxintro: interrupted", err=True)
+        # The terminal may be gone.
+        with suppress(OSError):
+            echo("mlxintro: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         _drop_output()

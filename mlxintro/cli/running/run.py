@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -201,6 +201,7 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
 def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
     """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
+    from mlxintro.cli.running.signals import ending_in_order
     from mlxintro.running import launch
 
     name = shell(run.name)
@@ -216,9 +217,12 @@ def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flag
             from mlxintro.grading.passes import find_grader
 
             events = graded_alongside(store, run.id, find_grader("rules"), events)
-        last = follow(events, as_json=flags["as_json"])
+        with ending_in_order():
+            last = follow(events, as_json=flags["as_json"])
     except KeyboardInterrupt:
-        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
+        # The terminal may be gone.
+        with suppress(OSError):
+            chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
         raise
     if last is not None and last.errors:
         chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")
