@@ -21,7 +21,7 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.store import Store
 from mlxintro.store.importing import source as source_module
 
-from .cli import Call, call_main, content, filled_home, own_home  # noqa: F401
+from .cli import Call, content
 
 DEEP = "[" * 200_000 + "]" * 200_000
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"

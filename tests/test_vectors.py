@@ -26,7 +26,7 @@ from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors import cache as vector_cache
 from mlxintro.vectors.cache import DamagedError, VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import Case, ExtractionRecipe, Read, cased, recipe_for
+from mlxintro.vectors.recipe import ExtractionRecipe, LetterCase, Read, cased, recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
@@ -119,10 +119,10 @@ def direct(folder: Path, word: str, baseline: Sequence[str], template: str, read
         ("{word} user", "title", "word"),
     ],
 )
-def test_a_vector_equals_a_direct_computation(backend: Backend, template: str, case: Case, read: Read) -> None:
+def test_a_vector_equals_a_direct_computation(backend: Backend, template: str, case: LetterCase, read: Read) -> None:
     made = recipe("user", backend.info, template=template, case=case, read=read)
     vector = extract(backend, [made])[made.key]
-    change: dict[Case, Callable[[str], str]] = {"lower": str.lower, "as-is": str, "title": str.title}
+    change: dict[LetterCase, Callable[[str], str]] = {"lower": str.lower, "as-is": str, "title": str.title}
     direction, norms = direct(
         Path(backend.info.model),
         change[case]("user"),

@@ -125,20 +125,30 @@ COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
 class Controls(click.ParamType[Any]):
-    """A suite of controls, or a number of uninjected trials."""
+    """A suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
     SUITES = ("none", "standard", "full")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "none|standard|full|N"
+        return "none|standard|full|N|ARM,..."
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        if value in self.SUITES or isinstance(value, int):
+        if value in self.SUITES or isinstance(value, int | tuple):
             return value
-        if not str(value).isdecimal():
-            self.fail(f"{value!r} is neither a number from 0 nor one of {', '.join(self.SUITES)}", param, context)
-        return int(value)
+        if str(value).isdecimal():
+            return int(value)
+        from mlxintro.protocol.controls import ARMS
+
+        names = tuple(part.strip() for part in str(value).split(","))
+        if unknown := [name for name in names if name not in ARMS]:
+            self.fail(
+                f"{unknown[0]!r} is neither a number from 0, nor one of {', '.join(self.SUITES)}, nor a control arm: "
+                f"choose from {', '.join(ARMS)}",
+                param,
+                context,
+            )
+        return names
 
 
 CONTROLS = Controls()

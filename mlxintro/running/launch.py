@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from mlxintro import experiments
 from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
+from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
@@ -136,22 +138,42 @@ def _unwritable(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
-def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
-    """Record a new run with its prompts."""
+def begin(
+    store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None, *, freeze: bool = False
+) -> Run:
+    """Record a new run with its prompts.
+
+    Args:
+        freeze: write study, plan and analysis down first, into the run and a file beside the store.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    environment = {
+        **describe_environment(device=backend.info.device),
+        # Only where prompts depend on it; a resumed run writes it again.
+        **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
+    }
+    study = checked.study.model_dump(mode="json")
+    if freeze:
+        environment = {**environment, "frozen": frozen_record(study, (spec.key for spec in planned))}
     run = store.runs.create(
         checked.study.experiment,
         planned=len(planned),
         name=name,
-        study=checked.study.model_dump(mode="json"),
+        study=study,
         model=backend.info,
-        environment={
-            **describe_environment(device=backend.info.device),
-            # Only where prompts depend on it; a resumed run writes it again.
-            **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
-        },
+        environment=environment,
     )
     store.prompts.add(run.id, planned.prompts.values())
+    if freeze:
+        write_record(environment["frozen"], frozen_file(store, run))
     return run
+
+
+def frozen_file(store: Store, run: Run) -> Path:
+    """Where the record of a frozen run is, to be published."""
+    return store.path.parent / "frozen" / f"{run.id}.json"
 
 
 def take_date(run: Run, backend: Backend) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, shell
+from mlxintro.cli.output import chatter, echo, shell
 
 
 @click.command()
@@ -62,6 +62,9 @@ from mlxintro.cli.output import chatter, shell
 )
 @click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
 @click.option(
+    "--freeze", is_flag=True, help="Write study, plan and analysis down, with a hash, before the first trial."
+)
+@click.option(
     "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
 )
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
@@ -80,7 +83,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size")}
+    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
+    flags = {name: options.pop(name) for name in kept}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -97,14 +101,14 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
                 launch.check_same_plan(store, stored, planned)
-                return _execute(store, stored, checked, backend, planned, flags)
+                return execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
-        click.echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
+        echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
         return 0
     if flags["dry_run"]:
         from mlxintro.cli.running.dry_run import describe
@@ -128,8 +132,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
-                started = launch.begin(store, checked, backend, planned, name)
-                worst = max(worst, _execute(store, started, checked, backend, planned, flags))
+                started = launch.begin(store, checked, backend, planned, name, freeze=flags["freeze"])
+                worst = max(worst, execute(store, started, checked, backend, planned, flags))
     return worst
 
 
@@ -162,7 +166,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], Abstr
         # What a flag or the whole file says of the adapter holds where a subject names none of its own.
         one = {**settings, **{name: value for name, value in subject.items() if value is not None or name == "model"}}
         with told():
-            one |= {"model": _model_name(one), "adapter": _adapter_name(one)}
+            one |= {"model": model_name(one), "adapter": adapter_name(one)}
             checked.append(launch.check(make_study(**one)))
     return told, checked
 
@@ -181,7 +185,7 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
     return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
 
 
-def _model_name(settings: dict[str, Any]) -> str:
+def model_name(settings: dict[str, Any]) -> str:
     """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
     from mlxintro.backends.models import sources
     from mlxintro.backends.registry import choose, default_model
@@ -194,7 +198,7 @@ def _model_name(settings: dict[str, Any]) -> str:
     return where if kind == "folder" else name
 
 
-def _adapter_name(settings: dict[str, Any]) -> str | None:
+def adapter_name(settings: dict[str, Any]) -> str | None:
     """The adapter's name as it is stored with a run."""
     from mlxintro.backends.adapters import sources
 
@@ -207,12 +211,16 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
-def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+    """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
+    from mlxintro.cli.running.signals import ending_in_order
     from mlxintro.running import launch
 
     name = shell(run.name)
     chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {name}")
+    if record := run.environment.get("frozen"):
+        chatter(f"frozen as {record['hash']}, analysis {record['analysis']}: {launch.frozen_file(store, run)}")
     try:
         with word_progress() as progress:
             session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
@@ -222,9 +230,12 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
             from mlxintro.grading.passes import find_grader
 
             events = graded_alongside(store, run.id, find_grader("rules"), events)
-        last = follow(events, as_json=flags["as_json"])
+        with ending_in_order():
+            last = follow(events, as_json=flags["as_json"])
     except KeyboardInterrupt:
-        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
+        # The terminal may be gone.
+        with suppress(OSError):
+            chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
         raise
     if last is not None and last.errors:
         chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 from mlxintro.cli.running.show import open_store, show
+from mlxintro.rendering.cleaning import visible
 
 _PORTION, _GAP = 1_000, 0.02
 """Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
@@ -32,7 +33,7 @@ def list_(context: click.Context, as_json: bool) -> None:
         found = store.runs.all()[::-1]
         if as_json:
             for one in found:
-                click.echo(json_line(asdict(one)))
+                echo(json_line(asdict(one)))
             return
         if not found:
             chatter(f"no runs in {store.path} yet; `mlxintro demo` makes a first one")
@@ -49,7 +50,7 @@ def list_(context: click.Context, as_json: bool) -> None:
             ]
             for one in found
         ]
-        click.echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
+        echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
         for one in found:
             if one.damage:
                 chatter(f"{one.name}: {one.damage}: import it anew, or delete it with `mlxintro runs rm {one.id}`")
@@ -66,7 +67,7 @@ def rm(context: click.Context, run: str, yes: bool) -> int:
     """Delete a run with its trials, grades and labels."""
     with open_store(context, write=True) as store:
         found = store.runs.find(run, damaged=True)
-        if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
+        if not yes and not click.confirm(visible(f"delete {found.name} with {found.done} trials?"), err=True):
             chatter("nothing is deleted")
             return 1
         store.runs.delete(found.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.database import Database, now
-from mlxintro.store.importing.source import TABLES, Source, Table, opened
+from mlxintro.store.importing.source import TABLES, Source, SourceTable, opened
 from mlxintro.store.importing.vector_files import take_vector_files
 from mlxintro.store.liveness import alive, moment_of
 from mlxintro.store.records import Imported
@@ -77,7 +77,7 @@ def import_store(database: Database, path: str | Path) -> Imported:
     )
 
 
-def _add(db: sqlite3.Connection, other: Source, table: Table) -> int:
+def _add(db: sqlite3.Connection, other: Source, table: SourceTable) -> int:
     """Add what is new in a table; returns how many rows."""
     if table.name == "runs":
         runs = (dict(zip(table.columns, values, strict=True)) for values in other.values(table))

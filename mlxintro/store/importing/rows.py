@@ -70,7 +70,7 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 Bit = Literal[0, 1]
 
 
-class Row(BaseModel):
+class ImportedRow(BaseModel):
     """A row as the other store holds it, by column."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -83,7 +83,7 @@ class Row(BaseModel):
         """
 
 
-class RunRow(Row):
+class RunRow(ImportedRow):
     id: Identity
     name: Name
     experiment: Name
@@ -104,7 +104,7 @@ class RunRow(Row):
         check_fields(self.study, self.model)
 
 
-class PromptRow(Row):
+class PromptRow(ImportedRow):
     key: Hash
     record: Json
 
@@ -112,12 +112,12 @@ class PromptRow(Row):
         check_prompt(self.key, self.record)
 
 
-class RunPromptRow(Row):
+class RunPromptRow(ImportedRow):
     run: Identity
     prompt: Hash
 
 
-class TrialRow(Row):
+class TrialRow(ImportedRow):
     run: Identity
     key: Hash
     ordinal: Count
@@ -147,7 +147,7 @@ class TrialRow(Row):
         check_trial(self.key, self.spec, self.model_dump())
 
 
-class GradeRow(Row):
+class GradeRow(ImportedRow):
     run: Identity
     key: Hash
     grader: Name
@@ -164,7 +164,7 @@ class GradeRow(Row):
     raw: Text | None
 
 
-class LabelRow(Row):
+class LabelRow(ImportedRow):
     run: Identity
     key: Hash
     labeller: Name
@@ -173,7 +173,7 @@ class LabelRow(Row):
     created: Time
 
 
-class LabelSetRow(Row):
+class LabelSetRow(ImportedRow):
     run: Identity
     name: Name
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -185,7 +185,7 @@ class LabelSetRow(Row):
         check_keys(self.keys)
 
 
-class VectorRow(Row):
+class VectorRow(ImportedRow):
     hash: Hash
     recipe: Object
     file: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,200}\.safetensors$")]
@@ -193,7 +193,7 @@ class VectorRow(Row):
     created: Time
 
 
-def problem_of(row: type[Row], values: dict[str, Any]) -> tuple[str, str] | None:
+def problem_of(row: type[ImportedRow], values: dict[str, Any]) -> tuple[str, str] | None:
     """Say what is wrong with a row.
 
     Returns:

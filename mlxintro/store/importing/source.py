@@ -25,11 +25,11 @@ _LONGEST = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SourceTable:
     """A table that is brought in."""
 
     name: str
-    row: type[rows.Row]
+    row: type[rows.ImportedRow]
     order: str = ""
     """Columns to read it by."""
     later: dict[str, Any] = field(default_factory=dict)
@@ -43,14 +43,14 @@ class Table:
 
 
 TABLES = (
-    Table("runs", rows.RunRow, "created, id"),
-    Table("prompts", rows.PromptRow),
-    Table("run_prompts", rows.RunPromptRow),
-    Table("trials", rows.TrialRow, "id", {"arm": ""}),
-    Table("grades", rows.GradeRow, "id"),
-    Table("labels", rows.LabelRow, "id"),
-    Table("label_sets", rows.LabelSetRow, since="m005_label_sets"),
-    Table("vectors", rows.VectorRow),
+    SourceTable("runs", rows.RunRow, "created, id"),
+    SourceTable("prompts", rows.PromptRow),
+    SourceTable("run_prompts", rows.RunPromptRow),
+    SourceTable("trials", rows.TrialRow, "id", {"arm": ""}),
+    SourceTable("grades", rows.GradeRow, "id"),
+    SourceTable("labels", rows.LabelRow, "id"),
+    SourceTable("label_sets", rows.LabelSetRow, since="m005_label_sets"),
+    SourceTable("vectors", rows.VectorRow),
 )
 """In the order in which they refer to each other."""
 
@@ -111,12 +111,12 @@ class Source:
             if name in present and (at := self._first_lost(name, lost)) is not None:
                 raise self._refused(name, at, column, "names something that this store does not hold")
 
-    def values(self, table: Table) -> Iterator[tuple[Any, ...]]:
+    def values(self, table: SourceTable) -> Iterator[tuple[Any, ...]]:
         """The rows of a table, in the order of ``table.columns``."""
         for page in self.pages(table):
             yield from page
 
-    def pages(self, table: Table) -> Iterator[Sequence[tuple[Any, ...]]]:
+    def pages(self, table: SourceTable) -> Iterator[Sequence[tuple[Any, ...]]]:
         """The rows of a table, some hundred at a time; none where an older store has no such table."""
         if table not in self._present():
             return
@@ -132,7 +132,7 @@ class Source:
                 return
             yield page
 
-    def _present(self) -> list[Table]:
+    def _present(self) -> list[SourceTable]:
         found = []
         for table in TABLES:
             if self._columns.get(table.name):
