@@ -16,6 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import footprint, lock, memory, nvidia
+from .adapters import sources as adapters
+from .entry_points import load_outside, outside_names
 from .errors import PrerequisiteError, UsageError
 from .models import aliases, sources
 
@@ -24,23 +26,27 @@ if TYPE_CHECKING:
     from .models.hub import Progress
 
 BACKENDS = ("auto", "mlx", "torch", "fake")
-Name = Literal["mlx", "torch", "fake"]
+GROUP: Literal["mlxintro.backends"] = "mlxintro.backends"
+"""Entry points of other packages: a function ``load(model, *, device, dtype, quantize, batch_size) -> Backend``."""
 
 _MODULES: Mapping[sources.Framework, str] = {"mlx": ".mlxlm.backend", "torch": ".pytorch.backend"}
 _DEVICES = ".pytorch.devices"
 _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
 
 
-def choose(backend: str = "auto", device: str | None = None) -> Name:
+def choose(backend: str = "auto", device: str | None = None) -> str:
     """The backend a name stands for. ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
 
     Raises:
         UsageError: there is no such backend.
     """
     if backend not in BACKENDS:
-        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}", setting="backend")
+        outside = outside_names(GROUP)
+        if backend in outside:
+            return backend
+        raise UsageError(f"no backend called {backend!r}: choose {', '.join((*BACKENDS, *outside))}", setting="backend")
     if backend != "auto":
-        return cast(Name, backend)
+        return backend
     if device is not None and device != "cpu":
         return "mlx" if device == "gpu" else "torch"
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
@@ -54,7 +60,9 @@ def default_model(backend: str = "auto") -> str:
         UsageError: there is no such backend.
     """
     name = choose(backend)
-    return "detector" if name == "fake" else aliases.DEFAULTS[name]
+    if name not in (*aliases.DEFAULTS, "fake"):
+        raise UsageError(f"the backend {name!r} has no usual model: name one with -m", setting="model")
+    return "detector" if name == "fake" else aliases.DEFAULTS[cast(sources.Framework, name)]
 
 
 def require(backend: sources.Framework) -> None:
@@ -81,19 +89,21 @@ def open_backend(
     quantize: str | None = None,
     kv_bits: int | None = None,
     batch_size: int | None = None,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> Backend:
     """Load a model, downloading it if need be.
 
     Args:
         model: see ``models.resolve``; for ``fake``, a simulated subject.
-        backend: one of ``BACKENDS``.
+        backend: one of ``BACKENDS``, or one that another package adds.
         device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
         quantize: e.g. ``4bit``, while loading.
         kv_bits: 4 or 8 to keep keys and values quantised, on mlx only.
         batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
             ``footprint``.
+        adapter: low-rank adapter that the model speaks with; see ``adapters.sources.resolve``.
         progress: hears of a download.
 
     Raises:
@@ -107,12 +117,37 @@ def open_backend(
         raise UsageError(
             f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits", setting="kv_bits"
         )
+    if adapter is not None and name not in ("mlx", "torch"):
+        raise UsageError(f"the backend {name} takes no adapter: leave out --adapter, or choose mlx or torch")
     if name == "fake":
         from .simulated import backend as fake
 
         return fake.load(model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size)
+    if name not in ("mlx", "torch"):
+        opened_outside: Backend = load_outside(GROUP, name)(
+            model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size
+        )
+        return opened_outside
+    return _open_with(
+        cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, adapter, progress
+    )
+
+
+def _open_with(
+    name: sources.Framework,
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    quantize: str | None,
+    kv_bits: int | None,
+    batch_size: int | None,
+    adapter: str | None,
+    progress: Progress | None,
+) -> Backend:
+    """Load a model with MLX or PyTorch; see ``open_backend``."""
     sources.locate(model, name)
     require(name)
+    found = None if adapter is None else adapters.resolve(adapter)
     place = _place(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
@@ -141,8 +176,8 @@ def open_backend(
             shape = replace(shape, recorded=True)
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
-        cache = {} if kv_bits is None else {"kv_bits": kv_bits}
-        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
+        more = {name: value for name, value in (("kv_bits", kv_bits), ("adapter", found)) if value is not None}
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **more)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
         if not place.startswith("cuda"):
             _release_on_close(opened, locks.pop_all())

@@ -16,6 +16,7 @@ import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
 from .. import engine, scoring
+from ..adapters.sources import AdapterSource
 from ..base import (
     Backend,
     Completion,
@@ -38,6 +39,7 @@ from . import cache as mlx_cache
 from . import guard
 from . import model as mlx_model
 from . import roofline as mlx_roofline
+from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, log_softmax
@@ -56,6 +58,7 @@ def load(
     quantize: str | None = None,
     kv_bits: int | None = None,
     batch_size: int = 16,
+    adapter: AdapterSource | None = None,
 ) -> MLXBackend:
     """Load a model with mlx-lm.
 
@@ -69,6 +72,7 @@ def load(
         kv_bits: 4 or 8 to keep keys and values quantised, in groups of 64 or 32. Rows of different lengths then run
             in batches of their own.
         batch_size: most rows decoded together.
+        adapter: low-rank adapter to speak with; see ``backends.adapters``.
 
     Raises:
         UsageError: no such device, dtype or quantisation, or not for this model.
@@ -90,6 +94,8 @@ def load(
             model.set_dtype(mlx_model.DTYPES[dtype])
         if quantize is not None:
             quantization = mlx_model.quantise(model, quantize, source)
+        if adapter is not None:
+            apply(model, adapter)
         mx.eval(model.parameters())
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
@@ -109,6 +115,8 @@ def load(
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
+        adapter=adapter.name if adapter else "",
+        adapter_revision=adapter.revision if adapter else "",
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
 

@@ -50,7 +50,7 @@ def fill(text: str, **values: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Occasion:
     number: int
     concept: Concept
     seed: int
@@ -88,6 +88,11 @@ class Grid:
         Raises:
             UsageError: they do not fit the model.
         """
+        if isinstance(study.controls, tuple):
+            raise UsageError(
+                f"controls: {experiment} takes none, standard, full or a number, and no names of arms",
+                setting="controls",
+            )
         found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
         layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         strengths = tuple(dict.fromkeys(study.strengths or ()))
@@ -109,10 +114,10 @@ class Grid:
         return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer))
 
     @property
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[Occasion]:
         """Concepts take turns, so that a run that is cut short is balanced."""
         for number in range(len(self.concepts) * (self.study.trials or 1)):
-            yield Pair(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
+            yield Occasion(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
 
     @property
     def uninjected(self) -> float:
@@ -151,7 +156,7 @@ class Grid:
             self.recipes[recipe.key] = recipe
         return self._keys[word]
 
-    def trial(self, pair: Pair, asked: Asked, **changes: Any) -> TrialSpec:
+    def trial(self, pair: Occasion, asked: Asked, **changes: Any) -> TrialSpec:
         """An uninjected trial about the pair's concept."""
         values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
         return self.base.changed(**values)
@@ -211,7 +216,7 @@ def sentences_without(concept: Concept) -> tuple[str, ...]:
     return tuple(sentence for sentence in sentences() if not names(sentence, concept))
 
 
-def pick_sentence(pair: Pair) -> str:
+def pick_sentence(pair: Occasion) -> str:
     """A sentence for a pair that does not name its concept.
 
     Raises:
@@ -223,7 +228,7 @@ def pick_sentence(pair: Pair) -> str:
     return pair.rng("sentence").choice(free)
 
 
-def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
+def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
     """Other concepts at random, none of which shares a name with the pair's.
 
     Raises:

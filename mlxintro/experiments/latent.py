@@ -23,7 +23,7 @@ from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
+from mlxintro.experiments.grid import Grid, Occasion, assistant, fill, holding, injected, user
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -44,7 +44,7 @@ LEANS_NO = TrialClass("leans to no", "·", "quiet")
 YES_UNINJECTED = TrialClass("yes uninjected", "▲", "alarm")
 
 
-class Texts(Data):
+class LatentWording(Data):
     first: Annotated[str, holding("framing", "info")]
     """The user's first turn."""
     reply: str
@@ -78,7 +78,7 @@ class Texts(Data):
         return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {self.question.partition('?')[2]}"
 
 
-class Settings(Data):
+class LatentOptions(Data):
     through: float | None = None
     """Last layer of a range that begins at the study's layer: index or depth fraction. Every layer of it gets its own
     vector. Without it one layer does."""
@@ -101,8 +101,8 @@ class Latent(Experiment):
         "dialogue; mutual information of a shuffled list; the logit lens"
     )
     compared = "no injection, random vectors, unrelated questions under the same injection"
-    Wording = Texts
-    Options = Settings
+    Wording = LatentWording
+    Options = LatentOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -118,7 +118,7 @@ class Latent(Experiment):
                 yield _lens(session, spec)
 
     def display(self, preset: Preset) -> Display:
-        yes = Texts.model_validate(preset.wording).yes
+        yes = LatentWording.model_validate(preset.wording).yes
 
         def odds_of(row: Row) -> float | None:
             return log_odds(row.measurements["logprobs"], yes) if row.arm == "" else None
@@ -157,14 +157,14 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(preset.wording).yes, study.unit or "resid")
+        return analyse(rows, LatentWording.model_validate(preset.wording).yes, study.unit or "resid")
 
 
 class _Planner:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.wording = Texts.model_validate(grid.preset.wording)
-        self.options = Settings.model_validate(grid.study.options)
+        self.wording = LatentWording.model_validate(grid.preset.wording)
+        self.options = LatentOptions.model_validate(grid.study.options)
         self.framings = _chosen(self.wording.framings, self.options.framings, "framing", "framings")
         self.infos = _chosen(self.wording.infos, self.options.infos, "information text", "infos")
         self.listed = [concept.word for concept in grid.concepts][:MOST_LISTED]
@@ -180,7 +180,7 @@ class _Planner:
         if self.grid.arms:
             yield from self._questions()
 
-    def _detection(self, pair: Pair, framing: str, info: str) -> Iterator[TrialSpec]:
+    def _detection(self, pair: Occasion, framing: str, info: str) -> Iterator[TrialSpec]:
         asked, window = self._ask(framing, info, self.wording.question)
         base = self._scored(pair, asked, "", {"framing": framing, "info": info})
         kinds = [base]
@@ -197,7 +197,7 @@ class _Planner:
             for cell in self.grid.cells:
                 yield injected(base, *self._range(pair.word, cell, window, "random"), arm=RANDOM)
 
-    def _identification(self, pair: Pair, order: int) -> Iterator[TrialSpec]:
+    def _identification(self, pair: Occasion, order: int) -> Iterator[TrialSpec]:
         # The same orders for every concept, so that labels can be shuffled within one.
         words = list(self.listed)
         random.Random(f"{self.grid.study.seed}:{order}").shuffle(words)
@@ -237,7 +237,7 @@ class _Planner:
         _, stop = asked.span(self.wording.reply, before=second)
         return asked, (start, stop)
 
-    def _scored(self, pair: Pair, asked: Asked, arm: str, detail: Mapping[str, object]) -> TrialSpec:
+    def _scored(self, pair: Occasion, asked: Asked, arm: str, detail: Mapping[str, object]) -> TrialSpec:
         options = (*self.wording.yes, *self.wording.no)
         return self.grid.trial(pair, asked, arm=arm, readout="score", options=options, detail=dict(detail))
 

@@ -35,6 +35,8 @@ class Study(BaseModel):
     quantize: str | None = None
     kv_bits: Literal[4, 8] | None = None
     """Of quantised keys and values."""
+    adapter: str | None = None
+    """Low-rank adapter that the model speaks with: a folder, a hub id, or one that ships."""
     concepts: Words = ("set:blueprint",)
     any_word: bool = False
     """Accept words that are not in the concept library."""
@@ -46,7 +48,8 @@ class Study(BaseModel):
     trials: Trials | None = None
     """Per concept, layer and strength."""
     controls: Controls | None = None
-    """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
+    """A suite of controls; a number: that many uninjected trials in the one shared pool, and no other control; or names
+    of control arms, beside the pool (injected thoughts only)."""
     window: WindowName | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None

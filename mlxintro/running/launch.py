@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from mlxintro import experiments
 from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
+from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
@@ -136,22 +138,42 @@ def _unwritable(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
-def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
-    """Record a new run with its prompts."""
+def begin(
+    store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None, *, freeze: bool = False
+) -> Run:
+    """Record a new run with its prompts.
+
+    Args:
+        freeze: write study, plan and analysis down first, into the run and a file beside the store.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    environment = {
+        **describe_environment(device=backend.info.device),
+        # Only where prompts depend on it; a resumed run writes it again.
+        **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
+    }
+    study = checked.study.model_dump(mode="json")
+    if freeze:
+        environment = {**environment, "frozen": frozen_record(study, (spec.key for spec in planned))}
     run = store.runs.create(
         checked.study.experiment,
         planned=len(planned),
         name=name,
-        study=checked.study.model_dump(mode="json"),
+        study=study,
         model=backend.info,
-        environment={
-            **describe_environment(device=backend.info.device),
-            # Only where prompts depend on it; a resumed run writes it again.
-            **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
-        },
+        environment=environment,
     )
     store.prompts.add(run.id, planned.prompts.values())
+    if freeze:
+        write_record(environment["frozen"], frozen_file(store, run))
     return run
+
+
+def frozen_file(store: Store, run: Run) -> Path:
+    """Where the record of a frozen run is, to be published."""
+    return store.path.parent / "frozen" / f"{run.id}.json"
 
 
 def take_date(run: Run, backend: Backend) -> None:
@@ -194,13 +216,18 @@ def check_same_model(run: Run, backend: Backend) -> None:
         UsageError: naming what differs.
     """
     now = {field: getattr(backend.info, field) for field in _IDENTITY}
-    then = {field: run.model.get(field) for field in _IDENTITY}
-    changed = [f"{field} was {then[field]}, is {now[field]}" for field in _IDENTITY if then[field] != now[field]]
+    # Runs from before adapters have no such field, and no adapter.
+    then = {field: run.model.get(field, "") for field in _IDENTITY}
+    changed = [
+        f"{field} was {then[field] or 'none'}, is {now[field] or 'none'}"
+        for field in _IDENTITY
+        if then[field] != now[field]
+    ]
     if changed:
         raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
 
 
-_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
+_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
 """What ``trials.model_key`` is made of."""
 
 
@@ -240,10 +267,16 @@ def prepare(
         progress: told how many words have been read.
         notice: told, in one line, what a person should know of the cache.
     """
-    cache = VectorCache(vectors_beside(store.path), notice)
+    recorded = {key: record.content for key in planned.recipes if (record := store.vectors.get(key)) is not None}
+    cache = VectorCache(vectors_beside(store.path), notice, recorded.get)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vectors.get(key) is None:
+        if recorded.get(key) != vector.content_hash:
+            if key in recorded and notice is not None:
+                notice(
+                    f"the vector of {vector.recipe.word!r} comes out differently than the one the store recorded: the "
+                    "device or the libraries have changed; start a new run if all trials must use one vector"
+                )
             recipe = json.loads(canonical_json(vector.recipe))
             store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)

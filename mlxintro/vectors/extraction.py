@@ -23,7 +23,7 @@ from mlxintro.backends.base import Backend, Float32, ModelInfo, Prompt
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.protocol.trials import model_key
 from mlxintro.vectors.cache import VectorCache
-from mlxintro.vectors.recipe import ExtractionRecipe, Reading
+from mlxintro.vectors.recipe import ExtractionRecipe, PromptReading
 from mlxintro.vectors.vector import BaselineMean, ConceptVector
 
 Progress = Callable[[int, int], None]
@@ -95,14 +95,16 @@ def extract(
     return {key: vectors[key] for key in asked}
 
 
-def _read(backend: Backend, readings: Sequence[Reading], progress: Progress | None) -> dict[Reading, Float32]:
+def _read(
+    backend: Backend, readings: Sequence[PromptReading], progress: Progress | None
+) -> dict[PromptReading, Float32]:
     """Activations of shape (layers, width), by reading."""
     # Positions are shared by all prompts of one call, so readings are grouped by them.
-    groups: dict[tuple[int, ...], list[tuple[Reading, Prompt]]] = defaultdict(list)
+    groups: dict[tuple[int, ...], list[tuple[PromptReading, Prompt]]] = defaultdict(list)
     for reading in readings:
         tokens, positions = reading.place(backend.tokenizer)
         groups[positions].append((reading, Prompt(tokens)))
-    activations: dict[Reading, Float32] = {}
+    activations: dict[PromptReading, Float32] = {}
     for positions, members in groups.items():
         for first in range(0, len(members), _CHUNK):
             chunk = members[first : first + _CHUNK]

@@ -24,7 +24,7 @@ from mlxintro.store.store import Store
 
 from ..reading import trial_text, wording
 from ..reading.review_filter import NewestVerdicts, Searching
-from ..reading.trial_scan import Finding
+from ..reading.trial_scan import ScannedTrials
 from ..shell.page import Page
 from ..widgets.filter_field import FilterField
 from ..widgets.lines import Lines
@@ -166,10 +166,10 @@ class ReviewPage(Page):
         self.trials.show(self._search.rows)
         self._draw()
 
-    def _go_on(self, finding: Finding) -> None:
+    def _go_on(self, finding: ScannedTrials) -> None:
         self.read("find", finding.step, partial(self._found, finding), last=True)
 
-    def _found(self, finding: Finding, rows: list[int]) -> None:
+    def _found(self, finding: ScannedTrials, rows: list[int]) -> None:
         search = self._search
         if not search.concerns(finding):
             return

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.content import Content
 
-from mlxintro.analysis.rates import Cell, Tally
+from mlxintro.analysis.rates import Cell, LiveTally
 from mlxintro.rendering.text import downwards, shade
 
 from .text import Text
@@ -22,7 +22,7 @@ _LEAST = 13
 class RateGrid:
     layers: Sequence[int]
     strengths: Sequence[float]
-    cells: dict[Cell, Tally]
+    cells: dict[Cell, LiveTally]
     planned: int
     """Trials per cell; 0 when it is not known."""
     unit: str
@@ -50,11 +50,11 @@ def draw(grid: RateGrid) -> Content:
     return Content("\n").join(lines)
 
 
-def _value(tally: Tally) -> float | None:
+def _value(tally: LiveTally) -> float | None:
     return tally.detected / tally.decided if tally.decided else None
 
 
-def _cell(tally: Tally | None, value: float | None, planned: int) -> str:
+def _cell(tally: LiveTally | None, value: float | None, planned: int) -> str:
     done = tally.trials if tally else 0
     count = f"{done}/{planned}" if planned and done < planned else str(done) if done else "·"
     return count if value is None else f"{shade(value) * 2}{value:>4.0%} {count}"

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import load_backend, model_options
+from mlxintro.cli.output import echo
 
 
 @click.command()
@@ -31,9 +32,9 @@ def check(deep: bool, as_json: bool, **settings: Any) -> int:
         for line in run_checks(backend, deep=deep):
             failed += not line.passed
             if as_json:
-                click.echo(json.dumps(asdict(line)))
+                echo(json.dumps(asdict(line)))
                 continue
-            click.echo(f"{'pass' if line.passed else 'FAIL'}  {line.name:<16} {line.detail}")
+            echo(f"{'pass' if line.passed else 'FAIL'}  {line.name:<16} {line.detail}")
             if line.advice:
-                click.echo(f"      {'':<16} -> {line.advice}")
+                echo(f"      {'':<16} -> {line.advice}")
     return 1 if failed else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,11 +35,11 @@ def list_(backend: str, memory: int | None, as_json: bool) -> None:
     listed = rows(chosen, memory)
     if as_json:
         for row in listed:
-            click.echo(json_line(row))
+            echo(json_line(row))
         return
     cells = [[one.name, one.repository, _size(one), _disk(one), _fits(one), one.note] for one in listed]
     heading = "fits" if memory else "fits here"
-    click.echo(table(["name", "repository", "weights", "on disk", heading, ""], cells, right=(2,)))
+    echo(table(["name", "repository", "weights", "on disk", heading, ""], cells, right=(2,)))
     if memory:
         chatter(f"\n{_advice(chosen, memory, listed)}")
     chatter(f"\nfor --backend {chosen}; `mlxintro models fetch NAME` downloads, and continues an interrupted one")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, echo, json_line
 
 
 def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
     """Print trials, rows, memory, time and power.
 
     ``--json`` is one object: ``trials``, ``layers`` (indices), ``study`` (resolved), and the fields of
-    ``mlxintro.estimate.Estimate``, in bytes and seconds.
+    ``mlxintro.estimate.StudyEstimate``, in bytes and seconds.
     """
     from mlxintro.rendering.estimate_text import estimate_lines
     from mlxintro.running.estimate import estimate
@@ -24,17 +22,17 @@ def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
     layers = list(dict.fromkeys(backend.info.layer(layer) for layer in study.layers or ()))
     found = estimate(checked, planned, backend)
     if as_json:
-        click.echo(json_line({**found.as_dict(), "layers": layers, "study": study.model_dump(mode="json")}))
+        echo(json_line({**found.as_dict(), "layers": layers, "study": study.model_dump(mode="json")}))
         return
-    click.echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
-    click.echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
-    click.echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
+    echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
+    echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
+    echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
     if any(study.strengths or ()):
-        click.echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
+        echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
     window = study.window or "as the experiment lays it"
     if found.replies:
-        click.echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {window}")
+        echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {window}")
     else:
-        click.echo(f"sampling:  none; window {window}")
+        echo(f"sampling:  none; window {window}")
     for line in estimate_lines(found.as_dict()):
-        click.echo(line)
+        echo(line)
