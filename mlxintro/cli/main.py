@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -27,6 +28,7 @@ COMMANDS = {
     "grade": ("grading.grade", "Grade the replies of a run."),
     "stats": ("results.stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
+    "train": ("models.train", "Train an adapter that reports injected concepts: a positive control, or a fake."),
     "dose": ("vectors.dose", "Find strengths that steer without garbling, layer by layer."),
     "compare": ("results.compare", "Put runs side by side, with differences and intervals."),
     "report": ("results.report", "Write a run as one HTML or Markdown document."),
@@ -94,7 +96,9 @@ def main() -> None:
         echo(f"mlxintro: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        echo("mlxintro: interrupted", err=True)
+        # The terminal may be gone.
+        with suppress(OSError):
+            echo("mlxintro: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         _drop_output()

@@ -36,6 +36,13 @@ def parse_json(text: str) -> Any:
     return value
 
 
+def is_utf16(start: bytes) -> bool:
+    """Whether a file begins as UTF-16 does, as PowerShell writes it: with its mark, or with every other byte zero."""
+    return start.startswith((b"\xff\xfe", b"\xfe\xff")) or (
+        len(start) >= 4 and (not any(start[1:64:2]) or not any(start[0:64:2]))
+    )
+
+
 def _not_finite(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is no number")
 

@@ -64,13 +64,18 @@ def translated(path: Path) -> Iterator[None]:
             if name.startswith(code):
                 raise KnownError(f"{path}: {what}: {advice}") from error
         raise
+    except UnicodeDecodeError as error:
+        # SQLite's own message quotes a schema that is damaged.
+        raise KnownError(
+            f"{path}: the file is damaged: restore a copy, or rescue it with `sqlite3 FILE .recover`"
+        ) from error
 
 
 class Database:
     """A connection to one store. Cheap to make; use one per thread and per process."""
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        """Open a store, creating it or bringing it up to date unless ``read_only``.
+    def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
+        """Open a store, creating it (unless told not to) or bringing it up to date unless ``read_only``.
 
         Raises:
             UsageError: ``read_only`` and there is no such file.
@@ -80,9 +85,10 @@ class Database:
         self.read_only = read_only
         with translated(self.path):
             self.uri, self.connection = (
-                open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path)
+                open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path, create)
             )
         self.connection.row_factory = sqlite3.Row
+        self._identity = _identity_of(self.path)
 
     def close(self) -> None:
         """Closing twice is harmless."""
@@ -96,6 +102,18 @@ class Database:
     ) -> None:
         self.close()
 
+    def check_in_place(self) -> None:
+        """Check that the file that is open is still the one at its path; else what is written would be lost with it.
+
+        Raises:
+            KnownError: it was deleted or moved, or another file is in its place.
+        """
+        if _identity_of(self.path) != self._identity:
+            raise KnownError(
+                f"{self.path}: the store was deleted, moved or replaced while it was in use, so nothing more can be "
+                "kept: put the file back and run with --resume, or start anew"
+            )
+
     def data_version(self) -> int:
         """A number that changes when another connection has written: a cheap way to know when to look again."""
         with translated(self.path):
@@ -107,6 +125,7 @@ class Database:
         """One transaction: all of it is stored or nothing is."""
         if self.read_only:
             raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
+        self.check_in_place()
         with translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -139,18 +158,27 @@ class Database:
         return found[0] if found else None
 
 
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; ``None`` when there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def _connect(uri: str) -> sqlite3.Connection:
     # isolation_level=None: transactions are the explicit ones of ``write``, none are opened behind our back.
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
 
 
-def _open_to_write(path: Path) -> tuple[str, sqlite3.Connection]:
+def _open_to_write(path: Path, create: bool) -> tuple[str, sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KnownError(f"{path.parent}: {error.strerror}: choose another place with --db") from error
     check_regular(path)
-    uri = f"{path.as_uri()}?mode=rwc"
+    uri = f"{path.as_uri()}?mode={'rwc' if create else 'rw'}"
     db = _connect(uri)
     try:
         db.execute("PRAGMA foreign_keys = ON")

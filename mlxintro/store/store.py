@@ -40,14 +40,14 @@ class Store:
         browse: filters over runs that are too long to be held.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        """Open a store, creating it or bringing it up to date unless ``read_only``.
+    def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
+        """Open a store, creating it (unless told not to) or bringing it up to date unless ``read_only``.
 
         Raises:
             UsageError: ``read_only`` and there is no such file.
             KnownError: it cannot be opened, is damaged, is another program's, or comes from a newer version.
         """
-        self.database = Database(path, read_only=read_only)
+        self.database = Database(path, read_only=read_only, create=create)
         self.path = self.database.path
         self.runs = RunTable(self.database)
         self.prompts = PromptTable(self.database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,6 +44,8 @@ def label(
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels import files as label_files
     from mlxintro.paths import data_home
+    from mlxintro.protocol.plain_data import is_utf16
+    from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
     if sum((freeze, target is not None, source is not None)) > 1:
@@ -51,12 +54,17 @@ def label(
         found = store.runs.find(run)
         try:
             if target is not None:
-                with click.open_file(target, "w", encoding="utf-8") as out:
-                    for row in label_files.rows(store, found):
-                        out.write(json_line(row) + "\n")
+                lines = "".join(json_line(row) + "\n" for row in label_files.rows(store, found))
+                if target == "-":
+                    echo(lines, nl=False)
+                else:
+                    write_whole(Path(target), lines)
             elif source is not None:
-                with click.open_file(source, encoding="utf-8") as lines:
-                    labels = label_files.read(lines, labeller)
+                with click.open_file(source, "rb") as file:
+                    data = file.read()
+                if is_utf16(data):
+                    raise UsageError(f"{source}: it is UTF-16: save it as UTF-8")
+                labels = label_files.read(data.decode("utf-8-sig").split("\n"), labeller)
                 store.labels.add(found.id, labels)
                 chatter(f"{len(labels)} labels added to {found.name}")
             elif freeze:

@@ -29,6 +29,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
     from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
+    from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
     makers = {".html": html, ".htm": html, ".md": markdown}
@@ -51,8 +52,5 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
         made = ReportContent(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
-    try:
-        output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    write_whole(output, makers[output.suffix.lower()](made))
     chatter(f"{found.name} written to {output}")
