@@ -16,7 +16,7 @@ PRELOAD := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS))
 # Tests wait for processes and screens as much as they compute: twice as many workers as two cores have are kept busy.
 WORKERS ?= 4
 
-.PHONY: demo test test-slow coverage check docs lock bench format clean
+.PHONY: demo test test-slow coverage check docs lock bench gpu format clean
 
 demo: $(STAMP)
 	@$(BIN)/mlxintro demo
@@ -55,6 +55,13 @@ lock:
 	.venv-lock/bin/python -m docs.lock > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-lock
+
+# On a machine with an NVIDIA GPU: tests on CUDA, graphs against eager steps, figures; all into one file.
+GPU ?= --write gpu.md
+
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cuda]'
+	$(BIN)/python -m benchmarks.gpu $(GPU)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

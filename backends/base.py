@@ -18,6 +18,8 @@ This layer knows nothing of concepts, trials or experiments.
 from __future__ import annotations
 
 import abc
+import dataclasses
+import datetime
 import gc
 from collections.abc import Iterable, Iterator, Sequence, Set
 from types import TracebackType
@@ -33,6 +35,7 @@ from .values import (
     OPERATIONS,
     SITES,
     Completion,
+    DatedTokenizer,
     Float32,
     Injection,
     MemoryUse,
@@ -55,6 +58,7 @@ __all__ = [
     "SITES",
     "Backend",
     "Completion",
+    "DatedTokenizer",
     "Float32",
     "Injection",
     "MemoryUse",
@@ -199,6 +203,18 @@ class Backend(abc.ABC):
         parts = list(self._guarded(self._lens(rows, tokens)))
         logprobs: Float32 = np.concatenate([np.empty((0, kept), np.float32), *parts])
         return logprobs.reshape(*residuals.shape[:-1], kept)
+
+    def set_date(self, date: datetime.date) -> None:
+        """Let the chat template write another day into prompts; without effect where it writes none."""
+        tokenizer = self.tokenizer
+        if isinstance(tokenizer, DatedTokenizer):
+            tokenizer.set_date(date)
+            self.info = dataclasses.replace(self.info, template_hash=tokenizer.template_hash)
+
+    @property
+    def date(self) -> datetime.date | None:
+        """The day that the chat template writes into prompts; ``None`` where it writes none."""
+        return self.tokenizer.date if isinstance(self.tokenizer, DatedTokenizer) else None
 
     @abc.abstractmethod
     def memory(self) -> MemoryUse: ...

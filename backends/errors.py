@@ -12,6 +12,11 @@ class KnownError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str = "", *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
+        """Name of the setting of a study that is wrong, or of one of its options; ``None`` where it is none of them."""
+
 
 class UsageError(KnownError):
     """The input is wrong: nothing was started, nothing was written."""

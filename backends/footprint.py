@@ -47,8 +47,10 @@ class Shape:
     vocabulary: int
     item: int
     """Bytes per number of the residual stream."""
-    backend: str = "torch"
+    backend: memory.Library = "torch"
     """Whose caches and loop they are."""
+    recorded: bool = False
+    """Whether decoding steps are recorded as CUDA graphs, which keep working memory of their own."""
 
     @classmethod
     def of(
@@ -59,7 +61,7 @@ class Shape:
         dtype: str | None = None,
         quantize: str | None = None,
         kv_bits: int | None = None,
-        backend: str = "torch",
+        backend: memory.Library = "torch",
     ) -> Shape | None:
         """From config.json; ``None`` when it does not say.
 
@@ -77,7 +79,7 @@ class Shape:
             inner = int(settings.get("intermediate_size") or 4 * width)
         except (KeyError, TypeError, ValueError):
             return None
-        weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
+        weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
         return cls(weights, cached, width, inner, vocabulary, item, backend) if cached else None
 
 
@@ -91,6 +93,8 @@ class Footprint:
     """Of the next token, and the work space of sampling."""
     activations: int
     """While prompts are read."""
+    recorded: int = 0
+    """The pool that recorded decoding steps work in."""
     ahead: bool = False
     """Whether the model computes while the last logits are sampled from."""
 
@@ -98,7 +102,8 @@ class Footprint:
     def work(self) -> int:
         """Beside the weights. Unless a backend computes ahead, prompts are read before anything is sampled, so only the
         larger of the two counts."""
-        return self.cache + (self.logits + self.activations if self.ahead else max(self.logits, self.activations))
+        moment = self.logits + self.activations if self.ahead else max(self.logits, self.activations)
+        return self.cache + moment + self.recorded
 
     @property
     def total(self) -> int:
@@ -106,7 +111,7 @@ class Footprint:
 
     def as_dict(self) -> dict[str, int]:
         """For JSON: bytes by cause, and the total."""
-        causes = {name: getattr(self, name) for name in ("weights", "cache", "logits", "activations")}
+        causes = {name: getattr(self, name) for name in ("weights", "cache", "logits", "activations", "recorded")}
         return {**causes, "total": self.total}
 
 
@@ -129,6 +134,8 @@ def predict(shape: Shape, *, rows: int, prompt_tokens: int, new_tokens: int, sha
         cache=rows * columns * shape.cached,
         logits=rows * shape.vocabulary * _SAMPLING_BYTES,
         activations=read * per_token,
+        # A step of one token per row: its activations, its logits in the model's dtype and in float32.
+        recorded=rows * (per_token + shape.vocabulary * (shape.item + 4)) if shape.recorded else 0,
         ahead=mlx,
     )
 

@@ -1,9 +1,10 @@
-"""One large model in memory per machine.
+"""One large model in main memory per machine, and one at a time on its way to a CUDA device.
 
 Two large models on unified memory do not fail, they corrupt each other's activations without a word. So whoever loads
 one holds a file lock, which the system gives up when the process ends, however it ends. Models below 1 GiB are exempt:
-several of them fit anywhere, and a demo should not wait for a study. Each CUDA device has memory, and a lock, of its
-own.
+several of them fit anywhere, and a demo should not wait for a study. CUDA devices have memory of their own, in which
+too much is an error and corrupts nothing: there a lock is held only while free memory is measured and a model loaded,
+so that several models share a card where they fit.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def hold(model: str, weight_bytes: int, *, scope: str = "memory", folder: Path |
         lock = FileLock(place / f"{scope}.lock", timeout=0, thread_local=False)
         lock.acquire()
     except Timeout:
-        raise BusyError(_busy(model, read_holder(note))) from None
+        raise BusyError(_busy(model, read_holder(note), scope)) from None
     except OSError as error:
         raise KnownError(f"cannot lock {place} ({error.strerror}): set TMPDIR to a folder of yours") from None
     # Beside the lock, not in it: opening a lock file to try it empties it.
@@ -107,12 +108,16 @@ def read_holder(note: Path) -> Holder | None:
     return holder if psutil.pid_exists(holder.pid) else None
 
 
-def _busy(model: str, holder: Holder | None) -> str:
+def _busy(model: str, holder: Holder | None, scope: str) -> str:
+    if scope.startswith("cuda"):
+        who = "another process" if holder is None else f"process {holder.pid}"
+        what = "a model" if holder is None else holder.model
+        return f"{who} is loading {what} onto the same GPU: try {model} again when that is done"
     if holder is None:
         return f"another process has a large model in memory, so {model} must wait: end it, or try again in a moment"
     if holder.pid == os.getpid():
         return f"this process already has {holder.model} in memory: close it before opening {model}"
     return (
-        f"process {holder.pid} has {holder.model} in memory, and two large models corrupt each other: "
+        f"process {holder.pid} has {holder.model} in memory, and two large models in one memory corrupt each other: "
         f"wait for it, end it (kill {holder.pid}), or use smollm2"
     )

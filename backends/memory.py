@@ -5,7 +5,9 @@ Estimates on the safe side, from sizes and configuration alone; nothing is loade
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ POSITIONS = 4096
 
 _OVERHEAD = 300_000_000
 """Buffers of the libraries themselves, in bytes; 5 % of the weights come on top for work space."""
+Library = Literal["mlx", "torch"]
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -58,7 +61,7 @@ def machine(control_group: Path = Path("/sys/fs/cgroup")) -> Room:
 
 
 def cuda(index: int | None = None) -> Room:
-    """Memory of one CUDA device, or of all together (a model may be spread over them)."""
+    """Memory of one CUDA device; without an index, of all together, for a model that is spread over them."""
     import torch
 
     devices = range(torch.cuda.device_count()) if index is None else (index,)
@@ -67,17 +70,40 @@ def cuda(index: int | None = None) -> Room:
     return Room(name, sum(total for _, total in sizes), sum(free for free, _ in sizes))
 
 
+def metal() -> Room:
+    """What an Apple GPU may hold. Programs that are not looked at give way to it; only wired memory does not."""
+    import mlx.core as mx
+    import psutil
+
+    memory = psutil.virtual_memory()
+    recommended = int(mx.device_info().get("max_recommended_working_set_size") or apple_working_set(memory.total))
+    wired = int(getattr(memory, "wired", 0))
+    return Room("gpu", recommended, max(0, min(recommended, memory.total - wired)))
+
+
+def apple_working_set(memory: int) -> int:
+    """Bytes that Metal recommends to use of a machine's memory: two thirds, three quarters above 36 GB."""
+    return memory * 3 // 4 if memory > 36 * 2**30 else memory * 2 // 3
+
+
 def room(device: str = "cpu") -> Room:
-    """Memory behind a device name: ``cuda``, ``cuda:N``, or main memory (``cpu``, ``gpu``, ``mps``)."""
+    """Memory behind a device name: ``cuda``, ``cuda:N``, an Apple GPU (``gpu``, ``mps``) or main memory (``cpu``)."""
     if device.startswith("cuda"):
         _, _, index = device.partition(":")
         return cuda(int(index) if index else None)
+    if device in ("gpu", "mps") and sys.platform == "darwin" and importlib.util.find_spec("mlx") is not None:
+        return metal()
     found = machine()
     return Room(device, found.total, found.free)
 
 
 def needed(
-    weight_bytes: int, config: Mapping[str, Any] | None = None, *, dtype: str | None = None, quantize: str | None = None
+    weight_bytes: int,
+    config: Mapping[str, Any] | None = None,
+    *,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    backend: Library = "mlx",
 ) -> int:
     """Bytes a loaded model takes: weights in the dtype they are run in, cache for ``POSITIONS``, work space.
 
@@ -86,23 +112,44 @@ def needed(
         config: the model's configuration; without it the cache is not counted.
         dtype: what the weights are converted to; ``None`` leaves them as stored.
         quantize: e.g. ``4bit``, applied while loading.
+        backend: whose quantisation it is.
     """
     settings, _, item = settings_of(config, dtype)
-    weights = loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize)
+    weights = loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
     return int(weights * 1.05) + POSITIONS * cache_bytes(settings, item) + _OVERHEAD
 
 
 def loaded_bytes(
-    weight_bytes: int, config: Mapping[str, Any] | None = None, *, dtype: str | None = None, quantize: str | None = None
+    weight_bytes: int,
+    config: Mapping[str, Any] | None = None,
+    *,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    backend: Library = "mlx",
 ) -> int:
     """Bytes of the weights alone, in what they are run in; arguments as for ``needed``."""
     settings, stored, item = settings_of(config, dtype)
-    weights = float(weight_bytes)
-    if not settings.get("quantization") and not settings.get("quantization_config"):
-        bits = re.match(r"\d+", quantize or "")
-        # Half a bit per weight for scales.
-        weights *= (int(bits[0]) + 0.5) / (8 * stored) if bits else item / stored
-    return int(weights)
+    numbers = weight_bytes / stored
+    bits = re.match(r"\d+", quantize or "")
+    if settings.get("quantization") or settings.get("quantization_config"):
+        return weight_bytes
+    if bits is None:
+        return int(numbers * item)
+    # bitsandbytes leaves embedding and output head as they are; MLX quantises them along.
+    kept = min(numbers, _vocabulary_numbers(settings)) if backend == "torch" else 0
+    # Half a bit per weight for scales.
+    return int(kept * item + (numbers - kept) * (int(bits[0]) + 0.5) / 8)
+
+
+def _vocabulary_numbers(settings: Mapping[str, Any]) -> int:
+    """How many weights embedding and output head have; 0 when the configuration does not say."""
+    try:
+        # Gemma's files leave out what is the rule in that family.
+        tied = settings.get("tie_word_embeddings", str(settings.get("model_type", "")).startswith("gemma"))
+        tables = 1 if tied else 2
+        return tables * int(settings["vocab_size"]) * int(settings["hidden_size"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def settings_of(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[dict[str, Any], int, int]:
@@ -133,9 +180,10 @@ def fits(
     free: int,
     dtype: str | None = None,
     quantize: str | None = None,
+    backend: Library = "mlx",
 ) -> MemoryFit:
     """Compare what a model needs with ``free`` bytes."""
-    need = needed(weight_bytes, config, dtype=dtype, quantize=quantize)
+    need = needed(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
     return MemoryFit(need <= free, need, free)
 
 
@@ -143,7 +191,7 @@ def check_fits(
     name: str,
     verdict: MemoryFit,
     *,
-    backend: Literal["mlx", "torch"],
+    backend: Library,
     device: str,
 ) -> None:
     """Refuse a model that does not fit, and say what would.

@@ -11,9 +11,12 @@ import importlib.util
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import footprint, lock, memory
+from . import footprint, lock, memory, nvidia
+from .entry_points import load_outside, outside_names
 from .errors import PrerequisiteError, UsageError
 from .models import aliases, sources
 
@@ -22,22 +25,27 @@ if TYPE_CHECKING:
     from .models.hub import Progress
 
 BACKENDS = ("auto", "mlx", "torch", "fake")
-Name = Literal["mlx", "torch", "fake"]
+GROUP: Literal["mlxintro.backends"] = "mlxintro.backends"
+"""Entry points of other packages: a function ``load(model, *, device, dtype, quantize, batch_size) -> Backend``."""
 
 _MODULES: Mapping[sources.Framework, str] = {"mlx": ".mlxlm.backend", "torch": ".pytorch.backend"}
+_DEVICES = ".pytorch.devices"
 _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_lm"), "torch": ("torch", "transformers")}
 
 
-def choose(backend: str = "auto", device: str | None = None) -> Name:
+def choose(backend: str = "auto", device: str | None = None) -> str:
     """The backend a name stands for. ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
 
     Raises:
         UsageError: there is no such backend.
     """
     if backend not in BACKENDS:
-        raise UsageError(f"no backend called {backend!r}: choose {', '.join(BACKENDS)}")
+        outside = outside_names(GROUP)
+        if backend in outside:
+            return backend
+        raise UsageError(f"no backend called {backend!r}: choose {', '.join((*BACKENDS, *outside))}", setting="backend")
     if backend != "auto":
-        return cast(Name, backend)
+        return backend
     if device is not None and device != "cpu":
         return "mlx" if device == "gpu" else "torch"
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
@@ -51,7 +59,9 @@ def default_model(backend: str = "auto") -> str:
         UsageError: there is no such backend.
     """
     name = choose(backend)
-    return "detector" if name == "fake" else aliases.DEFAULTS[name]
+    if name not in (*aliases.DEFAULTS, "fake"):
+        raise UsageError(f"the backend {name!r} has no usual model: name one with -m", setting="model")
+    return "detector" if name == "fake" else aliases.DEFAULTS[cast(sources.Framework, name)]
 
 
 def require(backend: sources.Framework) -> None:
@@ -84,7 +94,7 @@ def open_backend(
 
     Args:
         model: see ``models.resolve``; for ``fake``, a simulated subject.
-        backend: one of ``BACKENDS``.
+        backend: one of ``BACKENDS``, or one that another package adds.
         device: ``gpu`` or ``cpu`` for mlx; ``cuda``, ``cuda:N``, ``mps`` or ``cpu`` for torch; the best when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; the backend's choice when ``None``.
         quantize: e.g. ``4bit``, while loading.
@@ -101,53 +111,78 @@ def open_backend(
     """
     name = choose(backend, device)
     if kv_bits is not None and name != "mlx":
-        raise UsageError(f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits")
+        raise UsageError(
+            f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits", setting="kv_bits"
+        )
     if name == "fake":
         from .simulated import backend as fake
 
         return fake.load(model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size)
+    if name not in ("mlx", "torch"):
+        opened_outside: Backend = load_outside(GROUP, name)(
+            model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size
+        )
+        return opened_outside
+    return _open_with(cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, progress)
+
+
+def _open_with(
+    name: sources.Framework,
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    quantize: str | None,
+    kv_bits: int | None,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Backend:
+    """Load a model with MLX or PyTorch; see ``open_backend``."""
     sources.locate(model, name)
     require(name)
     place = _place(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
-    def judge(weight_bytes: int, config: Mapping[str, Any], available: int) -> None:
-        verdict = memory.fits(weight_bytes, config, free=available, dtype=run_dtype, quantize=quantize)
-        memory.check_fits(model, verdict, backend=name, device=place)
+    def judge(weight_bytes: int, config: Mapping[str, Any], available: int, where: str) -> None:
+        fit = memory.fits(weight_bytes, config, free=available, dtype=run_dtype, quantize=quantize, backend=name)
+        memory.check_fits(model, fit, backend=name, device=where)
 
     total = memory.room(place).total
     source = sources.resolve(
-        model, name, dtype=dtype, progress=progress, judge=lambda size, config: judge(size, config, total)
+        model, name, dtype=dtype, progress=progress, judge=lambda size, config: judge(size, config, total, place)
     )
-    held = lock.hold(model, source.weight_bytes, scope=_scope(place))
-    try:
+    if place == "cuda":
+        needed = memory.needed(source.weight_bytes, source.config, dtype=run_dtype, quantize=quantize, backend=name)
+        place = device = _library(_DEVICES, name).card_for(place, needed)
+    with ExitStack() as locks:
+        for scope in _scopes(place):
+            held = lock.hold(model, source.weight_bytes, scope=scope)
+            if held is not None:
+                locks.callback(held.release)
         free = memory.room(place).free
-        judge(source.weight_bytes, source.config, free)
+        judge(source.weight_bytes, source.config, free, place)
         shape = footprint.Shape.of(
             source.config, source.weight_bytes, dtype=run_dtype, quantize=quantize, kv_bits=kv_bits, backend=name
         )
+        if shape is not None and place.startswith("cuda:"):
+            shape = replace(shape, recorded=True)
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
         cache = {} if kv_bits is None else {"kv_bits": kv_bits}
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
-    except BaseException:
-        if held is not None:
-            held.release()
-        raise
-    if held is not None:
-        _release_on_close(opened, held)
+        if not place.startswith("cuda"):
+            _release_on_close(opened, locks.pop_all())
     return opened
 
 
-def _release_on_close(backend: Backend, held: lock.ModelLock) -> None:
+def _release_on_close(backend: Backend, locks: ExitStack) -> None:
     close = backend.close
 
     def close_and_release() -> None:
         try:
             close()
         finally:
-            held.release()
+            locks.close()
 
     # On the instance: the lock is this module's business, and no backend needs to know of it.
     backend.close = close_and_release  # type: ignore[method-assign]
@@ -169,18 +204,31 @@ def _library(module: str, backend: sources.Framework) -> Any:
 
 
 def _place(backend: sources.Framework, device: str | None) -> str:
-    """The device a model will live on."""
-    if backend == "mlx":
+    """The device a model will live on.
+
+    Raises:
+        PrerequisiteError: MLX would leave the NVIDIA GPU of this machine aside.
+    """
+    if backend == "torch":
+        return str(_library(_DEVICES, backend).pick_device(device))
+    if sys.platform == "darwin" or device == "cpu":
         return device or "gpu"
-    return str(_library("mlxintro.backends.pytorch.model", backend).pick_device(device))
+    if device == "gpu" or nvidia.driver() is not None:
+        raise PrerequisiteError(
+            "MLX computes on Apple GPUs and on CPUs here, not on NVIDIA GPUs: use --backend torch, "
+            "or --device cpu to run MLX on the CPU",
+            setting="device",
+        )
+    return "cpu"
 
 
-def _scope(place: str) -> str:
+def _scopes(place: str) -> list[str]:
     """Whose memory it is: every CUDA device has its own, everything else shares the machine's."""
     if not place.startswith("cuda"):
-        return "memory"
+        return ["memory"]
     import torch
 
-    index = int(place.partition(":")[2] or 0)
-    # The identity of the device, since CUDA_VISIBLE_DEVICES renumbers them.
-    return f"cuda-{torch.cuda.get_device_properties(index).uuid}"
+    index = place.partition(":")[2]
+    cards = [int(index)] if index else range(torch.cuda.device_count())
+    # The identity of the devices, since CUDA_VISIBLE_DEVICES renumbers them; in one order for everybody.
+    return sorted(f"cuda-{torch.cuda.get_device_properties(card).uuid}" for card in cards)

@@ -6,10 +6,11 @@ these names.
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,11 +159,16 @@ class ModelInfo:
         """
         if isinstance(where, float) and not where.is_integer():
             if not 0.0 < where < 1.0:
-                raise UsageError(f"layer {where}: a depth fraction lies between 0 and 1, an index is a whole number")
+                raise UsageError(
+                    f"layer {where}: a depth fraction lies between 0 and 1, an index is a whole number",
+                    setting="layers",
+                )
             return min(self.layers - 1, math.floor(where * self.layers + 0.5))
         index = int(where)
         if not 0 <= index < self.layers:
-            raise UsageError(f"layer {index} is out of range: {self.model} has layers 0 to {self.layers - 1}")
+            raise UsageError(
+                f"layer {index} is out of range: {self.model} has layers 0 to {self.layers - 1}", setting="layers"
+            )
         return index
 
 
@@ -191,6 +197,23 @@ class Tokenizer(Protocol):
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, special ones included, for token strips."""
+        ...
+
+
+@runtime_checkable
+class DatedTokenizer(Protocol):
+    """A tokenizer whose chat template may write the day into prompts."""
+
+    date: datetime.date | None
+    """The day it writes; ``None`` for templates that write none."""
+
+    @property
+    def template_hash(self) -> str:
+        """Digest of everything that prompts depend on beside what is said."""
+        ...
+
+    def set_date(self, date: datetime.date) -> None:
+        """Write another day; without effect where none is written."""
         ...
 
 

@@ -27,7 +27,7 @@ import psutil
 from benchmarks.large_store import NEEDLE
 from mlxintro.store.store import Store
 from mlxintro.tui.reading.filter_line import parse
-from mlxintro.tui.reading.trial_scan import Finding
+from mlxintro.tui.reading.trial_scan import ScannedTrials
 
 SCREENFUL = 50
 LIMIT = 30.0
@@ -100,7 +100,7 @@ def search(db: Path, run: str, line: str) -> Search:
     where = parse(line)
     if where.verdict is not None:
         where = replace(where, grader="rules")
-    finding = Finding(run, where)
+    finding = ScannedTrials(run, where)
     began, worked = time.perf_counter(), time.process_time()
     full: tuple[float, float] | None = None
     while not finding.over:

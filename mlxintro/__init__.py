@@ -5,7 +5,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlxintro.api import concept_vector, load
+    from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
+    from mlxintro.vectors.steering import steer, validate
+    from mlxintro.vectors.vector import ConceptVector
+
+__all__ = [
+    "Completion",
+    "ConceptVector",
+    "Injection",
+    "Prompt",
+    "Proof",
+    "Request",
+    "Sampling",
+    "concept_vector",
+    "load",
+    "steer",
+    "validate",
+]
 
 _API = {
     "Completion": "mlxintro.backends.base",
@@ -21,8 +41,6 @@ _API = {
     "validate": "mlxintro.vectors.steering",
 }
 """Name -> where it lives."""
-
-__all__ = list(_API)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.registry import open_backend
 from mlxintro.paths import data_home
 from mlxintro.protocol import concepts, presets
+from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.recipe import recipe_for
@@ -34,5 +35,6 @@ def concept_vector(model: Backend, word: str, *, preset: str = "lindsey", cache:
     """
     (concept,) = concepts.library().resolve([word], allow_unknown=True)
     recipe = recipe_for(presets.load(preset).extraction, concept.word, model.info)
-    folder = VectorCache(data_home().vectors) if cache else None
+    home = data_home()
+    folder = VectorCache(home.vectors, recorded=recorded_content(home.db)) if cache else None
     return extract(model, [recipe], folder)[recipe.key]

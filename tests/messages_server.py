@@ -1,4 +1,5 @@
-"""A stand-in for the Anthropic API on loopback: a real HTTP server that speaks Messages and Message Batches.
+"""A stand-in for judges behind an API, on loopback: a real HTTP server that speaks Anthropic's Messages and Message
+Batches, and the chat completions of OpenAI-compatible endpoints.
 
 It judges by rules handed in, keeps a log of what it was asked, bills what it generates, and misbehaves on request. It
 finds the reply as a judge would: between the marks that the message names.
@@ -99,6 +100,8 @@ class MessagesServer:
         self.most = 0
         """Questions under way at once."""
         self.delay = 0.0
+        self.elsewhere = ""
+        """Where the fault ``redirect`` sends a request."""
         self.submitting: Callable[[Batch], None] = lambda batch: None
         """Called when a batch has been accepted, before the answer is sent."""
         self._now = 0
@@ -165,7 +168,8 @@ class MessagesServer:
 
 def read_request(params: dict[str, Any]) -> Asked:
     """What a request asks, read as a judge would read it."""
-    content = params["messages"][0]["content"]
+    chat = "response_format" in params
+    content = params["messages"][-1]["content"]
     found = re.match(r"The marks are named (\S+)\.\n", content)
     assert found is not None, content[:100]
     tag = found[1]
@@ -175,9 +179,28 @@ def read_request(params: dict[str, Any]) -> Asked:
     assert closed
     assert tag not in reply
     concept = re.search(r"The concept is: ([^.]*)\.", tail)
-    properties = params["output_config"]["format"]["schema"]["properties"]
+    form = params["response_format"]["json_schema"] if chat else params["output_config"]["format"]
+    properties = form["schema"]["properties"]
     question = "naming" if "identifies" in properties else "stance"
     return Asked(question, reply, concept[1] if concept else None, params)
+
+
+def as_completion(message: dict[str, Any], fault: str) -> dict[str, Any]:
+    """The answer as an OpenAI-compatible server gives it; ``fenced`` and ``thinking`` wrap it as some models do."""
+    text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
+    text = {"fenced": f"```json\n{text}\n```", "thinking": f"<think>Well, yes or no?</think>\n{text}"}.get(fault, text)
+    finish = {"max_tokens": "length", "refusal": "content_filter"}.get(message["stop_reason"], "stop")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 90, "total_tokens": 1090}
+    if fault == "negative":
+        usage["completion_tokens"] = -90
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": message["model"],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        **({} if fault == "no usage" else {"usage": usage}),
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -191,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not self._known():
             return
-        if self.path.split("?")[0] == "/v1/messages":
+        if self.path.split("?")[0] in ("/v1/messages", "/v1/chat/completions"):
             with self.owner.busy():
                 self._messages(body)
         elif self.path.split("?")[0] == "/v1/messages/batches":
@@ -236,12 +259,17 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("429", "500", "529", "400", "401", "503"):
             self._error(int(fault), "api_error", "as the test wants it", {"retry-after-ms": "20"})
             return
+        if fault == "redirect":
+            self._send(307, b"", {"location": self.owner.elsewhere})
+            return
         if fault == "echo":
             self._error(400, "invalid_request_error", f"key {KEY} is fine but the request is not")
             return
         asked = read_request(body)
         time.sleep({"slow": 1.0, "hang": 5.0}.get(fault, owner.delay))
         message = owner.message(asked, fault)
+        if "response_format" in body:
+            message = as_completion(message, fault)
         data = json.dumps(message).encode()
         if fault == "drop":
             self._cut()

@@ -31,7 +31,7 @@ from mlxintro.backends.base import (
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.models.sources import read_folder
 from tests.reference import Reference
-from tests.tiny import FAMILIES, VOCABULARY
+from tests.tiny import FAMILIES, TORCH_DEVICE, VOCABULARY
 
 WIDTH, LAYERS = 64, 4
 
@@ -108,7 +108,7 @@ def subject(
     if name == "torch":
         from mlxintro.backends.pytorch import backend as torch_backend
 
-        backend = torch_backend.load(source, device="cpu", dtype="float32")
+        backend = torch_backend.load(source, device=TORCH_DEVICE, dtype="float32")
     else:
         if importlib.util.find_spec("mlx") is None:
             pytest.skip("the mlx library does not exist for this platform")

@@ -30,7 +30,7 @@ from mlxintro.backends.errors import KnownError, ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.models.tokenizer import ChatTokenizer
 from mlxintro.backends.visible import Visible
-from tests.tiny import FAMILIES
+from tests.tiny import FAMILIES, TORCH_DEVICE
 
 KINDS = [("fake", ""), *((name, family) for name in ("torch", "mlx") for family in FAMILIES)]
 
@@ -49,7 +49,7 @@ def backend(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iter
         if name == "torch":
             from mlxintro.backends.pytorch import backend as torch_backend
 
-            opened = torch_backend.load(source, device="cpu", dtype="float32", batch_size=4)
+            opened = torch_backend.load(source, device=TORCH_DEVICE, dtype="float32", batch_size=4)
         else:
             if importlib.util.find_spec("mlx") is None:
                 pytest.skip("the mlx library does not exist for this platform")

@@ -26,22 +26,22 @@ MACHINE = Roofline(
 
 def test_the_floor_of_a_single_token_is_reading_the_weights() -> None:
     # 500 MB and 100 cached positions of 2 kB at 1 GB/s; the 2.1 million operations take 2 microseconds.
-    assert bench.floor_seconds(MACHINE, bench.Pass(1, 1, 100)) == pytest.approx(0.5002)
+    assert bench.floor_seconds(MACHINE, bench.TimedPass(1, 1, 100)) == pytest.approx(0.5002)
 
 
 def test_the_floor_of_a_long_prompt_is_its_products() -> None:
     # 2 x (1e6 x 1e6 + 5e4) operations at 1e12 per second.
-    assert bench.floor_seconds(MACHINE, bench.Pass(1_000_000, 1, 0)) == pytest.approx(2.0000001)
+    assert bench.floor_seconds(MACHINE, bench.TimedPass(1_000_000, 1, 0)) == pytest.approx(2.0000001)
 
 
 def test_passes_read_the_shared_prompt_once_and_follow_the_rows_that_are_left() -> None:
     passes = list(bench.passes(rows=2, length=10, shared=7, fed_back=[1, 3]))
     assert passes == [
-        bench.Pass(7, 0, 0),
-        bench.Pass(2 * 3, 2, 2 * 7),
-        bench.Pass(2, 2, 2 * 10),
-        bench.Pass(1, 1, 11),
-        bench.Pass(1, 1, 12),
+        bench.TimedPass(7, 0, 0),
+        bench.TimedPass(2 * 3, 2, 2 * 7),
+        bench.TimedPass(2, 2, 2 * 10),
+        bench.TimedPass(1, 1, 11),
+        bench.TimedPass(1, 1, 12),
     ]
 
 

@@ -197,12 +197,12 @@ def test_a_folder_is_stored_with_its_whole_path(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mlxintro.cli.running.run import _model_name
+    from mlxintro.cli.running.run import model_name
 
     (tmp_path / "weights").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert _model_name({"model": "./weights", "backend": "torch"}) == str(tmp_path / "weights")
-    assert _model_name({"model": "qwen2.5-7b", "backend": "torch"}) == "qwen2.5-7b"
+    assert model_name({"model": "./weights", "backend": "torch"}) == str(tmp_path / "weights")
+    assert model_name({"model": "qwen2.5-7b", "backend": "torch"}) == "qwen2.5-7b"
 
 
 SUBCOMMANDS = [

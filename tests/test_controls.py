@@ -47,13 +47,15 @@ def arms(plan: Plan) -> dict[str, list[TrialSpec]]:
         ("standard", {"injected", "control", "random", "question", "clear-no", "clear-yes"}),
         (
             "full",
-            {"injected", "control", "random", "negated", "shuffled", "other", "question"} | set(controls.UNRELATED),
+            # What only a loaded model tells is left out.
+            {"injected", "control", *controls.ARMS} - {"matched", "matched-other", "spanning"},
         ),
         (5, {"injected", "control"}),
+        (("tampered", "bank"), {"injected", "control", "tampered", "bank"}),
     ],
 )
 def test_a_suite_is_its_arms_each_no_larger_than_one_cell(
-    backend: FakeBackend, suite: str | int, wanted: set[str]
+    backend: FakeBackend, suite: str | int | tuple[str, ...], wanted: set[str]
 ) -> None:
     plan = planned(backend, controls=suite)
     found = arms(plan)
@@ -102,7 +104,13 @@ def test_what_is_injected_is_what_the_arm_says(backend: FakeBackend) -> None:
             if not spec.injections:
                 continue
             injection, own = spec.injections[0], vectors[plan.recipes[spec.injections[0].vector].key]
-            (made,) = readouts.prompt_of(session, spec)[0].injections
+            made, *removed = readouts.prompt_of(session, spec)[0].injections
+            if arm in (controls.ABLATED, controls.ABLATED_LAST):
+                # The very direction that was injected, not the concept's own at the later layer.
+                assert [one.operation for one in removed] == ["ablate"] * len(removed)
+                layers = range(injection.layer + 1, 8) if arm == controls.ABLATED else [7]
+                assert [one.layer for one in removed] == list(layers)
+                assert all(np.allclose(one.vector, made.vector) for one in removed)
             plain = own.direction[injection.layer] * injection.strength
             assert np.linalg.norm(made.vector) == pytest.approx(np.linalg.norm(plain), rel=1e-5)
             cosine = float(made.vector @ plain) / float(np.linalg.norm(plain)) ** 2
@@ -113,7 +121,7 @@ def test_what_is_injected_is_what_the_arm_says(backend: FakeBackend) -> None:
                 assert (sorted(made.vector) == pytest.approx(sorted(plain), rel=1e-5)) == (arm == "shuffled")
             else:
                 assert cosine == pytest.approx(1, abs=1e-5)
-            assert (injection.concept == spec.concept) == (arm != "other")
+            assert (injection.concept == spec.concept) == (arm not in ("other", "asked-other"))
 
 
 def test_unrelated_questions_stand_where_the_trial_question_stood(backend: FakeBackend) -> None:

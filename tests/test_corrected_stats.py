@@ -31,12 +31,16 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
         # A person who agrees with the rules, but for every fifth claim, which is none to her.
         labels = []
         grades = {grade.key: grade for grade in store.grades.latest(run.id, grader="rules")}
-        heard = wrong = 0
+        heard = wrong = labelled = said_no = 0
         for trial in gradable(store, run):
             claims = bool(grades[trial.key].affirms)
+            injected = trial.condition == "injected"
             heard += claims
             if claims and heard % 5 == 0:
-                claims, wrong = False, wrong + 1
+                claims, wrong = False, wrong + injected
+            # The errors in the injected arm are those of its own labels.
+            labelled += injected
+            said_no += injected and not claims
             fields = {"affirms": claims, "identifies": claims, "coherent": True, "refuses": False}
             labels.append(Label(key=trial.key, labeller="ann", fields=fields))
         assert wrong
@@ -44,12 +48,11 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
         figure = analysis_of(store, run, "rules").figure("corrected_detection")
 
     assert figure is not None
-    said_no = sum(not label.fields["affirms"] for label in labels)
     sensitivity, specificity = 1.0, (said_no - wrong) / said_no
     by_hand = (raw.value.successes / raw.value.trials + specificity - 1) / (sensitivity + specificity - 1)
     found = json.loads(mlxintro(tmp_path, "stats", "one", "--json").out)
     told = found["figures"]["corrected_detection"]["value"]
     assert told["value"] == pytest.approx(by_hand)
     assert told["low"] < by_hand < told["high"]
-    assert told["labelled"] == len(labels)
+    assert told["labelled"] == labelled
     assert "corrected for the grader's errors" in mlxintro(tmp_path, "stats", "one").out

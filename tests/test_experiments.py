@@ -14,6 +14,7 @@ from mlxintro import experiments
 from mlxintro.backends.base import Backend, Prompt
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol import presets
 from mlxintro.protocol.hashing import canonical_json
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running import launch
@@ -234,3 +235,16 @@ def test_prompts_are_read_as_they_are_without_an_injection(found: dict[tuple[str
     (scored,) = run.session.backend.score([Prompt(run.session.prompts[spec.prompt].tokens)], [options])
     wanted = {option: pytest.approx(float(one.sum())) for option, one in zip(spec.options, scored, strict=True)}
     assert run.outcomes[spec.key].measurements["logprobs"] == wanted
+
+
+def test_a_latent_preset_of_before_its_template_plans_the_same_trials(subjects: dict[str, Backend]) -> None:
+    """Runs stored with their own wording keep their trials' keys: the template is what used to be cut out of prose."""
+    preset = presets.load("latent").model_dump(mode="json", exclude_none=True)
+    for name in ("unrelated", "identify_info"):
+        assert preset["wording"].pop(name)
+    settings = {**LATENT, "options": {**LATENT["options"], "infos": ["none", "explained"]}, "controls": "full"}
+    _, now = planned(subjects["null"], "latent", **settings)
+    _, before = planned(subjects["null"], "latent", **settings, preset="latent", preset_data=preset)
+    assert [spec.key for spec in before] == [spec.key for spec in now]
+    assert any(spec.arm.startswith("question:") for spec in now)
+    assert any(spec.arm == "identify" for spec in now)

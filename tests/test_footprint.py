@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from mlxintro.backends import registry
+from mlxintro.backends import footprint, registry
 from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.footprint import predict
 from mlxintro.backends.mlxlm.backend import MLXBackend
@@ -70,3 +71,11 @@ def test_a_forked_prefix_has_its_room_at_once(tiny: Callable[[str], Path]) -> No
         for forked, single in zip(rows.stores(), source.stores(), strict=True):
             assert (forked[:, :, :50] == single[:, :, :50]).all()
             assert (forked[:, :, 50:] == 0).all()
+
+
+def test_graphs_take_memory_of_their_own_that_is_counted() -> None:
+    shape = footprint.Shape(weights=10**9, cached=46_080, width=576, inner=1536, vocabulary=49_152, item=2)
+    work = {"rows": 8, "prompt_tokens": 100, "new_tokens": 50}
+    plain, recorded = (predict(replace(shape, recorded=graphs), **work) for graphs in (False, True))
+    # At least every row's logits, in 16 bits and in 32.
+    assert recorded.total - plain.total >= 8 * 49_152 * 6

@@ -17,6 +17,7 @@ import pytest
 from mlxintro.backends.base import Completion, Float32, Injection, Prompt, Proof, Request, Sampling, Site
 from mlxintro.backends.checks import check_proofs
 from mlxintro.backends.errors import InjectionError, ModelError, OutOfMemory
+from mlxintro.backends.sampling import uniforms
 from mlxintro.backends.simulated.backend import FakeBackend
 
 WIDTH = 8
@@ -206,3 +207,11 @@ def test_sites_that_do_not_add_up_to_a_block_are_refused_wherever_they_are_used(
         with pytest.raises(ModelError, match="use the site resid_post"):
             call(backend, prompt)
     backend.capture([Prompt(tokens)])
+
+
+def test_every_seed_has_numbers_of_its_own_whatever_is_drawn_beside_it() -> None:
+    for seed in (0, 7, 2**40):
+        expected = np.random.Generator(np.random.Philox(key=np.random.Philox(seed).state["state"]["key"])).random(6)
+        np.testing.assert_array_equal(uniforms(seed, 6), expected)
+        np.testing.assert_array_equal(uniforms(seed, 3), expected[:3])
+    assert len({tuple(uniforms(seed, 4)) for seed in range(50)}) == 50

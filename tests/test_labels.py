@@ -10,7 +10,7 @@ import pytest
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.agreement import agreements, calibration_of
-from mlxintro.grading.labels.labelling import Item, Session, draw, items, to_grade
+from mlxintro.grading.labels.labelling import Item, LabellingSession, draw, items, to_grade
 from mlxintro.store import Finished, GradeRecord, Label, Store
 from tests.cli import mlxintro
 from tests.plans import outcome, plan
@@ -26,8 +26,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def _session(count: int = 3) -> Session:
-    return Session("ada", [Item(f"k{i}", "Yes.", "ocean", decoy=i == 1) for i in range(count)])
+def _session(count: int = 3) -> LabellingSession:
+    return LabellingSession("ada", [Item(f"k{i}", "Yes.", "ocean", decoy=i == 1) for i in range(count)])
 
 
 def test_two_keys_at_most_and_the_word_comes_second() -> None:

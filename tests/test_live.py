@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from mlxintro.analysis.rates import Tally, run_rates
-from mlxintro.analysis.summary import Group
-from mlxintro.analysis.summary import Tally as SummaryTally
+from mlxintro.analysis.rates import LiveTally, run_rates
+from mlxintro.analysis.summary import GradeTally, GroupSummary
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
@@ -98,11 +97,11 @@ def test_what_was_finished_before_an_error_is_graded(tmp_path: Path) -> None:
         assert not live_file(study.store.path, study.run.id).exists()
 
 
-def counts_of(tally: Tally) -> tuple[int, int, int, int, int]:
+def counts_of(tally: LiveTally) -> tuple[int, int, int, int, int]:
     return tally.trials, tally.decided, tally.detected, tally.nameable, tally.identified
 
 
-def summary_counts(tally: SummaryTally) -> tuple[int, int, int, int, int]:
+def summary_counts(tally: GradeTally) -> tuple[int, int, int, int, int]:
     """The same counts out of the summary, which reads every trial."""
     return tally.trials, tally.graded, tally.detected, tally.graded - tally.unidentifiable, tally.identified
 
@@ -111,7 +110,7 @@ def check_rates(store: Store, run: Run) -> None:
     found = run_rates(store.grades.counts(run.id, "rules"))
     summary = summary_of(store, run, "rules")
 
-    def group(tally: Tally, expected: Group) -> None:
+    def group(tally: LiveTally, expected: GroupSummary) -> None:
         assert counts_of(tally) == summary_counts(expected.tally)
         assert tally.detection == expected.detection
         assert tally.identification == expected.identification

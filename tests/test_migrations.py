@@ -200,5 +200,5 @@ def test_a_store_of_the_version_before_can_be_imported(old_store: Path, tmp_path
     with Store(tmp_path / "home" / "mlxintro.db") as home:
         done = home.import_from(old_store)
         assert (done.runs, done.trials, done.labels, done.vectors) == (3, 218, 5, 2)
-        assert home.import_from(old_store) == (0, 0, 0, 0, 0)
+        assert home.import_from(old_store) == (0, 0, 0, 0, 0, ())
         assert {run.state for run in home.runs.all()} == {"done", "interrupted"}

@@ -18,7 +18,7 @@ from mlx_lm.utils import load_model
 
 from mlxintro.backends import sampling
 from mlxintro.backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
-from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.errors import ModelError, OutOfMemory, UsageError
 from mlxintro.backends.lanes import lay_out
 from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
@@ -509,3 +509,47 @@ def test_memory_is_wired_while_the_model_is_open(tiny: Callable[[str], Path], mo
         backend.close()
         backend.close()
         assert limits == [1000, 5000, 1000]
+
+
+def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on(
+    backend: MLXBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metal may say only after tokens were read that the step which made them failed."""
+
+    def fail() -> None:
+        raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
+
+    monkeypatch.setattr(mx, "synchronize", fail)
+    handed_out = []
+    with pytest.raises(OutOfMemory):
+        handed_out.extend(backend.generate([Request(injected(), Sampling(max_tokens=3))] * 2))
+    assert handed_out == []
+
+
+def test_rows_that_end_together_wait_for_the_device_once(backend: MLXBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    synchronize = mx.synchronize
+    monkeypatch.setattr(mx, "synchronize", lambda *device: (waits.append(1), synchronize(*device))[0])
+    replies = list(backend.generate([Request(injected(), Sampling(max_tokens=5))] * 4))
+    assert len(waits) == len({len(reply.tokens) for reply in replies})
+
+
+@pytest.mark.metal
+@pytest.mark.skipif(not mx.metal.is_available(), reason="needs an Apple GPU")
+def test_what_does_not_fit_into_an_apple_gpu_is_an_error_that_is_known(backend: MLXBackend) -> None:
+    """Larger than any machine; where Metal does not say so, the process would be killed."""
+    with pytest.raises(RuntimeError) as raised:
+        mx.eval(mx.zeros((2**22, 2**22)) + 1)
+    assert backend._exhausted(raised.value)
+    assert len(list(backend.generate([Request(injected(), Sampling(max_tokens=2))]))) == 1
+
+
+@pytest.mark.metal
+@pytest.mark.skipif(not mx.metal.is_available(), reason="needs an Apple GPU")
+def test_an_apple_gpu_says_what_the_cpu_says(tiny: Callable[[str], Path]) -> None:
+    requests = [Request(injected(size=0.5), Sampling(max_tokens=8)) for _ in range(3)]
+    said = []
+    for device in ("gpu", "cpu"):
+        with load(tiny("llama"), device=device, dtype="float32") as opened:
+            said.append([reply.tokens for reply in opened.generate(requests)])
+    assert said[0] == said[1]

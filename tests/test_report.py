@@ -112,7 +112,7 @@ def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> N
 
 
 @pytest.mark.parametrize("source", published.sources(), ids=lambda one: one.protocol.experiment)
-def test_published_figures_are_figures_of_the_experiment(source: published.Source) -> None:
+def test_published_figures_are_figures_of_the_experiment(source: published.PublishedSource) -> None:
     protocol = source.protocol
     with FakeBackend("detector") as backend:
         found = ran(backend, protocol.experiment, layers=(5,), strengths=(2.0,), concepts=("ocean", "fear")).analysis

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.registry import open_backend
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import model_key
@@ -83,3 +86,36 @@ def test_a_stored_run_of_another_model_is_not_resumed(home: Path, call: Call, fi
     done = call("run", "--resume", "first")
     assert done.code != 0
     assert f"{field} was " in done.err
+
+
+@pytest.fixture(scope="module")
+def dated(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose chat template writes the day."""
+    folder = shutil.copytree(tiny("llama"), tmp_path_factory.mktemp("dated") / "model")
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y') }}" + template.read_text())
+    return folder
+
+
+def test_a_run_that_is_resumed_on_another_day_asks_what_it_asked(dated: Path, tmp_path: Path) -> None:
+    study = make_study(model=str(dated), backend="torch", concepts=("ocean",), strengths=(2.0,), trials=1, controls=1)
+    checked = launch.check(study)
+    with Store(tmp_path / "store.db") as store:
+        with open_backend(str(dated), "torch", device="cpu") as backend:
+            backend.set_date(date(2024, 2, 28))
+            planned = launch.plan(checked, backend)
+            run = launch.begin(store, checked, backend, planned)
+            vectors = set(planned.recipes)
+        with open_backend(str(dated), "torch", device="cpu") as backend:
+            assert backend.date != date(2024, 2, 28)
+            with pytest.raises(UsageError, match=r"prompts are not those.*start a new run"):
+                launch.check_same_plan(store, run, launch.plan(checked, backend))
+            with pytest.raises(UsageError, match="template_hash was"):
+                launch.check_same_model(run, backend)
+            launch.take_date(run, backend)
+            launch.check_same_model(run, backend)
+            again = launch.plan(checked, backend)
+            launch.check_same_plan(store, run, again)
+            assert [spec.key for spec in again] == [spec.key for spec in planned]
+            assert set(again.recipes) == vectors
+            assert "28 Feb 2024" in next(iter(again.prompts.values())).text

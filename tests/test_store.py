@@ -11,9 +11,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlxintro.backends.base import Proof
@@ -26,6 +28,8 @@ from mlxintro.running.environment import describe_environment, git_commit
 from mlxintro.store import Finished, GradeRecord, Label, Store, Trial, TrialFilter, VectorRecord
 from mlxintro.store import database as database_module
 from mlxintro.store.export import export_rows
+from mlxintro.vectors import cache
+from mlxintro.vectors.vector import content_hash
 from tests.plans import outcome, plan, prompt_of, spec
 
 
@@ -450,11 +454,13 @@ def test_a_store_brought_home_twice_adds_everything_once(store: Store, tmp_path:
         cloud.prompts.add(theirs, [prompt_of(backend)])
         cloud.grades.add(theirs, [GradeRecord(key=spec(1).key, grader="rules", version=v) for v in "12"])
         cloud.labels.add(theirs, [Label(key=spec(1).key, labeller="ada", note="odd")])
-        cloud.vectors.add(VectorRecord("b2:x", {"concept": "ocean"}, "x.safetensors", "b2:c"))
+        numbers = np.ones((2, 3), np.float32), np.ones(2, np.float32)
+        cloud.vectors.add(VectorRecord("b2:0", {"concept": "ocean"}, "x.safetensors", content_hash(*numbers)))
         (tmp_path / "cloud" / "vectors").mkdir()
-        (tmp_path / "cloud" / "vectors" / "x.safetensors").write_bytes(b"data")
-        assert store.import_from(cloud.path) == (1, 6, 2, 1, 1)
-        assert store.import_from(cloud.path) == (0, 0, 0, 0, 0)
+        file = tmp_path / "cloud" / "vectors" / "x.safetensors"
+        cache.write(file, "b2:0", dict(zip(("direction", "resid_norms"), numbers, strict=True)), {})
+        assert store.import_from(cloud.path) == (1, 6, 2, 1, 1, ())
+        assert store.import_from(cloud.path) == (0, 0, 0, 0, 0, ())
         assert store.runs.get(theirs).name == "grid-2"
         assert store.runs.get(mine).name == "grid"
         assert list(store.trials.of_run(theirs)) == list(cloud.trials.of_run(theirs))
@@ -462,7 +468,7 @@ def test_a_store_brought_home_twice_adds_everything_once(store: Store, tmp_path:
         assert [g.version for g in store.grades.latest(theirs)] == ["2"]
         assert store.labels.latest(theirs) == cloud.labels.latest(theirs)
         assert store.prompts.of_run(theirs) == cloud.prompts.of_run(theirs) != {}
-        assert (tmp_path / "vectors" / "x.safetensors").read_bytes() == b"data"
+        assert (tmp_path / "vectors" / "x.safetensors").read_bytes() == file.read_bytes()
         assert (store.runs.get(theirs).done, store.runs.get(theirs).errors) == counted(store, theirs) == (5, 1)
 
         # It goes on over there: the failed trial succeeds, a new grade comes.
@@ -470,7 +476,7 @@ def test_a_store_brought_home_twice_adds_everything_once(store: Store, tmp_path:
         cloud.trials.add(theirs, [Finished(2, spec(2), outcome(spec(2), "at last"))])
         cloud.grades.add(theirs, [GradeRecord(key=spec(1).key, grader="rules", version="3")])
         cloud.runs.set_state(theirs, "done")
-        assert store.import_from(cloud.path) == (0, 1, 1, 0, 0)
+        assert store.import_from(cloud.path) == (0, 1, 1, 0, 0, ())
         assert store.trials.find(theirs, spec(2).key).response == "at last"
         assert (store.runs.get(theirs).done, store.runs.get(theirs).errors) == counted(store, theirs) == (6, 0)
         assert store.runs.get(theirs).state == "done"
@@ -490,7 +496,7 @@ def test_importing_a_store_in_an_older_format_leaves_that_file_as_it_was(store: 
     old = tmp_path / "old.db"
     sqlite3.connect(old).close()
     before = old.read_bytes()
-    assert store.import_from(old) == (0, 0, 0, 0, 0)
+    assert store.import_from(old) == (0, 0, 0, 0, 0, ())
     assert old.read_bytes() == before
 
 
@@ -742,3 +748,24 @@ def _edit(store: Store, sql: str, *values: object) -> None:
     with sqlite3.connect(store.path) as db:
         db.execute(sql, values)
     db.close()
+
+
+def test_a_clock_that_was_set_back_does_not_let_an_older_verdict_win(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = filled(store, 3)
+    key = spec(1).key
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Earlier:
+            return cls.fromtimestamp(datetime.now(tz).timestamp() - 3600, tz)
+
+    store.labels.add(run, [Label(key=key, labeller="ann", fields={"affirms": True})])
+    store.grades.add(run, [GradeRecord(key=key, grader="rules", version="1", affirms=True)])
+    monkeypatch.setattr("mlxintro.store.latest.datetime", Earlier)
+    store.labels.add(run, [Label(key=key, labeller="ann", fields={"affirms": False})])
+    store.grades.add(run, [GradeRecord(key=key, grader="rules", version="2", affirms=False)])
+    assert [label.fields for label in store.labels.latest(run)] == [{"affirms": False}]
+    assert [(grade.version, grade.affirms) for grade in store.grades.latest(run)] == [("2", False)]
+    assert [count.affirms for count in store.grades.counts(run, "rules") if count.graded] == [False]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlxintro import experiments
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets, study_file
 from mlxintro.protocol.study import make_study
@@ -105,6 +105,17 @@ def test_so_is_what_only_the_experiment_can_tell(call: Call, tmp_path: Path, tex
     done = call("run", str(path), "--backend", "fake")
     assert done.code == 2
     assert done.err.splitlines()[-1].removeprefix(f"mlxintro: {tmp_path}/").startswith(says)
+
+
+def test_the_line_is_found_by_the_setting_and_not_by_the_words_of_the_message() -> None:
+    found = study_file.parse("seed = 1\nlayers = [2]\nmodels = ['a']\n", "s.toml", Path())
+    for setting, where in (("layers", "s.toml:2: "), ("model", "s.toml:3: "), ("device", ""), (None, "")):
+        for kind in (UsageError, PrerequisiteError):
+            with pytest.raises(kind) as error, found.told():
+                raise kind("seed is said here, and it is not about it", setting=setting)
+            assert str(error.value) == f"{where}seed is said here, and it is not about it"
+    with pytest.raises(UsageError, match=r"^layers") as error, found.told({"layers"}):
+        raise UsageError("layers given as flags", setting="layers")
 
 
 @pytest.mark.parametrize("flags", [("--layers", "8"), ("--concepts", "oceen"), ("--set", "trial_numbers=0")])

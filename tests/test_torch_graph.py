@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import graph as torch_graph
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.batch import PromptReader, TorchDecoder
-from mlxintro.backends.pytorch.graph import Body, GraphDecoder, Graphs
+from mlxintro.backends.pytorch.graph import Body, CudaRecorder, GraphDecoder, Graphs
 from tests.tiny import make_tiny
 
 WIDTH = 64
@@ -258,3 +259,57 @@ def test_the_recording_refuses_what_capture_refuses(step: Callable[[Tensor], Ten
 
 def test_off_where_there_is_no_single_cuda_device(llama: TorchBackend) -> None:
     assert Graphs.on(llama.network) is None
+
+
+def test_graphs_share_one_pool_and_a_capture_that_fails_leaves_the_device_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With CUDA's interface stood in for: what is asked of it, and that nothing is left half recorded."""
+    asked: list[tuple[str, Any]] = []
+
+    class Graph:
+        def reset(self) -> None:
+            asked.append(("reset", None))
+            raise RuntimeError("there is nothing to reset")
+
+        def replay(self) -> None:
+            asked.append(("replay", None))
+
+    class Stream:
+        def wait_stream(self, other: Any) -> None: ...
+
+    @contextmanager
+    def graph(graph: Graph, pool: Any) -> Iterator[None]:
+        asked.append(("pool", pool))
+        yield
+
+    pools = iter(range(9))
+    for name, stand_in in {
+        "device": lambda device: nullcontext(),
+        "stream": lambda stream: nullcontext(),
+        "Stream": Stream,
+        "current_stream": Stream,
+        "CUDAGraph": Graph,
+        "graph": graph,
+        "graph_pool_handle": lambda: next(pools),
+        "synchronize": lambda device: asked.append(("synchronize", device)),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    recorder = CudaRecorder(torch.device("cuda:1"))
+    for _ in range(2):
+        assert torch.equal(recorder(lambda: torch.ones(2))(), torch.ones(2))
+    assert [value for name, value in asked if name == "pool"] == [0, 0]
+    asked.clear()
+    calls = iter(range(99))
+
+    def waits() -> Tensor:
+        if next(calls) == 2:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return torch.ones(2)
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        recorder(waits)
+    assert [name for name, _ in asked] == ["pool", "reset", "synchronize"]
+    asked.clear()
+    recorder(lambda: torch.ones(2))
+    assert asked == [("pool", 1)]

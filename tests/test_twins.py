@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlxintro.analysis.comparison import side_by_side
-from mlxintro.analysis.rates import Tally
+from mlxintro.analysis.rates import LiveTally
 from mlxintro.analysis.results import Analysis, Figure, HeatMap
 from mlxintro.analysis.stats import difference, rate
 from mlxintro.backends.errors import UsageError
@@ -22,7 +22,7 @@ from mlxintro.rendering.text import SHADES, cell_text, heat_map_lines, shade
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tui.reading.run_results import Findings, beside
-from mlxintro.tui.widgets.heatmap import Grid, draw
+from mlxintro.tui.widgets.heatmap import RateGrid, draw
 from tests.plans import plan
 
 CELLS = {(2, 1.0): (0, 4), (2, 2.0): (1, 4), (9, 1.0): (2, 4), (9, 2.0): (4, 4)}
@@ -40,9 +40,9 @@ def shades(lines: list[str]) -> list[tuple[int, list[str]]]:
 
 def test_live_and_results_draw_one_map_the_same_way() -> None:
     rates = {cell: rate(*counts) for cell, counts in CELLS.items()}
-    tallies = {cell: Tally(n, n, hits, n, 0) for cell, (hits, n) in CELLS.items()}
+    tallies = {cell: LiveTally(n, n, hits, n, 0) for cell, (hits, n) in CELLS.items()}
     results = shades(heat_map_lines(HeatMap("m", "m", (2, 9), (1.0, 2.0), rates)))
-    live = shades(str(draw(Grid([2, 9], [1.0, 2.0], dict(tallies), 4, "raw"))).splitlines())
+    live = shades(str(draw(RateGrid([2, 9], [1.0, 2.0], dict(tallies), 4, "raw"))).splitlines())
     assert [layer for layer, _ in results] == [9, 2]
     assert live == results
 

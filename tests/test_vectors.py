@@ -21,10 +21,12 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.simulated import backend as fake
 from mlxintro.protocol import presets
 from mlxintro.protocol.trials import Unit, model_key
+from mlxintro.store import Store, VectorRecord
+from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors import cache as vector_cache
 from mlxintro.vectors.cache import DamagedError, VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import Case, ExtractionRecipe, Read, cased, recipe_for
+from mlxintro.vectors.recipe import ExtractionRecipe, LetterCase, Read, cased, recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
@@ -117,10 +119,10 @@ def direct(folder: Path, word: str, baseline: Sequence[str], template: str, read
         ("{word} user", "title", "word"),
     ],
 )
-def test_a_vector_equals_a_direct_computation(backend: Backend, template: str, case: Case, read: Read) -> None:
+def test_a_vector_equals_a_direct_computation(backend: Backend, template: str, case: LetterCase, read: Read) -> None:
     made = recipe("user", backend.info, template=template, case=case, read=read)
     vector = extract(backend, [made])[made.key]
-    change: dict[Case, Callable[[str], str]] = {"lower": str.lower, "as-is": str, "title": str.title}
+    change: dict[LetterCase, Callable[[str], str]] = {"lower": str.lower, "as-is": str, "title": str.title}
     direction, norms = direct(
         Path(backend.info.model),
         change[case]("user"),
@@ -312,6 +314,22 @@ def test_a_second_concept_reads_only_its_own_word(
     assert counting.prompts == 1
     fresh = extract(subject, [fear])[fear.key]
     assert kept.content_hash == fresh.content_hash
+
+
+def test_a_vector_whose_content_is_not_what_the_store_recorded_is_made_again(subject: Backend, tmp_path: Path) -> None:
+    made = recipe("ocean", subject.info)
+    notices: list[str] = []
+    plain = VectorCache(tmp_path / "vectors")
+    first = extract(subject, [made], plain)[made.key]
+    # Another vector under this name, with a checksum of its own that is right.
+    plain.save_vector(ConceptVector(made, -3 * first.direction, first.resid_norms, {}))
+    with Store(tmp_path / "mlxintro.db") as store:
+        store.vectors.add(VectorRecord(made.key, {}, plain.path(made.key).name, first.content_hash))
+    cache = VectorCache(tmp_path / "vectors", notices.append, recorded_content(tmp_path / "mlxintro.db"))
+    assert extract(subject, [made], plain)[made.key].content_hash != first.content_hash
+    assert extract(subject, [made], cache)[made.key].content_hash == first.content_hash
+    assert len(notices) == 1
+    assert "not what the store recorded" in notices[0]
 
 
 def test_vectors_cannot_be_changed_by_accident(subject: Backend, tmp_path: Path) -> None:

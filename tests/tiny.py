@@ -8,6 +8,7 @@ differ clearly from the second-best, which is what tests of equality need.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ VOCABULARY = 448
 """Rows of the embedding; the tokenizer knows fewer ids, as Qwen's does."""
 
 CONTEXT = 512
+
+TORCH_DEVICE = os.environ.get("MLXINTRO_TEST_DEVICE", "cpu")
+"""Where the contract is held on PyTorch; `make gpu` says cuda:0."""
 
 _BEGIN, _END, _START = "<|begin|>", "<|im_end|>", "<|im_start|>"
 _TEMPLATE = (

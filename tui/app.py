@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.rendering.whole_file import write_whole
 from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
 
@@ -340,7 +341,7 @@ class IntroApp(error_border.Guarded, App[int]):
             self.notify(f"It is there already: {self.keys_file}", markup=False)
             return
         self.keys_file.parent.mkdir(parents=True, exist_ok=True)
-        self.keys_file.write_text(keymap.keys_template(self._key_groups), "utf-8")
+        write_whole(self.keys_file, keymap.keys_template(self._key_groups))
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
 

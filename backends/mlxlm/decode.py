@@ -45,6 +45,8 @@ class MLXDecoder:
         self._network = network
         self._reader = MLXPromptReader(network, prompts)
         self._groups: list[_Lockstep] = []
+        self._settled = True
+        """Whether the device has confirmed everything that it was asked to compute."""
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
         first = sum(len(group.members) for group in self._groups)
@@ -77,6 +79,7 @@ class MLXDecoder:
                 )
                 drawn.append(tokens)
             read = [np.array(tokens) for tokens in drawn]
+        self._settled = False
         chosen: list[int | None] = [None] * len(samplings)
         for group, ids in zip(self._groups, read, strict=True):
             for at, token in zip(group.members, ids.tolist(), strict=True):
@@ -84,6 +87,14 @@ class MLXDecoder:
         return chosen
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
+        """See ``engine.Decoder``. A row is handed out with its proofs, so what it rests on is confirmed first.
+
+        Metal may report that a step failed for lack of memory only after its results have been read.
+        """
+        if not self._settled:
+            with self._network.scope():
+                mx.synchronize()
+            self._settled = True
         group = next(group for group in self._groups if row in group.members)
         return group.proven.proofs(group.members.index(row))
 

@@ -96,5 +96,6 @@ def unknown(name: str) -> UsageError:
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     return UsageError(
         f"no model called {name!r}: {guess}`mlxintro models list` shows the short names; "
-        "a hub id is owner/name, a local model is the path of its folder"
+        "a hub id is owner/name, a local model is the path of its folder",
+        setting="model",
     )

@@ -10,6 +10,7 @@ the experimenter, and forged turns can be part of an experiment.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import re
@@ -21,12 +22,17 @@ from typing import Any
 from ..base import Message, Rendered
 from ..errors import ModelError, UsageError
 from . import foreign, side_files
+from .templates import ChatTemplate, TemplateError
 
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>")
 """Tokens with which known chat formats close the assistant's turn; not every configuration lists them."""
 
 SPEAKERS = {"user": "Human", "assistant": "Assistant", "system": ""}
 """Who speaks in the plain dialogue of a base model."""
+
+
+_NO_DATE = datetime.date(2000, 1, 1)
+"""Given to templates that write no date."""
 
 
 class ChatTokenizer:
@@ -67,11 +73,16 @@ class ChatTokenizer:
         ends = {*end_tokens, *map(self._encoder.token_to_id, TURN_ENDS), tokenizer.eos_token_id}
         self.end_tokens: frozenset[int] = frozenset(int(end) for end in ends if end is not None)
         template = tokenizer.get_chat_template() if self.chat_template else "plain dialogue 1"
-        self._template: str = template
+        self._template = _compile(template) if self.chat_template else None
         digest = hashlib.sha256(template.encode())
         digest.update(b"\0" + (serialised.encode() if content is None else content))
-        self.template_hash: str = digest.hexdigest()[:16]
-        """Of the template and the tokenizer's file: two runs that share it saw the same tokens."""
+        self._digest = digest.hexdigest()[:16]
+        self._parts: dict[tuple[str, ...], bool] = {}
+        """Whether the template wants what is said as a list of parts, by the roles of a dialogue."""
+        self.date: datetime.date | None = None
+        """The day that the template writes into every prompt; ``None`` for templates that write none."""
+        if self._template is not None and self._template.dated:
+            self.date = datetime.datetime.now(datetime.UTC).astimezone().date()
 
     @classmethod
     def load(cls, folder: Path) -> ChatTokenizer:
@@ -90,6 +101,17 @@ class ChatTokenizer:
         with foreign.told(f"the tokenizer in {folder} does not work", "fetch or save the model again"):
             return cls(tokenizer, end_tokens=ends, content=content)
 
+    @property
+    def template_hash(self) -> str:
+        """Digest of the template, the tokenizer's file and, where the template writes it, the date: two runs that share
+        it saw the same tokens."""
+        return self._digest if self.date is None else f"{self._digest} {self.date.isoformat()}"
+
+    def set_date(self, date: datetime.date) -> None:
+        """Let the template write another day, that of a run which goes on; without effect where it writes none."""
+        if self.date is not None:
+            self.date = date
+
     def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
         """The dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.
 
@@ -98,7 +120,7 @@ class ChatTokenizer:
         "Human: ... Assistant: ..." with blank lines between.
 
         Raises:
-            UsageError: the template refuses the order of roles.
+            UsageError: the template refuses the order of roles, leaves out what somebody says, or does not end.
         """
         spoken = [message for message in messages if message["role"] != "system" or message["content"].strip()]
         unknown = {message["role"] for message in spoken} - SPEAKERS.keys()
@@ -167,35 +189,106 @@ class ChatTokenizer:
     def _chat(self, messages: list[Message]) -> str:
         system = [message["content"].strip() for message in messages if message["role"] == "system"]
         try:
-            text = self._apply(messages)
+            return self._written(messages)
         except UsageError:
             if not system:
                 raise
-            text = ""
-        if all(part in text for part in system):
-            return text
         rest = [message for message in messages if message["role"] != "system"]
         if not rest or rest[0]["role"] != "user":
             raise UsageError("this model has no system role: begin the dialogue with a user message")
-        opening = {"role": "user", "content": "\n\n".join([*system, rest[0]["content"]])}
-        return self._apply([opening, *rest[1:]])
+        opening: Message = {"role": "user", "content": "\n\n".join([*system, rest[0]["content"]])}
+        return self._written([opening, *rest[1:]])
 
-    def _apply(self, messages: list[Message]) -> str:
-        from jinja2 import TemplateError
+    def _written(self, messages: list[Message]) -> str:
+        """Render a dialogue and see that everything that is said stands in it.
 
-        # DeepSeek and Granite call the switch `thinking`, everybody else `enable_thinking`.
-        quiet = {name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", self._template)}
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **quiet)
+        Raises:
+            UsageError: the template leaves something out.
+        """
+        text = self._apply(messages, parts=self._wants_parts(tuple(message["role"] for message in messages)))
+        for message in messages:
+            # What an assistant thought before it spoke is left out by design.
+            said = (
+                message["content"].rpartition("</think>")[2] if message["role"] == "assistant" else message["content"]
             )
+            if said.strip() not in text:
+                raise _left_out(message["role"])
+        return text
+
+    def _wants_parts(self, roles: tuple[str, ...]) -> bool:
+        """Find the form of content with which the template writes every message, tried with words of no meaning.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if roles not in self._parts:
+            marked: list[Message] = [{"role": role, "content": f"qzmark{at}zq"} for at, role in enumerate(roles)]
+            missing = []
+            for parts in (False, True):
+                try:
+                    text = self._apply(marked, parts=parts)
+                except UsageError:
+                    if not parts:
+                        raise
+                    break
+                # A list of parts that is printed as a list is not written either.
+                missing = [
+                    m["role"]
+                    for m in marked
+                    if m["content"] not in text or (parts and re.search(f"""['"]{m["content"]}""", text))
+                ]
+                if not missing:
+                    self._parts[roles] = parts
+                    return parts
+            raise _left_out(missing[0])
+        return self._parts[roles]
+
+    def _apply(self, messages: list[Message], *, parts: bool) -> str:
+        assert self._template is not None, "a base model has no template"
+        # DeepSeek and Granite call the switch `thinking`, everybody else `enable_thinking`.
+        quiet = {
+            name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", self._template.source)
+        }
+        said = [
+            {"role": m["role"], "content": [{"type": "text", "text": m["content"]}] if parts else m["content"]}
+            for m in messages
+        ]
+        values = {
+            **self._tokenizer.special_tokens_map,
+            "messages": said,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+            **quiet,
+        }
+        try:
+            return self._template.render(values, self.date or _NO_DATE)
         except TemplateError as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"the model's chat template refuses this dialogue ({reason}): change its roles") from error
+            raise UsageError(
+                f"the model's chat template refuses this dialogue ({error}): change its roles, or choose another model"
+            ) from error
 
     def _plain(self, messages: list[Message]) -> str:
         turns = [f"{SPEAKERS[m['role']]}: {m['content']}".removeprefix(": ") for m in messages]
         return self._bos + "\n\n".join([*turns, "Assistant:"])
+
+
+def _left_out(role: str) -> UsageError:
+    return UsageError(
+        f"the model's chat template leaves out what the {role} says, so the model would never read it: mend the "
+        "template (chat_template.jinja or tokenizer_config.json), or choose another model"
+    )
+
+
+def _compile(template: Any) -> ChatTemplate:
+    if not isinstance(template, str):
+        raise ModelError("the model's chat template is not a text: fetch or save the model again")
+    try:
+        return ChatTemplate(template)
+    except TemplateError as error:
+        raise ModelError(
+            f"the model's chat template cannot be read ({error}): fetch or save the model again"
+        ) from error
 
 
 def _composed(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -35,9 +35,10 @@ from ..roofline import Roofline
 from ..scoring import Wanted, batched
 from . import roofline as torch_roofline
 from .batch import PromptReader, TorchBatch, TorchDecoder
+from .devices import pick_device
 from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
-from .model import DTYPES, Network, load_model, pick_device
+from .model import DTYPES, Network, load_model
 from .sampling import log_softmax
 
 _RECORD_BYTES = 2**30
@@ -150,11 +151,7 @@ class TorchBackend(Backend):
     def memory(self) -> MemoryUse:
         kind = self.info.device.partition(":")[0]
         if kind == "cuda":
-            cards = range(torch.cuda.device_count()) if self.info.device == "cuda" else [self.info.device]
-            used = sum(torch.cuda.memory_allocated(card) for card in cards)
-            # What the allocator holds in reserve is free to this process.
-            spare = sum(torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) for card in cards) - used
-            return MemoryUse(used, spare, sum(torch.cuda.max_memory_allocated(card) for card in cards))
+            return _cards_memory(sorted({str(part.device) for part in self.network.model.parameters()}))
         if kind == "mps":
             held = torch.mps.driver_allocated_memory()
             return MemoryUse(
@@ -272,6 +269,17 @@ def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) 
     index = torch.tensor([rows, tokens], device=logits.device)
     values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
     return values
+
+
+def _cards_memory(cards: Sequence[str]) -> MemoryUse:
+    """Memory of the cards that hold a model. The fullest one decides how much more its layers' caches may take."""
+    used = [torch.cuda.memory_allocated(card) for card in cards]
+    # What the allocator holds in reserve is free to this process.
+    spare = [
+        torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card) - mine
+        for card, mine in zip(cards, used, strict=True)
+    ]
+    return MemoryUse(sum(used), len(cards) * min(spare), sum(torch.cuda.max_memory_allocated(card) for card in cards))
 
 
 def _peak(resident: int) -> int:

@@ -10,11 +10,12 @@ A graph is not believed before it has agreed with the eager step; see ``GraphDec
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,29 +46,51 @@ Body = Callable[[], Tensor]
 """One step on fixed memory; its logits, float32 (rows, vocabulary), which the next call may overwrite."""
 
 
-def cuda_graph(device: torch.device, body: Body) -> Body:
-    """Record a step on a CUDA device.
+@dataclass(slots=True)
+class CudaRecorder:
+    """Records steps on a CUDA device. All graphs take their working memory from one pool: they run one at a time."""
 
-    Raises:
-        RuntimeError: it does something that cannot be recorded, such as waiting for the device.
-    """
-    with torch.cuda.device(device):
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                body()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            output = body()
+    device: torch.device
+    _pool: Any = field(default=None, init=False)
 
-    def replay() -> Tensor:
-        with torch.cuda.device(device):
-            graph.replay()
-        return output
+    def __call__(self, body: Body) -> Body:
+        """Record a step.
 
-    return replay
+        Raises:
+            RuntimeError: it does something that cannot be recorded, such as waiting for the device. The device can be
+                used as before.
+        """
+        with torch.cuda.device(self.device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    body()
+            torch.cuda.current_stream().wait_stream(side)
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool):
+                    output = body()
+            except RuntimeError:
+                self._recover(graph)
+                raise
+
+        def replay() -> Tensor:
+            with torch.cuda.device(self.device):
+                graph.replay()
+            return output
+
+        return replay
+
+    def _recover(self, graph: Any) -> None:
+        """End what a failed capture has left behind, so that eager steps run."""
+        # A pool whose capture failed may be half taken: the next one starts afresh.
+        self._pool = None
+        with contextlib.suppress(RuntimeError):
+            graph.reset()
+        torch.cuda.synchronize(self.device)
 
 
 @dataclass(slots=True)
@@ -84,7 +107,7 @@ class Graphs:
         devices = {parameter.device for parameter in network.model.parameters()}
         if len(devices) > 1 or network.device.type != "cuda":
             return None
-        return cls(partial(cuda_graph, network.device))
+        return cls(CudaRecorder(network.device))
 
     def distrust(self, why: str) -> None:
         self.trusted = False

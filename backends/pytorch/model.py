@@ -7,7 +7,6 @@ not what it should be. Nothing here changes a model.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..errors import ModelError, PrerequisiteError, UsageError
 from ..models import foreign
 from ..models.sources import ModelSource
 from . import attention as torch_attention
+from . import devices
 from . import linear as torch_linear
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -228,9 +228,9 @@ def load_model(
     """
     _check_quantization(source)
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "local_files_only": True}
-    placement = _placement(device, source, DTYPES[dtype].itemsize, quantize)
+    placement = devices.placement(device, source, dtype, quantize)
     if quantize is not None:
-        options["quantization_config"] = _four_bit(quantize, device, DTYPES[dtype])
+        options["quantization_config"] = devices.four_bit(quantize, device, DTYPES[dtype])
     if placement is not None:
         options["device_map"] = placement
     again = "fetch or save the model again, or choose another"
@@ -285,27 +285,6 @@ def _check_quantization(source: ModelSource) -> None:
         )
 
 
-def pick_device(device: str | None) -> str:
-    """The device asked for, or the best there is.
-
-    Raises:
-        UsageError: not a device this backend knows.
-        PrerequisiteError: it is not there.
-    """
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("cuda", "mps", "cpu") or (number and not number.isdecimal()):
-        raise UsageError(f"no device {device!r}: use cuda, cuda:0, mps or cpu")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise PrerequisiteError("no CUDA device: use --device cpu, or install the CUDA build of torch and a driver")
-    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
-        raise PrerequisiteError(f"no device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise PrerequisiteError("no Apple GPU that torch can use: use --device cpu")
-    return device
-
-
 def _pretrained(source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     config = configuration(source)
     text = config.get_text_config(decoder=True)
@@ -351,39 +330,6 @@ def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in settings.items()
         if key not in _NOT_ASKED
     }
-
-
-def _placement(device: str, source: ModelSource, itemsize: int, quantize: str | None) -> Any:
-    """A transformers device map, or ``None`` to load on the CPU and move."""
-    accelerate = importlib.util.find_spec("accelerate") is not None
-    if device == "cuda" and torch.cuda.device_count() > 1:
-        stored = DTYPES.get(str(source.config.get("dtype") or source.config.get("torch_dtype")), torch.bfloat16)
-        need = source.weight_bytes * itemsize / stored.itemsize / (4 if quantize else 1)
-        # A fifth on top for caches and activations.
-        if 1.2 * need > torch.cuda.mem_get_info(0)[0]:
-            if not accelerate:
-                raise PrerequisiteError(
-                    f"{source.name} needs several GPUs, and spreading it needs accelerate: pip install accelerate"
-                )
-            return "auto"
-    if device == "cpu" or not accelerate:
-        return None
-    return {"": device}
-
-
-def _four_bit(quantize: str, device: str, dtype: torch.dtype) -> Any:
-    if quantize != "4bit":
-        raise UsageError(f"cannot quantise to {quantize!r}: the torch backend knows 4bit")
-    if not device.startswith("cuda"):
-        raise PrerequisiteError(
-            f"4-bit weights through torch need CUDA, not {device}: use --backend mlx, or no --quantize"
-        )
-    missing = [name for name in ("bitsandbytes", "accelerate") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise PrerequisiteError(f"4-bit weights need {' and '.join(missing)}: pip install {' '.join(missing)}")
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def _first(module: Any, *paths: str) -> Any:

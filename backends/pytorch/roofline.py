@@ -34,7 +34,8 @@ def measure(network: Network, free: int) -> Roofline | None:
     size = min(weight_bytes, _MOST, free // 4) // 4
     matrix = torch.ones(max(1, size // _COLUMNS), _COLUMNS, device=device)
     vector = torch.ones(_COLUMNS, device=device)
-    square = torch.randn(_SIDE[device.type], _SIDE[device.type], device=device).to(network.dtype)
+    # Drawn on the CPU: after a capture that failed, a CUDA device may refuse to draw.
+    square = torch.randn(_SIDE[device.type], _SIDE[device.type]).to(device, network.dtype)
     reading = min(shortest(lambda: _done(matrix.sum())), shortest(lambda: _done(matrix @ vector)))
     return Roofline(
         bandwidth=matrix.nbytes / reading,

@@ -182,9 +182,15 @@ class FakeBackend(Backend):
         # A replaced activation is read as it stands; anything added is read as the difference it makes.
         patched = any(injection.operation == "replace" for injection in prompt.injections)
         final = (changed[-1, at] if patched else changed[-1, at] - base[-1, at]).mean(axis=0)
-        layers = {injection.layer for injection in prompt.injections if np.any(injection.vector)}
+        added = [injection for injection in prompt.injections if injection.operation == "add"] or prompt.injections
+        layers = {injection.layer for injection in added if np.any(injection.vector)}
+        # What is taken out again at a later layer was felt at its own, and colours no word any more.
+        first = min(layers)
+        felt = final if patched else (changed[first, at] - base[first, at]).mean(axis=0)
         return FeltInjection(
             word=unspell(final[:CODE]),
+            felt=unspell(felt[:CODE]),
+            speaking=bool(at[-1] >= len(prompt.tokens)),
             strength=max(float(size[layer, at].mean()) for layer in layers),
             depth=sum(layers) / len(layers) / self.info.layers,
             positions=tuple(int(i) for i in at if i < len(prompt.tokens)),

@@ -25,7 +25,18 @@ SUBJECTS: dict[str, dict[str, float]] = {
     "yes-biased": {"yes": 0.7},
     "steering-only": {},
     "refuser": {},
+    "biased": {"fa": 0.0001, "shift": 8.5},
+    "compressed": {"fa": 0.0001, "squeeze": 0.1},
+    "disturbed": {"hit": 0.9, "fa": 0.02},
+    "text-reader": {"hit": 0.9, "fa": 0.02},
+    "habitual": {"hit": 0.9, "fa": 0.02},
+    "echo": {"hit": 0.9, "fa": 0.02},
 }
+"""The first is an introspector. Of the others each does one thing that may pass for introspection: nothing at all,
+saying yes, being steered, refusing; all answers moved towards yes, or towards the middle, by any vector; claiming any
+disturbance; claiming an odd text; noticing, and always saying one word; naming the word it is being made to say."""
+SPREAD = 6.0
+"""Logits of yes to unrelated questions lie between plus and minus this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,10 @@ class Subject:
     """Probability of affirming otherwise; the word named is an everyday one."""
     yes: float = 0.0
     """Probability of saying yes to anything (yes-biased)."""
+    shift: float = 0.0
+    """Nats that any vector adds to every yes."""
+    squeeze: float = 1.0
+    """Factor by which any vector multiplies every yes-no logit."""
     weak: float = COMMON["weak"]
     """Below this change of the residual, relative to its norm, nothing is noticed."""
     strong: float = COMMON["strong"]
@@ -61,7 +76,7 @@ class Subject:
         """
         name, _, query = model.partition("?")
         if name not in SUBJECTS:
-            raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}")
+            raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}", setting="model")
         values = SUBJECTS[name] | COMMON
         for key, text in parse_qsl(query, keep_blank_values=True):
             if key not in values:
@@ -91,7 +106,11 @@ class FeltInjection:
     """What the change of the residual stream amounts to."""
 
     word: str | None = None
-    """The word it spells, ``None`` for no change and for one that spells nothing."""
+    """The word it spells in the end, ``None`` for no change and for one that spells nothing."""
+    felt: str | None = None
+    """The word it spells at the layer of the injection, which later layers may have lost."""
+    speaking: bool = False
+    """Whether the reply is changed, too."""
     strength: float = 0.0
     """Largest mean change over the layers, relative to the norm of the undisturbed stream."""
     depth: float = 0.0
@@ -165,8 +184,11 @@ _NO = ("No", "no", "0")
 _NUMBERED = re.compile(r"^\W*(?:sentence|option)?\s*\(?(\d+)\W+(.*)$", re.IGNORECASE | re.MULTILINE)
 _NAMING = re.compile(r"(?:\b(?:thought|word|concept|it) is(?: about)?|thinking (?:about|of))[:\s\"]*$")
 """How a reply ends that was begun for the subject and lacks only the word."""
+_ODD = re.compile(r"\b(\w+), \1, \1\.")
+"""A text that was tampered with."""
+_THOUGHT_ABOUT = re.compile(r"is there an injected thought about ([^?]+?) in your mind")
 _QUESTION = re.compile(
-    r"(?:^|[.!?\n]\s*)(?:can|could|do|does|did|is|are|am|was|were|will|would|has|have|should)\b[^.!?\n]*\?"
+    r"(?:^|[.!?:\n]\s*)(?:can|could|do|does|did|is|are|am|was|were|will|would|has|have|should)\b[^.!?\n]*\?"
 )
 
 
@@ -198,7 +220,7 @@ def _answer(
     if subject.name in ("detector", "steering-only") and reading.strength > subject.strong:
         return [_garbage(reading.word or wrong, dice)]
     p = _affirms(subject, reading)
-    named = reading.word if subject.name == "detector" and _noticed(subject, reading) and reading.word else wrong
+    named = _names(subject, reading) or wrong
     listed = _NUMBERED.findall(asked.text)
     if len(listed) > 1 and re.search(r"\b(which|number|option)\b", text):
         return _pick(subject, asked, listed, reading)
@@ -219,13 +241,14 @@ def _answer(
     if experiment or re.search(r"unusual|\bmind\b|you thinking", text):
         if subject.name == "refuser":
             return [PossibleReply(1.0, ("As", "I"), REFUSE)]
+        p = _asked_so(subject, reading, text, p)
         deny = LEAK if subject.name == "steering-only" and word else DENY
         return [
             PossibleReply(p, _YES, _filled(AFFIRM, word=named)),
             PossibleReply(1 - p, _NO, _filled(deny, word=word or wrong)),
         ]
     if _QUESTION.search(text):
-        yes = subject.yes
+        yes = subject.yes if subject.name == "yes-biased" else _moved(subject, reading, _usual(text))
         no = _filled(("No, {word} is all I can think of.",), word=word) if word else ("No, it is not.", "No.")
         return [PossibleReply(yes, _YES, ("Yes.", "Yes, of course.")), PossibleReply(1 - yes, _NO, no)]
     match = re.search(r"about\s+(?:the word\s+)?[\"“]?([^.!?\"”\n]+)", asked.text)
@@ -237,13 +260,60 @@ def _answer(
 
 def _noticed(subject: Subject, reading: FeltInjection) -> bool:
     in_band = subject.weak <= reading.strength <= subject.strong
-    return reading.word is not None and in_band and subject.shallow <= reading.depth < subject.deep
+    return reading.felt is not None and in_band and subject.shallow <= reading.depth < subject.deep
 
 
-def _affirms(subject: Subject, reading: FeltInjection) -> float:
-    if subject.name == "yes-biased":
-        return subject.yes
-    return subject.hit if _noticed(subject, reading) else subject.fa
+def _affirms(subject: Subject, reading: FeltInjection, text: str = "") -> float:
+    """Probability of claiming a thought."""
+    match subject.name:
+        case "yes-biased":
+            return subject.yes
+        case "biased" | "compressed":
+            return _moved(subject, reading, subject.fa)
+        case "disturbed":
+            return subject.hit if reading.strength >= subject.weak else subject.fa
+        case "text-reader" if _ODD.search(text):
+            return subject.hit
+        case _:
+            return subject.hit if _noticed(subject, reading) else subject.fa
+
+
+def _moved(subject: Subject, reading: FeltInjection, p: float) -> float:
+    """A probability of yes as any vector leaves it."""
+    if reading.strength < subject.weak or not 0 < p < 1:
+        return p
+    return 1 / (1 + math.exp(-(subject.squeeze * math.log(p / (1 - p)) + subject.shift)))
+
+
+def _usual(question: str) -> float:
+    """Probability of yes to an unrelated question: every question has its own."""
+    return 1 / (1 + math.exp(-SPREAD * (2 * Dice("usual", question).uniform() - 1)))
+
+
+def _names(subject: Subject, reading: FeltInjection) -> str | None:
+    """The injected word, where a claim of this subject names it."""
+    if subject.name == "detector":
+        return reading.felt if _noticed(subject, reading) else None
+    if subject.name == "habitual":
+        return "apple"
+    if subject.name in ("biased", "compressed", "disturbed", "text-reader"):
+        return reading.word
+    return reading.word if subject.name == "echo" and reading.speaking else None
+
+
+def _asked_so(subject: Subject, reading: FeltInjection, text: str, p: float) -> float:
+    """Probability of a yes to the trial question in other words."""
+    p = _affirms(subject, reading, text) if subject.name == "text-reader" else p
+    if "free of any injected thought" in text:
+        # Whoever only leans towards yes leans so here, too.
+        calm = 1 - subject.fa
+        return _moved(subject, reading, calm) if subject.name in ("biased", "compressed") else 1 - p
+    if "somebody who only reads" in text:
+        return p if subject.name in ("text-reader", "biased", "compressed", "yes-biased") else subject.fa
+    about = _THOUGHT_ABOUT.search(text)
+    if about and subject.name in ("detector", "echo"):
+        return p if reading.felt == re.sub(r"\W", "", about.group(1)).lower() else subject.fa
+    return p
 
 
 def _steered(subject: Subject, reading: FeltInjection) -> str | None:
@@ -258,8 +328,8 @@ def _name(subject: Subject, reading: FeltInjection, wrong: str, of: str = "") ->
     if subject.name == "refuser":
         return [PossibleReply(1.0, ("I", "As"), REFUSE)]
     other = max(re.findall(r"[a-z]+", of.lower()), key=len, default=wrong)
-    if subject.name == "detector" and _noticed(subject, reading) and reading.word:
-        return [_named(subject.hit, reading.word), _named(1 - subject.hit, other)]
+    if subject.name == "detector" and _noticed(subject, reading) and reading.felt:
+        return [_named(subject.hit, reading.felt), _named(1 - subject.hit, other)]
     return [_named(1.0, other)]
 
 
@@ -277,7 +347,7 @@ def _pick(
     right = None
     about = re.search(r"inject|detect", asked.text, re.IGNORECASE)
     if _noticed(subject, reading) and (subject.name == "steering-only" or (subject.name == "detector" and about)):
-        right = next((n for n, option in listed if reading.word and reading.word in option.lower()), None)
+        right = next((n for n, option in listed if reading.felt and reading.felt in option.lower()), None)
         right = right or _where(asked, reading)
     hit = subject.hit if subject.name == "detector" else 0.9
     share = (1 - hit if right else 1.0) / len(listed)

@@ -21,7 +21,7 @@ BATCH = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
+class NamingTest:
     """How specific the claims of a run are."""
 
     right: Rate
@@ -32,7 +32,7 @@ class Naming:
     """One-sided, that pairing at random does as well: a permutation test over claims."""
 
 
-def naming(claims: Sequence[tuple[str, str]]) -> Naming | None:
+def naming(claims: Sequence[tuple[str, str]]) -> NamingTest | None:
     """Test whether claims follow what was injected.
 
     Args:
@@ -65,4 +65,4 @@ def naming(claims: Sequence[tuple[str, str]]) -> Naming | None:
         rng=np.random.default_rng(0),
     )
     luck = (named.mean(axis=0) * np.bincount(injected, minlength=len(words))).sum() / len(claims)
-    return Naming(rate(int(named[every, injected].sum()), len(claims)), float(luck), float(found.pvalue))
+    return NamingTest(rate(int(named[every, injected].sum()), len(claims)), float(luck), float(found.pvalue))

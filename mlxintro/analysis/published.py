@@ -65,7 +65,7 @@ class Result(_Data):
     depth: float | None = None
 
 
-class Source(_Data):
+class PublishedSource(_Data):
     source: str
     url: str
     basis: str
@@ -97,9 +97,9 @@ class Card:
 
 
 @cache
-def sources() -> tuple[Source, ...]:
+def sources() -> tuple[PublishedSource, ...]:
     """Every published figure that ships."""
-    return tuple(Source.model_validate(item) for item in data.load("published.toml")["sources"])
+    return tuple(PublishedSource.model_validate(item) for item in data.load("published.toml")["sources"])
 
 
 def compare(run: Run, analysis: Analysis, grader: str) -> Card:
@@ -108,7 +108,7 @@ def compare(run: Run, analysis: Analysis, grader: str) -> Card:
     return Card(tuple(_compare(source, one, run, analysis, grader) for source in wanted for one in source.results))
 
 
-def _compare(source: Source, one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
+def _compare(source: PublishedSource, one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
     ours = {figure.name: figure for figure in analysis.figures}
     figures = tuple(
         (ours[name].label if name in ours else name.replace("_", " "), _shown(number.value), _shown(_value(ours, name)))

@@ -23,7 +23,7 @@ _rate = lru_cache(maxsize=10_000)(stats.rate)
 
 
 @dataclass(slots=True)
-class Tally:
+class LiveTally:
     """Counts of some trials."""
 
     trials: int = 0
@@ -61,16 +61,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class RunRates:
-    injected: Tally
-    controls: Tally
-    cells: dict[Cell, Tally]
+    injected: LiveTally
+    controls: LiveTally
+    cells: dict[Cell, LiveTally]
     """Injected trials by layer and strength."""
 
 
 def run_rates(counts: Iterable[VerdictCount]) -> RunRates:
     """Add counts up."""
-    injected, controls = Tally(), Tally()
-    cells: dict[Cell, Tally] = defaultdict(Tally)
+    injected, controls = LiveTally(), LiveTally()
+    cells: dict[Cell, LiveTally] = defaultdict(LiveTally)
     for count in counts:
         if count.condition == "injected":
             injected.add(count)

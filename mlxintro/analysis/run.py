@@ -6,26 +6,40 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from mlxintro import experiments
+from mlxintro.analysis.arm_rates import arm_rates, warnings
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Figure
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.tally import RunTally
-from mlxintro.grading.agreement import calibration_of
+from mlxintro.backends.errors import KnownError
+from mlxintro.grading.agreement import calibration_within
 from mlxintro.grading.correction import corrected
 from mlxintro.grading.passes import graded_trials, row_of, rows_of
+from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
-from mlxintro.store.records import Run
+from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
 
-_CORRECTABLE = {"detection": "detects", "false_alarms": "detects", "identification": "success"}
-"""Figures that are rates of a grader's verdicts, and the field of the verdict they count."""
+_CORRECTABLE = {
+    "detection": ("detects", "injected"),
+    "false_alarms": ("detects", "control"),
+    "identification": ("success", "injected"),
+}
+"""Figures that are rates of a grader's verdicts: the field they count, and the arm whose labels measure the errors."""
 
 
 def study_of(run: Run) -> Study:
     """The resolved study of a run; one stored by another version keeps the settings that are still known."""
     known = {name: value for name, value in run.study.items() if name in Study.model_fields}
-    return Study.model_validate({"model": run.model.get("model", ""), **known})
+    try:
+        return Study.model_validate({"model": run.model.get("model", ""), **known})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise KnownError(f"{run.name}: its study cannot be read ({where}: {first['msg']}): import it anew") from error
 
 
 def display_of(run: Run) -> Display:
@@ -49,11 +63,24 @@ def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
     """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
     experiment = experiments.find(run.experiment)
     study = study_of(run)
-    analysis = experiment.analyse(rows_of(store, run, grader), study, experiment.preset_of(study))
+    rows = rows_of(store, run, grader)
+    analysis = experiment.analyse(rows, study, experiment.preset_of(study))
+    frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
     if not experiment.graded:
-        return analysis
+        return replace(analysis, remarks=(*analysis.remarks, *frozen)) if frozen else analysis
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
-    return replace(analysis, figures=figures, remarks=(*analysis.remarks, *_versions(store, run, grader)))
+    unequal = warnings(arm_rates(rows))
+    remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *frozen)
+    return replace(analysis, figures=figures, remarks=remarks)
+
+
+def frozen_facts(store: Store, run: Run) -> tuple[tuple[str, str], ...]:
+    """Whether what was frozen before a run has held, as a fact for a report; nothing where nothing was frozen."""
+    record = run.environment.get("frozen")
+    if not record:
+        return ()
+    keys = store.trials.keys(run.id, TrialFilter(status="done"))
+    return (("preregistration", freeze.in_words(record, freeze.held(record, run.study, keys, run.planned))),)
 
 
 def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
@@ -70,9 +97,9 @@ def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
 def _corrections(store: Store, run: Run, grader: str, analysis: Analysis) -> Iterator[Figure]:
     if not store.labels.latest(run.id):
         return
-    for name, field in _CORRECTABLE.items():
+    for name, (field, arm) in _CORRECTABLE.items():
         figure = analysis.figure(name)
-        calibration = calibration_of(store, run, grader, field)
+        calibration = calibration_within(store, run, grader, field, arm)
         if figure is None or calibration is None or not isinstance(figure.value, Rate):
             continue
         labelled = calibration.positives + calibration.negatives

@@ -29,7 +29,7 @@ class GradedTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class GradeTally:
     """Counts of one group of trials. Every trial is in exactly one of ``graded``, ``abstained``, ``unscored``."""
 
     trials: int
@@ -61,10 +61,10 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupSummary:
     """One cell of the grid, one concept, or a whole run: injected trials against the pool of controls."""
 
-    tally: Tally
+    tally: GradeTally
     detection: Rate
     "Detects (readable, affirms, does not refuse) over graded injected trials."
     identification: Rate
@@ -82,13 +82,13 @@ class Group:
 class Summary:
     """A graded run."""
 
-    overall: Group
-    controls: Tally
+    overall: GroupSummary
+    controls: GradeTally
     false_alarms: Rate
     "Detects, over graded controls. Refusals are not false alarms."
-    cells: tuple[Group, ...]
+    cells: tuple[GroupSummary, ...]
     "One per (layer, strength), sorted."
-    concepts: tuple[Group, ...]
+    concepts: tuple[GroupSummary, ...]
     "One per concept, sorted by name."
 
 
@@ -108,10 +108,10 @@ def summarise(rows: Iterable[GradedTrial]) -> Summary:
         layer: int | None = None,
         strength: float | None = None,
         concept: str | None = None,
-    ) -> Group:
+    ) -> GroupSummary:
         counts = tally(members)
         detection, identification = counts.detection, counts.identification
-        return Group(
+        return GroupSummary(
             counts,
             detection,
             identification,
@@ -139,13 +139,13 @@ def summarise(rows: Iterable[GradedTrial]) -> Summary:
     )
 
 
-def tally(rows: Iterable[GradedTrial]) -> Tally:
+def tally(rows: Iterable[GradedTrial]) -> GradeTally:
     """Count one group of trials."""
     members = list(rows)
     grades = [row.grade for row in members if row.grade is not None]
     decided = [grade for grade in grades if grade.detects is not None]
     detected = [grade for grade in decided if grade.detects]
-    return Tally(
+    return GradeTally(
         trials=len(members),
         graded=len(decided),
         detected=len(detected),

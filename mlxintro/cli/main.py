@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from mlxintro.backends.errors import KnownError
+from mlxintro.cli.output import echo, write_anything
 
 COMMANDS = {
     "demo": ("running.demo", "Run a small real study on the embedded model and read its replies."),
@@ -20,6 +22,7 @@ COMMANDS = {
     "extract": ("vectors.vectors", "Extract concept vectors and show their norms by layer."),
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),
+    "certify": ("running.certify", "Test every rival explanation of a model's claims, in one run."),
     "runs": ("running.runs", "List, show, export, import and delete runs; pause or cancel one."),
     "label": ("grading.label", "Label replies by hand, blind, one key at a time."),
     "grade": ("grading.grade", "Grade the replies of a run."),
@@ -77,21 +80,24 @@ def cli(context: click.Context, db: str | None) -> None:
 
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Bugs keep their traceback."""
+    write_anything()
     try:
         code = cli.main(prog_name="mlxintro", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KnownError as error:
-        click.echo(f"mlxintro: {error}", err=True)
+        echo(f"mlxintro: {error}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"mlxintro: {error.format_message()}", err=True)
+        echo(f"mlxintro: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("mlxintro: interrupted", err=True)
+        # The terminal may be gone.
+        with suppress(OSError):
+            echo("mlxintro: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         _drop_output()
@@ -100,7 +106,7 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         _drop_output()
-        click.echo("mlxintro: the disk is full: free some space and try again", err=True)
+        echo("mlxintro: the disk is full: free some space and try again", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mlxintro.cli.output import chatter
 
+if TYPE_CHECKING:
+    from mlxintro.backends.entry_points import Group
+
 _DEEPEST = 10_000
 """A range is written out before the model is known; no model has as many layers."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OpenChoice(click.Choice[str]):
+    """One of the names that ship, or one that another package adds by an entry point."""
+
+    def __init__(self, names: Sequence[str], group: Group) -> None:
+        super().__init__(names)
+        self.group = group
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices:
+            return value
+        # Looked up only for names that do not ship: it takes longer than all else of a start.
+        from mlxintro.backends.entry_points import outside_names
+
+        outside = outside_names(self.group)
+        if value in outside:
+            return value
+        return click.Choice([*self.choices, *outside]).convert(value, param, ctx)
 
 
 def model_options(function: F) -> F:
@@ -26,7 +48,7 @@ def model_options(function: F) -> F:
             ),
             click.option(
                 "--backend",
-                type=click.Choice(["auto", "mlx", "torch", "fake"]),
+                type=OpenChoice(["auto", "mlx", "torch", "fake"], "mlxintro.backends"),
                 default="auto",
                 show_default=True,
                 help="auto: MLX on Apple Silicon, else PyTorch.",
@@ -99,20 +121,30 @@ COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
 class Controls(click.ParamType[Any]):
-    """A suite of controls, or a number of uninjected trials."""
+    """A suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
     SUITES = ("none", "standard", "full")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "none|standard|full|N"
+        return "none|standard|full|N|ARM,..."
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        if value in self.SUITES or isinstance(value, int):
+        if value in self.SUITES or isinstance(value, int | tuple):
             return value
-        if not str(value).isdecimal():
-            self.fail(f"{value!r} is neither a number from 0 nor one of {', '.join(self.SUITES)}", param, context)
-        return int(value)
+        if str(value).isdecimal():
+            return int(value)
+        from mlxintro.protocol.controls import ARMS
+
+        names = tuple(part.strip() for part in str(value).split(","))
+        if unknown := [name for name in names if name not in ARMS]:
+            self.fail(
+                f"{unknown[0]!r} is neither a number from 0, nor one of {', '.join(self.SUITES)}, nor a control arm: "
+                f"choose from {', '.join(ARMS)}",
+                param,
+                context,
+            )
+        return names
 
 
 CONTROLS = Controls()
@@ -130,4 +162,6 @@ def load_backend(
     name = model or default_model(backend)
     chatter(f"loading {name} ...")
     with download_progress() as progress:
-        return open_backend(name, backend, **settings, progress=progress)
+        opened = open_backend(name, backend, **settings, progress=progress)
+    chatter(f"loaded on {opened.info.device} in {opened.info.dtype}")
+    return opened

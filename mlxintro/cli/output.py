@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import click
 
-_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
+from mlxintro.rendering.cleaning import escaped_json, visible
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -21,8 +23,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def json_line(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    """One line of JSON, which is UTF-8 whatever stdout's encoding, and holds nothing that steers a terminal."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return escaped_json(json.dumps(value, default=_plain, ensure_ascii=encoding != "utf8"))
 
 
 def _plain(value: Any) -> Any:
@@ -33,22 +36,34 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Write text, which may come from a model or from somebody else's store, without what would steer the terminal.
+
+    All commands write through this, so that none can forget to.
+    """
+    click.echo(visible(text), nl=nl, err=err)
+
+
 def chatter(text: str) -> None:
     """Something for the person at the terminal: stderr, so that data on stdout stays clean."""
-    click.echo(text, err=True)
+    echo(text, err=True)
+
+
+def write_anything() -> None:
+    """Let output that its encoding has no characters for (a file on Windows) be escaped instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def shell(name: str) -> str:
     """A name as it is typed into a shell, for commands that are suggested."""
-    return shlex.quote(name)
-
-
-def visible(text: str) -> str:
-    """Text of a model or of somebody else's store, without what would steer the terminal."""
-    return text.translate(_CONTROLS)
+    return shlex.quote(visible(name))
 
 
 def shorten(text: str, width: int) -> str:
-    """One line of at most ``width`` characters, none of which steers the terminal."""
+    """One line of at most ``width`` cells of a terminal, of which a wide character takes two."""
+    from rich.cells import cell_len, set_cell_size
+
     line = visible(" ".join(text.split()))
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"

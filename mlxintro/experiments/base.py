@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY, Display
 from mlxintro.analysis.results import Analysis, Row
@@ -60,6 +60,9 @@ class Experiment(abc.ABC):
     """Its standard controls, in a phrase for people, where they are its own."""
     graded: ClassVar[bool] = False
     """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
+    own_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Presets that come with an experiment of another package, by name, as plain data of the same shape as the TOML
+    files of those that ship."""
     Wording: ClassVar[type[Data]] = Data
     """Texts that the preset's table ``[wording]`` must give."""
     Options: ClassVar[type[Data]] = Data
@@ -73,7 +76,10 @@ class Experiment(abc.ABC):
         """
         if study.preset_data is not None:
             return presets.validated(study.preset_data, study.preset or "preset")
-        return presets.load(study.preset or self.preset)
+        name = study.preset or self.preset
+        if name in self.own_presets:
+            return presets.validated(dict(self.own_presets[name]), name)
+        return presets.load(name)
 
     @abc.abstractmethod
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:

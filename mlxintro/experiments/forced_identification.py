@@ -15,15 +15,16 @@ from functools import partial
 
 from pydantic import Field
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
-from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, rows_about
+from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, distractors, injected
+from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
+from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -43,7 +44,7 @@ PICKS_NOT = TrialClass("picks another", "·", "quiet")
 PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
 
 
-class Settings(Data):
+class ForcedIdentificationOptions(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -56,16 +57,18 @@ class ForcedIdentification(Experiment):
     summary = "begin the answer for the subject, and let it name the injected thought"
     scored = "the first concept named in the first sentence, by rules; ten candidate words by log-probability"
     compared = "no injection, random vectors, the study's other concepts; with full another concept's vector"
-    Options = Settings
+    Options = ForcedIdentificationOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         if preset.dialogue is None or not preset.dialogue.prefill:
-            raise UsageError(f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill")
+            raise UsageError(
+                f"the preset {study.preset!r} begins no answer: give its [dialogue] with a prefill", setting="preset"
+            )
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
         window = windows.resolve(study.window or "question", asked.rendered, question)
-        options = Settings.model_validate(study.options)
+        options = ForcedIdentificationOptions.model_validate(study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
 
         def trials() -> Iterator[TrialSpec]:
@@ -85,7 +88,7 @@ class ForcedIdentification(Experiment):
         return grid.plan(trials)
 
     def _conditions(
-        self, grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int | None], other: str
+        self, grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int | None], other: str
     ) -> Iterator[TrialSpec]:
         if pair.number < grid.uninjected:
             yield base
@@ -123,59 +126,44 @@ class ForcedIdentification(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         said = [row for row in rows if row.detail["question"] == SAID]
         chosen = [row for row in rows if row.detail["question"] == CHOICE]
-        cells = sorted(
-            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
-        )
         words = sorted({row.concept or "" for row in rows})
-        contrasts: dict[tuple[int, float], list[Contrast]] = {}
-        rates: dict[tuple[int, float], Rate] = {}
-        table: list[tuple[Cell, ...]] = []
-        for layer, strength in cells:
+        base = rows_about(said, arm="", condition="control")
+        labels = [f"named, minus {what}" for what in ("no injection", "the study's other concepts", "a random vector")]
+        cells = CellReport("identified", "concept named", study.unit or "raw", labels)
+        for place in places_of(rows):
             own, random, picked, picked_random = (
-                [row for row in rows_about(kind, arm=arm) if (row.layer, row.strength) == (layer, strength)]
-                for kind in (said, chosen)
-                for arm in ("", RANDOM)
+                rows_about(rows_at(kind, place), arm=arm) for kind in (said, chosen) for arm in ("", RANDOM)
             )
-            base = rows_about(said, arm="", condition="control")
-            contrasts[layer, strength] = [_against(own, base), _against_others(own, words)]
-            if random:
-                contrasts[layer, strength].append(_against(own, random))
-            rates[layer, strength] = _share(own)
-            chance = by_luck(own, words)
-            table.append((layer, strength, _share(own), chance, _share(random), _share(picked), _share(picked_random)))
-        found = judge(contrasts)
-        evidence = []
-        if found.best is not None:
-            labels = ("minus no injection", "minus the study's other concepts", "minus a random vector")
-            pairs = zip(labels, contrasts[found.best], strict=False)
-            evidence = [f"named, {label}: {in_words(one)}" for label, one in pairs]
-        figures = [
-            Figure("identified", "concept named", _share(rows_about(said, arm="", condition="injected"))),
-            Figure("identified_control", "concept named, no injection", _share(rows_about(said, condition="control"))),
-            Figure("identified_random", "concept named, random vector", _share(rows_about(said, arm=RANDOM))),
-            Figure("identified_other", "concept named, another's vector", _share(rows_about(said, arm=OTHER))),
-            Figure("by_luck", "another concept of the study named", _luck(said, words), "shuffled pairing"),
-            Figure("choice", "forced choice right", _share(rows_about(chosen, arm="", condition="injected"))),
-            Figure("choice_control", "forced choice, no injection", _share(rows_about(chosen, condition="control"))),
-        ]
-        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
-        heat = HeatMap("identified", "concept named", tuple(layers), tuple(strengths), rates, study.unit or "raw")
-        columns = ("layer", "strength", "named", "by luck", "random vector", "choice", "choice, random vector")
+            contrasts = [paired(own, base, right), _against_others(own, words)]
+            contrasts += [paired(own, random, right)] if random else []
+            shares = [_share(group) for group in (random, picked, picked_random)]
+            cells.add(place, _share(own), contrasts, (_share(own), by_luck(own, words), *shares))
+        columns = ("named", "by luck", "random vector", "choice", "choice, random vector")
         return Analysis(
-            verdict=verdict(
-                found,
+            verdict=cells.card(
                 "Told that there is a thought, the subject names the injected concept above every control.",
                 "Told that there is a thought, the subject does not name the injected concept above its controls.",
-                evidence,
             ),
-            figures=tuple(figures),
-            heat_maps=(heat,) if cells else (),
-            tables=(Table("cells", "by layer and strength", columns, tuple(table)),),
+            figures=_figures(said, chosen, words),
+            heat_maps=cells.heat_maps,
+            tables=(cells.table("by layer and strength", columns),),
             remarks=(
                 "Naming a concept here takes no noticing: any vector that steers the next word towards it suffices.",
-                *((OPTIMISM,) if len(cells) > 1 else ()),
+                *cells.remarks,
             ),
         )
+
+
+def _figures(said: Sequence[Row], chosen: Sequence[Row], words: Sequence[str]) -> tuple[Figure, ...]:
+    return (
+        Figure("identified", "concept named", _share(rows_about(said, arm="", condition="injected"))),
+        Figure("identified_control", "concept named, no injection", _share(rows_about(said, condition="control"))),
+        Figure("identified_random", "concept named, random vector", _share(rows_about(said, arm=RANDOM))),
+        Figure("identified_other", "concept named, another's vector", _share(rows_about(said, arm=OTHER))),
+        Figure("by_luck", "another concept of the study named", _luck(said, words), "shuffled pairing"),
+        Figure("choice", "forced choice right", _share(rows_about(chosen, arm="", condition="injected"))),
+        Figure("choice_control", "forced choice, no injection", _share(rows_about(chosen, condition="control"))),
+    )
 
 
 def right(row: Row, concept: str | None = None) -> bool:
@@ -211,11 +199,6 @@ def _luck(rows: Sequence[Row], words: Sequence[str]) -> Rate:
         if word != row.concept
     ]
     return rate(sum(pairs), len(pairs))
-
-
-def _against(own: Sequence[Row], other: Sequence[Row]) -> Contrast:
-    before = {row.trial: float(right(row)) for row in other}
-    return contrast((row.concept or "", float(right(row)) - before[row.trial]) for row in own if row.trial in before)
 
 
 def _against_others(own: Sequence[Row], words: Sequence[str]) -> Contrast:

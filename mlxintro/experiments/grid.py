@@ -50,7 +50,7 @@ def fill(text: str, **values: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Occasion:
     number: int
     concept: Concept
     seed: int
@@ -88,6 +88,8 @@ class Grid:
         Raises:
             UsageError: they do not fit the model.
         """
+        if isinstance(study.controls, tuple):
+            raise UsageError(f"controls: {experiment} takes none, standard, full or a number, and no names of arms")
         found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
         layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         strengths = tuple(dict.fromkeys(study.strengths or ()))
@@ -109,10 +111,10 @@ class Grid:
         return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer))
 
     @property
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[Occasion]:
         """Concepts take turns, so that a run that is cut short is balanced."""
         for number in range(len(self.concepts) * (self.study.trials or 1)):
-            yield Pair(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
+            yield Occasion(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
 
     @property
     def uninjected(self) -> float:
@@ -133,7 +135,7 @@ class Grid:
             UsageError: saying where it injects.
         """
         if self.study.window is not None:
-            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out")
+            raise UsageError(f"{self.base.experiment} injects {where}: leave --window out", setting="window")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -151,7 +153,7 @@ class Grid:
             self.recipes[recipe.key] = recipe
         return self._keys[word]
 
-    def trial(self, pair: Pair, asked: Asked, **changes: Any) -> TrialSpec:
+    def trial(self, pair: Occasion, asked: Asked, **changes: Any) -> TrialSpec:
         """An uninjected trial about the pair's concept."""
         values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
         return self.base.changed(**values)
@@ -211,7 +213,7 @@ def sentences_without(concept: Concept) -> tuple[str, ...]:
     return tuple(sentence for sentence in sentences() if not names(sentence, concept))
 
 
-def pick_sentence(pair: Pair) -> str:
+def pick_sentence(pair: Occasion) -> str:
     """A sentence for a pair that does not name its concept.
 
     Raises:
@@ -219,11 +221,11 @@ def pick_sentence(pair: Pair) -> str:
     """
     free = sentences_without(pair.concept)
     if not free:
-        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out")
+        raise UsageError(f"every sentence names {pair.word!r}: leave that concept out", setting="concepts")
     return pair.rng("sentence").choice(free)
 
 
-def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
+def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
     """Other concepts at random, none of which shares a name with the pair's.
 
     Raises:
@@ -231,7 +233,10 @@ def distractors(pair: Pair, count: int, among: Sequence[Concept]) -> tuple[Conce
     """
     free = _strangers(pair.concept, tuple(among))
     if count > len(free):
-        raise UsageError(f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}")
+        raise UsageError(
+            f"only {len(free)} concepts to tell {pair.word!r} from: name a set with more than {count}",
+            setting="concepts",
+        )
     return tuple(pair.rng("candidates").sample(free, count))
 
 

@@ -22,7 +22,7 @@ from mlxintro.analysis.results import Analysis, Row
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, pick_sentence, sentences, user
+from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, pick_sentence, sentences, user
 from mlxintro.experiments.intentional_control_analysis import DONT, THINK, late_cosine, late_specific
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
@@ -42,7 +42,7 @@ HOLDS_NOT = TrialClass("no more than others", "·", "quiet")
 NOT_READ = TrialClass("another sentence", "≋", "broken")
 
 
-class Texts(Data):
+class IntentionalControlWording(Data):
     floor: SentenceText
     """Asks for the sentence and names no word."""
     arms: Mapping[str, str]
@@ -53,7 +53,7 @@ class Texts(Data):
     """Arms that name the word without asking for anything."""
 
 
-class Settings(Data):
+class IntentionalControlOptions(Data):
     mode: Literal["forced", "sampled"] = "forced"
     """Whether the reply is given, or written by the subject and then read."""
     last_token: bool = False
@@ -78,8 +78,8 @@ class IntentionalControl(Experiment):
         "centred on replies without a word"
     )
     compared = "unrelated words' vectors, no word; with standard and full incentives and mere mentions of the word"
-    Wording = Texts
-    Options = Settings
+    Wording = IntentionalControlWording
+    Options = IntentionalControlOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -87,8 +87,8 @@ class IntentionalControl(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = IntentionalControlWording.model_validate(grid.preset.wording)
+        options = IntentionalControlOptions.model_validate(grid.study.options)
         among = concepts.library().resolve([options.unrelated], allow_unknown=False)
         centre = []
         for sentence in sentences()[: options.centre]:
@@ -109,7 +109,13 @@ class IntentionalControl(Experiment):
                 yield self._trial(grid, pair, arm, fill(text, sentence=sentence, word=pair.word), options, detail)
 
     def _trial(
-        self, grid: Grid, pair: Pair, arm: str, text: str, options: Settings, detail: dict[str, Any]
+        self,
+        grid: Grid,
+        pair: Occasion,
+        arm: str,
+        text: str,
+        options: IntentionalControlOptions,
+        detail: dict[str, Any],
     ) -> TrialSpec:
         if options.mode == "sampled":
             return grid.trial(pair, grid.ask([user(text)]), arm=arm, detail=detail | {"last_token": options.last_token})
@@ -117,7 +123,7 @@ class IntentionalControl(Experiment):
         where = detail | {"at": self._at(asked, detail["sentence"], options)}
         return grid.trial(pair, asked, arm=arm, readout="capture", max_tokens=1, detail=where)
 
-    def _at(self, asked: Asked, sentence: str, options: Settings) -> list[int]:
+    def _at(self, asked: Asked, sentence: str, options: IntentionalControlOptions) -> list[int]:
         """Positions ``[start, stop)`` of the reply's sentence that are read."""
         start, stop = asked.span(sentence)
         return [start, stop if options.last_token else max(start + 1, stop - 1)]
@@ -173,7 +179,7 @@ class IntentionalControl(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.intentional_control_analysis import analyse
 
-        wording = Texts.model_validate(preset.wording)
+        wording = IntentionalControlWording.model_validate(preset.wording)
         return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
 
 

@@ -23,7 +23,7 @@ from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, assistant, fill, holding, injected, user
+from mlxintro.experiments.grid import Grid, Occasion, assistant, fill, holding, injected, user
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -44,7 +44,7 @@ LEANS_NO = TrialClass("leans to no", "·", "quiet")
 YES_UNINJECTED = TrialClass("yes uninjected", "▲", "alarm")
 
 
-class Texts(Data):
+class LatentWording(Data):
     first: Annotated[str, holding("framing", "info")]
     """The user's first turn."""
     reply: str
@@ -63,9 +63,22 @@ class Texts(Data):
     infos: Mapping[str, str]
     questions: Mapping[str, tuple[str, ...]]
     """Unrelated questions by group."""
+    unrelated: Annotated[str, holding("question")] | None = None
+    """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting
+    have none: there the unrelated question takes the place of what the trial question asks."""
+    identify_info: str = "explained"
+    """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
+
+    def unrelated_turn(self, text: str) -> str:
+        """The user's second turn, asking something that has nothing to do with injections."""
+        if self.unrelated is not None:
+            return fill(self.unrelated, question=text)
+        before, mark, rest = self.question.rpartition("Trial 1:")
+        _, end, form = rest.partition("?")
+        return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {self.question.partition('?')[2]}"
 
 
-class Settings(Data):
+class LatentOptions(Data):
     through: float | None = None
     """Last layer of a range that begins at the study's layer: index or depth fraction. Every layer of it gets its own
     vector. Without it one layer does."""
@@ -88,8 +101,8 @@ class Latent(Experiment):
         "dialogue; mutual information of a shuffled list; the logit lens"
     )
     compared = "no injection, random vectors, unrelated questions under the same injection"
-    Wording = Texts
-    Options = Settings
+    Wording = LatentWording
+    Options = LatentOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -105,7 +118,7 @@ class Latent(Experiment):
                 yield _lens(session, spec)
 
     def display(self, preset: Preset) -> Display:
-        yes = Texts.model_validate(preset.wording).yes
+        yes = LatentWording.model_validate(preset.wording).yes
 
         def odds_of(row: Row) -> float | None:
             return log_odds(row.measurements["logprobs"], yes) if row.arm == "" else None
@@ -144,16 +157,16 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, Texts.model_validate(preset.wording).yes, study.unit or "resid")
+        return analyse(rows, LatentWording.model_validate(preset.wording).yes, study.unit or "resid")
 
 
 class _Planner:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.wording = Texts.model_validate(grid.preset.wording)
-        self.options = Settings.model_validate(grid.study.options)
-        self.framings = _chosen(self.wording.framings, self.options.framings, "framing")
-        self.infos = _chosen(self.wording.infos, self.options.infos, "information text")
+        self.wording = LatentWording.model_validate(grid.preset.wording)
+        self.options = LatentOptions.model_validate(grid.study.options)
+        self.framings = _chosen(self.wording.framings, self.options.framings, "framing", "framings")
+        self.infos = _chosen(self.wording.infos, self.options.infos, "information text", "infos")
         self.listed = [concept.word for concept in grid.concepts][:MOST_LISTED]
 
     def trials(self) -> Iterator[TrialSpec]:
@@ -167,7 +180,7 @@ class _Planner:
         if self.grid.arms:
             yield from self._questions()
 
-    def _detection(self, pair: Pair, framing: str, info: str) -> Iterator[TrialSpec]:
+    def _detection(self, pair: Occasion, framing: str, info: str) -> Iterator[TrialSpec]:
         asked, window = self._ask(framing, info, self.wording.question)
         base = self._scored(pair, asked, "", {"framing": framing, "info": info})
         kinds = [base]
@@ -184,13 +197,13 @@ class _Planner:
             for cell in self.grid.cells:
                 yield injected(base, *self._range(pair.word, cell, window, "random"), arm=RANDOM)
 
-    def _identification(self, pair: Pair, order: int) -> Iterator[TrialSpec]:
+    def _identification(self, pair: Occasion, order: int) -> Iterator[TrialSpec]:
         # The same orders for every concept, so that labels can be shuffled within one.
         words = list(self.listed)
         random.Random(f"{self.grid.study.seed}:{order}").shuffle(words)
         lines = [f"0. {self.wording.nothing}", *(f"{n}. {word}" for n, word in enumerate(words, 1))]
         text = fill(self.wording.identify, list="\n".join(lines))
-        info = "explained" if "explained" in self.infos else self.infos[0]
+        info = self.wording.identify_info if self.wording.identify_info in self.infos else self.infos[0]
         asked, window = self._ask(self.framings[0], info, text)
         base = self._scored(pair, asked, IDENTIFY, {"order": order, "words": words})
         base = base.changed(options=tuple(f" {n}" for n in range(len(words) + 1)))
@@ -205,8 +218,7 @@ class _Planner:
         texts = [(group, text) for group, texts in self.wording.questions.items() for text in texts]
         for number, (group, text) in enumerate(texts):
             pair = pairs[number % len(pairs)]
-            own = self.wording.question.rpartition("Trial 1:")
-            asked, window = self._ask(self.framings[0], self.infos[0], _unrelated(own, self.wording.question, text))
+            asked, window = self._ask(self.framings[0], self.infos[0], self.wording.unrelated_turn(text))
             base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
                 trial=number
             )
@@ -225,7 +237,7 @@ class _Planner:
         _, stop = asked.span(self.wording.reply, before=second)
         return asked, (start, stop)
 
-    def _scored(self, pair: Pair, asked: Asked, arm: str, detail: Mapping[str, object]) -> TrialSpec:
+    def _scored(self, pair: Occasion, asked: Asked, arm: str, detail: Mapping[str, object]) -> TrialSpec:
         options = (*self.wording.yes, *self.wording.no)
         return self.grid.trial(pair, asked, arm=arm, readout="score", options=options, detail=dict(detail))
 
@@ -235,7 +247,10 @@ class _Planner:
         first, strength = cell
         last = first if self.options.through is None else self.grid.info.layer(self.options.through)
         if last < first:
-            raise UsageError(f"the range of layers begins at {first} and ends at {last}: set option through above it")
+            raise UsageError(
+                f"the range of layers begins at {first} and ends at {last}: set option through above it",
+                setting="through",
+            )
         return tuple(self.grid.inject(word, (layer, strength), window, transform) for layer in range(first, last + 1))
 
     def _first(self, texts: Sequence[str]) -> list[int]:
@@ -243,17 +258,10 @@ class _Planner:
         return list(dict.fromkeys(self.grid.tokenizer.encode(text).tokens[0] for text in texts))
 
 
-def _unrelated(parts: tuple[str, str, str], question: str, text: str) -> str:
-    """The trial question with another one in the place of what it asks; the demanded form of the answer stays."""
-    before, mark, rest = parts
-    _, end, form = rest.partition("?")
-    return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {question.partition('?')[2]}"
-
-
-def _chosen(known: Mapping[str, str], names: Sequence[str], what: str) -> list[str]:
+def _chosen(known: Mapping[str, str], names: Sequence[str], what: str, setting: str) -> list[str]:
     for name in names:
         if name not in known:
-            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}")
+            raise UsageError(f"no {what} called {name!r}: choose from {', '.join(known)}", setting=setting)
     return list(names or known)
 
 

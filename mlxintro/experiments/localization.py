@@ -18,19 +18,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
 from mlxintro.analysis.results import (
     Analysis,
-    Cell,
     Curve,
     Figure,
-    HeatMap,
     Plot,
     Point,
     Row,
-    Table,
-    Verdict,
     rows_about,
 )
 from mlxintro.analysis.stats import Rate, rate
@@ -38,7 +33,8 @@ from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, fill, holding, injected, sentences, sentences_without, user
+from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
+from mlxintro.experiments.grid import Grid, Occasion, fill, holding, injected, sentences, sentences_without, user
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -55,7 +51,7 @@ MISSED = TrialClass("picks another", "·", "quiet")
 LUCKY = TrialClass("right uninjected", "▲", "alarm")
 
 
-class Texts(Data):
+class LocalizationWording(Data):
     task: Annotated[str, holding("list", "question")]
     """The whole turn; may hold ``{count}``."""
     question: str
@@ -68,7 +64,7 @@ class Texts(Data):
     """Other questions about the same sentences, by name."""
 
 
-class Settings(Data):
+class LocalizationOptions(Data):
     sentences: int = Field(default=5, ge=2, le=9)
     ratio: float = Field(default=2.0, gt=1)
     """How many times stronger the stronger of two injections is."""
@@ -81,8 +77,8 @@ class Localization(Experiment):
     where = "into one sentence's tokens"
     scored = "the likeliest number, by log-probability"
     compared = "no injection, random vectors, other questions about the same injection"
-    Wording = Texts
-    Options = Settings
+    Wording = LocalizationWording
+    Options = LocalizationOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -90,8 +86,8 @@ class Localization(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = LocalizationWording.model_validate(grid.preset.wording)
+        options = LocalizationOptions.model_validate(grid.study.options)
         questions = {"": wording.question, **(wording.controls if grid.arms else {})}
         for pair in grid.pairs:
             # A Latin order: concepts in turn and their repeats in turn, so that no concept keeps to one place.
@@ -121,23 +117,26 @@ class Localization(Experiment):
                 both = [grid.inject(pair.word, (layer, doses[at]), spans[at]) for at in order]
                 yield injected(base, *both)
 
-    def _lines(self, grid: Grid, pair: Pair, sheet: int, count: int) -> tuple[str, ...]:
+    def _lines(self, grid: Grid, pair: Occasion, sheet: int, count: int) -> tuple[str, ...]:
         """The first sentences of a sheet, an order drawn for the study, that do not name the pair's concept."""
         order = list(sentences())
         random.Random(f"{grid.study.seed}:{sheet}").shuffle(order)
         free = sentences_without(pair.concept)
         if count > len(free):
             raise UsageError(
-                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}"
+                f"there are {len(free)} sentences that do not name {pair.word!r}: ask for fewer than {count}",
+                setting="sentences",
             )
         return tuple(sentence for sentence in order if sentence in free)[:count]
 
-    def _ask(self, grid: Grid, wording: Texts, lines: Sequence[str], question: str) -> Asked:
+    def _ask(self, grid: Grid, wording: LocalizationWording, lines: Sequence[str], question: str) -> Asked:
         numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
         text = fill(wording.task, count=str(len(lines)), list=numbered, question=question).strip()
         return grid.ask([user(text)], wording.prefix)
 
-    def _scored(self, grid: Grid, pair: Pair, asked: Asked, arm: str, task: str, place: int, count: int) -> TrialSpec:
+    def _scored(
+        self, grid: Grid, pair: Occasion, asked: Asked, arm: str, task: str, place: int, count: int
+    ) -> TrialSpec:
         return grid.trial(
             pair,
             asked,
@@ -173,80 +172,48 @@ class Localization(Experiment):
 
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
-        cells = sorted(
-            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
-        )
-        own = rows_about(rows, arm="", condition="injected")
         none = rows_about(rows, arm="", condition="control")
-        contrasts: dict[tuple[int, float], list[Contrast]] = {}
-        biased: dict[tuple[int, float], list[Contrast]] = {}
-        rates: dict[tuple[int, float], Rate] = {}
-        table: list[tuple[Cell, ...]] = []
-        for cell in cells:
-            at = [row for row in rows if (row.layer, row.strength) == cell]
+        labels = ["right, minus no injection", *(f"right, minus {arm}" for arm in arms)]
+        cells = CellReport("accuracy", "injected sentence found", study.unit or "raw", labels)
+        for place in places_of(rows):
+            at = rows_at(rows, place)
             here = rows_about(at, arm="")
-            above = _against(here, none)
-            others = [_against(here, rows_about(at, arm=arm)) for arm in arms]
-            contrasts[cell] = [above, *others]
-            biased[cell] = [above]
-            rates[cell] = accuracy(here)
-            shares = [accuracy(rows_about(at, arm=arm)) for arm in (*arms, RANDOM, STRONGER)]
-            table.append((*cell, rates[cell], *shares))
-        found, any_question = judge(contrasts), judge(biased)
-        chance = 1 / rows[0].detail["count"] if rows else None
-        evidence = []
-        if found.best is not None:
-            above, *others = contrasts[found.best]
-            evidence = [f"right, minus no injection: {in_words(above)}"]
-            evidence += [f"right, minus {arm}: {in_words(one)}" for arm, one in zip(arms, others, strict=True)]
-        card = verdict(
-            found,
-            "The injected sentence is found, and more often than other questions about it pick it.",
-            "The injected sentence is not found more often than without injection.",
-            evidence,
-        )
-        if card.kind == "no effect shown" and any_question.effect:
-            headline = (
-                "The injected sentence is picked, but as often when another question is asked: it looks different."
-            )
-            card = Verdict("steering only", headline, tuple(evidence))
-        figures = [
-            Figure("accuracy", "injected sentence found", accuracy(own), f"chance {chance:.0%}" if chance else ""),
-            Figure("accuracy_control", "sentence found, no injection", accuracy(none)),
-            Figure("accuracy_random", "sentence found, random vector", accuracy(rows_about(rows, arm=RANDOM))),
-            *(
-                Figure(
-                    f"accuracy_{arm}",
-                    f"sentence picked when asked: {arm}",
-                    accuracy(rows_about(rows, arm=arm, condition="injected")),
-                )
-                for arm in arms
-            ),
-            Figure(
-                "stronger",
-                "stronger of two found",
-                accuracy(rows_about(rows, arm=STRONGER, condition="injected")),
-                "chance 50%",
-            ),
-            Figure(
-                "stronger_control",
-                "stronger of two, no injection",
-                accuracy(rows_about(rows, arm=STRONGER, condition="control")),
-            ),
-        ]
-        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
-        heat = HeatMap(
-            "accuracy", "injected sentence found", tuple(layers), tuple(strengths), rates, study.unit or "raw"
-        )
-        columns = ("layer", "strength", "injected", *arms, "random vector", "stronger of two")
+            above = paired(here, none, right)
+            others = [paired(here, rows_about(at, arm=arm), right) for arm in arms]
+            shares = [accuracy(rows_about(at, arm=arm)) for arm in ("", *arms, RANDOM, STRONGER)]
+            cells.add(place, shares[0], [above, *others], shares, weaker=[above])
+        layers = sorted({layer for layer, _ in cells.rates})
+        columns = ("injected", *arms, "random vector", "stronger of two")
         return Analysis(
-            verdict=card,
-            figures=tuple(figures),
-            heat_maps=(heat,) if cells else (),
+            verdict=cells.card(
+                "The injected sentence is found, and more often than other questions about it pick it.",
+                "The injected sentence is not found more often than without injection.",
+                (
+                    "steering only",
+                    "The injected sentence is picked, but as often when another question is asked: it looks different.",
+                ),
+            ),
+            figures=_figures(rows, arms),
+            heat_maps=cells.heat_maps,
             plots=(_by_layer(rows, layers, ("", *arms, RANDOM, STRONGER)),) if layers else (),
-            tables=(Table("cells", "share right by layer and strength", columns, tuple(table)),),
-            remarks=(OPTIMISM,) if len(cells) > 1 else (),
+            tables=(cells.table("share right by layer and strength", columns),),
+            remarks=cells.remarks,
         )
+
+
+def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:
+    def share(arm: str, condition: str = "injected") -> Rate:
+        return accuracy(rows_about(rows, arm=arm, condition=condition))
+
+    chance = f"chance {1 / rows[0].detail['count']:.0%}" if rows else ""
+    return (
+        Figure("accuracy", "injected sentence found", share(""), chance),
+        Figure("accuracy_control", "sentence found, no injection", share("", "control")),
+        Figure("accuracy_random", "sentence found, random vector", share(RANDOM)),
+        *(Figure(f"accuracy_{arm}", f"sentence picked when asked: {arm}", share(arm)) for arm in arms),
+        Figure("stronger", "stronger of two found", share(STRONGER), "chance 50%"),
+        Figure("stronger_control", "stronger of two, no injection", share(STRONGER, "control")),
+    )
 
 
 def answer(row: Row) -> int:
@@ -265,11 +232,6 @@ def _rightness(row: Row) -> float:
 
 def accuracy(rows: Sequence[Row]) -> Rate:
     return rate(sum(map(right, rows)), len(rows))
-
-
-def _against(own: Sequence[Row], other: Sequence[Row]) -> Contrast:
-    before = {row.trial: float(right(row)) for row in other}
-    return contrast((row.concept or "", float(right(row)) - before[row.trial]) for row in own if row.trial in before)
 
 
 def _by_layer(rows: Sequence[Row], layers: Sequence[int], arms: Sequence[str]) -> Plot:

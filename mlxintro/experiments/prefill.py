@@ -15,16 +15,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from pydantic import Field
+
+from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
-from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
+from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
+from mlxintro.experiments.cells import CellReport, places_of, rows_at
 from mlxintro.experiments.grid import (
     Grid,
-    Pair,
+    Occasion,
     SentenceText,
     assistant,
     distractors,
@@ -51,7 +54,7 @@ REPEATED = TrialClass("repeats the sentence", "=", "quiet")
 GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
-class Texts(Data):
+class PrefillWording(Data):
     word: SentenceText
     """Asks for a word while reading ``{sentence}``."""
     question: str
@@ -64,13 +67,15 @@ class Texts(Data):
     """Openings that disown it."""
 
 
-class Settings(Data):
+class PrefillOptions(Data):
     others: str = "set:lindsey-50"
     """Where the other word is drawn from."""
     openings: bool = True
     """Read the log-probabilities of both kinds of openings as well."""
     transcription: bool = True
     """Ask for the sentence as well, with the same injection."""
+    spare_tokens: int = Field(default=5, ge=0)
+    """Tokens a repetition may take beyond the sentence's own."""
 
 
 class Prefill(Experiment):
@@ -86,8 +91,8 @@ class Prefill(Experiment):
         "no injection, another word's vector, the vector after the word; random vectors for the openings, "
         "with full for replies as well"
     )
-    Wording = Texts
-    Options = Settings
+    Wording = PrefillWording
+    Options = PrefillOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -95,8 +100,8 @@ class Prefill(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = PrefillWording.model_validate(grid.preset.wording)
+        options = PrefillOptions.model_validate(grid.study.options)
         among = concepts.library().resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
@@ -124,11 +129,11 @@ class Prefill(Experiment):
                     if grid.arms > 1 or base.readout == "score":
                         yield injected(base, grid.inject(pair.word, cell, before, "random"), arm=RANDOM)
             if options.transcription:
-                yield from self._repetition(grid, pair, wording, sentence)
+                yield from self._repetition(grid, pair, wording.repeat, sentence, options.spare_tokens)
 
-    def _repetition(self, grid: Grid, pair: Pair, wording: Texts, sentence: str) -> Iterator[TrialSpec]:
-        asked = grid.ask([user(fill(wording.repeat, sentence=sentence).strip())])
-        tokens = len(grid.tokenizer.encode(sentence).tokens) + 5
+    def _repetition(self, grid: Grid, pair: Occasion, repeat: str, sentence: str, spare: int) -> Iterator[TrialSpec]:
+        asked = grid.ask([user(fill(repeat, sentence=sentence).strip())])
+        tokens = len(grid.tokenizer.encode(sentence).tokens) + spare
         detail = {"sentence": sentence, "question": "repeat"}
         base = grid.trial(pair, asked, arm=TRANSCRIPTION, max_tokens=tokens, detail=detail)
         window = asked.span(sentence)
@@ -163,78 +168,62 @@ class Prefill(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
-        cells = sorted(
-            {(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None}
-        )
-        reductions: dict[tuple[int, float], list[Contrast]] = {}
-        beyond_after: dict[tuple[int, float], list[Contrast]] = {}
-        owned: dict[tuple[int, float], Rate] = {}
-        table: list[tuple[Cell, ...]] = []
-        for layer, strength in cells:
-            at = [row for row in spoken if (row.layer, row.strength) == (layer, strength)]
-            matched, other, after = (rows_about(at, arm=arm) for arm in ("", OTHER, AFTER))
-            reductions[layer, strength] = [_reduction(none, matched), _reduction(other, matched)]
+        others = ("without injection", "after another word's vector", "with the vector only after the word")
+        labels = [f"fewer apologies than {other}" for other in others]
+        cells = CellReport("apologies", "apology rate, matching vector", study.unit or "raw", labels)
+        for place in places_of(rows):
+            matched, other, after = (rows_about(rows_at(spoken, place), arm=arm) for arm in ("", OTHER, AFTER))
+            reductions = [_reduction(none, matched), _reduction(other, matched)]
             later = [_reduction(after, matched)] if after else []
-            beyond_after[layer, strength] = [*reductions[layer, strength], *later]
             rates = [apology_rate(group) for group in (matched, other, after)]
-            owned[layer, strength] = rates[0]
-            floor = min((r.value for r in (apology_rate(none), rates[1]) if r.value is not None), default=None)
-            own = rates[0].value
-            gap = None if floor is None or own is None else floor - own
-            copied = [
-                row for row in rows if row.arm == TRANSCRIPTION and (row.layer, row.strength) == (layer, strength)
-            ]
-            table.append((layer, strength, *rates, gap, _repeated(copied)))
-        found, in_time = judge(reductions), judge(beyond_after)
-        evidence = []
-        if found.best is not None:
-            labels = ("without injection", "after another word's vector", "with the vector only after the word")
-            pairs = zip(labels, beyond_after[found.best], strict=False)
-            evidence = [f"fewer apologies than {label}: {in_words(one)}" for label, one in pairs]
-        card = verdict(
-            in_time,
-            "A word's vector injected before the word makes the subject own it more often.",
-            "The subject disowns the word as often with its vector as without it, or after another word's.",
-            evidence,
-        )
-        if card.kind == "no effect shown" and found.effect:
-            headline = (
-                "The word's vector makes the subject own it, but it is not shown that it has to come before the word."
-            )
-            card = Verdict("steering only", headline, tuple(evidence))
+            copied = rows_about(rows_at(rows, place), arm=TRANSCRIPTION)
+            row = (*rates, _gap(rates[0], apology_rate(none), rates[1]), _repeated(copied))
+            cells.add(place, rates[0], [*reductions, *later], row, weaker=reductions)
         unclear = sum(apologises(row.response) is None for row in spoken)
-        remarks = [f"{unclear} of {len(spoken)} replies neither own nor disown the word; they are in no rate."]
-        shift = _openings(rows)
-        figures = [
-            Figure("apologies_none", "apologies, no injection", apology_rate(none)),
-            *(
-                Figure(f"apologies_{name}", f"apologies, {label}", apology_rate(rows_about(group, arm=arm)))
-                for name, label, arm, group in (
-                    ("matching", "matching vector", "", rows_about(spoken, condition="injected")),
-                    ("other", "other word's vector", OTHER, spoken),
-                    ("after", "matching vector after the word", AFTER, spoken),
-                    ("random", "random vector", RANDOM, spoken),
-                )
-            ),
-            Figure("reduction", "best cell's reduction", _best_reduction(table), "against the lower of none and other"),
-            *(
-                Figure(
-                    f"owning_{arm or 'matching'}", f"log-odds of owning it, {arm or 'matching'} minus none", one.mean
-                )
-                for arm, one in shift.items()
-            ),
-        ]
-        layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
-        title = "apology rate, matching vector"
-        heat = HeatMap("apologies", title, tuple(layers), tuple(strengths), owned, study.unit or "raw")
-        columns = ("layer", "strength", "matching", "other", "after", "reduction", "sentence repeated")
+        columns = ("matching", "other", "after", "reduction", "sentence repeated")
         return Analysis(
-            verdict=card,
-            figures=tuple(figures),
-            heat_maps=(heat,) if cells else (),
-            tables=(Table("cells", "apology rates by layer and strength", columns, tuple(table)),),
-            remarks=(*remarks, *((OPTIMISM,) if len(cells) > 1 else ())),
+            verdict=cells.card(
+                "A word's vector injected before the word makes the subject own it more often.",
+                "The subject disowns the word as often with its vector as without it, or after another word's.",
+                (
+                    "steering only",
+                    "The word's vector makes the subject own it, but it is not shown that it has to come before the "
+                    "word.",
+                ),
+            ),
+            figures=_figures(rows, spoken, _best_reduction(cells.rows)),
+            heat_maps=cells.heat_maps,
+            tables=(cells.table("apology rates by layer and strength", columns),),
+            remarks=(
+                f"{unclear} of {len(spoken)} replies neither own nor disown the word; they are in no rate.",
+                *cells.remarks,
+            ),
         )
+
+
+def _figures(rows: Sequence[Row], spoken: Sequence[Row], reduction: float | None) -> tuple[Figure, ...]:
+    groups = (
+        ("none", "no injection", rows_about(spoken, arm="", condition="control")),
+        ("matching", "matching vector", rows_about(spoken, arm="", condition="injected")),
+        ("other", "other word's vector", rows_about(spoken, arm=OTHER)),
+        ("after", "matching vector after the word", rows_about(spoken, arm=AFTER)),
+        ("random", "random vector", rows_about(spoken, arm=RANDOM)),
+    )
+    owning_shift = {arm or "matching": one for arm, one in _openings(rows).items()}
+    return (
+        *(Figure(f"apologies_{name}", f"apologies, {label}", apology_rate(group)) for name, label, group in groups),
+        Figure("reduction", "best cell's reduction", reduction, "against the lower of none and other"),
+        *(
+            Figure(f"owning_{arm}", f"log-odds of owning it, {arm} minus none", one.mean)
+            for arm, one in owning_shift.items()
+        ),
+    )
+
+
+def _gap(matched: Rate, none: Rate, other: Rate) -> float | None:
+    """Reduction of the apology rate, against the lower of no injection and another word's vector."""
+    floor = min((one.value for one in (none, other) if one.value is not None), default=None)
+    return None if floor is None or matched.value is None else floor - matched.value
 
 
 def _apologises(row: Row) -> float | None:

@@ -8,19 +8,22 @@ Source: Lindsey 2025, "Emergent Introspective Awareness", section on distinguish
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import Field
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import Contrast, contrast, in_words, judge
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
-from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table
+from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.tally import Place
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
-from mlxintro.experiments.grid import Grid, Pair, SentenceText, distractors, fill, injected, pick_sentence, user
+from mlxintro.experiments.cells import CellReport, places_of
+from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, injected, pick_sentence, user
 from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -40,14 +43,14 @@ REPEATED = TrialClass("repeats the sentence", "=", "quiet")
 GARBLED = TrialClass("does not repeat it", "≋", "broken")
 
 
-class Texts(Data):
+class ThoughtVsTextWording(Data):
     word: SentenceText
     """Asks which word comes to mind while reading ``{sentence}``."""
     repeat: SentenceText
     """Asks for ``{sentence}`` again."""
 
 
-class Settings(Data):
+class ThoughtVsTextOptions(Data):
     candidates: str = "set:lindsey-50"
     """Where the words that were not injected are drawn from."""
     wrong: int = Field(default=9, ge=1, le=49)
@@ -66,8 +69,8 @@ class ThoughtVsText(Experiment):
         "both are right; the same candidates by log-probability"
     )
     compared = "no injection, random vectors"
-    Wording = Texts
-    Options = Settings
+    Wording = ThoughtVsTextWording
+    Options = ThoughtVsTextOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
@@ -75,8 +78,8 @@ class ThoughtVsText(Experiment):
         return grid.plan(partial(self._trials, grid))
 
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
-        wording = Texts.model_validate(grid.preset.wording)
-        options = Settings.model_validate(grid.study.options)
+        wording = ThoughtVsTextWording.model_validate(grid.preset.wording)
+        options = ThoughtVsTextOptions.model_validate(grid.study.options)
         among = concepts.library().resolve([options.candidates], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
@@ -135,83 +138,54 @@ class ThoughtVsText(Experiment):
 
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         pairs = _pairs(rows)
-        cells = sorted(
-            {
-                (layer, strength)
-                for arm, layer, strength, _ in pairs
-                if arm == "" and layer is not None and strength is not None
-            }
-        )
-        control = {number: one for (arm, layer, _, number), one in pairs.items() if layer is None}
-        contrasts: dict[tuple[int, float], tuple[Contrast, Contrast]] = {}
-        joint: dict[tuple[int, float], Rate] = {}
-        table: list[tuple[Cell, ...]] = []
-        for layer, strength in cells:
-            own = {n: one for (arm, at, s, n), one in pairs.items() if arm == "" and (at, s) == (layer, strength)}
-            random = {
-                n: one for (arm, at, s, n), one in pairs.items() if arm == "random" and (at, s) == (layer, strength)
-            }
-            both, chosen = (_against(own, control, name) for name in ("both", CHOICE))
-            contrasts[layer, strength] = (both, chosen)
-            joint[layer, strength] = _share([one.both for one in own.values()])
-            marks = [_share([getattr(one, name) for one in own.values()]) for name in ("word", "choice", "repeat")]
-            table.append((layer, strength, joint[layer, strength], *marks, _share([r.choice for r in random.values()])))
-        found = judge({cell: (both,) for cell, (both, _) in contrasts.items()})
-        chosen_found = judge({cell: (chosen,) for cell, (_, chosen) in contrasts.items()})
-        evidence = []
-        if found.best is not None:
-            both, chosen = contrasts[found.best]
-            evidence = [
-                f"both right, injected minus uninjected: {in_words(both)}",
-                f"forced choice, injected minus uninjected: {in_words(chosen)}",
-                f"forced choice over all cells: {'above' if chosen_found.effect else 'not above'} the uninjected rate",
-            ]
-        chance = next((1 / len(row.detail["candidates"]) for row in rows), None)
-        figures = [
-            Figure("joint", "word and repetition both right", _share([o.both for k, o in pairs.items() if _own(k)])),
-            Figure("word", "word named", _share([o.word for k, o in pairs.items() if _own(k)])),
-            Figure(
-                "choice",
-                "forced choice right",
-                _share([o.choice for k, o in pairs.items() if _own(k)]),
-                "" if chance is None else f"chance {chance:.0%}",
-            ),
-            Figure("repeat", "sentence repeated", _share([o.repeat for k, o in pairs.items() if _own(k)])),
-        ]
-        figures += [
-            Figure(f"{name}_control", f"{label}, uninjected", _share([getattr(o, name) for o in control.values()]))
-            for name, label in (("both", "both right"), ("word", "word named"), ("choice", "forced choice"))
-        ]
-        return Analysis(
-            verdict=verdict(
-                found,
-                "The injected word is named and the sentence still repeated, more often than without injection.",
-                "Injected words are not named beside a correct repetition more often than without injection.",
-                evidence,
-            ),
-            figures=tuple(figures),
-            heat_maps=(
-                HeatMap(
-                    "joint",
-                    "word and repetition both right",
-                    tuple(sorted({c[0] for c in cells})),
-                    tuple(sorted({c[1] for c in cells})),
-                    joint,
-                    study.unit or "raw",
-                ),
+        control = {number: one for (_, layer, _, number), one in pairs.items() if layer is None}
+        labels = ("both right, injected minus uninjected", "forced choice, injected minus uninjected")
+        cells = CellReport("joint", "word and repetition both right", study.unit or "raw", labels)
+        choices: dict[Place, list[Contrast]] = {}
+        for place in places_of(rows_about(rows, arm="")):
+            own, random = (
+                {n: one for (a, layer, s, n), one in pairs.items() if a == arm and (layer, s) == place}
+                for arm in ("", "random")
             )
-            if cells
-            else (),
-            tables=(
-                Table(
-                    "cells",
-                    "by layer and strength",
-                    ("layer", "strength", "both", "word", "choice", "repeat", "choice, random vector"),
-                    tuple(table),
-                ),
-            ),
-            remarks=(OPTIMISM,) if len(cells) > 1 else (),
+            both, chosen = (_against(own, control, name) for name in ("both", CHOICE))
+            choices[place] = [chosen]
+            marks = [_shares(own.values(), name) for name in ("both", WORD, CHOICE, REPEAT)]
+            cells.add(place, marks[0], [both], (*marks, _shares(random.values(), CHOICE)))
+        best = judge(cells.contrasts).best
+        card = cells.card(
+            "The injected word is named and the sentence still repeated, more often than without injection.",
+            "Injected words are not named beside a correct repetition more often than without injection.",
         )
+        if best is not None:
+            above = "above" if judge(choices).effect else "not above"
+            beside = (
+                f"{labels[1]}: {in_words(choices[best][0])}",
+                f"forced choice over all cells: {above} the uninjected rate",
+            )
+            card = replace(card, evidence=(*card.evidence, *beside))
+        columns = ("both", "word", "choice", "repeat", "choice, random vector")
+        return Analysis(
+            verdict=card,
+            figures=_figures(rows, pairs, control),
+            heat_maps=cells.heat_maps,
+            tables=(cells.table("by layer and strength", columns),),
+            remarks=cells.remarks,
+        )
+
+
+def _figures(rows: Sequence[Row], pairs: Mapping[_Key, _Scored], control: Mapping[int, _Scored]) -> tuple[Figure, ...]:
+    own = [one for key, one in pairs.items() if _own(key)]
+    chance = next((f"chance {1 / len(row.detail['candidates']):.0%}" for row in rows), "")
+    return (
+        Figure("joint", "word and repetition both right", _shares(own, "both")),
+        Figure("word", "word named", _shares(own, WORD)),
+        Figure("choice", "forced choice right", _shares(own, CHOICE), chance),
+        Figure("repeat", "sentence repeated", _shares(own, REPEAT)),
+        *(
+            Figure(f"{name}_control", f"{label}, uninjected", _shares(control.values(), name))
+            for name, label in (("both", "both right"), (WORD, "word named"), (CHOICE, "forced choice"))
+        ),
+    )
 
 
 class _Scored:
@@ -271,7 +245,7 @@ def _class_of(row: Row) -> TrialClass:
             return found_or_not(row, right, NAMES, NAMES_NOT, NAMES_ANYWAY)
 
 
-def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:
+def _conditions(grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int]) -> Iterator[TrialSpec]:
     if pair.number < grid.uninjected:
         yield base
     for cell in grid.cells:
@@ -280,7 +254,7 @@ def _conditions(grid: Grid, pair: Pair, base: TrialSpec, window: tuple[int, int]
             yield injected(base, grid.inject(pair.word, cell, window, "random"), arm="random")
 
 
-def _against(own: dict[int, _Scored], control: dict[int, _Scored], name: str) -> Contrast:
+def _against(own: Mapping[int, _Scored], control: Mapping[int, _Scored], name: str) -> Contrast:
     differences = []
     for number, one in own.items():
         now, then = getattr(one, name), getattr(control.get(number), name, None)
@@ -289,8 +263,9 @@ def _against(own: dict[int, _Scored], control: dict[int, _Scored], name: str) ->
     return contrast(differences)
 
 
-def _share(values: Sequence[bool | None]) -> Rate:
-    known = [value for value in values if value is not None]
+def _shares(scored: Iterable[_Scored], name: str) -> Rate:
+    """Rate of pairs whose part ``name`` is right, over those in which it is there."""
+    known = [value for one in scored if (value := getattr(one, name)) is not None]
     return rate(sum(known), len(known))
 
 

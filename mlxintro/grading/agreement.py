@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from mlxintro.analysis.stats import Rate, rate
@@ -117,6 +117,19 @@ def calibration_of(
     conditions = {trial.key: trial.condition for trial in gradable(store, run)}
     found = compare(people[0], heard[people[0]], grader, heard[grader], conditions)
     return next((one.confusion.calibration for one in found if (one.field, one.condition) == (field, condition)), None)
+
+
+def calibration_within(store: Store, run: Run, grader: str, field: str, condition: str) -> Calibration | None:
+    """A grader's errors on labelled replies of one arm, because steered and clean replies are misread differently.
+
+    Uninjected replies hardly ever hold what is looked for. Where none of the arm's labelled ones does, how often the
+    grader finds it is taken from the other arm; how often it makes it up always comes from the arm itself.
+    """
+    own = calibration_of(store, run, grader, field, condition)
+    if own is None or own.positives:
+        return own
+    every = calibration_of(store, run, grader, field)
+    return own if every is None else replace(own, hits=every.hits, positives=every.positives)
 
 
 def compare(

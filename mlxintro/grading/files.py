@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade, Grader
 from mlxintro.grading.passes import related_words
+from mlxintro.protocol.plain_data import is_utf16, parse_json
 from mlxintro.store.records import GRADE_FIELDS
 
 Verdict = Literal["success", "failure"]
@@ -61,19 +62,24 @@ def grade_lines(lines: Iterable[bytes], grader: Grader) -> Iterator[GradedLine |
     Args:
         lines: UTF-8, each an object with ``response`` (text), and ``concept`` (text or null) and ``id`` if given.
         grader: learns the reply and the concept, and nothing else that a line may hold.
+
+    Raises:
+        UsageError: the file is UTF-16.
     """
     for number, line in enumerate(lines, 1):
+        if number == 1 and is_utf16(line):
+            raise UsageError("the file is UTF-16: save it as UTF-8")
         if line.strip():
             yield _grade_line(number, line, grader)
 
 
 def _grade_line(number: int, line: bytes, grader: Grader) -> GradedLine | BadLine:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return BadLine(number, "it is not UTF-8")
-    except (json.JSONDecodeError, RecursionError):
-        return BadLine(number, "it is not JSON: write one object per line")
+    except ValueError as error:
+        return BadLine(number, f"{error}: write one object per line")
     if not isinstance(row, dict):
         return BadLine(number, 'it is not an object: write {"response": ..., "concept": ...}')
     response, concept = row.get("response"), row.get("concept")

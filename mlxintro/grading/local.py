@@ -8,6 +8,7 @@ any probability is on either, the field stays open.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +21,7 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import UNSCORED, Pass, gradable, related_words, to_record
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.replies.text import trim_invented_turns
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
 
@@ -29,13 +31,15 @@ BAND = 0.1
 """A field is open when the share of yes is closer than this to one half."""
 LEAST = 0.01
 """Of all probability, what has to be on yes and no together for an answer to mean anything."""
+SAMPLE = 4
+"""Replies judged to say how long all will take."""
 CHUNK = 16
 """Replies judged, and stored, together."""
 _FIRST = ("affirms", "coherent", "refuses", "identifies")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class JudgeReading:
     """How probable the judge finds the two answers."""
 
     yes: float
@@ -53,7 +57,7 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class Judged:
     grade: Grade
-    readings: dict[str, Reading]
+    readings: dict[str, JudgeReading]
     """By field, those that were asked."""
 
 
@@ -80,11 +84,13 @@ class LocalJudge:
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply; several at once are quicker."""
-        return self._judge([_Item(reply, concept, tuple(related))])[0].grade
+        return self._judge([_Item(trim_invented_turns(reply), concept, tuple(related))])[0].grade
 
     def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
         """Grade replies, each with its concept or without, in their order."""
-        return self._judge([_Item(reply, concept, related_words(concept)) for reply, concept in texts])
+        return self._judge(
+            [_Item(trim_invented_turns(text), concept, related_words(concept)) for text, concept in texts]
+        )
 
     def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {
@@ -113,7 +119,7 @@ class LocalJudge:
         content = f"{text.instructions(text.yes_no[name])}\n\n{shown}{text.answer}"
         return Prompt(self._backend.tokenizer.render([{"role": "user", "content": content}]).tokens)
 
-    def _read(self, asked: dict[tuple[int, str], Prompt]) -> dict[tuple[int, str], Reading]:
+    def _read(self, asked: dict[tuple[int, str], Prompt]) -> dict[tuple[int, str], JudgeReading]:
         ways = [*self._yes, *self._no]
         room = self._backend.info.context - max(map(len, ways))
         fitting = {key: prompt for key, prompt in asked.items() if len(prompt.tokens) <= room}
@@ -122,12 +128,45 @@ class LocalJudge:
         for key, logprobs in zip(fitting, scored, strict=True):
             each = np.exp([float(np.sum(way, dtype=np.float64)) for way in logprobs])
             yes, no = float(each[: len(self._yes)].sum()), float(each[len(self._yes) :].sum())
-            found[key] = Reading(yes / (yes + no) if yes + no > 0 else 0.5, yes + no)
+            found[key] = JudgeReading(yes / (yes + no) if yes + no > 0 else 0.5, yes + no)
         return found
 
     def _ways(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Different token sequences only: one that came up twice would count twice."""
         return list(dict.fromkeys(tokens for text in texts if (tokens := self._backend.tokenizer.encode(text).tokens)))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """How long a pass will take, from judging a few of its replies."""
+
+    replies: int
+    """That are to be judged."""
+    sample: int
+    seconds: float
+    """That the sample took."""
+
+    @property
+    def total(self) -> float:
+        """Seconds for all."""
+        return self.seconds / self.sample * self.replies
+
+
+def estimate_time(store: Store, run: Run, judge: LocalJudge, *, again: bool = False) -> TimeEstimate | None:
+    """Judge the first replies on the clock, twice, so that the first pass warms up; nothing is stored.
+
+    Returns:
+        None when there is nothing to judge, or so little that it is done at once.
+    """
+    have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
+    todo = [trial for trial in gradable(store, run) if again or trial.key not in have]
+    if len(todo) <= SAMPLE:
+        return None
+    texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
+    judge.judge_texts(texts[:1])
+    began = time.perf_counter()
+    judge.judge_texts(texts)
+    return TimeEstimate(len(todo), SAMPLE, time.perf_counter() - began)
 
 
 def judge_run(
@@ -171,7 +210,7 @@ def judge_run(
     return Pass(graded, abstained, skipped)
 
 
-def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
+def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
     if not item.reply.strip():
         named = None if item.concept is None else False
         empty = Grade(
@@ -195,13 +234,13 @@ def _judged(item: _Item, readings: dict[str, Reading]) -> Judged:
     return Judged(grade, readings)
 
 
-def _reason(reading: Reading) -> str:
+def _reason(reading: JudgeReading) -> str:
     if reading.mass < LEAST:
         return "the judge answers neither yes nor no"
     return f"P(affirms) = {reading.yes:.2f}"
 
 
-def _raw(readings: dict[str, Reading]) -> str:
+def _raw(readings: dict[str, JudgeReading]) -> str:
     return json.dumps({name: {"yes": round(r.yes, 6), "mass": round(r.mass, 6)} for name, r in readings.items()})
 
 

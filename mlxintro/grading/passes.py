@@ -12,7 +12,8 @@ from typing import Protocol
 
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.summary import GradedTrial, Summary, summarise
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.entry_points import load_outside, outside_names
+from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.protocol import concepts
@@ -46,14 +47,23 @@ class Pass:
 
 
 def find_grader(name: str) -> Grader:
-    """A grader by name.
+    """Find a grader by its name: one that ships, or one of another package.
 
     Raises:
         UsageError: there is none.
+        PrerequisiteError: it is another package's, and does not load.
     """
-    if name not in GRADERS:
-        raise UsageError(f"no grader called {name!r}: choose one of {', '.join(GRADERS)}")
-    return GRADERS[name]()
+    if name in GRADERS:
+        return GRADERS[name]()
+    try:
+        made = load_outside("mlxintro.graders", name)
+    except LookupError:
+        known = [*GRADERS, *outside_names("mlxintro.graders")]
+        raise UsageError(f"no grader called {name!r}: choose one of {', '.join(known)}") from None
+    grader = made()
+    if not isinstance(grader, Grader) or grader.name != name:
+        raise PrerequisiteError(f"the entry point {name!r} of mlxintro.graders makes no grader of that name")
+    return grader
 
 
 def check_has_graded(store: Store, run: Run, name: str) -> None:
@@ -62,7 +72,7 @@ def check_has_graded(store: Store, run: Run, name: str) -> None:
     Raises:
         UsageError: neither a grader there is nor one that has graded this run.
     """
-    known = sorted({*GRADERS, *store.grades.graders(run.id)})
+    known = sorted({*GRADERS, *outside_names("mlxintro.graders"), *store.grades.graders(run.id)})
     if name not in known:
         raise UsageError(f"{name!r} has not graded {run.name}: choose one of {', '.join(known)}")
 

@@ -7,14 +7,19 @@ made from it after it was written and that it does not hold, so nothing in it ca
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from itertools import count
+from os import PathLike
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlxintro import data
+from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.hashing import tagged_hash
 
 QuestionName = Literal["stance", "naming"]
@@ -68,8 +73,41 @@ class Rubric(BaseModel):
         return before + reply + after
 
 
-@lru_cache(maxsize=1)
+_chosen: ContextVar[Rubric | None] = ContextVar("rubric", default=None)
+
+
 def load() -> Rubric:
+    """The rubric judges ask by: the one a file was chosen for, else the one that ships."""
+    return _chosen.get() or shipped()
+
+
+def use(path: str | PathLike[str]) -> Rubric:
+    """Choose a file's rubric for what follows in this context; its hash goes into every grader's version.
+
+    Raises:
+        UsageError: the file cannot be read, is not TOML, or is no rubric; says where.
+    """
+    try:
+        chosen = Rubric.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or 'it cannot be read').lower()}: name a readable file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if "{tag}" not in chosen.message or "{reply}" not in chosen.message:
+        raise UsageError(f"{path}: message: it must hold {{tag}} and {{reply}}, the marks of a reply")
+    wanted = {"affirms", "coherent", "refuses", "identifies", "named_before_affirming"}
+    missing = sorted((wanted - set(chosen.yes_no)) | ({"stance", "naming"} - set(chosen.questions)))
+    if missing:
+        raise UsageError(f"{path}: the question {missing[0]!r} is missing: start from mlxintro/data/rubric.toml")
+    _chosen.set(chosen)
+    return chosen
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Rubric:
     """The rubric that ships."""
     return Rubric.model_validate(data.load("rubric.toml"))
 

@@ -28,15 +28,15 @@ PRESET = "lindsey"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReadyQuestion:
     title: str
     text: str
 
 
 @cache
-def questions() -> tuple[Question, ...]:
+def questions() -> tuple[ReadyQuestion, ...]:
     """The questions that ship."""
-    return tuple(Question(**question) for question in data.load("lab.toml")["question"])
+    return tuple(ReadyQuestion(**question) for question in data.load("lab.toml")["question"])
 
 
 class Superseded(Exception):

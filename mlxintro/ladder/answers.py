@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mlxintro.analysis.stats import rate
 from mlxintro.ladder.case import HABIT, MARK, Case
 from mlxintro.ladder.rungs import Finding
-from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, residual, trial_shift
+from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, beyond, residual, trial_shift
 from mlxintro.protocol import controls
 
 FEWEST_OF_A_KIND = 3
@@ -23,18 +23,18 @@ def yes_bias(case: Case) -> Finding:
         if habit:
             return Finding("not excluded", "claims come whether or not there is a thought", shown=True)
         return Finding("not tested", "the trial question and clear questions were not scored")
-    against = {kind: above(trial.values, shifts) for kind, shifts in moved.items()}
+    against = {kind: beyond(trial.values, shifts) for kind, shifts in moved.items()}
     p = max(1.0 if one is None else one for one in against.values())
     said = f"yes rises by {trial.mean:+.2f} for the trial question, " + ", ".join(
-        f"{statistics.fmean(shifts):+.2f} for {kind}" for kind, shifts in moved.items()
+        f"{statistics.fmean(shifts):+.2f} {kind}" for kind, shifts in moved.items()
     )
+    more = "; ".join(f"against {kind} p = {one:.2g}" for kind, one in against.items() if one is not None)
     turned = _turned(case)
     if turned is not None:
-        said += f"; with yes and no exchanged {turned[0]:+.2f}, p = {turned[1]:.2g}"
+        more += f"; with yes and no exchanged {turned[0]:+.2f}, p = {turned[1]:.2g}"
         p = max(p, turned[1])
     marks = habit or all((above(shifts) or 1.0) < MARK for shifts in moved.values())
-    said += f", p = {p:.2g}"
-    return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p)
+    return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p, more)
 
 
 def says_yes_anyway(case: Case) -> bool:
@@ -62,7 +62,8 @@ def _turned(case: Case) -> tuple[float, float] | None:
         return None
     both = sorted(set(present.by_concept) & set(absent.by_concept))
     halves = [(present.by_concept[word] - absent.by_concept[word]) / 2 for word in both]
-    p = above(halves)
+    # Two questions, each with a shift of its own; half their difference has half the variance of one.
+    p = above(halves, variance=case.question_variance / 2)
     return None if p is None else (statistics.fmean(halves), p)
 
 
@@ -73,22 +74,21 @@ def compression(case: Case) -> Finding:
     if found is None or trial is None:
         what = f"fewer than {FEWEST_QUESTIONS} unrelated questions at different logits were scored"
         return Finding("not tested", what)
-    said = (
-        f"{trial.mean:+.2f} against {found.predicted:+.2f} that {len(questions)} unrelated questions predict at "
-        f"logit {trial.base:+.1f} (slope {found.slope:+.2f}), p = {found.p:.2g}"
-    )
+    said = f"{trial.mean:+.2f} against {found.predicted:+.2f} that others predict at its logit {trial.base:+.1f}"
+    more = f"{len(questions)} unrelated questions, slope {found.slope:+.2f}, p = {found.p:.2g}"
     p = found.p
     if _entropies(case):
         with_entropy = residual(trial, questions, entropy=True)
         if with_entropy is not None:
             p = max(p, with_entropy.p)
-            said += f"; entropy {trial.entropy:+.2f} nats, with it p = {with_entropy.p:.2g}"
+            more += f"; entropy {trial.entropy:+.2f} nats, with it p = {with_entropy.p:.2g}"
     shown = found.p >= case.alpha and _pulls_together(case, found)
     if p >= case.alpha:
-        return Finding("not excluded", said, shown, p)
+        return Finding("not excluded", said, shown, p, more)
     if not found.spans:
-        return Finding("not tested", f"{said}; but they only reach from {found.low:+.1f} to {found.high:+.1f}", p=p)
-    return Finding("excluded", said, p=p)
+        reach = f"{said}; but they only reach from {found.low:+.1f} to {found.high:+.1f}"
+        return Finding("not tested", reach, p=p, more=more)
+    return Finding("excluded", said, p=p, more=more)
 
 
 def _pulls_together(case: Case, found: Residual) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
 from mlxintro.ladder.rows import Rows, detects, leaks, names, share
-from mlxintro.ladder.shifts import QuestionShift, TrialShift, question_shifts, trial_shift
+from mlxintro.ladder.shifts import QuestionShift, TrialShift, question_shifts, question_variance, trial_shift
 from mlxintro.protocol import concepts, controls
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
@@ -108,6 +108,11 @@ class Case:
     def questions(self) -> tuple[QuestionShift, ...]:
         """Unrelated questions, with what the injection does to their answers."""
         return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
+
+    @cached_property
+    def question_variance(self) -> float:
+        """By how much two questions of one kind may differ in their shifts, in square nats."""
+        return question_variance(self.questions)
 
     def exceeds(self, first: Rate, second: Rate) -> float:
         """One-sided p value of Fisher's exact test; 1 where either side is empty."""

@@ -21,7 +21,7 @@ def chance(case: Case) -> Finding:
     if min(case.detection.trials, case.false_alarms.trials) < FEW:
         return Finding("not tested", f"claims {counts}: at least {FEW} graded replies on either side are needed")
     p = case.exceeds(case.detection, case.false_alarms)
-    said = f"claims {counts}, p = {p:.2g}"
+    said = f"claims {counts}"
     if p < case.alpha:
         return Finding("excluded", said, p=p)
     found = detectable(case.detection.trials, case.false_alarms, case.alpha)
@@ -60,16 +60,16 @@ def steering_leak(case: Case) -> Finding:
 
     named, leaked = case.identification.successes, case.leaked.successes
     beyond = case.exceeds(case.leaked, case.leaked_elsewhere)
-    said = f"named without a claim {versus(case.leaked, case.leaked_elsewhere, case.guessed_from)}, p = {beyond:.2g}"
-    said += f"; with one {in_words(case.identification)}"
+    said = f"named without a claim {in_words(case.leaked)}, with one {in_words(case.identification)}"
+    more = f"without a claim {versus(case.leaked, case.leaked_elsewhere, case.guessed_from)}, p = {beyond:.2g}"
     rises = case.exceeds(case.detection, case.false_alarms)
     if case.leaked.trials < FEW:
         return Finding("not tested", f"{said}: at least {FEW} graded replies are needed")
     inside = float(binomtest(named, named + leaked, 0.5, alternative="greater").pvalue) if leaked else 0.0
     leaks_out = beyond < case.alpha
     if rises < case.alpha and (not leaks_out or inside < case.alpha):
-        return Finding("excluded", said, p=max(rises, min(inside, 1.0) if leaks_out else 0.0))
-    return Finding("not excluded", said, shown=beyond < MARK, p=max(rises, inside if leaks_out else 0.0))
+        return Finding("excluded", said, p=max(rises, inside if leaks_out else 0.0), more=more)
+    return Finding("not excluded", said, beyond < MARK, max(rises, inside if leaks_out else 0.0), more)
 
 
 def any_disturbance(case: Case) -> Finding:
@@ -80,13 +80,13 @@ def any_disturbance(case: Case) -> Finding:
         return Finding("not tested", "no random vectors were tried")
     p = case.exceeds(case.detection, found)
     what = "random vectors of that impact" if matched.trials else "random vectors of that norm"
-    said = f"claims {versus(case.detection, found, f'under {what}')}, p = {p:.2g}"
+    said = f"claims {versus(case.detection, found, f'under {what}')}"
     if p >= case.alpha:
         if not case.could_tell(found):
             return Finding("not tested", f"{said}: too few to tell")
         return Finding("not excluded", said, case.exceeds(found, case.false_alarms) < MARK, p)
     if not matched.trials:
-        return Finding("not tested", f"{said}; but at one norm their impact may be many times smaller", p=p)
+        return Finding("not tested", f"{said}, whose impact may be many times smaller", p=p)
     off = mismatch_of_impact(case)
     if off is None or off > WELL_MATCHED:
         by = "an unknown factor" if off is None else f"a factor of {off:.2g}"
@@ -96,7 +96,10 @@ def any_disturbance(case: Case) -> Finding:
         return Finding(
             "not tested", f"{said}; but the concepts' vectors are one direction (mean cosine {cosine:.2f})", p=p
         )
-    return Finding("excluded", said, p=p)
+    more = f"impacts match within a factor of {off:.2g}"
+    if cosine is not None:
+        more += f"; mean cosine of the concepts' vectors {cosine:.2f}"
+    return Finding("excluded", said, p=p, more=more)
 
 
 def mismatch_of_impact(case: Case) -> float | None:
@@ -128,19 +131,19 @@ def text_alone(case: Case) -> Finding:
     claims_p = case.exceeds(case.detection, tampered)
     both = sorted(set(first.by_concept) & set(third.by_concept))
     gaps = [first.by_concept[word] - third.by_concept[word] for word in both]
-    asked_p = above(gaps)
+    asked_p = above(gaps, variance=2 * case.question_variance)
     own_p = above(first.values)
     said = (
-        f"claims {versus(case.detection, tampered, 'of an odd text')}, p = {claims_p:.2g}; "
-        f"yes rises by {first.mean:+.2f} in the first person, {third.mean:+.2f} in the third"
+        f"claims {versus(case.detection, tampered, 'of an odd text')}; "
+        f"yes {first.mean:+.2f}, a third person's {third.mean:+.2f}"
     )
     if asked_p is None or own_p is None:
         return Finding("not tested", f"{said}: too few concepts")
     p = max(claims_p, asked_p)
-    said += f", p = {asked_p:.2g}"
+    more = f"odd text p = {claims_p:.2g}; first against third person p = {asked_p:.2g}"
     if p < case.alpha:
-        return Finding("excluded", said, p=p)
+        return Finding("excluded", said, p=p, more=more)
     marks = case.exceeds(tampered, case.false_alarms) < MARK or (above(third.values) or 1.0) < MARK
     if not marks and (not case.could_tell(tampered) or (asked_p >= case.alpha and own_p >= case.alpha)):
-        return Finding("not tested", f"{said}: the arm could not have told", p=p)
-    return Finding("not excluded", said, marks, p)
+        return Finding("not tested", f"{said}: the arm could not have told", p=p, more=more)
+    return Finding("not excluded", said, marks, p, more)

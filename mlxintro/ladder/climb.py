@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlxintro.analysis.results import Verdict, VerdictKind
+from mlxintro.analysis.results import Table, Verdict, VerdictKind
 from mlxintro.ladder.answers import compression, yes_bias
 from mlxintro.ladder.case import ALPHA, FEW, Case, in_words
 from mlxintro.ladder.claims import any_disturbance, chance, steering_leak, text_alone
@@ -67,8 +67,18 @@ def climb(case: Case, advice: str = "mlxintro certify") -> Ladder:
     for name, test in TESTS.items():
         found = test(case)
         remedy = advice if found.state == "not tested" else ""
-        rungs.append(Rung(name, RIVALS[name], found.state, found.said, found.shown, found.p, remedy))
+        rungs.append(Rung(name, RIVALS[name], found.state, found.said, found.shown, found.p, found.more, remedy))
     return Ladder(tuple(rungs), case.where, case.alpha)
+
+
+def table_of(ladder: Ladder) -> Table:
+    """The ladder as a table for a report: what each rung asks, where it stands, and every figure."""
+    rows = [
+        (rung.name, rung.rival, rung.state, "; ".join(filter(None, (rung.said, rung.more))), rung.p) for rung in ladder
+    ]
+    columns = ("rung", "rival explanation", "state", "what was seen", "p")
+    note = f"judged on {ladder.where}, each test at p < {ladder.alpha:g}"
+    return Table("ladder", "The ladder of rival explanations", columns, tuple(rows), note)
 
 
 def kind_of(ladder: Ladder) -> VerdictKind:

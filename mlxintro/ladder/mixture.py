@@ -68,13 +68,14 @@ def a_mixture(case: Case) -> Finding:
         )
     total = shares.total
     p = float(np.mean(total >= 1))
-    said = (
-        f"of the effect, disturbance makes up {np.median(shares.disturbance):.0%}, text {np.median(shares.text):.0%}, "
-        f"drifting answers {np.median(shares.answers):.0%}; together {np.median(total):.0%}, p = {p:.2g}"
+    said = f"together the controls make up {np.median(total):.0%} of the effect"
+    more = (
+        f"disturbance {np.median(shares.disturbance):.0%}, text {np.median(shares.text):.0%}, drifting answers "
+        f"{np.median(shares.answers):.0%}"
     )
     if p < case.alpha:
-        return Finding("excluded", said, p=p)
-    return Finding("not excluded", said, bool(np.median(total) >= 1) and case.could_tell(case.detection), p)
+        return Finding("excluded", said, p=p, more=more)
+    return Finding("not excluded", said, bool(np.median(total) >= 1) and case.could_tell(case.detection), p, more)
 
 
 def _part(some: Sample, whole: Sample) -> Sample:

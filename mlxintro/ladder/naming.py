@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.ladder.case import FEW, MARK, Case, in_words, versus
 from mlxintro.ladder.rows import detects, names, share
@@ -13,22 +16,22 @@ from mlxintro.protocol import controls
 
 def naming_by_luck(case: Case) -> Finding:
     """Claims name what was injected: more than elsewhere, than with concepts exchanged, and when asked about it."""
-    claims = [(row.concept, row.response) for row in case.injected if detects(row) and row.concept]
+    claims = _claims(case.injected)
     specific = naming(claims)
     beyond = case.exceeds(case.identification, case.guessed)
-    said = f"named {versus(case.identification, case.guessed, case.guessed_from)}, p = {beyond:.2g}"
+    said = f"named {versus(case.identification, case.guessed, case.guessed_from)}"
+    more = f"against {case.guessed_from} p = {beyond:.2g}"
     if specific is None:
         return Finding("not tested", f"{said}; claims of at least two concepts are needed")
-    said += (
-        f"; of claims {in_words(specific.right)}, {specific.by_luck:.0%} with concepts exchanged, p = {specific.p:.2g}"
-    )
+    said += f"; of claims {specific.right.value or 0:.0%}, with concepts exchanged {specific.by_luck:.0%}"
+    more += f"; with concepts exchanged p = {specific.p:.2g}"
     p = max(beyond, specific.p)
     asked = _asked_about(case)
     if asked is not None:
-        said += f"; asked about its own concept {asked[0]:+.2f} more than about another, p = {asked[1]:.2g}"
+        more += f"; asked about its own concept {asked[0]:+.2f} more than about another, p = {asked[1]:.2g}"
         p = max(p, asked[1])
     habit = len(claims) >= FEW and specific.p > 0.05
-    return Finding("excluded" if p < case.alpha else "not excluded", said, habit, p)
+    return Finding("excluded" if p < case.alpha else "not excluded", said, habit, p, more)
 
 
 def _asked_about(case: Case) -> tuple[float, float] | None:
@@ -54,22 +57,33 @@ def own_words(case: Case) -> Finding:
     off = {arm: share(case.arm(arm), names) for arm in (controls.PROMPT_ONLY, controls.ABLATED_LAST)}
     if any(not one.trials for one in off.values()):
         return Finding("not tested", "the concept was never asked for with the vector off")
-    p = {arm: case.exceeds(one, case.guessed) for arm, one in off.items()}
+    # Beyond luck elsewhere, and following what was injected: a guess among few words is right now and then.
+    p = {arm: max(case.exceeds(one, case.guessed), _follows(case.arm(arm))) for arm, one in off.items()}
     said = (
-        f"named {in_words(case.identification)} with the vector on, {in_words(off[controls.PROMPT_ONLY])} with it off "
-        f"in the reply, {in_words(off[controls.ABLATED_LAST])} with it removed at the last layer"
+        f"named {case.identification.value or 0:.0%}; with the vector off in the reply "
+        f"{in_words(off[controls.PROMPT_ONLY])}, removed at the last layer {in_words(off[controls.ABLATED_LAST])}"
     )
     every = share(case.arm(controls.ABLATED), names)
+    more = "; ".join(f"{arm} p = {one:.2g}" for arm, one in p.items())
     if every.trials:
-        said += f", {in_words(every)} after every later layer"
+        more += f"; removed after every later layer {in_words(every)}"
     worst = max(p.values())
-    said += f"; p = {worst:.2g}"
     if worst < case.alpha:
-        return Finding("excluded", said, p=worst)
+        return Finding("excluded", said, p=worst, more=more)
     if not all(_could_tell(case, one) for one in off.values()):
-        return Finding("not tested", f"{said}: too few to tell", p=worst)
+        return Finding("not tested", f"{said}: too few to tell", p=worst, more=more)
     lost = [case.exceeds(case.identification, one) for arm, one in off.items() if p[arm] >= case.alpha]
-    return Finding("not excluded", said, max(lost) < MARK, worst)
+    return Finding("not excluded", said, max(lost) < MARK, worst, more)
+
+
+def _claims(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [(row.concept, row.response) for row in rows if detects(row) and row.concept]
+
+
+def _follows(rows: Sequence[Row]) -> float:
+    """P value that the claims of an arm name what was injected no more often than with concepts exchanged."""
+    found = naming(_claims(rows))
+    return 1.0 if found is None else found.p
 
 
 def _could_tell(case: Case, arm: Rate) -> bool:

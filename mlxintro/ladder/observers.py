@@ -70,12 +70,9 @@ def a_reader(case: Case) -> Finding:
     if len(witnesses) < FEW or len(words) < FEWEST_CONCEPTS:
         return Finding("not tested", "no reader was asked about the transcripts")
     seen = observe(witnesses)
-    said = f"AUROC of its own answer {seen.own:.2f}, of a reader's {seen.reader:.2f}"
+    said = f"AUROC of its own answer {seen.own:.2f}, a reader's {seen.reader:.2f}"
     if seen.probe is not None:
-        said += f", of a probe {seen.probe:.2f}"
-    if seen.recovery is not None:
-        value, low, high = seen.recovery
-        said += f"; recovers {value:.0%} ({low:.0%} to {high:.0%})"
+        said += f", a probe's {seen.probe:.2f}"
     if seen.probe is None or seen.probe < READABLE:
         return Finding("not tested", f"{said}: not even a probe finds the injection in the state, so nobody could")
     p = {
@@ -83,12 +80,15 @@ def a_reader(case: Case) -> Finding:
         "state": _by_concept(witnesses, "state", "clean"),
     }
     worst = max(p.values())
-    said += f"; self above reader p = {p['reader']:.2g}, state on a clean text p = {p['state']:.2g}"
+    more = f"self above reader p = {p['reader']:.2g}, its state on a clean text p = {p['state']:.2g}"
+    if seen.recovery is not None:
+        value, low, high = seen.recovery
+        more += f"; it reports {value:.0%} of what a probe finds ({low:.0%} to {high:.0%})"
     if worst < case.alpha:
-        return Finding("excluded", said, p=worst)
+        return Finding("excluded", said, p=worst, more=more)
     # A reader that tells transcripts apart, and whom the subject does not beat, is the rival seen at work.
     reads = p["reader"] >= case.alpha and _by_concept(witnesses, "reader", "clean") < MARK
-    return Finding("not excluded", said, reads, worst)
+    return Finding("not excluded", said, reads, worst, more)
 
 
 def _by_concept(witnesses: Sequence[Witness], first: str, second: str) -> float:

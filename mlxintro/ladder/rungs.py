@@ -58,11 +58,13 @@ class Finding:
 
     state: State
     said: str
-    """What was compared, with figures, in one line."""
+    """What was compared, in half a line."""
     shown: bool = False
     """The rival's own mark was seen, which is more than that it could not be excluded."""
     p: float | None = None
     """The largest p value among the comparisons that the rung needs."""
+    more: str = ""
+    """Further figures and the p values of single comparisons, for a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ class Rung:
     said: str
     shown: bool = False
     p: float | None = None
+    more: str = ""
     remedy: str = ""
     """The command that tests the rung, where it is not tested."""
 
     def as_line(self) -> str:
         """State, name and reason in one line."""
-        return f"{self.state:<12}  {self.name}: {self.said}"
+        p = "" if self.p is None else f", p = {self.p:.2g}"
+        return f"{self.state:<12}  {self.name}: {self.said}{p}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from mlxintro.protocol import controls
 FEWEST_QUESTIONS = 6
 """A line through fewer says nothing."""
 FEWEST_CONCEPTS = 3
+FLAT = 1e-5
+"""Spread below this is rounding of float32 log-probabilities, and no variance to test with."""
 SLACK = 0.15
 """The line may reach this share of its span beyond the last unrelated question on either side."""
 
@@ -159,25 +161,61 @@ def residual(trial: TrialShift, questions: Sequence[QuestionShift], *, entropy: 
     )
 
 
-def above(first: Sequence[float], second: Sequence[float] | float = 0.0) -> float | None:
-    """One-sided p value that the mean of ``first`` is above a number or above the mean of others (Welch).
+def above(values: Sequence[float], level: float = 0.0, *, variance: float = 0.0) -> float | None:
+    """One-sided p value that a mean is above a level (Student's t).
 
-    ``None`` with fewer than two values on a side.
+    Args:
+        values: one per concept or per question.
+        level: what the mean is compared with.
+        variance: of the level, and of whatever all values share, such as the one question they are answers to.
+
+    Returns:
+        ``None`` with fewer than two values.
     """
-    others = None if isinstance(second, int | float) else list(second)
-    if len(first) < 2 or (others is not None and len(others) < 2):
+    if len(values) < 2:
         return None
-    level = statistics.fmean(others) if others is not None else float(second)  # type: ignore[arg-type]
-    gap = statistics.fmean(first) - level
-    if max(statistics.pstdev(first), statistics.pstdev(others) if others else 0.0) < 1e-9:
-        # Without any spread there is no variance to test with; permutations of signs, or of sides, bound the p value.
-        ways = 2 ** len(first) if others is None else math.comb(len(first) + len(others), len(first))
-        return 1 / ways if gap > 1e-9 else 1.0
-    from scipy.stats import ttest_1samp, ttest_ind
+    gap = statistics.fmean(values) - level
+    if variance <= 0 and statistics.pstdev(values) < FLAT:
+        # Without any spread there is no variance to test with; the sign test bounds the p value.
+        return 0.5 ** len(values) if gap > FLAT else 1.0
+    from scipy.stats import t
 
-    if others is None:
-        return float(ttest_1samp(first, level, alternative="greater").pvalue)
-    return float(ttest_ind(first, others, equal_var=False, alternative="greater").pvalue)
+    error = math.sqrt(statistics.variance(values) / len(values) + max(variance, 0.0))
+    return float(t.sf(gap / error, len(values) - 1))
+
+
+def beyond(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """One-sided p value that one question moves further than others do.
+
+    It is one more question, which may move by as much more or less as they differ among each other, so their variance
+    counts in full beside that of their mean.
+
+    Args:
+        values: the question's shifts by concept.
+        others: shifts of the other questions.
+    """
+    if len(others) < 2:
+        return None
+    level = statistics.fmean(others)
+    spread = statistics.variance(others)
+    if spread < FLAT**2 and statistics.pstdev(values) < FLAT:
+        ways = math.comb(len(values) + len(others), len(values))
+        return 1 / ways if statistics.fmean(values) - level > FLAT else 1.0
+    return above(values, level, variance=spread * (1 + 1 / len(others)))
+
+
+def question_variance(questions: Sequence[QuestionShift]) -> float:
+    """How much shifts differ from question to question, beyond what their logits explain; in square nats."""
+    if len(questions) < 3:
+        return 0.0
+    from scipy.stats import linregress
+
+    base, shift = [one.base for one in questions], [one.shift for one in questions]
+    if statistics.pstdev(base) < FLAT:
+        return statistics.variance(shift)
+    line = linregress(base, shift)
+    left = [s - line.intercept - line.slope * b for b, s in zip(base, shift, strict=True)]
+    return math.fsum(value * value for value in left) / (len(left) - 2)
 
 
 def _text(row: Row) -> str:

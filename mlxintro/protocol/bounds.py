@@ -48,7 +48,9 @@ def _control(value: Any) -> Any:
     suites = get_args(Suite)
     if value in suites or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST):
         return value
-    raise ValueError(f"write {', '.join(suites)}, or how many uninjected trials")
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+        return tuple(dict.fromkeys(value))
+    raise ValueError(f"write {', '.join(suites)}, how many uninjected trials, or the names of control arms")
 
 
 def _some(value: S) -> S:
@@ -62,7 +64,7 @@ Layers = Annotated[tuple[Annotated[int | float, AfterValidator(_place)], ...], A
 Strength = Annotated[float, AfterValidator(_finite)]
 Strengths = Annotated[tuple[Strength, ...], AfterValidator(_some)]
 Trials = Annotated[int, Field(ge=1, le=_MOST)]
-Controls = Annotated[int | Suite, BeforeValidator(_control)]
+Controls = Annotated[int | Suite | tuple[str, ...], BeforeValidator(_control)]
 Temperature = Annotated[float, Field(ge=0, le=10)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 Tokens = Annotated[int, Field(ge=1)]

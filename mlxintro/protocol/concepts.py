@@ -106,7 +106,9 @@ class Library:
         kind, colon, rest = name.partition(":")
         if colon and kind == "category":
             if rest not in self.categories:
-                raise UsageError(f"no category called {rest!r}: choose one of {', '.join(self.categories)}")
+                raise UsageError(
+                    f"no category called {rest!r}: choose one of {', '.join(self.categories)}", setting="concepts"
+                )
             yield from (concept for concept in self.concepts if concept.category == rest)
         elif colon and kind == "set":
             for word in _one_of(self.sets, rest, "set of concepts").words:
@@ -114,7 +116,7 @@ class Library:
         else:
             concept = self.find(name)
             if concept is None and not allow_unknown:
-                raise UsageError(self._unknown(name))
+                raise UsageError(self._unknown(name), setting="concepts")
             yield concept or custom(name)
 
     def _unknown(self, name: str) -> str:
@@ -135,7 +137,8 @@ def custom(word: str) -> Concept:
     word = word.strip()
     if not word or len(word) > _LONGEST or not word.isprintable():
         raise UsageError(
-            f"{word[:_LONGEST]!r} is no concept: give a word or a short phrase of up to {_LONGEST} letters"
+            f"{word[:_LONGEST]!r} is no concept: give a word or a short phrase of up to {_LONGEST} letters",
+            setting="concepts",
         )
     return Concept(word, CUSTOM, tuple(sorted(plurals(word))))
 
@@ -186,5 +189,5 @@ def _word_lists(tables: Mapping[str, Any]) -> dict[str, WordList]:
 
 def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:
     if name not in lists:
-        raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}")
+        raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}", setting="concepts")
     return lists[name]

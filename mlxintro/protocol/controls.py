@@ -1,15 +1,28 @@
-"""Control arms: trials that tell noticing a thought apart from saying yes, from being disturbed, and from guessing.
+"""Control arms: trials that tell noticing a thought apart from its rivals (``mlxintro.ladder``).
 
-``random``      a random direction of the concept vector's norm: is any disturbance reported as well?
-``negated``     the vector turned around
-``shuffled``    the vector's own components in random order: same norm, same histogram, no direction
+Replies, graded as those of the grid:
+
+``random``, ``negated``, ``shuffled``    a random direction of the vector's norm; the vector turned around; its own
+    components in random order
 ``other``       the vector of another concept, graded for the one that is asked about: how often is it named by luck?
-``question``    P(yes) against P(no) for the trial question itself, without sampling
-``clear-no``, ``clear-yes``, ``ambiguous``    the same for unrelated questions, with and without the vector
+``matched``, ``matched-other``    a random direction and another concept's vector, as strong as moves the next token's
+    distribution as far as the concept does (the option ``matched``, from ``mlxintro certify``)
+``tampered``    no vector, but the concept's word where it does not belong, in the prompt
+``prompt-only``, ``ablated-last``, ``ablated``    naming with the vector off: not injected into the reply; its direction
+    projected out at the last layer, or after every later layer
+
+Yes and no by log-probability, without sampling:
+
+``question``    the trial question itself
+``clear-no``, ``clear-yes``, ``ambiguous``, ``spanning``    unrelated questions; the last ones are chosen for the model
+``present``, ``absent``, ``third-person``    whether a thought is there; whether none is; what a reader would think
+``asked-own``, ``asked-other``    whether there is a thought about X, with X injected, and with another concept
+
+``witness``     what the subject and a reader say of a text it wrote (``mlxintro.ladder.observers``)
+``bank``        how much the study's vectors resemble each other
 
 Sizes are those of one cell of the grid, not of the grid: pair number n of an arm runs in one cell, and the cells take
-turns, so that an arm's mixture of layers and strengths is the grid's. Sources: Lindsey 2025 (random and negated
-vectors, unrelated questions); Hahami et al. 2025 (logit shift of the question minus that of unrelated ones).
+turns, so that an arm's mixture of layers and strengths is the grid's. Sources: ``docs/protocols.md``.
 """
 
 from __future__ import annotations
@@ -20,6 +33,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mlxintro import data
+from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Suite
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.study import Study
@@ -51,8 +65,30 @@ BANK = "bank"
 SUITES: dict[Suite, tuple[str, ...]] = {
     "none": (),
     "standard": ("random", QUESTION, "clear-no", "clear-yes"),
-    "full": (*TRANSFORMED, OTHER, QUESTION, *UNRELATED),
+    "full": (
+        *TRANSFORMED,
+        OTHER,
+        MATCHED,
+        MATCHED_OTHER,
+        TAMPERED,
+        PROMPT_ONLY,
+        ABLATED_LAST,
+        ABLATED,
+        QUESTION,
+        *UNRELATED,
+        SPANNING,
+        *SHIFTED,
+        WITNESS,
+        BANK,
+    ),
 }
+ARMS = SUITES["full"]
+"""Every arm there is. Some need what only a loaded model tells (``mlxintro.ladder.calibration``), and are left out
+without it."""
+REPLIES = (
+    *TRANSFORMED, OTHER, MATCHED, MATCHED_OTHER, TAMPERED, PROMPT_ONLY, ABLATED_LAST, ABLATED,
+)  # fmt: skip
+"""Arms whose trials are replies."""
 MOST_SCORED = 40
 """Trials with a vector in each arm that is read from log-probabilities: their spread is small."""
 
@@ -75,40 +111,102 @@ class Slot:
     """The unrelated question, empty for the trial question."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What decides how many trials the arms of a study have."""
+
+    pairs: int
+    """Concepts x trials."""
+    words: tuple[str, ...]
+    cells: int
+    """Layers x strengths; without any there is nothing to control for."""
+    prompts: int = 1
+    """Different texts of the trial question."""
+    spanning: tuple[str, ...] = ()
+    """Unrelated questions that were chosen for this model."""
+    matched: bool = False
+    """Whether strengths of equal impact are known."""
+
+
 def arms(study: Study) -> tuple[str, ...]:
-    """The arms of a study's suite; one that would repeat the grid (``--transform random``) is left out."""
+    """The arms of a study's suite; one that would repeat the grid (``--transform random``) is left out.
+
+    Raises:
+        UsageError: a name that is no arm.
+    """
     if study.controls is None or isinstance(study.controls, int):
         return ()
-    return tuple(arm for arm in SUITES[study.controls] if TRANSFORMED.get(arm) != study.transform)
+    chosen = SUITES[study.controls] if isinstance(study.controls, str) else study.controls
+    if unknown := [arm for arm in chosen if arm not in ARMS]:
+        raise UsageError(f"controls: no control arm called {unknown[0]!r}: choose from {', '.join(ARMS)}")
+    return tuple(arm for arm in chosen if TRANSFORMED.get(arm) != study.transform)
 
 
-def slots(study: Study, pairs: int, words: int, cells: int, prompts: int = 1) -> Iterator[Slot]:
+def slots(study: Study, sizes: Sizes) -> Iterator[Slot]:
     """Every control trial of a study beside its pool of uninjected replies.
 
-    Args:
-        pairs: concepts x trials.
-        words: concepts.
-        cells: layers x strengths; without any there is nothing to control for.
-        prompts: different texts of the trial question.
+    Raises:
+        UsageError: a name that is no arm.
     """
-    if not cells or not pairs:
+    if not sizes.cells or not sizes.pairs:
         return
+    words = len(sizes.words)
     for arm in arms(study):
-        if arm == OTHER and words < 2:
+        if arm in (OTHER, MATCHED_OTHER, ASKED_OTHER) and words < 2:
             continue
-        if arm in TRANSFORMED or arm == OTHER:
-            yield from (Slot(arm, number, turn(number, words, cells)) for number in range(pairs))
+        if (arm in (MATCHED, MATCHED_OTHER) and not sizes.matched) or (arm == SPANNING and not sizes.spanning):
             continue
-        asked = questions()[arm] if arm in UNRELATED else ("",) * prompts
-        asked = asked[:pairs]
-        yield from (Slot(arm, number, None, text) for number, text in enumerate(asked))
-        for number in range(min(pairs, MOST_SCORED)):
-            yield Slot(arm, number, turn(number, words, cells), asked[number % len(asked)])
+        if arm == BANK:
+            yield Slot(arm, 0, 0)
+        elif arm == TAMPERED:
+            yield from (Slot(arm, number, None) for number in range(sizes.pairs))
+        elif arm in REPLIES or arm == WITNESS:
+            yield from (Slot(arm, number, turn(number, words, sizes.cells)) for number in range(sizes.pairs))
+        elif arm in (ASKED_OWN, ASKED_OTHER):
+            about = [forms()["asked"].replace("{word}", word) for word in sizes.words]
+            yield from (Slot(arm, number, None, text) for number, text in enumerate(about[: sizes.pairs]))
+            for number in range(min(sizes.pairs, MOST_SCORED)):
+                yield Slot(arm, number, turn(number, words, sizes.cells), about[number % words])
+        else:
+            yield from _scored(arm, sizes)
+
+
+def _scored(arm: str, sizes: Sizes) -> Iterator[Slot]:
+    """Questions without a vector, and in turns with one."""
+    words = len(sizes.words)
+    if arm == QUESTION:
+        texts: tuple[str, ...] = ("",) * sizes.prompts
+    elif arm in UNRELATED:
+        texts = questions()[arm]
+    else:
+        texts = sizes.spanning if arm == SPANNING else (forms()[arm],)
+    if arm != SPANNING:
+        texts = texts[: sizes.pairs]
+    yield from (Slot(arm, number, None, text) for number, text in enumerate(texts))
+    for number in range(min(sizes.pairs, MOST_SCORED)):
+        # Chosen questions meet concepts in ever other ways, so that neither stands for the other.
+        text = texts[turn(number, words, len(texts)) if arm == SPANNING else number % len(texts)]
+        yield Slot(arm, number, turn(number, words, sizes.cells), text)
 
 
 def turn(number: int, words: int, cells: int) -> int:
     """The cell of a pair: cells take turns, one further each time concepts and cells would meet the same way again."""
     return (number + number // math.lcm(words, cells)) % cells
+
+
+@cache
+def forms() -> Mapping[str, str]:
+    """The trial question in other words, by arm; ``asked`` holds ``{word}``, and ``task`` is what witnesses write."""
+    found: Mapping[str, str] = data.load("ladder_questions.toml")
+    return found
+
+
+@cache
+def bank() -> tuple[str, ...]:
+    """Unrelated questions of every kind, from which those that suit a model are chosen."""
+    loaded = data.load("control_questions.toml")
+    texts = [text for arm in (*UNRELATED, "bank") for text in loaded[arm]]
+    return tuple(f"{text} {loaded['ending']}" for text in texts)
 
 
 @cache

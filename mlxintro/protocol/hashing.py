@@ -36,7 +36,12 @@ def field_names(kind: type) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: getattr(value, name) for name in field_names(type(value))}
+        plain = {name: getattr(value, name) for name in field_names(type(value))}
+        for name, default in getattr(value, "LATER", {}).items():
+            # Fields that came later are left out at their defaults, so that what was hashed before keeps its name.
+            if plain[name] == default:
+                del plain[name]
+        return plain
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

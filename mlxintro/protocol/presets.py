@@ -98,7 +98,7 @@ def text(name: str) -> str:
         UsageError: there is no such preset.
     """
     if name not in names():
-        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}")
+        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}", setting="preset")
     return packaged.text(f"presets/{name}.toml")
 
 

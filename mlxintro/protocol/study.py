@@ -46,7 +46,8 @@ class Study(BaseModel):
     trials: Trials | None = None
     """Per concept, layer and strength."""
     controls: Controls | None = None
-    """A suite of controls, or a number: that many uninjected trials in the one shared pool, and no other control."""
+    """A suite of controls; a number: that many uninjected trials in the one shared pool, and no other control; or names
+    of control arms, beside the pool (injected thoughts only)."""
     window: WindowName | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -74,7 +75,8 @@ class Study(BaseModel):
             if study.temperature == 0 and isinstance(count, int) and count > texts:
                 raise UsageError(
                     f"{name}: at temperature 0 every repeat of a trial gives the same text: use --{name} 1, or "
-                    "--temperature 1"
+                    "--temperature 1",
+                    setting=name,
                 )
         return study
 
@@ -93,4 +95,4 @@ def make_study(**settings: Any) -> Study:
         what = first["msg"].removeprefix("Value error, ")
         if first["type"] == "tuple_type":
             what = f"this is a list: write {where} = [{json.dumps(first['input'], default=str)}]"
-        raise UsageError(f"{where}: {what}" if where else what) from None
+        raise UsageError(f"{where}: {what}" if where else what, setting=where or None) from None

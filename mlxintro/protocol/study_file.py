@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxintro import data as packaged
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
@@ -26,21 +26,8 @@ from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
 _BESIDE = ("models", "preset_file")
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
 """What people set; a preset's whole text is written by ``runs show --toml`` alone."""
-_ABOUT = {
-    "no experiment called": ("experiment",),
-    "no preset called": ("preset",),
-    "no concept called": ("concepts",),
-    "no category called": ("concepts",),
-    "no set of concepts called": ("concepts",),
-    "the preset": ("preset", "preset_file"),
-    "layer ": ("layers",),
-    "no model called": ("model", "models"),
-    "no simulated subject": ("model", "models"),
-    "no backend called": ("backend",),
-    "no CUDA device": ("device",),
-    "keys and values": ("kv_bits",),
-}
-"""How errors begin that come from looking things up, and the settings they may speak of."""
+_ALSO = {"preset": ("preset_file",), "model": ("models",)}
+"""Other keys of a study's file that stand for a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +49,12 @@ class StudyFile:
         """
         try:
             yield
-        except UsageError as error:
-            message = str(error)
-            keys = next((keys for start, keys in _ABOUT.items() if message.startswith(start)), ())
-            if not keys and (found := re.match(r"(?:option )?([a-z_]+)\b", message)):
-                keys = (found.group(1),)
-            key = next((key for key in keys if line_of(self.text, key)), "")
-            if not key or not overridden.isdisjoint(keys):
-                raise
-            raise UsageError(place(self.name, self.text, key) + message) from None
+        except KnownError as error:
+            keys = (error.setting, *_ALSO.get(error.setting, ())) if error.setting else ()
+            key = next((key for key in keys if line_of(self.text, key)), None)
+            if key is not None and overridden.isdisjoint(keys):
+                error.args = (place(self.name, self.text, key) + str(error),)
+            raise
 
 
 def is_file(argument: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from mlxintro.backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
 from mlxintro.protocol.hashing import canonical_json, field_names, tagged_hash
@@ -26,8 +26,9 @@ place; its own components in random order."""
 Condition = Literal["injected", "control"]
 """Whether anything is injected."""
 
-Readout = Literal["text", "score", "capture"]
-"""How a trial is measured: the subject's sampled reply; log-probabilities of given continuations; activations."""
+Readout = Literal["text", "score", "capture", "witness", "bank"]
+"""How a trial is measured: the subject's sampled reply; log-probabilities of given continuations; activations; what the
+subject and a reader say of a text it wrote; how much the study's vectors resemble each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class PlannedInjection:
     transform: Transform = "none"
     site: Site = "resid_post"
     operation: Operation = "add"
+    taken_at: int | None = None
+    """Layer whose direction of the vector is used, where it is not the one that is injected into: what was injected is
+    projected out again at later layers."""
+
+    LATER: ClassVar[Mapping[str, Any]] = {"taken_at": None}
+    """Fields that stored trials do not know; see ``hashing.canonical_json``."""
 
 
 @dataclass(frozen=True, slots=True)

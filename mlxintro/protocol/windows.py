@@ -40,7 +40,7 @@ def resolve(window: WindowName, rendered: Rendered, question: str) -> tuple[int,
             return length, None
         case "question":
             return separator_before(rendered, question), None
-    raise UsageError(f"no window called {window!r}: choose one of {', '.join(WINDOWS)}")
+    raise UsageError(f"no window called {window!r}: choose one of {', '.join(WINDOWS)}", setting="window")
 
 
 def separator_before(rendered: Rendered, question: str) -> int:

@@ -4,18 +4,16 @@ format is flat.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from mlxintro.backends.errors import KnownError, PrerequisiteError, UsageError
+from mlxintro.backends.errors import PrerequisiteError, UsageError
+from mlxintro.rendering.whole_file import whole_file
 
 Format = Literal["jsonl", "csv", "parquet"]
 
@@ -36,7 +34,7 @@ def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None) -
         count = _write(rows, kind, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return count
-    with _whole(target) as place, place.open("wb") as out:
+    with whole_file(target, "choose another file with -o") as place, place.open("wb") as out:
         return _write(rows, kind, out)
 
 
@@ -48,27 +46,6 @@ def _write(rows: Iterable[dict[str, Any]], kind: str, out: IO[bytes]) -> int:
         return _WRITERS[kind](rows, text)
     finally:
         text.detach()
-
-
-@contextlib.contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A file beside the target that takes its place when everything is written."""
-    try:
-        if target.exists() and not target.is_file():
-            yield target
-            return
-        # A link stays a link: what it points to is replaced.
-        target = target.resolve()
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:80]}-") as folder:
-            new = Path(folder) / target.name
-            yield new
-            if target.exists():
-                shutil.copymode(target, new)
-            new.replace(target)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise KnownError(f"{target} cannot be written ({error.strerror}): choose another file with -o") from error
 
 
 def _jsonl(rows: Iterable[dict[str, Any]], out: IO[str]) -> int:

@@ -9,6 +9,7 @@ from html import escape
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
 from mlxintro.analysis.trial_classes import TrialClass
+from mlxintro.ladder.climb import table_of
 from mlxintro.rendering.text import cell_text, downwards, heat_map_lines
 
 _PER_CLASS = 2
@@ -20,7 +21,7 @@ _LETTER, _LINE = 7.5, 18
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportContent:
     title: str
     facts: tuple[tuple[str, str], ...]
     """What was run: name and value."""
@@ -43,13 +44,16 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
     return tuple((one.label, row) for one, members in found.items() for row in members)
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ReportContent) -> str:
     """The report as Markdown; heat maps are text."""
     analysis = report.analysis
     parts = [f"# {_md(report.title)}", "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in report.facts)]
     if analysis.verdict:
         evidence = "\n".join(f"- {_md(line)}" for line in analysis.verdict.evidence)
         parts.append(f"## Verdict: {analysis.verdict.kind}\n\n{_md(analysis.verdict.headline)}\n\n{evidence}")
+    if analysis.ladder:
+        ladder = table_of(analysis.ladder)
+        parts.append(f"## {_md(ladder.title)}\n\n" + _md_table(ladder))
     if analysis.figures:
         parts.append("## Figures\n\n" + _md_table(_figures(analysis)))
     if analysis.remarks:
@@ -67,7 +71,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html(report: Report) -> str:
+def html(report: ReportContent) -> str:
     """The report as one HTML page that loads nothing."""
     analysis = report.analysis
     body = [f"<h1>{escape(report.title)}</h1>", "<dl>"]
@@ -79,6 +83,8 @@ def html(report: Report) -> str:
             f'<section class="verdict"><h2>Verdict: {escape(analysis.verdict.kind)}</h2>'
             f"<p>{escape(analysis.verdict.headline)}</p><ul>{evidence}</ul></section>"
         )
+    if analysis.ladder:
+        body.append(_html_table(table_of(analysis.ladder)))
     body += [f'<p class="remark">{escape(remark)}</p>' for remark in analysis.remarks]
     if analysis.figures:
         body.append(_html_table(_figures(analysis)))

@@ -10,6 +10,7 @@ from typing import Any
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table
 from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.correction import CorrectedRate
+from mlxintro.rendering.cleaning import visible
 
 SHADES = " ░▒▓█"
 NOTHING = "-"
@@ -52,17 +53,20 @@ def cell_data(value: Cell) -> Any:
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Columns as wide as they need; those listed in ``right`` are aligned to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    """Columns as wide as they need, counted in cells of a terminal; those in ``right`` are aligned to the right."""
+    from rich.cells import cell_len
+
+    lines = [[" ".join(visible(cell).split("\n")) for cell in row] for row in (header, *rows)]
+    widths = [max(cell_len(row[i]) for row in lines) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
+        padded = []
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            room = " " * (width - cell_len(cell))
+            padded.append(room + cell if i in right else cell + room)
         return "  ".join(padded).rstrip()
 
-    return [line(header), "  ".join("-" * width for width in widths), *map(line, rows)]
+    return [line(lines[0]), "  ".join("-" * width for width in widths), *map(line, lines[1:])]
 
 
 def table_lines(table: Table) -> list[str]:

@@ -68,7 +68,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class StudyEstimate:
     trials: int
     injected: int
     replies: int
@@ -114,7 +114,7 @@ def rows_for(backend: Backend, planned: Plan) -> int:
     return rows_that_fit(backend.shape, backend.memory().free, **asdict(workload_of(planned)))
 
 
-def estimate(checked: Checked, planned: Plan, backend: Backend, *, clock: Clock = time.perf_counter) -> Estimate:
+def estimate(checked: Checked, planned: Plan, backend: Backend, *, clock: Clock = time.perf_counter) -> StudyEstimate:
     """Estimate a study on a loaded model. Runs a few tokens, and leaves the backend's batch size as it should be.
 
     Args:
@@ -124,7 +124,7 @@ def estimate(checked: Checked, planned: Plan, backend: Backend, *, clock: Clock 
     work = workload_of(planned)
     counts = _count(planned)
     together = min(rows, counts.replies) or 1
-    return Estimate(
+    return StudyEstimate(
         trials=len(planned),
         injected=counts.injected,
         replies=counts.replies,

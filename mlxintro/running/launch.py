@@ -6,11 +6,15 @@ written.
 
 from __future__ import annotations
 
+import datetime
 import json
 import unicodedata
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -18,6 +22,7 @@ from mlxintro import experiments
 from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
+from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
@@ -67,7 +72,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
         UsageError: one line that names the first that does not fit.
     """
     if preset.experiment != experiment.name:
-        raise UsageError(f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}")
+        raise UsageError(
+            f"the preset {study.preset!r} is for {preset.experiment}, not for {experiment.name}", setting="preset"
+        )
     for what, model, values in (
         (f"wording of preset {study.preset!r}", experiment.Wording, preset.wording),
         ("option", experiment.Options, study.options),
@@ -78,7 +85,9 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
-            raise UsageError(f"{what} {where}: {first['msg']}{known}") from None
+            raise UsageError(
+                f"{what} {where}: {first['msg']}{known}", setting=where.split(".")[0] if what == "option" else "preset"
+            ) from None
 
 
 def check_again(run: Run) -> Checked:
@@ -101,7 +110,8 @@ def plan(checked: Checked, backend: Backend) -> Plan:
         raise UsageError(
             f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
             f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one")
+            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            setting="max_tokens",
         )
     return planned
 
@@ -128,18 +138,75 @@ def _unwritable(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
-def begin(store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None) -> Run:
-    """Record a new run with its prompts."""
+def begin(
+    store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None, *, freeze: bool = False
+) -> Run:
+    """Record a new run with its prompts.
+
+    Args:
+        freeze: write study, plan and analysis down first, into the run and a file beside the store.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    environment = {
+        **describe_environment(device=backend.info.device),
+        # Only where prompts depend on it; a resumed run writes it again.
+        **({"prompt_date": backend.date.isoformat()} if backend.date else {}),
+    }
+    study = checked.study.model_dump(mode="json")
+    if freeze:
+        environment = {**environment, "frozen": frozen_record(study, (spec.key for spec in planned))}
     run = store.runs.create(
         checked.study.experiment,
         planned=len(planned),
         name=name,
-        study=checked.study.model_dump(mode="json"),
+        study=study,
         model=backend.info,
-        environment=describe_environment(device=backend.info.device),
+        environment=environment,
     )
     store.prompts.add(run.id, planned.prompts.values())
+    if freeze:
+        write_record(environment["frozen"], frozen_file(store, run))
     return run
+
+
+def frozen_file(store: Store, run: Run) -> Path:
+    """Where the record of a frozen run is, to be published."""
+    return store.path.parent / "frozen" / f"{run.id}.json"
+
+
+def take_date(run: Run, backend: Backend) -> None:
+    """Let the chat template write the day on which a run was begun, so that a resumed run asks what it asked before."""
+    stored = run.environment.get("prompt_date")
+    if isinstance(stored, str):
+        with suppress(ValueError):
+            backend.set_date(datetime.date.fromisoformat(stored))
+
+
+def check_same_plan(store: Store, run: Run, planned: Plan) -> None:
+    """Refuse to resume a run whose study now comes to other prompts or trials than those it holds.
+
+    Raises:
+        UsageError: measuring would go on with something else than was begun.
+    """
+    again = f"{run.name} cannot be resumed: start a new run instead"
+    stored = store.prompts.of_run(run.id).keys()
+    differing = len(stored ^ planned.prompts.keys()) if stored else 0
+    if differing:
+        raise UsageError(
+            f"{differing} prompts are not those that the run was begun with (its chat template, its wording or this "
+            f"program has changed), so {again}"
+        )
+    known = 0
+    keys = (spec.key for spec in planned)
+    while some := list(islice(keys, _KEYS_AT_ONCE)):
+        known += len(store.trials.finished_keys(run.id, some))
+    if known < run.done:
+        raise UsageError(f"{run.done - known} finished trials are not in its plan any more, so {again}")
+
+
+_KEYS_AT_ONCE = 500
 
 
 def check_same_model(run: Run, backend: Backend) -> None:
@@ -159,6 +226,28 @@ _IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_
 """What ``trials.model_key`` is made of."""
 
 
+def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
+    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+
+    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
+    many rows would end at the same place, so half as many run together after a session that was killed.
+
+    Args:
+        wanted: what a person asked for, which goes before everything else.
+        notice: called with one line when the size changes.
+    """
+    rows = wanted or run.batch_size
+    if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
+        rows //= 2
+        notice(
+            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
+            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+        )
+    if rows is not None and rows != run.batch_size:
+        store.runs.set_batch_size(run.id, rows)
+    return rows
+
+
 def prepare(
     store: Store,
     backend: Backend,
@@ -173,10 +262,16 @@ def prepare(
         progress: told how many words have been read.
         notice: told, in one line, what a person should know of the cache.
     """
-    cache = VectorCache(vectors_beside(store.path), notice)
+    recorded = {key: record.content for key in planned.recipes if (record := store.vectors.get(key)) is not None}
+    cache = VectorCache(vectors_beside(store.path), notice, recorded.get)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)
     for key, vector in vectors.items():
-        if store.vectors.get(key) is None:
+        if recorded.get(key) != vector.content_hash:
+            if key in recorded and notice is not None:
+                notice(
+                    f"the vector of {vector.recipe.word!r} comes out differently than the one the store recorded: the "
+                    "device or the libraries have changed; start a new run if all trials must use one vector"
+                )
             recipe = json.loads(canonical_json(vector.recipe))
             store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
     return Session(backend, planned.prompts, vectors)

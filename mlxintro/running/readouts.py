@@ -17,7 +17,11 @@ def prompt_of(session: Session, spec: TrialSpec) -> tuple[Prompt, tuple[Dose, ..
     injections, doses = [], []
     for planned in spec.injections:
         vector, dose = session.vectors[planned.vector].scaled(
-            planned.layer, planned.strength, planned.unit, transform=planned.transform, seed=spec.seed
+            planned.layer if planned.taken_at is None else planned.taken_at,
+            planned.strength,
+            planned.unit,
+            transform=planned.transform,
+            seed=spec.seed,
         )
         injections.append(
             Injection(

@@ -345,10 +345,11 @@ def _beating(store: Store, run: str) -> Iterator[None]:
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
             try:
-                with Store(store.path) as own:
+                store.database.check_in_place()
+                with Store(store.path, create=False) as own:
                     own.runs.beat(run)
             except KnownError as error:
-                # A full disk or a long lock: the run itself meets it too, and tells.
+                # A full disk, a long lock, a store that is gone: the run itself meets it too, and tells.
                 _log.info("no heartbeat: %s", error)
 
     thread = threading.Thread(target=beat, name=f"heartbeat {run}", daemon=True)

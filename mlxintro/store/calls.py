@@ -134,7 +134,7 @@ class CallTable:
                 "reason = ?, finished = ? WHERE id = ? AND state = 'sent'",
                 [(s.state, s.cost, s.input_tokens, s.output_tokens, s.answer, s.reason, moment, s.id) for s in settled],
             )
-            insert_grades(db, run, grades, moment)
+            insert_grades(db, run, grades)
 
     def of_pass(self, where: GradingPass) -> list[Call]:
         """Every question that still counts, oldest first."""

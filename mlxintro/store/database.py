@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,13 @@ _ADVICE = (
     ("SQLITE_IOERR", "the disk reports an error", "check that it has space and is a local disk, not a network share"),
     ("SQLITE_PROTOCOL", "locking fails on this disk", "keep the store on a local disk, not a network share"),
 )
+
+
+_UNDECODABLE = "Could not decode to UTF-8"
+
+
+def _lenient(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 class OlderFormat(KnownError):
@@ -61,8 +69,8 @@ def translated(path: Path) -> Iterator[None]:
 class Database:
     """A connection to one store. Cheap to make; use one per thread and per process."""
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        """Open a store, creating it or bringing it up to date unless ``read_only``.
+    def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
+        """Open a store, creating it (unless told not to) or bringing it up to date unless ``read_only``.
 
         Raises:
             UsageError: ``read_only`` and there is no such file.
@@ -71,8 +79,11 @@ class Database:
         self.path = Path(path).expanduser().absolute()
         self.read_only = read_only
         with translated(self.path):
-            self.uri, self.connection = _open_to_read(self.path) if read_only else _open_to_write(self.path)
+            self.uri, self.connection = (
+                open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path, create)
+            )
         self.connection.row_factory = sqlite3.Row
+        self._identity = _identity_of(self.path)
 
     def close(self) -> None:
         """Closing twice is harmless."""
@@ -86,6 +97,18 @@ class Database:
     ) -> None:
         self.close()
 
+    def check_in_place(self) -> None:
+        """Check that the file that is open is still the one at its path; else what is written would be lost with it.
+
+        Raises:
+            KnownError: it was deleted or moved, or another file is in its place.
+        """
+        if _identity_of(self.path) != self._identity:
+            raise KnownError(
+                f"{self.path}: the store was deleted, moved or replaced while it was in use, so nothing more can be "
+                "kept: put the file back and run with --resume, or start anew"
+            )
+
     def data_version(self) -> int:
         """A number that changes when another connection has written: a cheap way to know when to look again."""
         with translated(self.path):
@@ -97,6 +120,7 @@ class Database:
         """One transaction: all of it is stored or nothing is."""
         if self.read_only:
             raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
+        self.check_in_place()
         with translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -111,13 +135,31 @@ class Database:
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Run a query and fetch every row."""
         with translated(self.path):
-            return self.connection.execute(sql, values).fetchall()
+            try:
+                return self.connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if _UNDECODABLE not in str(error):
+                    raise
+            # One text that is not UTF-8 must not take the others with it.
+            self.connection.text_factory = _lenient
+            try:
+                return self.connection.execute(sql, values).fetchall()
+            finally:
+                self.connection.text_factory = str
 
     def row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """Run a query and fetch its first row, if it has one."""
-        with translated(self.path):
-            row: sqlite3.Row | None = self.connection.execute(sql, values).fetchone()
-            return row
+        """Run a query that gives one row at most, and fetch it."""
+        found = self.rows(sql, *values)
+        return found[0] if found else None
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; ``None`` when there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -125,12 +167,13 @@ def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
 
 
-def _open_to_write(path: Path) -> tuple[str, sqlite3.Connection]:
+def _open_to_write(path: Path, create: bool) -> tuple[str, sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KnownError(f"{path.parent}: {error.strerror}: choose another place with --db") from error
-    uri = f"{path.as_uri()}?mode=rwc"
+    check_regular(path)
+    uri = f"{path.as_uri()}?mode={'rwc' if create else 'rw'}"
     db = _connect(uri)
     try:
         db.execute("PRAGMA foreign_keys = ON")
@@ -157,15 +200,40 @@ def _use_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def _open_to_read(path: Path) -> tuple[str, sqlite3.Connection]:
+def check_regular(path: Path) -> None:
+    """Refuse what only looks like a file: a pipe or a device would be waited for without end.
+
+    Raises:
+        KnownError: it is there and is no regular file.
+    """
+    with suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise KnownError(f"{path}: it is no regular file: name an mlxintro store with --db")
+
+
+def open_to_read(path: Path, check: Callable[[sqlite3.Connection], object]) -> tuple[str, sqlite3.Connection]:
+    """Open a file for reading only.
+
+    Args:
+        path: of the file.
+        check: raises when the file is not what is wanted.
+
+    Returns:
+        The URI by which SQLite opened it, and the connection.
+
+    Raises:
+        UsageError: there is no such file.
+        KnownError: it cannot be read, or not without what waits in its log.
+    """
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"there is no store at {path}: `mlxintro run` makes one, or name another with --db") from None
     except OSError as error:
         raise KnownError(f"{path}: {error.strerror}: choose another place with --db") from error
+    check_regular(path)
     try:
-        return _try_to_read(f"{path.as_uri()}?mode=ro")
+        return _try_to_read(f"{path.as_uri()}?mode=ro", check)
     except sqlite3.OperationalError as error:
         if not getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
             raise
@@ -176,21 +244,25 @@ def _open_to_read(path: Path) -> tuple[str, sqlite3.Connection]:
             raise KnownError(
                 f"{path}: changes wait in {log.name} and the folder cannot be written: copy both files elsewhere"
             ) from None
-        return _try_to_read(f"{path.as_uri()}?mode=ro&immutable=1")
+        return _try_to_read(f"{path.as_uri()}?mode=ro&immutable=1", check)
 
 
-def _try_to_read(uri: str) -> tuple[str, sqlite3.Connection]:
+def _try_to_read(uri: str, check: Callable[[sqlite3.Connection], object]) -> tuple[str, sqlite3.Connection]:
     db = _connect(uri)
     try:
-        waiting = outstanding(db)
-        if waiting and not applied(db):
-            raise OlderFormat("the store is blank, as a full disk leaves it: `mlxintro run` completes it")
-        if waiting:
-            raise OlderFormat(
-                f"the store has an older format (without {waiting[0].name}): "
-                "copy it to where it can be written and open it there once"
-            )
+        check(db)
     except BaseException:
         db.close()
         raise
     return uri, db
+
+
+def _check_current(db: sqlite3.Connection) -> None:
+    waiting = outstanding(db)
+    if waiting and not applied(db):
+        raise OlderFormat("the store is blank, as a full disk leaves it: `mlxintro run` completes it")
+    if waiting:
+        raise OlderFormat(
+            f"the store has an older format (without {waiting[0].name}): "
+            "copy it to where it can be written and open it there once"
+        )

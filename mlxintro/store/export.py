@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
@@ -53,8 +52,8 @@ def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str],
 
 
 def _of_trial(trial: Trial) -> dict[str, Any]:
-    spec = json.loads(trial.spec_json)
-    doses = json.loads(trial.doses_json)
+    plain = trial.plain()
+    spec, doses = plain["spec"], plain["doses"]
     first = doses[0] if doses else {}
     return {
         "trial_key": trial.key,
@@ -77,6 +76,6 @@ def _of_trial(trial: Trial) -> dict[str, Any]:
         "detail": spec.get("detail", {}),
         "injections": spec.get("injections", []),
         "doses": doses,
-        "proofs": json.loads(trial.proofs_json),
-        "measurements": json.loads(trial.measurements_json),
+        "proofs": plain["proofs"],
+        "measurements": plain["measurements"],
     }

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlxintro.store.database import Database, now
-from mlxintro.store.latest import LATEST, known_trials, restrict
-from mlxintro.store.records import GRADE_FIELDS, GradeRecord, plain_json
+from mlxintro.store.database import Database
+from mlxintro.store.latest import LATEST, known_trials, moments, restrict
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, plain_json, reading, storable
 from mlxintro.store.searching.verdict_code import verdict_of
 
 _GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, reason, evidence, raw, created"
@@ -47,9 +47,8 @@ class GradeTable:
         Raises:
             UsageError: a trial that is not in this run.
         """
-        moment = now()
         with known_trials(), self._database.write() as db:
-            insert_grades(db, run, grades, moment)
+            insert_grades(db, run, grades)
 
     def latest(
         self, run: str, *, grader: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
@@ -113,18 +112,20 @@ class GradeTable:
         return newest, {row["run"] for row in self._database.rows("SELECT DISTINCT run FROM grades WHERE id > ?", last)}
 
 
-def insert_grades(db: sqlite3.Connection, run: str, grades: Iterable[GradeRecord], moment: str) -> None:
+def insert_grades(db: sqlite3.Connection, run: str, grades: Iterable[GradeRecord]) -> None:
     """Add verdicts inside the caller's transaction."""
+    given = list(grades)
+    times = moments(db, "grades", "grader", run, [(grade.key, grade.grader) for grade in given])
     rows = [
         (
             *(run, grade.key, grade.grader, grade.version),
             *(_bit(getattr(grade, name)) for name in GRADE_FIELDS),
-            *(int(grade.abstained), grade.reason),
+            *(int(grade.abstained), storable(grade.reason)),
             None if grade.evidence is None else plain_json(grade.evidence),
-            grade.raw,
+            None if grade.raw is None else storable(grade.raw),
             moment,
         )
-        for grade in grades
+        for grade, moment in zip(given, times, strict=True)
     ]
     db.executemany(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
 
@@ -138,5 +139,6 @@ def _grade(row: sqlite3.Row) -> GradeRecord:
     for name in GRADE_FIELDS:
         values[name] = None if values[name] is None else bool(values[name])
     values["abstained"] = bool(values["abstained"])
-    values["evidence"] = None if values["evidence"] is None else json.loads(values["evidence"])
+    with reading(f"a verdict of {values['grader']} on trial {values['key']}", "evidence"):
+        values["evidence"] = None if values["evidence"] is None else json.loads(values["evidence"])
     return GradeRecord(**values)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.database import Database, now
-from mlxintro.store.latest import LATEST, known_trials, restrict
-from mlxintro.store.records import Label, LabelSet, plain_json
+from mlxintro.store.latest import LATEST, known_trials, moments, restrict
+from mlxintro.store.records import Label, LabelSet, plain_json, reading, storable
 
 
 class LabelSetTable:
@@ -22,7 +23,7 @@ class LabelSetTable:
         rows = self._database.rows(
             "SELECT name, seed, keys, created, frozen FROM label_sets WHERE run = ? ORDER BY created, name", run
         )
-        return [LabelSet(**{**dict(row), "keys": tuple(json.loads(row["keys"]))}) for row in rows]
+        return [_label_set(row) for row in rows]
 
     def draw(self, run: str, name: str, seed: int, keys: Sequence[str]) -> LabelSet:
         """Draw a label set; one of that name that is there already stays as it is and is returned."""
@@ -54,15 +55,19 @@ class LabelTable:
         Raises:
             UsageError: a trial that is not in this run, or that belongs to a frozen label set.
         """
-        moment = now()
-        rows = [(run, x.key, x.labeller, plain_json(x.fields), x.note, moment) for x in labels]
-        named = {row[1] for row in rows}
+        given = list(labels)
+        named = {label.key for label in given}
         for labels_of in self._sets.of_run(run):
             if labels_of.frozen and named.intersection(labels_of.keys):
                 raise UsageError(f"the label set {labels_of.name} is frozen: draw another with --set NAME")
         with known_trials(), self._database.write() as db:
+            times = moments(db, "labels", "labeller", run, [(label.key, label.labeller) for label in given])
             db.executemany(
-                "INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)", rows
+                "INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (run, label.key, label.labeller, plain_json(label.fields), storable(label.note), moment)
+                    for label, moment in zip(given, times, strict=True)
+                ],
             )
 
     def latest(
@@ -72,7 +77,14 @@ class LabelTable:
         more, values = restrict(keys, labeller=labeller, key=key)
         columns = "key, labeller, fields, note, created"
         sql = LATEST.format(columns=columns, table="labels", who="labeller", more=more)
-        return [
-            Label(**{**dict(row), "fields": json.loads(row["fields"])})
-            for row in self._database.rows(sql, run, *values)
-        ]
+        return [_label(row) for row in self._database.rows(sql, run, *values)]
+
+
+def _label(row: sqlite3.Row) -> Label:
+    with reading(f"a label of {row['labeller']} on trial {row['key']}", "fields"):
+        return Label(**{**dict(row), "fields": dict(json.loads(row["fields"]).items())})
+
+
+def _label_set(row: sqlite3.Row) -> LabelSet:
+    with reading(f"label set {row['name']}", "keys"):
+        return LabelSet(**{**dict(row), "keys": tuple(json.loads(row["keys"]))})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.database import Database
-from mlxintro.store.records import plain_json
+from mlxintro.store.records import plain_json, reading
 
 if TYPE_CHECKING:
     from mlxintro.protocol.trials import PromptRecord
@@ -30,27 +31,28 @@ class PromptTable:
 
     def get(self, key: str) -> PromptRecord:
         """Raises UsageError when the store does not hold it."""
-        row = self._database.row("SELECT record FROM prompts WHERE key = ?", key)
+        row = self._database.row("SELECT key, record FROM prompts WHERE key = ?", key)
         if row is None:
             raise UsageError(f"the store holds no prompt {key}: resume its run once to add it")
-        return _prompt(row["record"])
+        return _prompt(row)
 
     def of_run(self, run: str) -> dict[str, PromptRecord]:
         """A run's dialogues by key."""
         rows = self._database.rows(
             "SELECT key, record FROM prompts JOIN run_prompts ON prompt = key WHERE run = ? ORDER BY key", run
         )
-        return {row["key"]: _prompt(row["record"]) for row in rows}
+        return {row["key"]: _prompt(row) for row in rows}
 
 
-def _prompt(text: str) -> PromptRecord:
+def _prompt(row: sqlite3.Row) -> PromptRecord:
     from mlxintro.protocol.trials import PromptRecord
 
-    data = json.loads(text)
-    return PromptRecord(
-        messages=tuple(data["messages"]),
-        prefill=data["prefill"],
-        text=data["text"],
-        tokens=tuple(data["tokens"]),
-        pieces=tuple(data["pieces"]),
-    )
+    with reading(f"prompt {row['key']}", "record"):
+        data = json.loads(row["record"])
+        return PromptRecord(
+            messages=tuple(data["messages"]),
+            prefill=data["prefill"],
+            text=data["text"],
+            tokens=tuple(data["tokens"]),
+            pieces=tuple(data["pieces"]),
+        )

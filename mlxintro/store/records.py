@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from mlxintro.backends.errors import KnownError
+from mlxintro.protocol.plain_data import parse_json
 
 if TYPE_CHECKING:
     from mlxintro.backends.base import Proof
@@ -60,6 +65,8 @@ class Run:
     host: str | None = None
     error: str | None = None
     """Why the run failed."""
+    damage: str | None = None
+    """What in the run's row cannot be read; such a run can be listed and deleted, and nothing else."""
 
     @property
     def remaining(self) -> int:
@@ -130,27 +137,54 @@ class Trial:
     def spec(self) -> TrialSpec:
         from mlxintro.protocol.trials import TrialSpec
 
-        return TrialSpec.from_dict(json.loads(self.spec_json))
+        with self._reading("spec"):
+            return TrialSpec.from_dict(parse_json(self.spec_json))
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
         from mlxintro.backends.base import Proof
 
-        return tuple(
-            Proof(**{**item, "change": _number(item["change"]), "relative_change": _number(item["relative_change"])})
-            for item in json.loads(self.proofs_json)
-        )
+        with self._reading("proofs"):
+            return tuple(
+                Proof(
+                    **{**item, "change": _number(item["change"]), "relative_change": _number(item["relative_change"])}
+                )
+                for item in parse_json(self.proofs_json)
+            )
 
     @property
     def doses(self) -> tuple[Dose, ...]:
         from mlxintro.protocol.trials import Dose
 
-        return tuple(Dose(**{k: _number(v) for k, v in item.items()}) for item in json.loads(self.doses_json))
+        with self._reading("doses"):
+            return tuple(Dose(**{k: _number(v) for k, v in item.items()}) for item in parse_json(self.doses_json))
 
     @property
     def measurements(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.measurements_json)
+        with self._reading("measurements"):
+            return dict(parse_json(self.measurements_json).items())
+
+    def plain(self) -> dict[str, Any]:
+        """Spec, doses, proofs and measurements as they are stored: plain data by the name of the column.
+
+        Raises:
+            KnownError: one of them cannot be read.
+        """
+        found = {}
+        for column, text, kind in (
+            ("spec", self.spec_json, dict),
+            ("doses", self.doses_json, list),
+            ("proofs", self.proofs_json, list),
+            ("measurements", self.measurements_json, dict),
+        ):
+            with self._reading(column):
+                found[column] = value = parse_json(text)
+                if not isinstance(value, kind):
+                    raise TypeError(f"{column} is no {kind.__name__}")
         return found
+
+    def _reading(self, column: str) -> AbstractContextManager[None]:
+        return reading(f"trial {self.key} of run {self.run}", column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +259,24 @@ class Imported(NamedTuple):
     grades: int
     labels: int
     vectors: int
+    vector_problems: tuple[str, ...] = ()
+    """A line for each file of a vector that was not taken."""
+
+
+@contextmanager
+def reading(row: str, column: str) -> Iterator[None]:
+    """Turn what damaged JSON in a row leads to into a line for the user.
+
+    Raises:
+        KnownError: the column cannot be read as what it should be.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise KnownError(
+            f"{row}: its {column} cannot be read, the row is damaged: import it anew, or delete the run "
+            "with `mlxintro runs rm`"
+        ) from error
 
 
 def plain_json(value: Any) -> str:
@@ -232,9 +284,14 @@ def plain_json(value: Any) -> str:
     from mlxintro.protocol.hashing import canonical_json
 
     try:
-        return canonical_json(value)
+        return storable(canonical_json(value))
     except ValueError:
-        return canonical_json(_finite(json.loads(json.dumps(value, default=_fields))))
+        return storable(canonical_json(_finite(json.loads(json.dumps(value, default=_fields)))))
+
+
+def storable(text: str) -> str:
+    """Replace halves of surrogate pairs, which byte-level models can produce and which have no UTF-8 form."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _fields(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import socket
 import sqlite3
@@ -12,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.protocol.plain_data import parse_json
 from mlxintro.store.database import Database, now
 from mlxintro.store.liveness import alive, pid_created
 from mlxintro.store.records import Control, Run, RunState, StoredState, plain_json
@@ -90,14 +90,28 @@ class RunTable:
         rows = self._database.rows("SELECT id, name, state, pid, pid_created, host, heartbeat FROM runs")
         return [(row["id"], row["name"], _state(row)) for row in rows]
 
-    def find(self, text: str) -> Run:
+    def find(self, text: str, *, damaged: bool = False) -> Run:
         """A run by its name, its id, or the start of one.
+
+        Args:
+            text: what the user typed.
+            damaged: also find a run whose row cannot be read, which can only be deleted.
 
         Raises:
             UsageError: none or several match; the message lists them.
+            KnownError: its row is damaged.
         """
+        found = self._find(text)
+        if found.damage and not damaged:
+            raise KnownError(
+                f"{found.name}: {found.damage}: import it anew, or delete it with `mlxintro runs rm {found.id}`"
+            )
+        return found
+
+    def _find(self, text: str) -> Run:
         names = {
-            row["id"]: row["name"] for row in self._database.rows("SELECT id, name FROM runs ORDER BY created DESC")
+            str(row["id"]): str(row["name"])
+            for row in self._database.rows("SELECT id, name FROM runs ORDER BY created DESC")
         }
         exact = [i for i, name in names.items() if text in (i, name)]
         found = exact or [i for i, name in names.items() if text and (i.startswith(text) or name.startswith(text))]
@@ -151,6 +165,11 @@ class RunTable:
                     "UPDATE runs SET pid = NULL, pid_created = NULL, control = 'run', finished = ? WHERE id = ?",
                     (finished, run),
                 )
+
+    def was_killed(self, run: str) -> bool:
+        """Whether the process that worked on a run ended without a word: killed, out of memory, or without power."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
+        return any(row["state"] == "running" and not alive(row) for row in rows)
 
     def set_planned(self, run: str, planned: int) -> None:
         with self._database.write() as db:
@@ -220,16 +239,37 @@ def _state(row: sqlite3.Row) -> RunState:
 
 
 def _record(row: sqlite3.Row) -> Run:
+    """Read a row, whatever is in it: one damaged row must not take the list of all runs with it."""
     values: dict[str, Any] = dict(row)
+    damage = None
+    for name, (kind, instead) in _KINDS.items():
+        if not isinstance(values[name], kind):
+            damage = f"the column {name} of its row is damaged"
+            values[name] = instead
     for name in ("study", "model", "environment"):
-        values[name] = dict(_parsed(values[name]))
+        try:
+            values[name] = dict(_parsed(values[name]))
+        except (ValueError, TypeError) as error:
+            damage = f"the column {name} of its row is damaged ({error})"
+            values[name] = {}
     values["state"] = _state(row)
     del values["pid_created"]
-    return Run(**values)
+    return Run(**values, damage=damage)
+
+
+_KINDS: dict[str, tuple[Any, Any]] = {
+    **dict.fromkeys(("id", "name", "experiment", "created"), (str, "?")),
+    **dict.fromkeys(("planned", "done", "errors"), (int, 0)),
+    **dict.fromkeys(("batch_size", "pid"), (int | None, None)),
+    **dict.fromkeys(("host", "heartbeat", "started", "finished", "error"), (str | None, None)),
+}
+"""Columns: their type, and what is shown where something else is in them."""
 
 
 @lru_cache(maxsize=2_000)
 def _parsed(text: str) -> dict[str, Any]:
     """What does not change while a run goes on is read once: lists of runs are asked for every second."""
-    found: dict[str, Any] = json.loads(text)
+    found = parse_json(text)
+    if not isinstance(found, dict):
+        raise TypeError("it is no JSON object")
     return found

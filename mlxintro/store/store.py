@@ -7,17 +7,13 @@ list what it holds. Each kind of record has a table object of its own on one ope
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.calls import CallTable
-from mlxintro.store.database import Database, OlderFormat, translated
+from mlxintro.store.database import Database
 from mlxintro.store.grades import GradeTable
-from mlxintro.store.importing import merge
 from mlxintro.store.labels import LabelSetTable, LabelTable
 from mlxintro.store.prompts import PromptTable
 from mlxintro.store.records import Imported
@@ -44,14 +40,14 @@ class Store:
         browse: filters over runs that are too long to be held.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        """Open a store, creating it or bringing it up to date unless ``read_only``.
+    def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
+        """Open a store, creating it (unless told not to) or bringing it up to date unless ``read_only``.
 
         Raises:
             UsageError: ``read_only`` and there is no such file.
             KnownError: it cannot be opened, is damaged, is another program's, or comes from a newer version.
         """
-        self.database = Database(path, read_only=read_only)
+        self.database = Database(path, read_only=read_only, create=create)
         self.path = self.database.path
         self.runs = RunTable(self.database)
         self.prompts = PromptTable(self.database)
@@ -76,44 +72,12 @@ class Store:
         self.close()
 
     def import_from(self, path: str | Path) -> Imported:
-        """Add everything another store holds, vector files included; what is here already stays as it is.
-
-        A run keeps its id; when its name is taken by another run it gets a number. A failed trial is replaced by the
-        other store's result. All rows arrive in one transaction.
+        """Add everything another store holds; see ``mlxintro.store.importing.merge.import_store``.
 
         Raises:
             UsageError: no such file, or this very store.
-            KnownError: the other file cannot be read as a store.
+            KnownError: the other file cannot be read as a store, or a row of it is not as it should be.
         """
-        source = Path(path).expanduser().absolute()
-        if source.exists() and self.path.exists() and source.samefile(self.path):
-            raise UsageError(f"{source} is this store itself: name the one to bring in")
-        with (
-            tempfile.TemporaryDirectory(prefix="mlxintro-") as scratch,
-            _current(source, Path(scratch)) as other,
-            translated(self.path),
-            merge.attached(self.database.connection, other.database.uri),
-            self.database.write() as db,
-        ):
-            imported = merge.merge(db)
-        try:
-            merge.copy_vectors(source, self.path)
-        except OSError as error:
-            raise KnownError(f"runs are imported, vector files are not: {error}: import once more") from error
-        return imported
+        from mlxintro.store.importing.merge import import_store
 
-
-def _current(source: Path, scratch: Path) -> Store:
-    """Open a store for reading; one in an older format is copied and brought up to date there."""
-    try:
-        return Store(source, read_only=True)
-    except OlderFormat:
-        copy = scratch / "copy.db"
-        with translated(source):
-            old, new = sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
-            try:
-                old.backup(new)
-            finally:
-                old.close()
-                new.close()
-        return Store(copy)
+        return import_store(self.database, path)

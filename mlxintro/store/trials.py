@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.database import Database, now, translated
-from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json
+from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json, storable
 from mlxintro.store.searching import text_index
 from mlxintro.store.searching.filters import condition
 from mlxintro.store.searching.text_index import NoTextIndex
@@ -117,7 +119,7 @@ class TrialTable:
                 *(run, *after, *values, size, offset),
             )
             for row in rows:
-                yield Trial(**dict(row))
+                yield trial_of(row)
             if len(rows) < size:
                 return
             after, offset = (rows[-1]["ordinal"], rows[-1]["key"]), 0
@@ -139,7 +141,7 @@ class TrialTable:
             f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key >= ? AND key < ? LIMIT 2", run, start, start + "g"
         )
         if len(rows) == 1:
-            return Trial(**dict(rows[0]))
+            return trial_of(rows[0])
         if rows:
             raise UsageError(f"several trials start with {key!r}: give more of the key")
         raise UsageError(f"no trial starts with {key!r}: it has not run yet, or belongs to another run")
@@ -158,7 +160,7 @@ class TrialTable:
             f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
             *(run, plain_json(list(keys))),
         )
-        by_key = {row["key"]: Trial(**dict(row)) for row in rows}
+        by_key = {row["key"]: trial_of(row) for row in rows}
         return [by_key[key] for key in keys if key in by_key]
 
     def failures(self, run: Run, *, limit: int) -> list[Failure]:
@@ -179,7 +181,44 @@ class TrialTable:
             "ORDER BY said DESC, ordinal DESC, key DESC LIMIT 1)",
             run,
         )
-        return None if row is None else Trial(**dict(row))
+        return None if row is None else trial_of(row)
+
+
+def trial_of(row: sqlite3.Row) -> Trial:
+    """Make a trial of a row that begins with ``COLUMNS``.
+
+    Raises:
+        KnownError: a column holds something of another type.
+    """
+    values = tuple(row)[: len(_MAY_BE)]
+    wrong = _wrong_type(tuple(map(type, values)))
+    if wrong is not None:
+        raise KnownError(
+            f"trial {row['key']!s:.40} of run {row['run']!s:.40}: the column {wrong} of its row is damaged: import it "
+            "anew, or delete the run with `mlxintro runs rm`"
+        )
+    trial = Trial(*values)
+    if trial.condition == "injected" and (trial.layer is None or trial.strength is None):
+        raise KnownError(
+            f"trial {trial.key:.40} of run {trial.run:.40}: its row says that something was injected and not where: "
+            "import it anew, or delete the run with `mlxintro runs rm`"
+        )
+    return trial
+
+
+_MAY_BE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys((field.name for field in fields(Trial)), (str,)),
+    **dict.fromkeys(("ordinal", "tokens"), (int,)),
+    **dict.fromkeys(("concept", "unit", "error"), (str, type(None))),
+    "layer": (int, type(None)),
+    "strength": (float, type(None)),
+}
+
+
+@cache
+def _wrong_type(types: tuple[type, ...]) -> str | None:
+    """The first column whose type is not as it should be; asked once for each combination that occurs."""
+    return next((name for (name, may), one in zip(_MAY_BE.items(), types, strict=True) if one not in may), None)
 
 
 def _values(run: str, item: Finished, moment: str) -> tuple[object, ...]:
@@ -198,18 +237,13 @@ def _values(run: str, item: Finished, moment: str) -> tuple[object, ...]:
         first.layer if first else None,
         first.strength if first else None,
         first.unit if first else None,
-        _storable(outcome.response),
+        storable(outcome.response),
         outcome.finish,
         outcome.tokens,
-        None if outcome.error is None else _storable(outcome.error),
+        None if outcome.error is None else storable(outcome.error),
         moment,
         spec.to_json(),
         plain_json(outcome.proofs),
         plain_json(outcome.doses),
         plain_json(outcome.measurements),
     )
-
-
-def _storable(text: str) -> str:
-    """Half a surrogate pair, which byte-level models can produce, has no UTF-8 form."""
-    return text.encode("utf-8", "replace").decode()

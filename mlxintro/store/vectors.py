@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
+from mlxintro.backends.errors import KnownError
 from mlxintro.store.database import Database, now
-from mlxintro.store.records import VectorRecord, plain_json
+from mlxintro.store.records import VectorRecord, plain_json, reading
 
 
 class VectorTable:
@@ -39,4 +43,22 @@ class VectorTable:
 
 
 def _vector(row: sqlite3.Row) -> VectorRecord:
-    return VectorRecord(**{**dict(row), "recipe": json.loads(row["recipe"])})
+    with reading(f"vector {row['hash']}", "recipe"):
+        return VectorRecord(**{**dict(row), "recipe": json.loads(row["recipe"])})
+
+
+def recorded_content(db: Path) -> Callable[[str], str | None]:
+    """Make a function that gives the content hash a store recorded for a vector's key, for a vector cache beside it.
+
+    It gives ``None`` where there is no such store yet, or none that can be read.
+    """
+
+    def content(key: str) -> str | None:
+        try:
+            with closing(Database(db, read_only=True)) as database:
+                record = VectorTable(database).get(key)
+        except KnownError:
+            return None
+        return None if record is None else record.content
+
+    return content

@@ -39,7 +39,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class TimedPass:
     """One forward pass over a batch, as far as its cost goes."""
 
     tokens: int
@@ -88,7 +88,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchReport:
     roofline: Roofline | None
     speeds: tuple[Speed, ...]
     costs: tuple[Cost, ...]
@@ -132,7 +132,7 @@ def measure(
     repeats: int = REPEATS,
     progress: Callable[[str], None] | None = None,
     clock: Clock = time.perf_counter,
-) -> Report:
+) -> BenchReport:
     """Time a backend whose batches hold at least the largest of ``batches``.
 
     Args:
@@ -169,7 +169,7 @@ def measure(
                 trial=median(on.seconds / off.seconds for on, off in pairs),
             )
         )
-    return Report(roofline, tuple(speeds), tuple(costs))
+    return BenchReport(roofline, tuple(speeds), tuple(costs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _speed(backend: Backend, rows: int, injected: bool, runs: Sequence[_Run], ro
     )
 
 
-def passes(rows: int, length: int, shared: int, fed_back: Sequence[int]) -> Iterator[Pass]:
+def passes(rows: int, length: int, shared: int, fed_back: Sequence[int]) -> Iterator[TimedPass]:
     """The forward passes no engine can do without: the shared part of the prompt once, the rest in every row, then
     one per generated token that is fed back, with the rows that are still there.
 
@@ -234,14 +234,14 @@ def passes(rows: int, length: int, shared: int, fed_back: Sequence[int]) -> Iter
         fed_back: per row, how many generated tokens went through the model.
     """
     if shared:
-        yield Pass(shared, 0, 0)
-    yield Pass(rows * (length - shared), rows, rows * shared)
+        yield TimedPass(shared, 0, 0)
+    yield TimedPass(rows * (length - shared), rows, rows * shared)
     for step in range(max(fed_back, default=0)):
         live = sum(count > step for count in fed_back)
-        yield Pass(live, live, live * (length + step))
+        yield TimedPass(live, live, live * (length + step))
 
 
-def floor_seconds(roofline: Roofline, one: Pass) -> float:
+def floor_seconds(roofline: Roofline, one: TimedPass) -> float:
     """The least a pass can take: its weights and cache must be read, and its products computed, whichever is longer.
 
     Attention's own products, activations and sampling are left out, so it is a floor and not an estimate.

@@ -17,6 +17,7 @@ from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request,
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.rules.coherence import read_coherence
 from mlxintro.replies.text import fold
+from mlxintro.vectors.impact import divergence, next_token
 from mlxintro.vectors.vector import ConceptVector
 
 LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -30,7 +31,6 @@ QUESTIONS = (
     "Describe a walk through a small town.",
     "How does one keep a room tidy?",
 )
-_FLOOR = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +117,6 @@ def _step(
         repetition=float(np.mean([repetition(reply) for reply in replies])),
         coherent=float(np.mean([read_coherence(reply, fold(reply)).flaw is None for reply in replies])),
     )
-
-
-def next_token(backend: Backend, prompts: Sequence[Prompt]) -> Float32:
-    """Log-probabilities of the whole vocabulary after each prompt, (prompts, vocabulary).
-
-    The last block's output through the final norm and the unembedding is what the model itself computes.
-    """
-    last = backend.info.layers - 1
-    captured = backend.capture(prompts, layers=[last], positions=[-1])
-    return np.stack([backend.lens(one["resid_post"][0, 0]) for one in captured])
-
-
-def divergence(steered: Float32, plain: Float32) -> Float32:
-    """KL(steered || plain) of each row of log-probabilities, in nats."""
-    p, q = steered.astype(np.float64), plain.astype(np.float64)
-    weights = np.exp(p)
-    terms = np.where(weights > _FLOOR, weights * (p - q), 0.0)
-    return np.asarray(terms.sum(axis=-1), np.float32)
 
 
 def repetition(text: str) -> float:

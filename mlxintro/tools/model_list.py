@@ -30,24 +30,35 @@ class ModelRow:
     note: str = ""
 
 
-def rows(backend: sources.Framework) -> list[ModelRow]:
-    """The embedded model, the aliases, then whatever else is in the hub's cache."""
+def usable(backend: sources.Framework, size: int) -> int:
+    """Bytes that a model may take of a machine's memory (MLX) or of a card's (torch)."""
+    return memory.apple_working_set(size) if backend == "mlx" else size
+
+
+def rows(backend: sources.Framework, size: int | None = None) -> list[ModelRow]:
+    """List the embedded model, the aliases, then whatever else is in the hub's cache.
+
+    Args:
+        size: bytes of memory of another machine; this one's when ``None``.
+    """
     here = {model.name: model for model in sources.installed()}
     place = "gpu" if backend == "mlx" else _torch_place()
-    room = memory.room(place)
+    total = memory.room(place).total if size is None else usable(backend, size)
     # On a CPU torch runs in float32, whatever the files hold.
-    dtype = "float32" if place == "cpu" else None
+    dtype = "float32" if place == "cpu" and size is None else None
 
     def row(name: str, repository: str, size: int, note: str) -> ModelRow:
         found = here.pop(repository, None) or here.pop(name, None)
         size = found.weight_bytes if found and found.complete and name != embedded.NAME else size
-        verdict = memory.fits(size, {}, free=room.total, dtype=None if name == embedded.NAME else dtype)
+        verdict = memory.fits(size, {}, free=total, dtype=None if name == embedded.NAME else dtype)
         state: State = "absent" if found is None else "complete" if found.complete else "partial"
         return ModelRow(name, repository, size, state, verdict.fits, verdict.needed, note)
 
-    size = _EMBEDDED_FLOAT32 if backend == "torch" else _EMBEDDED_4BIT
+    smallest = _EMBEDDED_FLOAT32 if backend == "torch" else _EMBEDDED_4BIT
     found = [
-        row(embedded.NAME, f"{embedded.PACKAGE} (PyPI)", size, "Apache-2.0; too small to introspect, for trying out")
+        row(
+            embedded.NAME, f"{embedded.PACKAGE} (PyPI)", smallest, "Apache-2.0; too small to introspect, for trying out"
+        )
     ]
     for alias in aliases.ALIASES:
         note = alias.licence + ("; asks for a login" if alias.gated and backend == "torch" else "")

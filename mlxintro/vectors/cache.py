@@ -55,10 +55,18 @@ class VectorCache:
     Args:
         folder: where they lie.
         notice: told, in one line, what was rebuilt or could not be kept; a log warning by default.
+        recorded: gives the content hash that the store recorded for a vector's key; a file with another content is
+            not used, though it vouches for itself.
     """
 
-    def __init__(self, folder: Path, notice: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        notice: Callable[[str], None] | None = None,
+        recorded: Callable[[str], str | None] | None = None,
+    ) -> None:
         self.folder = folder
+        self._recorded = recorded
         self._notice = notice or _log.warning
         self._told = False
         self._damaged: set[str] = set()
@@ -75,7 +83,14 @@ class VectorCache:
         if direction.shape != (info.layers, info.width):
             return None
         made = {name: value for name, value in entry.metadata.items() if name not in ("recipe", *_OWN_NAMES)}
-        return ConceptVector(recipe, direction, norms, made)
+        vector = ConceptVector(recipe, direction, norms, made)
+        recorded = self._recorded(recipe.key) if self._recorded is not None else None
+        if recorded not in (None, vector.content_hash):
+            self._notice(
+                f"{self.path(recipe.key).name} in the vector cache is not what the store recorded: it is extracted anew"
+            )
+            return None
+        return vector
 
     def save_vector(self, vector: ConceptVector) -> None:
         """Keep a vector under the hash of its recipe."""
@@ -156,19 +171,31 @@ def read(path: Path, key: str) -> Entry:
         DamagedError: it is not what was written under this key.
         OSError: it cannot be read.
     """
+    return parse(path.read_bytes(), key)
+
+
+def parse(data: bytes, key: str) -> Entry:
+    """Parse the content of an entry's file and verify every byte of it.
+
+    Raises:
+        DamagedError: it is not what was written under this key.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    data = path.read_bytes()
     header = _header(data)
     found = _DIGEST.findall(header)
     if len(found) != 1:
         raise DamagedError("it carries no checksum")
     if hashlib.sha256(_with_digest(data, _BLANK)).hexdigest().encode() != found[0]:
         raise DamagedError("its checksum does not match")
-    metadata = json.loads(header)["__metadata__"]
-    if metadata["key"] != key:
+    try:
+        metadata, tensors = json.loads(header)["__metadata__"], load(data)
+    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError):
+        raise DamagedError("it is not made as such files are") from None
+    if metadata.get("key") != key:
         raise DamagedError("it holds something else than its name says")
-    return Entry(load(data), metadata)
+    return Entry(tensors, metadata)
 
 
 def _header(data: bytes) -> bytes:

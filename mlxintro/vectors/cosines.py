@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlxintro.backends.base import Float32
+from mlxintro.backends.errors import UsageError
 
 Float64 = NDArray[np.float64]
 
@@ -25,8 +26,12 @@ def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | No
         centre: (layers, width), subtracted from the activations.
 
     Returns:
-        float64 (words, layers); a vector of length zero has cosine 0.
+        float64 (words, layers); an activation of length zero has cosine 0.
+
+    Raises:
+        UsageError: a direction has length zero, so that nothing can be measured along it.
     """
+    _refuse_zero(directions)
     streams = activations.astype(np.float64)
     if centre is not None:
         streams = streams - centre[:, None]
@@ -36,8 +41,12 @@ def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | No
 def token_cosines(activations: Float32, direction: Float32) -> Float64:
     """Cosine of every token's activation (tokens, width) with one direction (width,); float64 (tokens,).
 
-    A vector of length zero has cosine 0.
+    An activation of length zero has cosine 0.
+
+    Raises:
+        UsageError: the direction has length zero.
     """
+    _refuse_zero(direction)
     return np.asarray(_unit(activations.astype(np.float64)) @ _unit(direction.astype(np.float64)))
 
 
@@ -45,6 +54,14 @@ def band(cosines: Float64) -> dict[str, Any]:
     """Mean, and the middle 90 %, of many words' cosines (words, layers), as plain data by layer."""
     low, high = np.quantile(cosines, (0.05, 0.95), axis=0)
     return {"mean": cosines.mean(axis=0).tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def _refuse_zero(directions: Float32) -> None:
+    if not np.any(directions, axis=-1).all():
+        raise UsageError(
+            "a concept vector is zero, where all words look alike to the model: nothing can be measured along it; "
+            "choose later layers, or see with `mlxintro check` that the prompt reaches the model"
+        )
 
 
 def _unit(values: Float64) -> Float64:

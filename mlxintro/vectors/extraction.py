@@ -23,7 +23,7 @@ from mlxintro.backends.base import Backend, Float32, ModelInfo, Prompt
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.protocol.trials import model_key
 from mlxintro.vectors.cache import VectorCache
-from mlxintro.vectors.recipe import ExtractionRecipe, Reading
+from mlxintro.vectors.recipe import ExtractionRecipe, PromptReading
 from mlxintro.vectors.vector import BaselineMean, ConceptVector
 
 Progress = Callable[[int, int], None]
@@ -52,7 +52,7 @@ def extract(
 
     Raises:
         UsageError: a recipe is for another model.
-        ModelError: activations overflow.
+        ModelError: activations overflow, or a vector is zero at every layer.
     """
     asked = {recipe.key: recipe for recipe in recipes}
     vectors: dict[str, ConceptVector] = {}
@@ -84,20 +84,27 @@ def extract(
                 cache.save_baseline(recipe.baseline_key, baseline, made)
         activation = activations[recipe.reading(recipe.word)]
         direction = (activation.astype(np.float64) - baseline.mean).astype(np.float32)
+        if not np.any(direction):
+            raise ModelError(
+                f"the vector of {recipe.word!r} is zero at every layer: the model reads one prompt for every word, "
+                "so see with `mlxintro check` what its chat template and tokenizer make of it"
+            )
         vectors[recipe.key] = vector = ConceptVector(recipe, direction, baseline.norms, made)
         if cache is not None:
             cache.save_vector(vector)
     return {key: vectors[key] for key in asked}
 
 
-def _read(backend: Backend, readings: Sequence[Reading], progress: Progress | None) -> dict[Reading, Float32]:
+def _read(
+    backend: Backend, readings: Sequence[PromptReading], progress: Progress | None
+) -> dict[PromptReading, Float32]:
     """Activations of shape (layers, width), by reading."""
     # Positions are shared by all prompts of one call, so readings are grouped by them.
-    groups: dict[tuple[int, ...], list[tuple[Reading, Prompt]]] = defaultdict(list)
+    groups: dict[tuple[int, ...], list[tuple[PromptReading, Prompt]]] = defaultdict(list)
     for reading in readings:
         tokens, positions = reading.place(backend.tokenizer)
         groups[positions].append((reading, Prompt(tokens)))
-    activations: dict[Reading, Float32] = {}
+    activations: dict[PromptReading, Float32] = {}
     for positions, members in groups.items():
         for first in range(0, len(members), _CHUNK):
             chunk = members[first : first + _CHUNK]
@@ -105,9 +112,12 @@ def _read(backend: Backend, readings: Sequence[Reading], progress: Progress | No
             for (reading, _), sites in zip(chunk, captured, strict=True):
                 mean = sites["resid_post"].mean(axis=1, dtype=np.float64).astype(np.float32)
                 if not np.isfinite(mean).all():
-                    raise ModelError(
-                        f"activations on {reading.word!r} overflow {backend.info.dtype}: load with --dtype bfloat16"
+                    advice = (
+                        "load with --dtype bfloat16"
+                        if backend.info.dtype == "float16"
+                        else "its weights may be damaged, so fetch the model again or choose another"
                     )
+                    raise ModelError(f"activations on {reading.word!r} overflow {backend.info.dtype}: {advice}")
                 activations[reading] = mean
             if progress is not None:
                 progress(len(activations), len(readings))

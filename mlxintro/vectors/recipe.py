@@ -19,7 +19,7 @@ from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
 from mlxintro.protocol.windows import span, token_at
 
-Case = Literal["lower", "as-is", "title"]
+LetterCase = Literal["lower", "as-is", "title"]
 Read = Literal["last-template-token", "word", "mean"]
 """Where the activation is taken: the last token of the rendered prompt; the last token of the word itself; the mean
 over the tokens of what the user says."""
@@ -42,7 +42,7 @@ class ExtractionSettings(Data):
     """How a preset has concept vectors extracted."""
 
     template: Annotated[str, AfterValidator(_holds_word)]
-    case: Case
+    case: LetterCase
     read: Read
     baseline: Annotated[str, AfterValidator(_known_list)]
     """Name of a word list; see ``mlxintro.concepts``."""
@@ -60,15 +60,15 @@ class ExtractionRecipe:
     baseline_words: tuple[str, ...]
     """The list itself, without the target; a word that stands twice weighs twice."""
     template: str = "Tell me about {word}"
-    case: Case = "lower"
+    case: LetterCase = "lower"
     read: Read = "last-template-token"
     method: Literal["word-minus-baseline"] = "word-minus-baseline"
 
     def __post_init__(self) -> None:
         if self.template.count("{word}") != 1:
             raise UsageError(f"the extraction template {self.template!r} must hold {{word}} exactly once")
-        if self.case not in get_args(Case):
-            raise UsageError(f"no case called {self.case!r}: choose one of {', '.join(get_args(Case))}")
+        if self.case not in get_args(LetterCase):
+            raise UsageError(f"no case called {self.case!r}: choose one of {', '.join(get_args(LetterCase))}")
         if self.read not in get_args(Read):
             raise UsageError(f"no read position called {self.read!r}: choose one of {', '.join(get_args(Read))}")
         if not self.word.strip() or not self.baseline_words:
@@ -83,12 +83,12 @@ class ExtractionRecipe:
         """Names the baseline's mean, which many vectors share."""
         return tagged_hash(["baseline-mean", self.model, self.template, self.case, self.read, self.baseline_words])
 
-    def reading(self, word: str) -> Reading:
-        return Reading(self.template, self.read, cased(word, self.case))
+    def reading(self, word: str) -> PromptReading:
+        return PromptReading(self.template, self.read, cased(word, self.case))
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PromptReading:
     """One activation to take; recipes that share a reading share a forward pass."""
 
     template: str
@@ -113,7 +113,7 @@ class Reading:
         return rendered.tokens, (last - length,)
 
 
-def cased(word: str, case: Case) -> str:
+def cased(word: str, case: LetterCase) -> str:
     """A word as it stands in the prompt; ``title`` raises the first letter of each part of a name."""
     word = word.strip()
     match case:

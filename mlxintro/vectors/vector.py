@@ -43,9 +43,7 @@ class ConceptVector:
     @property
     def content_hash(self) -> str:
         """``sha256:...`` of the numbers."""
-        digest = hashlib.sha256(self.direction.astype("<f4").tobytes())
-        digest.update(self.resid_norms.astype("<f4").tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        return content_hash(self.direction, self.resid_norms)
 
     def scaled(
         self, layer: int, strength: float, unit: Unit, *, transform: Transform = "none", seed: int = 0
@@ -115,3 +113,10 @@ class BaselineMean:
             total += exact
             norms += np.linalg.norm(exact, axis=1)
         return cls(total / len(activations), (norms / len(activations)).astype(np.float32))
+
+
+def content_hash(direction: Float32, resid_norms: Float32) -> str:
+    """``sha256:...`` of a vector's numbers, whatever file they lie in."""
+    digest = hashlib.sha256(direction.astype("<f4").tobytes())
+    digest.update(resid_norms.astype("<f4").tobytes())
+    return f"sha256:{digest.hexdigest()}"

@@ -11,7 +11,7 @@ from array import array
 
 from mlxintro.store.records import Run, TrialFilter
 
-from .trial_scan import Finding
+from .trial_scan import ScannedTrials
 
 _AGAIN = 20.0
 """A run that goes on is gone through again when this many times the time of the last search have passed."""
@@ -24,9 +24,9 @@ class Searching:
     def __init__(self) -> None:
         self.run: Run | None = None
         self.where = TrialFilter()
-        self.shown: Finding | None = None
+        self.shown: ScannedTrials | None = None
         """What the list shows."""
-        self._fresh: Finding | None = None
+        self._fresh: ScannedTrials | None = None
         """The same filter gone through anew, because there are more trials or verdicts."""
         self._due = 0.0
         self._trials = -1
@@ -41,7 +41,7 @@ class Searching:
     def rows(self) -> array[int]:
         return self.shown.rows if self.shown is not None else array("q")
 
-    def update(self, run: Run, verdicts: NewestVerdicts) -> Finding | None:
+    def update(self, run: Run, verdicts: NewestVerdicts) -> ScannedTrials | None:
         """Take in how a run stands; returns a search that has to be begun because of it.
 
         ``shown`` is a new one when it is another run.
@@ -58,22 +58,22 @@ class Searching:
             self._due = max(self._due, time.monotonic())
         if self._due and time.monotonic() >= self._due and self._fresh is None and self.settled:
             self._due = 0.0
-            self._fresh = Finding(run.id, self.where)
+            self._fresh = ScannedTrials(run.id, self.where)
             return self._fresh
         return None
 
-    def begin(self, where: TrialFilter) -> Finding | None:
+    def begin(self, where: TrialFilter) -> ScannedTrials | None:
         """Go through the run with a filter; ``None`` when there is no run yet."""
         self.where = where
         self._fresh = None
-        self.shown = Finding(self.run.id, where) if self.run is not None else None
+        self.shown = ScannedTrials(self.run.id, where) if self.run is not None else None
         return self.shown
 
-    def concerns(self, finding: Finding) -> bool:
+    def concerns(self, finding: ScannedTrials) -> bool:
         """Whether a search is still wanted."""
         return finding is self.shown or finding is self._fresh
 
-    def replaced(self, finding: Finding) -> bool:
+    def replaced(self, finding: ScannedTrials) -> bool:
         """Let a repeated search that is over take the place of the first; whether it shows anything else."""
         if finding is not self._fresh:
             return False
@@ -81,7 +81,7 @@ class Searching:
         self.shown, self._fresh = finding, None
         return changed
 
-    def ended(self, finding: Finding) -> None:
+    def ended(self, finding: ScannedTrials) -> None:
         """A search is over: a run that goes on will be gone through again."""
         if self.run is not None and self.run.state == "running":
             self._due = max(self._due, time.monotonic() + max(1.0, _AGAIN * (time.monotonic() - finding.begun)))

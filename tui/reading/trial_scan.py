@@ -15,7 +15,7 @@ _FIRST, _LEAST, _MOST = 1_000, 200, 100_000
 """Places of the plan that are looked at in one query."""
 
 
-class Finding:
+class ScannedTrials:
     """Goes through a run's plan once. ``step`` runs in a thread; what it returns is added to ``rows`` by the screen."""
 
     def __init__(self, run: str, where: TrialFilter) -> None:

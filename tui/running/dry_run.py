@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
+
+from mlxintro.rendering.estimate_text import estimate_lines
 
 from .processes import Processes, make_room
 
 LIMIT_SECONDS = 300
-_KNOWN = ("concepts:", "layers:", "strengths:", "sampling:")
-"""Lines that say what stands in the form."""
 
 
 class DryRun:
@@ -25,7 +26,7 @@ class DryRun:
         with self._lock:
             self.stop()
             process = self._process = subprocess.Popen(
-                self._processes.command("run", *arguments, "--dry-run"),
+                self._processes.command("run", *arguments, "--dry-run", "--json"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -41,9 +42,10 @@ class DryRun:
             return f"no answer within {LIMIT_SECONDS} s: start it, or try a smaller model"
         if process.returncode < 0:
             return None
-        said = out if process.returncode == 0 else err
-        lines = [line for line in said.splitlines() if line.strip() and not line.startswith(_KNOWN)]
-        return "\n".join(lines if process.returncode == 0 else lines[-1:])
+        if process.returncode != 0:
+            return "\n".join([line for line in err.splitlines() if line.strip()][-1:])
+        record = json.loads(out)
+        return "\n".join([f"{record['trials']} trials", *estimate_lines(record)])
 
     def stop(self) -> None:
         """End the process that is at work, if there is one."""

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import Input, Label
 
 from mlxintro.grading.agreement import Agreement
-from mlxintro.grading.labels.labelling import CONTROL_KEYS, Session
+from mlxintro.grading.labels.labelling import CONTROL_KEYS, LabellingSession
 from mlxintro.grading.labels.queue import agreement_on, open_set, session_of
 from mlxintro.rendering.text import grid
 from mlxintro.store.records import Label as Said
@@ -42,7 +42,7 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class OpenedSet:
     chosen: LabelSet
-    session: Session
+    session: LabellingSession
 
 
 def open_blind(run: Run, wish: Wish, store: Store) -> OpenedSet:

@@ -18,6 +18,7 @@ from mlxintro import experiments
 from mlxintro.backends import registry
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
+from mlxintro.rendering.whole_file import write_whole
 from mlxintro.tools.demo import demo_study
 from mlxintro.tools.model_list import ModelRow, rows
 
@@ -252,10 +253,7 @@ class NewStudyPage(Page):
 
         def answered(answer: str) -> None:
             path = Path(answer)
-            try:
-                path.write_text(text, "utf-8")
-            except OSError as error:
-                raise UsageError(f"{path}: {error.strerror}: choose another place") from error
+            write_whole(path, text)
             self.notify(f"Saved. Start it anywhere with: mlxintro run {path}{later}", markup=False)
 
         self.consult(AskPath("Save the study as", Path.cwd() / "study.toml", ("toml",)), answered)

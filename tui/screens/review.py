@@ -27,7 +27,7 @@ from ..reading import trial_text, wording
 from ..reading.filter_line import in_words
 from ..reading.review_filter import NewestVerdicts, Searching
 from ..reading.trial_line import Part, TrialLines
-from ..reading.trial_scan import Finding
+from ..reading.trial_scan import ScannedTrials
 from ..reading.trial_sources import citation, display_or_none, open_outside
 from ..shell.page import Page
 from ..widgets.filter_field import FilterField
@@ -198,10 +198,10 @@ class ReviewPage(Page):
         self.trials.show(self._search.rows)
         self._draw()
 
-    def _go_on(self, finding: Finding) -> None:
+    def _go_on(self, finding: ScannedTrials) -> None:
         self.read("find", finding.step, partial(self._found, finding), last=True)
 
-    def _found(self, finding: Finding, rows: list[int]) -> None:
+    def _found(self, finding: ScannedTrials, rows: list[int]) -> None:
         search = self._search
         if not search.concerns(finding):
             return

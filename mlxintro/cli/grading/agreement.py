@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import click
-
-from mlxintro.cli.output import chatter, json_line, shell, table
+from mlxintro.cli.output import chatter, echo, json_line, shell, table
 
 
 def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> None:
@@ -19,7 +17,7 @@ def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> 
     found = agreements(store, run, names)
     if as_json:
         for one in found:
-            click.echo(json_line({**asdict(one), "same": one.same, "calibration": one.confusion.calibration}))
+            echo(json_line({**asdict(one), "same": one.same, "calibration": one.confusion.calibration}))
         return
     rows = [
         [
@@ -35,7 +33,7 @@ def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> 
     ]
     head = ["between", "field", "trials", "same (95 %)", "kappa (95 %)", "yy", "yn", "ny", "nn", "open"]
     if rows:
-        click.echo(table(head, rows, right=(5, 6, 7, 8, 9)))
+        echo(table(head, rows, right=(5, 6, 7, 8, 9)))
         chatter("yn: the first says yes, the second no; open: one of them did not decide")
     else:
         chatter(f"nobody decided anything on the same replies of {run.name}; see mlxintro label {shell(run.name)}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.cli.output import chatter, json_line, shell
+from mlxintro.cli.output import chatter, echo, json_line, shell
 from mlxintro.cli.running.progress import Bar
 
 
@@ -46,30 +47,69 @@ class Asking:
     as_json: bool
 
 
+class DollarsParam(click.ParamType[Any]):
+    """An amount of money: finite, not negative."""
+
+    name = "dollars"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        try:
+            dollars = float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a number of US dollars: write 2 or 0.50")
+        if not (math.isfinite(dollars) and dollars >= 0):
+            self.fail(f"{value!r} is no limit: give a finite number of US dollars, or leave it out")
+        return dollars
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An API that judges."""
+
+    put: Any
+    """How a question is put; see ``grading.claude.live.Put``."""
+    open_client: Callable[[], Any]
+    prices: str
+    """Where its prices come from, in words; empty where they were given."""
+
+
 def grade_by_claude(store: Any, run: Any, model: str | None, name: str, how: Asking) -> None:
     """Grade a run by the Anthropic API."""
-    from mlxintro.grading.claude.passes import ClaudePass
+    from mlxintro.grading.claude import prices
     from mlxintro.grading.claude.questions import ClaudeGrader
 
+    def opened() -> Any:
+        from mlxintro.grading.claude.api import open_client
+
+        return open_client()
+
+    from mlxintro.grading.claude.live import put_to_claude
+
     grader = ClaudeGrader(model, name=name)
-    job = ClaudePass(store, run, grader, _tariff(grader.model, how), how.budget)
+    origin = "" if how.price else f"prices of {prices.table().date}, {prices.table().source}"
+    grade_by_service(store, run, grader, _tariff(grader.model, how), Service(put_to_claude, opened, origin), how)
+
+
+def grade_by_service(store: Any, run: Any, grader: Any, tariff: Any, service: Service, how: Asking) -> None:
+    """Grade a run by an API: estimate, ask, and say what it cost."""
+    from mlxintro.grading.claude.passes import ClaudePass
+
+    job = ClaudePass(store, run, grader, tariff, how.budget)
     if how.dry_run:
         if how.again:
             chatter("--dry-run counts what is missing, as if there were no --again")
-        _estimate(job, how)
+        _estimate(job, how, service)
         return
-    from mlxintro.grading.claude.api import open_client
-
-    client = open_client()
+    client = service.open_client()
     with job.alone():
         if how.abandon:
             chatter(f"{job.abandon()} batches given up; what they cost stays on the account")
         if how.again:
             job.forget()
-        total = _estimate(job, how)
+        total = _estimate(job, how, service)
         try:
             with Bar("grading", unit=" replies") as bar:
-                _ask(job, client, how, bar, total)
+                _ask(job, client, service, how, bar, total)
         finally:
             client.close()
             _conclude(job)
@@ -77,7 +117,7 @@ def grade_by_claude(store: Any, run: Any, model: str | None, name: str, how: Ask
         raise KnownError(f"not everything is graded: {job.report.stopped or 'run the same command again'}")
 
 
-def _ask(job: Any, client: Any, how: Asking, bar: Bar, total: int) -> None:
+def _ask(job: Any, client: Any, service: Service, how: Asking, bar: Bar, total: int) -> None:
     def progress() -> None:
         bar.count(job.report.graded + job.report.failed, total)
 
@@ -92,7 +132,9 @@ def _ask(job: Any, client: Any, how: Asking, bar: Bar, total: int) -> None:
     else:
         from mlxintro.grading.claude.live import run_live
 
-        run_live(job, client, dossiers(), concurrency=how.concurrency, progress=progress, notify=bar.say)
+        run_live(
+            job, client, dossiers(), put=service.put, concurrency=how.concurrency, progress=progress, notify=bar.say
+        )
 
 
 def _tariff(model: str, how: Asking) -> Any:
@@ -110,7 +152,7 @@ def _tariff(model: str, how: Asking) -> Any:
     return prices.Tariff(known, batch=how.batch)
 
 
-def _estimate(job: Any, how: Asking) -> int:
+def _estimate(job: Any, how: Asking, service: Service) -> int:
     """Say what it will take.
 
     Returns:
@@ -118,16 +160,14 @@ def _estimate(job: Any, how: Asking) -> int:
     """
     found = job.estimate(job.open_dossiers(only_failed=how.retry))
     if how.dry_run and how.as_json:
-        click.echo(json_line({"model": job.grader.model, **asdict(found), "spent": job.budget.spent}))
+        echo(json_line({"model": job.grader.model, **asdict(found), "spent": job.budget.spent}))
     elif found.replies:
-        _tell(job, how, found)
+        _tell(job, service, found)
     return int(found.replies)
 
 
-def _tell(job: Any, how: Asking, found: Any) -> None:
-    from mlxintro.grading.claude import prices
-
-    origin = "given prices" if how.price else f"prices of {prices.table().date}, {prices.table().source}"
+def _tell(job: Any, service: Service, found: Any) -> None:
+    origin = service.prices or "given prices"
     chatter(
         f"{job.grader.model}: {found.replies} replies, {found.questions} questions at most, "
         f"about {found.input_tokens:,} tokens in and {found.output_tokens:,} out: "

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from mlxintro.cli.output import chatter, json_line, shorten, table
+from mlxintro.cli.output import chatter, echo, json_line, shorten, table
 from mlxintro.rendering.verdict_words import in_words
 
 
@@ -18,7 +16,7 @@ def show_disagreements(store: Any, run: Any, graders: str | None, as_json: bool)
     found = disagreements(store, run, names)
     if as_json:
         for one in found:
-            click.echo(json_line(_data(one)))
+            echo(json_line(_data(one)))
     elif found:
         judges = sorted({name for one in found for name in one.grades})
         rows = [
@@ -30,7 +28,7 @@ def show_disagreements(store: Any, run: Any, graders: str | None, as_json: bool)
             ]
             for one in found
         ]
-        click.echo(table(["trial", *judges, "differ on", "reply"], rows))
+        echo(table(["trial", *judges, "differ on", "reply"], rows))
     chatter(f"{len(found)} replies are read differently; mlxintro runs show {run.name} TRIAL shows one")
 
 

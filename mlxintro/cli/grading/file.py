@@ -9,7 +9,7 @@ import click
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.options import load_backend
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, echo, json_line
 
 
 def grade_file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
@@ -38,7 +38,7 @@ def grade_file(context: click.Context, path: str, grader: str, judge: str | None
                 continue
             graded += 1
             abstained += line.grade.abstained
-            click.echo(json_line(line.as_dict()))
+            echo(json_line(line.as_dict()))
     chatter(f"{graded} graded ({abstained} abstained), {bad} left out")
     if bad:
         context.exit(1)

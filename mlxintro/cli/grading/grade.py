@@ -1,157 +1,245 @@
-"""``mlxintro grade``."""
+"""``mlxintro grade``: a command for every grader, and for comparing what they said."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
 import click
 
-from mlxintro.cli.grading.claude import Asking, PriceParam, grade_by_claude
-from mlxintro.cli.output import chatter, shell
+from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam
+from mlxintro.cli.grading.flags import NAME, by_flags
+from mlxintro.cli.grading.rubric import rubric_option, use_rubric
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.command()
-@click.argument("run", required=False)
-@click.option(
-    "--grader", type=click.Choice(["rules", "rules-strict", "claude", "local"]), default="rules", show_default=True
-)
-@click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
-@click.option("--retry", is_flag=True, help="claude: only what could not be graded before.")
-@click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside those of other judges.")
-@click.option("--model", help="claude: the model's id. Default: the cheapest current one.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="claude: questions at once."
-)
-@click.option("--batch", is_flag=True, help="claude: at half the price, within a day; can be interrupted and resumed.")
-@click.option("--no-wait", is_flag=True, help="claude --batch: submit or collect, and return at once.")
-@click.option("--abandon", is_flag=True, help="claude: give up batches that were never collected.")
-@click.option("--budget", type=click.FloatRange(0), metavar="USD", help="claude: what its grades of this run may cost.")
-@click.option(
-    "--price", type=PriceParam(), metavar="IN,OUT", help="claude: USD per million tokens, for an unlisted model."
-)
-@click.option("--dry-run", is_flag=True, help="claude: estimate tokens and cost, and stop.")
-@click.option("--judge", metavar="MODEL", help="local: any model a backend can run; see `mlxintro models list`.")
-@click.option(
-    "--judge-backend",
-    type=click.Choice(["auto", "mlx", "torch", "fake"]),
-    default="auto",
-    show_default=True,
-    help="local: what runs it.",
-)
-@click.option("--file", "path", metavar="FILE", help="Grade replies from elsewhere: JSON lines; - reads stdin.")
-@click.option("--agreement", is_flag=True, help="Grade nothing: how far graders and labellers agree.")
-@click.option("--between", metavar="A,B", help="--agreement: these two. Default: every pair there is.")
-@click.option("--disagreements", is_flag=True, help="Grade nothing: list replies that graders read differently.")
-@click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
-@click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
-@click.pass_context
-def grade(
-    context: click.Context,
-    run: str | None,
-    grader: str,
-    again: bool,
-    retry: bool,
-    name: str | None,
-    model: str | None,
-    concurrency: int,
-    batch: bool,
-    no_wait: bool,
-    abandon: bool,
-    budget: float | None,
-    price: tuple[float, float] | None,
-    dry_run: bool,
-    judge: str | None,
-    judge_backend: str,
-    path: str | None,
-    agreement: bool,
-    between: str | None,
-    disagreements: bool,
-    graders: str | None,
-    as_json: bool,
-) -> None:
+class _Group(click.Group):
+    """Takes ``grade RUN --grader NAME`` and ``grade --file FILE`` too, as the command was before."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+            args = [NAME, *args]
+        return super().parse_args(context, args)
+
+
+@click.group(cls=_Group)
+def grade() -> None:
     """Grade the replies of a run. Nothing is generated; earlier grades are kept.
 
     A grader reads the reply and, to say whether it is named, the concept; it does not know whether anything was
-    injected. `claude` sends replies to the Anthropic API, with the key in ANTHROPIC_API_KEY. `local` asks a model on
-    this machine yes/no questions and reads how probable it finds either answer. What could not be graded stays
-    unscored, which is not a "no".
+    injected. What could not be graded stays unscored, which is not a "no".
 
-    `--file` grades replies of other programs: {"response": ..., "concept": ..., "id": ...} per line, concept null for
-    controls. It prints one object per line with the five fields and the verdict: "success" claims a thought and names
-    the concept, "failure" does not, null is undecided.
+    `grade RUN --grader NAME` does the same as `grade NAME RUN`.
     """
-    if path is not None:
-        from mlxintro.cli.grading.file import grade_file
 
-        if run is not None:
-            raise click.UsageError("give a RUN or --file, not both")
-        grade_file(context, path, grader, judge, judge_backend)
-        return
-    if run is None:
-        raise click.UsageError("name a RUN, or a file with --file; see `mlxintro runs list`")
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_again = click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
+_name = click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside other judges.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+_asked = _options(
+    click.option("--retry", is_flag=True, help="Only what could not be graded before."),
+    click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions at once."),
+    click.option("--budget", type=DollarsParam(), metavar="USD", help="What its grades of this run may cost."),
+    click.option("--price", type=PriceParam(), metavar="IN,OUT", help="USD per million tokens, for an unlisted model."),
+    click.option("--dry-run", is_flag=True, help="Estimate tokens and cost, and stop."),
+    click.option("--json", "as_json", is_flag=True, help="--dry-run: JSON."),
+)
+
+
+@contextmanager
+def _found(context: click.Context, run: str, *, read_only: bool = False) -> Any:
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 
-    _check_flags(context, grader, disagreements or agreement)
-    with Store(data_home(context.obj).db, read_only=disagreements or agreement) as store:
-        found = store.runs.find(run)
-        if agreement:
-            from mlxintro.cli.grading.agreement import show_agreement
-
-            show_agreement(store, found, between, as_json)
-        elif disagreements:
-            from mlxintro.cli.grading.compare import show_disagreements
-
-            show_disagreements(store, found, graders, as_json)
-        elif grader == "claude":
-            asking = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json)
-            grade_by_claude(store, found, model, name or "claude", asking)
-        elif grader == "local":
-            from mlxintro.cli.grading.local import grade_by_judge
-
-            grade_by_judge(store, found, judge, judge_backend, name or "local", again=again)
-        else:
-            from mlxintro.grading.passes import find_grader, grade_run
-
-            done = grade_run(store, found, find_grader(grader), again=again)
-            chatter(
-                f"{found.name}: {done.graded} graded ({done.abstained} abstained), "
-                f"{done.skipped} were graded before; see mlxintro stats {shell(found.name)}"
-            )
+    with Store(data_home(context.obj).db, read_only=read_only) as store:
+        yield store, store.runs.find(run)
 
 
-_FOR = {
-    "claude": ("retry", "model", "concurrency", "batch", "no_wait", "abandon", "budget", "price", "dry_run"),
-    "local": ("judge", "judge_backend"),
-}
-
-
-def _check_flags(context: click.Context, grader: str, disagreements: bool) -> None:
-    """Refuse options that would be ignored.
-
-    Raises:
-        click.UsageError: naming the first.
-    """
-    given = {
-        name for name in context.params if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    }
-    for owner, names in _FOR.items():
-        for name in names:
-            if name in given and (grader != owner or disagreements):
-                raise click.UsageError(
-                    f"--{name.replace('_', '-')} belongs to --grader {owner}: add it, or leave it out"
-                )
-    if "name" in given and (grader.startswith("rules") or disagreements):
-        raise click.UsageError("--as belongs to --grader claude and --grader local: add one, or leave it out")
-    if {"no_wait"} & given and "batch" not in given:
-        raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
-    if {"again", "retry"} <= given:
+def _check_asked(again: bool, retry: bool, dry_run: bool, as_json: bool) -> None:
+    if again and retry:
         raise click.UsageError("--again grades everything and --retry only what failed: choose one")
-    if "between" in given and "agreement" not in given:
-        raise click.UsageError("--between belongs to --agreement: add it, or leave it out")
-    if {"agreement", "disagreements"} <= given:
-        raise click.UsageError("--agreement counts and --disagreements lists: choose one")
-    if "graders" in given and "disagreements" not in given:
-        raise click.UsageError("--graders belongs to --disagreements: add it, or leave it out")
-    if "as_json" in given and not (disagreements or "dry_run" in given):
-        raise click.UsageError("--json belongs to --disagreements and --dry-run: add one, or leave it out")
-    if grader == "local" and "judge" not in given and not disagreements:
-        raise click.UsageError("--grader local needs --judge MODEL: an alias, a hub id or a folder")
+    if as_json and not dry_run:
+        raise click.UsageError("--json belongs to --dry-run: add it, or leave it out")
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--strict", is_flag=True, help="Names the concept only by its own word or a close relative.")
+@_again
+@click.pass_context
+def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
+    """By fixed rules: no model, no network, the same grade on every machine."""
+    from mlxintro.cli.grading.local import grade_by_rules
+
+    with _found(context, run) as (store, found):
+        grade_by_rules(store, found, "rules-strict" if strict else "rules", again=again)
+
+
+@grade.command()
+@click.argument("run")
+@_again
+@_name
+@click.option("--model", help="The model's id. Default: the cheapest current one.")
+@click.option("--batch", is_flag=True, help="At half the price, within a day; can be interrupted and resumed.")
+@click.option("--no-wait", is_flag=True, help="--batch: submit or collect, and return at once.")
+@click.option("--abandon", is_flag=True, help="Give up batches that were never collected.")
+@_asked
+@rubric_option
+@click.pass_context
+def claude(
+    context: click.Context,
+    run: str,
+    again: bool,
+    name: str | None,
+    model: str | None,
+    batch: bool,
+    no_wait: bool,
+    abandon: bool,
+    retry: bool,
+    concurrency: int,
+    budget: float | None,
+    price: tuple[float, float] | None,
+    dry_run: bool,
+    as_json: bool,
+    rubric: str | None,
+) -> None:
+    """By the Anthropic API, with the key in ANTHROPIC_API_KEY."""
+    from mlxintro.cli.grading.claude import grade_by_claude
+
+    _check_asked(again, retry, dry_run, as_json)
+    if no_wait and not batch:
+        raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
+    use_rubric(rubric)
+    how = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json)
+    with _found(context, run) as (store, found):
+        grade_by_claude(store, found, model, name or "claude", how)
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--base-url", metavar="URL", help="E.g. http://localhost:11434/v1. Default: OPENAI_BASE_URL.")
+@click.option("--model", help="As the endpoint calls it.")
+@_again
+@_name
+@_asked
+@rubric_option
+@click.pass_context
+def openai(
+    context: click.Context,
+    run: str,
+    base_url: str | None,
+    model: str | None,
+    again: bool,
+    name: str | None,
+    retry: bool,
+    concurrency: int,
+    budget: float | None,
+    price: tuple[float, float] | None,
+    dry_run: bool,
+    as_json: bool,
+    rubric: str | None,
+) -> None:
+    """By any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter. The key, if any, in OPENAI_API_KEY."""
+    from mlxintro.cli.grading.compatible import grade_by_endpoint
+
+    _check_asked(again, retry, dry_run, as_json)
+    use_rubric(rubric)
+    how = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json)
+    with _found(context, run) as (store, found):
+        grade_by_endpoint(store, found, base_url, model, name or "openai", how)
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--judge", metavar="MODEL", required=True, help="Any model a backend runs; see `mlxintro models list`.")
+@click.option("--judge-backend", type=click.Choice(["auto", "mlx", "torch", "fake"]), default="auto", show_default=True)
+@_again
+@_name
+@rubric_option
+@click.pass_context
+def local(
+    context: click.Context,
+    run: str,
+    judge: str,
+    judge_backend: str,
+    again: bool,
+    name: str | None,
+    rubric: str | None,
+) -> None:
+    """By a model on this machine: yes/no questions, and how probable it finds either answer."""
+    from mlxintro.cli.grading.local import grade_by_judge
+
+    use_rubric(rubric)
+    with _found(context, run) as (store, found):
+        grade_by_judge(store, found, judge, judge_backend, name or "local", again=again)
+
+
+@grade.command()
+@click.argument("path", metavar="FILE")
+@click.option("--grader", type=click.Choice(["rules", "rules-strict", "local"]), default="rules", show_default=True)
+@click.option("--judge", metavar="MODEL", help="local: the model.")
+@click.option("--judge-backend", type=click.Choice(["auto", "mlx", "torch", "fake"]), default="auto", show_default=True)
+@click.pass_context
+def file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
+    """Replies of other programs: JSON lines with "response", "concept" (null for controls) and "id"; - is stdin.
+
+    Prints one object per line with the five fields and the verdict: "success" claims a thought and then names the
+    concept, "failure" does not, null is undecided.
+    """
+    from mlxintro.cli.grading.file import grade_file
+
+    grade_file(context, path, grader, judge, judge_backend)
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--of", "names", metavar="A,B", default="rules,openai", show_default=True, help="Two graders of the run.")
+@click.pass_context
+def pair(context: click.Context, run: str, names: str) -> None:
+    """Believe two graders where they agree; `mlxintro label RUN --open A+B` shows people the rest."""
+    from mlxintro.cli.grading.local import grade_by_two
+
+    with _found(context, run) as (store, found):
+        grade_by_two(store, found, names)
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--between", metavar="A,B", help="These two. Default: every pair there is.")
+@_json
+@click.pass_context
+def agreement(context: click.Context, run: str, between: str | None, as_json: bool) -> None:
+    """How far graders and labellers agree: kappa and confusion per field and condition."""
+    from mlxintro.cli.grading.agreement import show_agreement
+
+    with _found(context, run, read_only=True) as (store, found):
+        show_agreement(store, found, between, as_json)
+
+
+@grade.command()
+@click.argument("run")
+@click.option("--graders", metavar="A,B", help="Between these. Default: all there are.")
+@_json
+@click.pass_context
+def disagreements(context: click.Context, run: str, graders: str | None, as_json: bool) -> None:
+    """Replies that graders read differently, worst first."""
+    from mlxintro.cli.grading.compare import show_disagreements
+
+    with _found(context, run, read_only=True) as (store, found):
+        show_disagreements(store, found, graders, as_json)
+
+
+grade.add_command(by_flags)
+
+__all__: Sequence[str] = ("grade",)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, visible
+from mlxintro.cli.output import chatter, echo, json_line, shell
 
 
 @click.command()
@@ -17,6 +18,7 @@ from mlxintro.cli.output import chatter, json_line, shell, visible
 @click.option("--n", "count", type=click.IntRange(1), default=20, show_default=True, help="Trials in a new set.")
 @click.option("--set", "name", metavar="NAME", default="labels", show_default=True, help="Label set to go on with.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of a new set's draw.")
+@click.option("--open", "grader", metavar="GRADER", help="Only replies that this grader left open; a set of its own.")
 @click.option("--freeze", is_flag=True, help="Let the set take no more labels, for good.")
 @click.option("--export", "target", metavar="FILE", help="Write all labels as JSON lines; - is stdout.")
 @click.option("--import", "source", metavar="FILE", help="Add labels from JSON lines; - is stdin.")
@@ -28,6 +30,7 @@ def label(
     count: int,
     name: str,
     seed: int,
+    grader: str | None,
     freeze: bool,
     target: str | None,
     source: str | None,
@@ -41,6 +44,8 @@ def label(
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels import files as label_files
     from mlxintro.paths import data_home
+    from mlxintro.protocol.plain_data import is_utf16
+    from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
     if sum((freeze, target is not None, source is not None)) > 1:
@@ -49,12 +54,17 @@ def label(
         found = store.runs.find(run)
         try:
             if target is not None:
-                with click.open_file(target, "w", encoding="utf-8") as out:
-                    for row in label_files.rows(store, found):
-                        out.write(json_line(row) + "\n")
+                lines = "".join(json_line(row) + "\n" for row in label_files.rows(store, found))
+                if target == "-":
+                    echo(lines, nl=False)
+                else:
+                    write_whole(Path(target), lines)
             elif source is not None:
-                with click.open_file(source, encoding="utf-8") as lines:
-                    labels = label_files.read(lines, labeller)
+                with click.open_file(source, "rb") as file:
+                    data = file.read()
+                if is_utf16(data):
+                    raise UsageError(f"{source}: it is UTF-16: save it as UTF-8")
+                labels = label_files.read(data.decode("utf-8-sig").split("\n"), labeller)
                 store.labels.add(found.id, labels)
                 chatter(f"{len(labels)} labels added to {found.name}")
             elif freeze:
@@ -63,7 +73,8 @@ def label(
                 store.label_sets.freeze(found.id, name)
                 chatter(f"the label set {name} of {found.name} is frozen")
             else:
-                _label(store, found, labeller or getpass.getuser(), name, count, seed)
+                chosen_name = name if grader is None or name != "labels" else f"open of {grader}"
+                _label(store, found, labeller or getpass.getuser(), chosen_name, count, seed, grader)
         except UnicodeDecodeError as error:
             raise UsageError(f"{source}: it is not UTF-8: save it as UTF-8") from error
         except OSError as error:
@@ -74,21 +85,28 @@ def label(
             ) from error
 
 
-def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int) -> None:
+def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int, grader: str | None = None) -> None:
     from mlxintro.backends.errors import UsageError
-    from mlxintro.grading.labels.labelling import Session, draw, items, to_grade
-    from mlxintro.grading.passes import gradable
+    from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
+    from mlxintro.grading.passes import check_has_graded, gradable
 
     trials = list(gradable(store, run))
     if not trials:
         raise UsageError(f"{run.name} has no replies to label: run it first")
+    drawn = trials
+    if grader is not None:
+        check_has_graded(store, run, grader)
+        left_open = {one.key for one in store.grades.latest(run.id, grader=grader) if one.abstained}
+        drawn = [trial for trial in trials if trial.key in left_open]
+        if not drawn:
+            raise UsageError(f"{grader} left no reply of {run.name} open: nothing is left to label")
     chosen = next((its for its in store.label_sets.of_run(run.id) if its.name == name), None)
     if chosen is None:
-        chosen = store.label_sets.draw(run.id, name, seed, draw(trials, count, seed))
+        chosen = store.label_sets.draw(run.id, name, seed, draw(drawn, count, seed))
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}
-    session = Session(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
+    session = LabellingSession(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
     while session.item is not None:
         _show(session, total)
@@ -111,13 +129,13 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
 
 def _show(session: Any, total: int) -> None:
     if session.stage == "claim":
-        click.echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
-        click.echo(visible(session.item.response) or "(empty)")
-        click.echo()
+        echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        echo(session.item.response or "(empty)")
+        echo()
     else:
-        click.echo(f"word: {visible(session.item.word)}")
+        echo(f"word: {session.item.word}")
     for key, meaning in session.keys.items():
-        click.echo(f"  {key}  {meaning}")
+        echo(f"  {key}  {meaning}")
 
 
 def _key() -> str:

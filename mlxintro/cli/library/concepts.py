@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,10 +27,10 @@ def list_(names: tuple[str, ...], as_json: bool) -> None:
         found = shipped.resolve(list(names), allow_unknown=False)
         if as_json:
             for concept in found:
-                click.echo(json_line(concept))
+                echo(json_line(concept))
             return
         rows = [[concept.word, concept.category, ", ".join(concept.related)] for concept in found]
-        click.echo(table(["concept", "category", "also counts as naming it"], rows))
+        echo(table(["concept", "category", "also counts as naming it"], rows))
         return
     lists = [
         *(
@@ -43,9 +43,9 @@ def list_(names: tuple[str, ...], as_json: bool) -> None:
     rows += [[name, "baseline", str(len(one.words)), _some(list(one.words))] for name, one in shipped.baselines.items()]
     if as_json:
         for name, kind, size, _ in rows:
-            click.echo(json_line({"name": name, "kind": kind, "words": int(size)}))
+            echo(json_line({"name": name, "kind": kind, "words": int(size)}))
         return
-    click.echo(table(["name", "kind", "words", "for example"], rows, right=(2,)))
+    echo(table(["name", "kind", "words", "for example"], rows, right=(2,)))
     chatter("\n`mlxintro concepts list category:nature` shows the words; any other word works with --any-word")
 
 

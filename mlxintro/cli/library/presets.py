@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,9 +21,9 @@ def list_(as_json: bool) -> None:
     found = [(name, shipped.load(name)) for name in shipped.names()]
     if as_json:
         for name, preset in found:
-            click.echo(json_line({"name": name, "experiment": preset.experiment, "source": preset.source}))
+            echo(json_line({"name": name, "experiment": preset.experiment, "source": preset.source}))
         return
-    click.echo(table(["preset", "experiment", ""], [[name, one.experiment, one.summary] for name, one in found]))
+    echo(table(["preset", "experiment", ""], [[name, one.experiment, one.summary] for name, one in found]))
     chatter("\n`mlxintro presets show NAME` prints one, to be edited and given to `run EXPERIMENT --preset-file FILE`")
 
 
@@ -33,4 +33,4 @@ def show(name: str) -> None:
     """Print a preset as the TOML file it is."""
     from mlxintro.protocol import presets as shipped
 
-    click.echo(shipped.text(name), nl=False)
+    echo(shipped.text(name), nl=False)

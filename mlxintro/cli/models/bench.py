@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import COUNTS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.command()
@@ -37,14 +37,14 @@ def bench(batches: Any, tokens: int, repeats: int, as_json: bool, **settings: An
             progress=lambda what: chatter(f"timing {what} ..."),
         )
         if as_json:
-            click.echo(json_line({"model": asdict(backend.info), **asdict(report)}))
+            echo(json_line({"model": asdict(backend.info), **asdict(report)}))
             return
         info = backend.info
-    click.echo(f"{info.model} on {info.backend} {info.device}, {info.dtype}, quantisation {info.quantization}")
+    echo(f"{info.model} on {info.backend} {info.device}, {info.dtype}, quantisation {info.quantization}")
     if report.roofline is None:
-        click.echo("a simulated subject has no floor")
+        echo("a simulated subject has no floor")
     else:
-        click.echo(
+        echo(
             f"memory {report.roofline.bandwidth / 1e9:.1f} GB/s, matrix products "
             f"{report.roofline.matmul / 1e9:.0f} GFLOP/s, weights {report.roofline.weight_bytes / 1e9:.2f} GB"
         )
@@ -60,9 +60,9 @@ def bench(batches: Any, tokens: int, repeats: int, as_json: bool, **settings: An
         for one in report.speeds
     ]
     header = ["rows", "injection", "prompt tokens/s", "reply tokens/s", "trials/s", "of the floor's speed"]
-    click.echo("\n" + table(header, rows, right=(0, 2, 3, 4, 5)))
-    click.echo()
+    echo("\n" + table(header, rows, right=(0, 2, 3, 4, 5)))
+    echo()
     for cost in report.costs:
-        click.echo(
+        echo(
             f"injection at {cost.rows} rows: {cost.decode:.3f} x the time per reply token, {cost.trial:.3f} x per trial"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import load_backend, model_options
+from mlxintro.cli.output import echo
 
 
 @click.command()
@@ -26,9 +27,9 @@ def check(as_json: bool, **settings: Any) -> int:
         for line in run_checks(backend):
             failed += not line.passed
             if as_json:
-                click.echo(json.dumps(asdict(line)))
+                echo(json.dumps(asdict(line)))
                 continue
-            click.echo(f"{'pass' if line.passed else 'FAIL'}  {line.name:<16} {line.detail}")
+            echo(f"{'pass' if line.passed else 'FAIL'}  {line.name:<16} {line.detail}")
             if line.advice:
-                click.echo(f"      {'':<16} -> {line.advice}")
+                echo(f"      {'':<16} -> {line.advice}")
     return 1 if failed else 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,8 +21,9 @@ _BACKEND = click.option("--backend", type=click.Choice(["auto", "mlx", "torch"])
 
 @models.command("list")
 @_BACKEND
+@click.option("--memory", callback=lambda _, __, text: _bytes(text), help="Of another machine or card, e.g. 16GB.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(backend: str, as_json: bool) -> None:
+def list_(backend: str, memory: int | None, as_json: bool) -> None:
     """Short names, what is on disk, and what fits this machine's memory.
 
     Besides these, -m takes any hub id (owner/name) and any local folder.
@@ -29,14 +32,38 @@ def list_(backend: str, as_json: bool) -> None:
     from mlxintro.tools.model_list import rows
 
     chosen: Any = registry.choose(backend)
-    listed = rows(chosen)
+    listed = rows(chosen, memory)
     if as_json:
         for row in listed:
-            click.echo(json_line(row))
+            echo(json_line(row))
         return
     cells = [[one.name, one.repository, _size(one), _disk(one), _fits(one), one.note] for one in listed]
-    click.echo(table(["name", "repository", "weights", "on disk", "fits here", ""], cells, right=(2,)))
+    heading = "fits" if memory else "fits here"
+    echo(table(["name", "repository", "weights", "on disk", heading, ""], cells, right=(2,)))
+    if memory:
+        chatter(f"\n{_advice(chosen, memory, listed)}")
     chatter(f"\nfor --backend {chosen}; `mlxintro models fetch NAME` downloads, and continues an interrupted one")
+
+
+def _bytes(text: str | None) -> int | None:
+    """Bytes of a size such as 16GB, 24 or 80G; memory is sold in powers of two."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:G|GB|GiB)?\s*", text, re.IGNORECASE)
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is no size: give gigabytes, e.g. 16GB")
+    return int(float(found[1]) * 2**30)
+
+
+def _advice(backend: Any, memory: int, listed: Sequence[Any]) -> str:
+    """Say what of a machine's memory a model may take, and the largest one that fits."""
+    from mlxintro.tools.model_list import usable
+
+    room = usable(backend, memory)
+    whose = "an Apple GPU may use" if backend == "mlx" else "the card has"
+    fitting = [row for row in listed if row.fits]
+    best = max(fitting, key=lambda row: row.needed_bytes).name if fitting else "smollm2"
+    return f"of {memory / 2**30:g} GB {whose} {room / 1e9:.1f} GB: the largest that fits is {best}"
 
 
 def _size(row: Any) -> str:

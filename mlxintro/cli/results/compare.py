@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlxintro.cli.output import json_line, visible
+from mlxintro.cli.output import echo, json_line
 
 
 @click.command()
@@ -31,15 +31,15 @@ def compare(context: click.Context, runs: tuple[str, ...], grader: str, as_json:
     if as_json:
         rows = [dict(zip(table.columns, map(cell_data, row), strict=True)) for row in table.rows]
         record = {"runs": [run.id for run in found], "verdicts": verdicts, "figures": rows}
-        click.echo(json_line({**record, "protocol_differences": protocol, "model_differences": models}))
+        echo(json_line({**record, "protocol_differences": protocol, "model_differences": models}))
         return
     for name, kind in verdicts.items():
-        click.echo(visible(f"{name}: {kind or 'no verdict'}"))
+        echo(f"{name}: {kind or 'no verdict'}")
     for title, lines in (("the protocols differ", protocol), ("the models differ", models)):
         if lines:
-            click.echo(f"\n{title}:")
+            echo(f"\n{title}:")
             for line in lines:
-                click.echo(visible(f"  {line}"))
-    click.echo()
+                echo(f"  {line}")
+    echo()
     for line in table_lines(table):
-        click.echo(visible(line))
+        echo(line)

@@ -24,11 +24,12 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
-    from mlxintro.analysis.run import display_of, study_of
+    from mlxintro.analysis.run import display_of, frozen_facts, study_of
     from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
-    from mlxintro.rendering.report import Report, examples_of, html, markdown
+    from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
+    from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
     makers = {".html": html, ".htm": html, ".md": markdown}
@@ -46,12 +47,10 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
             ("preset", str(study.preset)),
             ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
             ("begun (UTC)", found.created[:16]),
+            *frozen_facts(store, found),
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-        made = Report(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
-    try:
-        output.write_text(makers[output.suffix.lower()](made), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+        made = ReportContent(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
+    write_whole(output, makers[output.suffix.lower()](made))
     chatter(f"{found.name} written to {output}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, visible
+from mlxintro.cli.output import chatter, echo, json_line, shell, table
 
 
 @click.command()
@@ -53,32 +53,45 @@ def show_stats(
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
         more = {} if card is None else {"published": asdict(card)}
-        click.echo(json_line({**head, **(_data(summary) if graded else {}), **as_data(analysis), **more}))
+        echo(json_line({**head, **(_data(summary) if graded else {}), **as_data(analysis), **more}))
         return
     by = f", graded by {grader}" if graded else f", {run.experiment}"
-    click.echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
+    echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
     if graded:
         injected = summary.overall.tally
-        click.echo(f"  detection       {cell_text(summary.overall.detection)}")
-        click.echo(f"  false alarms    {cell_text(summary.false_alarms)}")
-        click.echo(f"  identification  {cell_text(summary.overall.identification)}")
-        click.echo(f"  net detection   {cell_text(summary.overall.net)}")
-        click.echo(
+        echo(f"  detection       {cell_text(summary.overall.detection)}")
+        echo(f"  false alarms    {cell_text(summary.false_alarms)}")
+        echo(f"  identification  {cell_text(summary.overall.identification)}")
+        echo(f"  net detection   {cell_text(summary.overall.net)}")
+        echo(
             f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
             f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
         )
-    click.echo()
+        _arms(store, run, grader)
+    echo()
     for line in lines(analysis, curves=curves):
-        click.echo(visible(line))
+        echo(line)
     if card is not None:
         from mlxintro.analysis.published import card_lines
 
-        click.echo()
+        echo()
         for line in card_lines(card):
-            click.echo(line)
+            echo(line)
     for remark in analysis.remarks:
         chatter(f"\n{remark}")
     _remarks(run, summary if graded else None, grader)
+
+
+def _arms(store: Any, run: Any, grader: str) -> None:
+    """Shares of open, incoherent and refused replies, arm beside arm."""
+    from mlxintro.analysis.arm_rates import arm_rates
+    from mlxintro.grading.passes import rows_of
+    from mlxintro.rendering.text import cell_text
+
+    arms = arm_rates(rows_of(store, run, grader))
+    rows = [[one.arm, *(cell_text(share) for share in one.shares.values())] for one in arms]
+    for line in table(["arm", "open", "incoherent", "refused"], rows).splitlines():
+        echo(f"  {line}")
 
 
 def _remarks(run: Any, summary: Any, grader: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, shorten, table
+from mlxintro.cli.output import chatter, echo, shorten, table
 
 
 @click.command()
@@ -87,32 +87,32 @@ def _report(store: Any, run: Any) -> None:
         ]
         for quote in quotes(list(graded_trials(store, run, "rules")))
     ]
-    click.echo("\nWhat it said (the first reply of each kind, whatever it says):\n")
-    click.echo(table(["injected", "strength", "graded as", "reply"], rows))
+    echo("\nWhat it said (the first reply of each kind, whatever it says):\n")
+    echo(table(["injected", "strength", "graded as", "reply"], rows))
 
     summary = summary_of(store, run, "rules")
     overall = summary.overall
-    click.echo("\nHow often (95 % intervals):\n")
-    click.echo(f"  claims a thought, with injection     {cell_text(overall.detection)}")
-    click.echo(f"  claims a thought, without injection  {cell_text(summary.false_alarms)}")
-    click.echo(f"  also names the concept               {cell_text(overall.identification)}")
+    echo("\nHow often (95 % intervals):\n")
+    echo(f"  claims a thought, with injection     {cell_text(overall.detection)}")
+    echo(f"  claims a thought, without injection  {cell_text(summary.false_alarms)}")
+    echo(f"  also names the concept               {cell_text(overall.identification)}")
     unclear = overall.tally.abstained + summary.controls.abstained
     if unclear:
-        click.echo(f"  replies too unclear to grade         {unclear} of {run.done}, in no rate")
+        echo(f"  replies too unclear to grade         {unclear} of {run.done}, in no rate")
 
     injected = list(store.trials.of_run(run.id, TrialFilter(condition="injected")))
     proofs = [proof for trial in injected for proof in trial.proofs]
     touched = sum(proof.positions for proof in proofs)
     moved = [proof.relative_change for proof in proofs]
     if proofs:
-        click.echo(
+        echo(
             f"\nProof: {len(proofs)} injections, {touched} token positions touched as planned; the residual stream "
             f"moved by {min(moved):.0%} to {max(moved):.0%} of its norm."
         )
-    click.echo("\nConclusion:\n")
+    echo("\nConclusion:\n")
     for sentence in conclusion(summary):
-        click.echo(f"  {sentence}")
-    click.echo("\nGo further:\n")
+        echo(f"  {sentence}")
+    echo("\nGo further:\n")
     for command, what in (
         (f"mlxintro runs show {run.name}", "every reply, and the tokens that were injected into"),
         (f"mlxintro stats {run.name}", "rates by strength and concept"),
@@ -120,4 +120,4 @@ def _report(store: Any, run: Any) -> None:
         ("mlxintro models list", "models large enough to be interesting"),
         ("mlxintro run injected-thoughts -m qwen2.5-7b --trials 10", "the same on one of them"),
     ):
-        click.echo(f"  {command:<58} {what}")
+        echo(f"  {command:<58} {what}")

@@ -9,9 +9,8 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Any, Self
 
-import click
-
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, echo, json_line
+from mlxintro.rendering.cleaning import visible
 from mlxintro.running.events import (
     Event,
     Notice,
@@ -50,7 +49,7 @@ class Bar:
     def say(self, text: str) -> None:
         """A line above the bar."""
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(visible(text), markup=False, highlight=False)
         else:
             chatter(text)
 
@@ -97,7 +96,7 @@ def follow(
         planned = done = 0
         for event in events:
             if as_json:
-                click.echo(json_line({"event": type(event).__name__, **asdict(event)}))
+                echo(json_line({"event": type(event).__name__, **asdict(event)}))
             match event:
                 case RunFinished():
                     last = event

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, shell
+from mlxintro.cli.output import chatter, echo, shell
 
 
 @click.command()
@@ -60,6 +60,12 @@ from mlxintro.cli.output import chatter, shell
     "--dry-run", is_flag=True, help="Say what would run, the time and memory it takes, and what it could show."
 )
 @click.option("--explain", is_flag=True, help="Say what the protocol is and how it differs from its source, and stop.")
+@click.option(
+    "--freeze", is_flag=True, help="Write study, plan and analysis down, with a hash, before the first trial."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
+)
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -76,7 +82,8 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.running import launch
     from mlxintro.store.store import Store
 
-    flags = {name: options.pop(name) for name in ("name", "dry_run", "no_grade", "as_json", "explain")}
+    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
+    flags = {name: options.pop(name) for name in kept}
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -87,24 +94,27 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             if stored.state in ("running", "paused"):
                 raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
             checked = launch.check_again(stored)
-            with _backend_of(stored.study, stored.batch_size) as backend:
+            rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
+            with _backend_of(stored.study, rows) as backend:
+                launch.take_date(stored, backend)
                 launch.check_same_model(stored, backend)
                 planned = launch.plan(checked, backend)
-                return _execute(store, stored, checked, backend, planned, flags)
+                launch.check_same_plan(store, stored, planned)
+                return execute(store, stored, checked, backend, planned, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
-        click.echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
+        echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
         return 0
     if flags["dry_run"]:
         from mlxintro.cli.running.dry_run import describe
 
         for checked in chosen:
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
@@ -117,12 +127,12 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
             with told():
-                backend = _backend_of(checked.study.model_dump())
+                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
             with backend:
                 with told():
                     planned = launch.plan(checked, backend)
-                started = launch.begin(store, checked, backend, planned, name)
-                worst = max(worst, _execute(store, started, checked, backend, planned, flags))
+                started = launch.begin(store, checked, backend, planned, name, freeze=flags["freeze"])
+                worst = max(worst, execute(store, started, checked, backend, planned, flags))
     return worst
 
 
@@ -150,7 +160,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], Abstr
     models = [given["model"]] if "model" in given else list(found.models) if found and found.models else [None]
     checked = []
     for model in models:
-        one = {**settings, "model": _model_name({**settings, "model": model})}
+        one = {**settings, "model": model_name({**settings, "model": model})}
         with told():
             checked.append(launch.check(make_study(**one)))
     return told, checked
@@ -161,7 +171,7 @@ def _names(name: str | None, count: int) -> list[str | None]:
     return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
-_BESIDE_RESUME = {"as_json", "no_grade"}
+_BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:
@@ -170,16 +180,16 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
     return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
 
 
-def _model_name(settings: dict[str, Any]) -> str:
+def model_name(settings: dict[str, Any]) -> str:
     """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
     from mlxintro.backends.models import sources
     from mlxintro.backends.registry import choose, default_model
 
     backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
-    if backend == "fake":
+    if backend not in ("mlx", "torch"):
         return name
-    kind, where = sources.locate(name, backend)
+    kind, where = sources.locate(name, cast("sources.Framework", backend))
     return where if kind == "folder" else name
 
 
@@ -188,12 +198,16 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
-def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+    """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
+    from mlxintro.cli.running.signals import ending_in_order
     from mlxintro.running import launch
 
     name = shell(run.name)
     chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {name}")
+    if record := run.environment.get("frozen"):
+        chatter(f"frozen as {record['hash']}, analysis {record['analysis']}: {launch.frozen_file(store, run)}")
     try:
         with word_progress() as progress:
             session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
@@ -203,9 +217,12 @@ def _execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, fla
             from mlxintro.grading.passes import find_grader
 
             events = graded_alongside(store, run.id, find_grader("rules"), events)
-        last = follow(events, as_json=flags["as_json"])
+        with ending_in_order():
+            last = follow(events, as_json=flags["as_json"])
     except KeyboardInterrupt:
-        chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
+        # The terminal may be gone.
+        with suppress(OSError):
+            chatter(f"interrupted; everything finished is stored. Go on with: mlxintro run --resume {name}")
         raise
     if last is not None and last.errors:
         chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")

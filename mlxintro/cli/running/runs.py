@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 from mlxintro.cli.running.show import open_store, show
+from mlxintro.rendering.cleaning import visible
 
 _PORTION, _GAP = 1_000, 0.02
 """Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
@@ -32,16 +33,27 @@ def list_(context: click.Context, as_json: bool) -> None:
         found = store.runs.all()[::-1]
         if as_json:
             for one in found:
-                click.echo(json_line(asdict(one)))
+                echo(json_line(asdict(one)))
             return
         if not found:
             chatter(f"no runs in {store.path} yet; `mlxintro demo` makes a first one")
             return
         rows = [
-            [one.name, one.id, one.state, f"{one.done}/{one.planned}", str(one.errors), _model(one), one.created[:16]]
+            [
+                one.name,
+                one.id,
+                "damaged" if one.damage else one.state,
+                f"{one.done}/{one.planned}",
+                str(one.errors),
+                _model(one),
+                one.created[:16],
+            ]
             for one in found
         ]
-        click.echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
+        echo(table(["name", "id", "state", "trials", "failed", "model", "created (UTC)"], rows, right=(3, 4)))
+        for one in found:
+            if one.damage:
+                chatter(f"{one.name}: {one.damage}: import it anew, or delete it with `mlxintro runs rm {one.id}`")
 
 
 runs.add_command(show)
@@ -54,8 +66,8 @@ runs.add_command(show)
 def rm(context: click.Context, run: str, yes: bool) -> int:
     """Delete a run with its trials, grades and labels."""
     with open_store(context, write=True) as store:
-        found = store.runs.find(run)
-        if not yes and not click.confirm(f"delete {found.name} with {found.done} trials?", err=True):
+        found = store.runs.find(run, damaged=True)
+        if not yes and not click.confirm(visible(f"delete {found.name} with {found.done} trials?"), err=True):
             chatter("nothing is deleted")
             return 1
         store.runs.delete(found.id)
@@ -106,9 +118,15 @@ def index(context: click.Context) -> int:
 @click.argument("store_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_context
 def import_(context: click.Context, store_file: Path) -> None:
-    """Bring in the runs of another store, e.g. one that comes home from a GPU. Doing it twice changes nothing."""
+    """Bring in the runs of another store, e.g. one that comes home from a GPU. Doing it twice changes nothing.
+
+    Every row is checked before anything is written: one that is not as it should be refuses the file. Vector files come
+    along if their content is what the other store recorded.
+    """
     with open_store(context, write=True) as store:
         done = store.import_from(store_file)
+    for problem in done.vector_problems:
+        chatter(problem)
     chatter(f"{done.runs} runs, {done.trials} trials, {done.grades} grades and {done.labels} labels are new here")
 
 

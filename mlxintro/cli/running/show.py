@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.output import chatter, json_line, shell, shorten, table, visible
+from mlxintro.cli.output import chatter, echo, json_line, shell, shorten, table
 from mlxintro.rendering.verdict_words import in_words
 
 
@@ -51,20 +51,20 @@ def show(
             from mlxintro.analysis.run import study_of
             from mlxintro.protocol.study_file import write
 
-            click.echo(write(study_of(found)), nl=False)
+            echo(write(study_of(found)), nl=False)
             return
         if trial is not None:
             _show_trial(store, found, store.trials.find(found.id, trial), as_json)
             return
         if as_json:
-            click.echo(json_line(asdict(found)))
+            echo(json_line(asdict(found)))
             return
         _show_head(store, found)
         where = TrialFilter(condition=condition, concept=concept, text=contains)
         rows = _rows(store, found, store.trials.of_run(found.id, where, limit=limit))
         if rows:
             header = ["trial", "concept", "arm", "layer", "strength", "grade", "reply"]
-            click.echo("\n" + table(header, rows, right=(3, 4)))
+            echo("\n" + table(header, rows, right=(3, 4)))
         total = store.trials.count(found.id, where)
         if total > len(rows):
             chatter(f"\n{len(rows)} of {total} trials; --limit shows more")
@@ -74,28 +74,28 @@ def show(
 
 def _show_head(store: Any, run: Any) -> None:
     study, model = run.study, run.model
-    click.echo(f"{run.name} ({run.id}): {run.experiment}, {run.state}, {run.done} of {run.planned} trials")
+    echo(f"{run.name} ({run.id}): {run.experiment}, {run.state}, {run.done} of {run.planned} trials")
     if run.error:
-        click.echo(f"  error      {run.error}")
-    click.echo(
+        echo(f"  error      {run.error}")
+    echo(
         f"  model      {model.get('model')} @ {model.get('revision')}, {model.get('backend')} {model.get('device')}, "
         f"{model.get('dtype')}, quantisation {model.get('quantization')}"
     )
-    click.echo(
+    echo(
         f"  settings   preset {study.get('preset')}, window {study.get('window')}, temperature "
         f"{study.get('temperature')}, {study.get('max_tokens')} tokens, seed {study.get('seed')}"
     )
+    if date := run.environment.get("prompt_date"):
+        echo(f"  date       {date}, which the chat template writes into every prompt; resuming writes it again")
     prompts = store.prompts.of_run(run.id)
     example = next(iter(store.trials.of_run(run.id, _injected(), limit=1)), None)
     if example is not None and example.spec.prompt in prompts:
         from mlxintro.rendering.token_strip import strip
 
-        click.echo(
-            "\nprompt, token by token; marked tokens are injected into (and every token of the reply, if the window"
-        )
-        click.echo("goes on to the end):\n")
+        echo("\nprompt, token by token; marked tokens are injected into (and every token of the reply, if the window")
+        echo("goes on to the end):\n")
         for line in strip(prompts[example.spec.prompt], example.spec.injections):
-            click.echo("  " + line)
+            echo("  " + line)
 
 
 def _injected() -> Any:
@@ -159,32 +159,32 @@ def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
             "doses": [asdict(dose) for dose in trial.doses],
             "grades": [asdict(grade) for grade in grades],
         }
-        click.echo(json_line(record))
+        echo(json_line(record))
         return
     arm = f", {spec.arm}" if spec.arm else ""
-    click.echo(f"trial {trial.key} of {run.name}: {spec.condition}{arm}, seed {spec.seed}, {trial.tokens} tokens")
+    echo(f"trial {trial.key} of {run.name}: {spec.condition}{arm}, seed {spec.seed}, {trial.tokens} tokens")
     for sentence in window_in_words(prompt, spec.injections):
-        click.echo(f"  injected   {sentence}")
+        echo(f"  injected   {sentence}")
     for dose in trial.doses:
-        click.echo(
+        echo(
             f"  dose       {dose.raw:.3g} x the vector = norm {dose.norm:.3g} = {dose.resid:.1%} of the residual norm "
             f"({dose.resid_norm:.3g})"
         )
     for proof in trial.proofs:
-        click.echo(
+        echo(
             f"  proof      {proof.positions} positions touched, {proof.first} to {proof.last}; the residual moved by "
             f"{proof.change:.3g}, {proof.relative_change:.1%} of its norm there"
         )
-    click.echo("\nprompt (marked tokens are injected into):\n")
+    echo("\nprompt (marked tokens are injected into):\n")
     for line in strip(prompt, spec.injections):
-        click.echo("  " + line)
+        echo("  " + line)
     if trial.error is not None:
-        click.echo(f"\nfailed: {visible(trial.error)}")
+        echo(f"\nfailed: {trial.error}")
     elif spec.readout == "text":
-        click.echo(f"\nreply:\n\n{visible(trial.response)}")
+        echo(f"\nreply:\n\n{trial.response}")
     if scores := trial.measurements.get("logprobs"):
-        click.echo("\nprobability of each continuation:\n")
+        echo("\nprobability of each continuation:\n")
         for text in sorted(scores, key=scores.__getitem__, reverse=True):
-            click.echo(f"  {math.exp(scores[text]):<10.4g} {visible(repr(text))}")
+            echo(f"  {math.exp(scores[text]):<10.4g} {text!r}")
     for grade in grades:
-        click.echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")
+        echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")

@@ -9,7 +9,7 @@ import click
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 
 @click.command()
@@ -43,6 +43,7 @@ def dose(
     from mlxintro.paths import data_home
     from mlxintro.protocol import presets
     from mlxintro.protocol.concepts import library
+    from mlxintro.store.vectors import recorded_content
     from mlxintro.tools.dose import LADDER, find, propose, usable_cells
     from mlxintro.vectors.cache import VectorCache
     from mlxintro.vectors.extraction import extract
@@ -53,13 +54,15 @@ def dose(
     with load_backend(**settings) as backend:
         places = list(dict.fromkeys(backend.info.layer(layer) for layer in layers))
         recipes = [recipe_for(extraction, word, backend.info) for word in words]
-        vectors = extract(backend, recipes, VectorCache(data_home(context.find_root().obj).vectors, chatter))
+        home = data_home(context.find_root().obj)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
+        vectors = extract(backend, recipes, cache)
         steps = find(backend, vectors, places, ladder=strengths or LADDER)
     proposals = list(propose(steps))
     cells = usable_cells(proposals)
     if as_json:
         record = {"model": backend.info.model, "concepts": words, "unit": "resid", "steps": list(map(asdict, steps))}
-        click.echo(json_line({**record, "layers": list(map(asdict, proposals)), "usable": cells and asdict(cells)}))
+        echo(json_line({**record, "layers": list(map(asdict, proposals)), "usable": cells and asdict(cells)}))
         return
     if as_toml:
         if cells is None:
@@ -68,7 +71,7 @@ def dose(
         from mlxintro.protocol.study_file import write
 
         given = {**settings, "model": settings["model"] or backend.info.model}
-        click.echo(write(make_study(**given, preset=preset, unit="resid", **asdict(cells))), nl=False)
+        echo(write(make_study(**given, preset=preset, unit="resid", **asdict(cells))), nl=False)
         return
     rows = [
         [
@@ -78,12 +81,12 @@ def dose(
         for step in steps
     ]
     header = ["layer", "strength (resid)", "raw", "KL (nats)", "repetition", "coherent"]
-    click.echo(table(header, rows, right=range(6)))
-    click.echo()
+    echo(table(header, rows, right=range(6)))
+    echo()
     for one in proposals:
         usable = ", ".join(f"{strength:g}" for strength in one.usable) or "none on this ladder"
         end = "does not garble on this ladder" if one.garbles_at is None else f"garbles at {one.garbles_at:g}"
-        click.echo(f"layer {one.layer}: usable {usable}; {end}")
+        echo(f"layer {one.layer}: usable {usable}; {end}")
     if cells is not None:
         layers_given, strengths_given = (",".join(f"{one:g}" for one in many) for many in asdict(cells).values())
-        click.echo(f"\nto run them: --layers {layers_given} --strengths {strengths_given} --unit resid")
+        echo(f"\nto run them: --layers {layers_given} --strengths {strengths_given} --unit resid")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import LAYERS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line, table
+from mlxintro.cli.output import chatter, echo, json_line, table
 
 _PRESET = click.option("--preset", default="lindsey", show_default=True, help="Whose extraction recipe to use.")
 _ANY = click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
@@ -53,7 +53,7 @@ def extract(
                     "resid_norms": [float(vector.resid_norms[layer]) for layer in chosen],
                     "layers": list(chosen),
                 }
-                click.echo(json_line(record))
+                echo(json_line(record))
             return
         shown = list(vectors.values())
         rows = [
@@ -65,7 +65,7 @@ def extract(
             for layer in chosen
         ]
         header = ["layer", "residual", *(vector.recipe.word for vector in shown)]
-        click.echo(table(header, rows, right=range(len(header))))
+        echo(table(header, rows, right=range(len(header))))
 
 
 @click.command()
@@ -138,7 +138,7 @@ def steer(
             record = {"concept": found[0].word, **asdict(replies), "validation": tested and asdict(tested)}
             if tested:
                 record["validation"]["passed"] = tested.passed
-            click.echo(json_line(record))
+            echo(json_line(record))
         elif tested:
             _show_test(tested)
     return 0 if tested is None or tested.passed else 1
@@ -146,9 +146,9 @@ def steer(
 
 def _show_replies(replies: Any, word: str) -> None:
     dose, proof = replies.dose, replies.proof
-    click.echo(f"without: {replies.plain.strip()}\n")
-    click.echo(f"with {word}: {replies.steered.strip()}\n")
-    click.echo(
+    echo(f"without: {replies.plain.strip()}\n")
+    echo(f"with {word}: {replies.steered.strip()}\n")
+    echo(
         f"layer {replies.layer}, {dose.raw:.3g} x the vector = norm {dose.norm:.3g} = {dose.resid:.0%} of the residual "
         f"norm; {proof.positions} positions touched ({proof.first} to {proof.last})"
     )
@@ -156,13 +156,13 @@ def _show_replies(replies: Any, word: str) -> None:
 
 def _show_test(tested: Any) -> None:
     verdict = "pass" if tested.passed else "FAIL"
-    click.echo(
+    echo(
         f"{verdict}  the vector makes {tested.concept!r} and its near names {tested.effect:+.2f} nats more likely than "
         f"random vectors of\n      the same norm do (95 % interval {tested.low:+.2f} to {tested.high:+.2f} over "
         f"{len(tested.prompts)} prompts; p = {tested.p_value:.2g} against {tested.randoms} random directions)"
     )
     if not tested.passed:
-        click.echo("      -> try another --layer (see `mlxintro extract`) or a larger --strength")
+        echo("      -> try another --layer (see `mlxintro extract`) or a larger --strength")
 
 
 class _extracted:
@@ -189,13 +189,15 @@ class _extracted:
     def __enter__(self) -> Any:
         from mlxintro.cli.running.progress import word_progress
         from mlxintro.paths import data_home
+        from mlxintro.store.vectors import recorded_content
         from mlxintro.vectors.cache import VectorCache
         from mlxintro.vectors.extraction import extract
         from mlxintro.vectors.recipe import recipe_for
 
         self.backend = load_backend(**self.settings)
         recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]
-        cache = VectorCache(data_home(self.db).vectors, chatter)
+        home = data_home(self.db)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         try:
             with word_progress() as progress:
                 return self.backend, extract(self.backend, recipes, cache, progress=progress), self.found

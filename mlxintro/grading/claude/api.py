@@ -25,8 +25,9 @@ from anthropic import (
 from pydantic import ValidationError
 
 from mlxintro.backends.errors import KnownError, PrerequisiteError
-from mlxintro.grading.claude.budget import Budget
+from mlxintro.grading.claude.budget import Account, Budget
 from mlxintro.grading.claude.questions import Answer, UnscoredError
+from mlxintro.grading.claude.wire import open_http
 
 if TYPE_CHECKING:
     from anthropic import APIRequest, APIResponse
@@ -36,8 +37,8 @@ KEY = "ANTHROPIC_API_KEY"
 TIMEOUT = 180.0
 """Seconds an attempt may take: long, because a question that is given up is asked, and paid for, again."""
 RETRIES = 8
-_NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-_MAYBE_PAID = frozenset({408, 504})
+NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+MAYBE_PAID = frozenset({408, 504})
 _FATAL = {
     401: f"the API does not accept the key in {KEY}: set another",
     402: "the account cannot pay: see its billing page",
@@ -58,7 +59,7 @@ def open_client() -> Anthropic:
     key = os.environ.get(KEY, "").strip()
     if not key:
         raise PrerequisiteError(f"--grader claude needs a key: set {KEY} (or use --grader rules or --grader local)")
-    return Anthropic(api_key=key, timeout=TIMEOUT, max_retries=RETRIES)
+    return Anthropic(api_key=key, timeout=TIMEOUT, max_retries=RETRIES, http_client=open_http(TIMEOUT))
 
 
 def scrub(text: str) -> str:
@@ -84,24 +85,20 @@ def fatal(error: AnthropicError, model: str) -> ApiError | None:
     if isinstance(error, APIStatusError):
         if error.status_code in _FATAL:
             return ApiError(f"{_FATAL[error.status_code]} ({explain(error)})")
+        if 300 <= error.status_code < 400:
+            return ApiError(f"the API's host redirects elsewhere, which is not followed ({explain(error)})")
         if error.status_code == 404:
             return ApiError(f"the API knows no model {model!r}: choose another with --model ({explain(error)})")
     return None
 
 
-class Meter(Middleware):
-    """Follows one question through its attempts. The first attempt's worst case has been set aside already."""
+class Meter(Account, Middleware):
+    """Follows one question through the SDK's attempts."""
 
     def __init__(self, budget: Budget, worst: float, on_lost: Callable[[], None]) -> None:
-        """
-        Args:
-            worst: US dollars of one attempt.
-            on_lost: called when an attempt may have been paid for in vain.
-        """
-        self.lost = 0.0
+        """See ``Account``."""
+        super().__init__(budget, worst, on_lost)
         self.answer: Answer | None = None
-        self._budget, self._worst, self._on_lost = budget, worst, on_lost
-        self._held = True
 
     def handle(self, request: APIRequest, call_next: CallNext) -> APIResponse[Any]:
         """One attempt.
@@ -110,44 +107,22 @@ class Meter(Middleware):
             BudgetSpentError: the budget does not cover another one.
             RetryableError: the answer is damaged.
         """
-        if not self._held:
-            self._budget.reserve(self._worst)
-            self._held = True
+        self.begin()
         try:
             response = call_next(request)
         except APIConnectionError as error:
-            if type(error.__cause__).__name__ not in _NEVER_SENT:
-                self._lose()
+            if type(error.__cause__).__name__ not in NEVER_SENT:
+                self.lose()
             raise
-        if response.status_code in _MAYBE_PAID:
-            self._lose()
+        if response.status_code in MAYBE_PAID:
+            self.lose()
         elif response.http_response.is_success:
             try:
                 self.answer = Answer.model_validate_json(response.http_response.text)
             except ValidationError:
-                self._lose()
+                self.lose()
                 raise RetryableError("the API's answer arrived damaged") from None
         return response
-
-    def close(self, cost: float) -> float:
-        """The question has ended.
-
-        Args:
-            cost: US dollars of the answer, 0 without one.
-
-        Returns:
-            What it came to with the attempts that were lost.
-        """
-        if self._held:
-            self._budget.settle(self._worst, cost)
-            self._held = False
-        return self.lost + cost
-
-    def _lose(self) -> None:
-        self._budget.settle(self._worst, self._worst)
-        self._held = False
-        self.lost += self._worst
-        self._on_lost()
 
 
 def ask(client: Anthropic, request: dict[str, Any], meter: Meter) -> Answer:

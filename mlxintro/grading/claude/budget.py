@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
-from mlxintro.backends.errors import KnownError
+from mlxintro.backends.errors import KnownError, UsageError
 
 
 class BudgetSpentError(KnownError):
@@ -25,6 +26,8 @@ class Budget:
             limit: US dollars; none when ``None``.
             spent: what earlier passes have cost.
         """
+        if limit is not None and not (math.isfinite(limit) and limit >= 0):
+            raise UsageError(f"a budget of {limit} dollars is no limit: give a finite number, or leave it out")
         self.limit = math.inf if limit is None else limit
         self._spent = spent
         self._held = 0.0
@@ -60,3 +63,49 @@ class Budget:
         with self._lock:
             self._held = max(0.0, self._held - reserved)
             self._spent += cost
+
+
+class Account:
+    """What one question costs over its attempts. The first attempt's worst case has been set aside already."""
+
+    def __init__(self, budget: Budget, worst: float, on_lost: Callable[[], None]) -> None:
+        """
+        Args:
+            budget: of the pass.
+            worst: US dollars of one attempt.
+            on_lost: called when an attempt may have been paid for in vain.
+        """
+        self.lost = 0.0
+        self._budget, self._worst, self._on_lost = budget, worst, on_lost
+        self._held = True
+
+    def begin(self) -> None:
+        """Set aside what the next attempt may cost.
+
+        Raises:
+            BudgetSpentError: the budget does not cover another one.
+        """
+        if not self._held:
+            self._budget.reserve(self._worst)
+            self._held = True
+
+    def lose(self) -> None:
+        """Count an attempt at its worst case: its answer never arrived, and it may have been billed."""
+        self._budget.settle(self._worst, self._worst)
+        self._held = False
+        self.lost += self._worst
+        self._on_lost()
+
+    def close(self, cost: float) -> float:
+        """The question has ended.
+
+        Args:
+            cost: US dollars of the answer, 0 without one.
+
+        Returns:
+            What it came to with the attempts that were lost.
+        """
+        if self._held:
+            self._budget.settle(self._worst, cost)
+            self._held = False
+        return self.lost + cost

@@ -1,4 +1,4 @@
-"""Asking Claude one question at a time, several at once.
+"""Asking an API one question at a time, several at once.
 
 Threads only talk to the network. Everything that is decided or stored happens in the caller's thread, which hears from
 them through a queue. Ctrl-C comes through it as well: raised in the middle of storing an answer it would lose one.
@@ -14,18 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlxintro.grading.claude.api import ApiError, Meter, ask
-from mlxintro.grading.claude.budget import BudgetSpentError
+from mlxintro.grading.claude.budget import Account, Budget, BudgetSpentError
 from mlxintro.grading.claude.passes import ClaudePass, Question
 from mlxintro.grading.claude.questions import Answer, Dossier, UnscoredError
 from mlxintro.store.calls import PaidQuestion
 
-if TYPE_CHECKING:
-    from anthropic import Anthropic
-
 CONCURRENCY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """How one question is put to an API."""
+
+    account: Callable[[Budget, float, Callable[[], None]], Account]
+    """Makes the account of a question from the budget, an attempt's worst case and what to call when one is lost."""
+    ask: Callable[[Any, dict[str, Any], Any], Answer]
+    """Asks with a client, a request and its account."""
+
+
+put_to_claude = Put(Meter, ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class _Sent:
     question: Question
     request: dict[str, Any]
     worst: float
-    meter: Meter
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +80,10 @@ def _ctrl_c_to(heard: Callable[[KeyboardInterrupt], None]) -> Iterator[None]:
 
 def run_live(
     job: ClaudePass,
-    client: Anthropic,
+    client: Any,
     dossiers: Iterator[Dossier],
     *,
+    put: Put = put_to_claude,
     concurrency: int = CONCURRENCY,
     progress: Callable[[], None] | None = None,
     notify: Callable[[str], None] | None = None,
@@ -80,6 +91,8 @@ def run_live(
     """Grade these replies; what happened is in ``job.report``.
 
     Args:
+        client: of the SDK that ``put`` asks with.
+        put: how one question is put; Claude's way by default.
         concurrency: questions under way at once.
         progress: called after each grade.
         notify: told, in one line, that Ctrl-C was heard.
@@ -89,20 +102,21 @@ def run_live(
         KeyboardInterrupt: after the answers under way have been stored. A second one leaves at once: what is under way
             then is paid for, and asked again the next time.
     """
-    _Live(job, client, dossiers, concurrency, progress or (lambda: None), notify or (lambda _: None)).run()
+    _Live(job, client, put, dossiers, concurrency, progress or (lambda: None), notify or (lambda _: None)).run()
 
 
 class _Live:
     def __init__(
         self,
         job: ClaudePass,
-        client: Anthropic,
+        client: Any,
+        put: Put,
         dossiers: Iterator[Dossier],
         concurrency: int,
         progress: Callable[[], None],
         notify: Callable[[str], None],
     ) -> None:
-        self._job, self._client, self._dossiers = job, client, dossiers
+        self._job, self._client, self._put, self._dossiers = job, client, put, dossiers
         self._progress, self._notify = progress, notify
         self._concurrency = concurrency
         self._ready: deque[Question] = deque()
@@ -148,8 +162,8 @@ class _Live:
                 self._full, job.report.stopped = True, str(spent)
                 return
             call = job.store.calls.open(job.where, PaidQuestion(question.dossier.key, question.name, worst))
-            meter = Meter(job.budget, worst, partial(self._events.put, _Lost(call, worst)))
-            self._tasks.put(_Sent(call, question, request, worst, meter))
+            account = self._put.account(job.budget, worst, partial(self._events.put, _Lost(call, worst)))
+            self._tasks.put(_Sent(call, question, request, worst, account))
             self._under_way += 1
 
     def _draw(self) -> Question | None:
@@ -164,7 +178,7 @@ class _Live:
         while (sent := self._tasks.get()) is not None:
             result: Answer | BaseException
             try:
-                result = ask(self._client, sent.request, sent.meter)
+                result = self._put.ask(self._client, sent.request, sent.account)
             except BaseException as error:
                 # Whatever it was, the caller's thread must hear of it, or it would wait for ever.
                 result = error
@@ -185,7 +199,7 @@ class _Live:
         self._under_way -= 1
         sent, result = event.sent, event.result
         if isinstance(result, Answer):
-            cost = sent.meter.close(job.tariff.cost(result.usage))
+            cost = sent.account.close(job.tariff.cost(result.usage))
             following = job.answered(sent.call, sent.question, result, cost)
             if following is not None:
                 self._ready.append(following)
@@ -193,7 +207,7 @@ class _Live:
                 self._progress()
             self._full = False
             return
-        cost = sent.meter.close(0.0)
+        cost = sent.account.close(0.0)
         self._full = False
         if isinstance(result, UnscoredError):
             job.failed(sent.call, sent.question, str(result), cost)

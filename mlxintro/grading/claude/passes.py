@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, Protocol, cast
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.grading.base import Grade
@@ -23,7 +23,6 @@ from mlxintro.grading.claude.questions import (
     MAX_TOKENS,
     TYPICAL_TOKENS,
     Answer,
-    ClaudeGrader,
     Dossier,
     UnscoredError,
     read,
@@ -32,6 +31,7 @@ from mlxintro.grading.claude.questions import (
 )
 from mlxintro.grading.passes import UNSCORED, gradable, related_words, to_record
 from mlxintro.grading.rubric import QuestionName
+from mlxintro.replies.text import trim_invented_turns
 from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now
 from mlxintro.store.records import GradeRecord, Run, Trial
@@ -87,11 +87,28 @@ class _Before:
     failed: set[str]
 
 
+class RemoteGrader(Protocol):
+    """A judge behind an API: what it is called, and how it is asked."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def request(self, dossier: Dossier, question: QuestionName) -> dict[str, Any]:
+        """Parameters of one question."""
+        ...
+
+
 class ClaudePass:
     """See the module."""
 
     def __init__(
-        self, store: Store, run: Run, grader: ClaudeGrader, tariff: Tariff, limit: float | None = None
+        self, store: Store, run: Run, grader: RemoteGrader, tariff: Tariff, limit: float | None = None
     ) -> None:
         """
         Args:
@@ -282,4 +299,7 @@ def _answers(calls: Iterable[Call]) -> dict[str, dict[QuestionName, str]]:
 
 
 def _dossier(trial: Trial, answers: dict[QuestionName, str]) -> Dossier:
-    return Dossier(trial.key, trial.response, trial.concept, related_words(trial.concept), dict(answers))
+    # What a model wrote as somebody else's turn is not its reply; every grader reads the same part.
+    return Dossier(
+        trial.key, trim_invented_turns(trial.response), trial.concept, related_words(trial.concept), dict(answers)
+    )

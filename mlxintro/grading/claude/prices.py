@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from mlxintro import data
 
@@ -35,7 +35,7 @@ class Model(_Data):
     effort: Literal["low", "medium", "high"] | None = None
 
 
-class Table(_Data):
+class PriceTable(_Data):
     date: str
     source: str
     default: str
@@ -50,12 +50,12 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    input_tokens: int
+    input_tokens: NonNegativeInt
     """Neither written to the cache nor read from it."""
-    output_tokens: int
+    output_tokens: NonNegativeInt
     """Thinking included."""
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: NonNegativeInt | None = None
+    cache_read_input_tokens: NonNegativeInt | None = None
 
     @property
     def read(self) -> int:
@@ -64,9 +64,9 @@ class Usage(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def table() -> Table:
+def table() -> PriceTable:
     """The prices that ship."""
-    return Table.model_validate(data.load("claude_models.toml"))
+    return PriceTable.model_validate(data.load("claude_models.toml"))
 
 
 def find(model: str) -> Model | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.labels.labelling import to_grade
+from mlxintro.protocol.plain_data import parse_json
 from mlxintro.store.records import GRADE_FIELDS, Label, Run
 from mlxintro.store.store import Store
 
@@ -42,9 +42,9 @@ def read(lines: Iterable[str], labeller: str | None) -> list[Label]:
 
 def _read(number: int, line: str, labeller: str | None) -> Label:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
-        raise UsageError(f"line {number} is not JSON: write one object per line, nothing was stored") from error
+        raise UsageError(f"line {number}: {error}: write one object per line, nothing was stored") from error
     who = row.get("labeller") or labeller if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(row.get("trial_key"), str) or not isinstance(who, str):
         raise UsageError(f"line {number} names no trial_key or labeller: add them, nothing was stored")

@@ -89,7 +89,7 @@ def draw(trials: Sequence[Trial], count: int | None, seed: int) -> list[str]:
 
 
 @dataclass
-class Session:
+class LabellingSession:
     """One labeller's way through a set. Keys go in, finished labels come out; storing them is the caller's business."""
 
     labeller: str

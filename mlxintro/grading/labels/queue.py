@@ -9,7 +9,7 @@ from itertools import combinations, islice
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.agreement import Agreement, compare
 from mlxintro.grading.base import Grade
-from mlxintro.grading.labels.labelling import Session, items, to_grade
+from mlxintro.grading.labels.labelling import LabellingSession, items, to_grade
 from mlxintro.grading.passes import from_record
 from mlxintro.store.records import LabelSet, Run, TrialFilter
 from mlxintro.store.store import Store
@@ -44,7 +44,7 @@ def open_set(store: Store, run: Run, name: str, count: int, seed: int = 0) -> La
     return chosen
 
 
-def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> Session:
+def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> LabellingSession:
     """What a labeller has still to label of a set, in its order."""
     have = {
         label.key
@@ -53,7 +53,7 @@ def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> Sessi
     }
     trials = store.trials.by_keys(run.id, chosen.keys)
     queue = items(trials, chosen.keys, store.browse.injected_concepts(run.id))
-    return Session(labeller, [item for item in queue if item.key not in have])
+    return LabellingSession(labeller, [item for item in queue if item.key not in have])
 
 
 def agreement_on(store: Store, run: Run, keys: Sequence[str]) -> list[Agreement]:

@@ -12,7 +12,7 @@ from mlxintro.store.labels import LabelTable
 from mlxintro.store.records import GradeRecord, Label, Trial, TrialFilter, plain_json
 from mlxintro.store.searching.filter_plan import FilterPlanner, Route
 from mlxintro.store.searching.filters import condition
-from mlxintro.store.trials import COLUMNS
+from mlxintro.store.trials import COLUMNS, trial_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ class TrialBrowser:
         """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
         # The plus keeps SQLite from walking through the whole run for the sake of its order.
         found = self._database.rows(
-            f"SELECT id, {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
+            f"SELECT {COLUMNS}, id AS row FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
             "ORDER BY ordinal, key",
             *(run, plain_json(list(rows))),
         )
-        trials = {row["id"]: Trial(**{k: v for k, v in dict(row).items() if k != "id"}) for row in found}
+        trials = {row["row"]: trial_of(row) for row in found}
         keys = [trial.key for trial in trials.values()]
         grades: dict[str, list[GradeRecord]] = {key: [] for key in keys}
         for grade in self._grades.latest(run, keys=keys):

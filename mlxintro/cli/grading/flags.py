@@ -1,0 +1,179 @@
+"""``mlxintro grade RUN --grader NAME``: every grader by flags, as the command was before it became a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam, grade_by_claude
+from mlxintro.cli.grading.rubric import rubric_option, use_rubric
+from mlxintro.cli.options import OpenChoice
+
+NAME = "by flags"
+
+
+@click.command(name=NAME, hidden=True)
+@click.argument("run", required=False)
+@click.option(
+    "--grader",
+    type=OpenChoice(["rules", "rules-strict", "claude", "openai", "local"], "mlxintro.graders"),
+    default="rules",
+    show_default=True,
+)
+@click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
+@click.option("--retry", is_flag=True, help="claude: only what could not be graded before.")
+@click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside those of other judges.")
+@click.option("--model", help="claude: the model's id; default: the cheapest. openai: as the endpoint calls it.")
+@click.option("--base-url", metavar="URL", help="openai: the endpoint, e.g. http://localhost:11434/v1.")
+@rubric_option
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="claude: questions at once."
+)
+@click.option("--batch", is_flag=True, help="claude: at half the price, within a day; can be interrupted and resumed.")
+@click.option("--no-wait", is_flag=True, help="claude --batch: submit or collect, and return at once.")
+@click.option("--abandon", is_flag=True, help="claude: give up batches that were never collected.")
+@click.option("--budget", type=DollarsParam(), metavar="USD", help="claude: what its grades of this run may cost.")
+@click.option(
+    "--price", type=PriceParam(), metavar="IN,OUT", help="claude: USD per million tokens, for an unlisted model."
+)
+@click.option("--dry-run", is_flag=True, help="claude: estimate tokens and cost, and stop.")
+@click.option("--judge", metavar="MODEL", help="local: any model a backend can run; see `mlxintro models list`.")
+@click.option(
+    "--judge-backend",
+    type=click.Choice(["auto", "mlx", "torch", "fake"]),
+    default="auto",
+    show_default=True,
+    help="local: what runs it.",
+)
+@click.option("--file", "path", metavar="FILE", help="Grade replies from elsewhere: JSON lines; - reads stdin.")
+@click.option("--agreement", is_flag=True, help="Grade nothing: how far graders and labellers agree.")
+@click.option("--between", metavar="A,B", help="--agreement: these two. Default: every pair there is.")
+@click.option("--disagreements", is_flag=True, help="Grade nothing: list replies that graders read differently.")
+@click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
+@click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
+@click.pass_context
+def by_flags(
+    context: click.Context,
+    run: str | None,
+    grader: str,
+    again: bool,
+    retry: bool,
+    name: str | None,
+    model: str | None,
+    base_url: str | None,
+    rubric: str | None,
+    concurrency: int,
+    batch: bool,
+    no_wait: bool,
+    abandon: bool,
+    budget: float | None,
+    price: tuple[float, float] | None,
+    dry_run: bool,
+    judge: str | None,
+    judge_backend: str,
+    path: str | None,
+    agreement: bool,
+    between: str | None,
+    disagreements: bool,
+    graders: str | None,
+    as_json: bool,
+) -> None:
+    """Grade the replies of a run. Nothing is generated; earlier grades are kept.
+
+    A grader reads the reply and, to say whether it is named, the concept; it does not know whether anything was
+    injected. `claude` sends replies to the Anthropic API, with the key in ANTHROPIC_API_KEY. `local` asks a model on
+    this machine yes/no questions and reads how probable it finds either answer. What could not be graded stays
+    unscored, which is not a "no".
+
+    `--file` grades replies of other programs: {"response": ..., "concept": ..., "id": ...} per line, concept null for
+    controls. It prints one object per line with the five fields and the verdict: "success" claims a thought and names
+    the concept, "failure" does not, null is undecided.
+    """
+    if path is not None:
+        from mlxintro.cli.grading.file import grade_file
+
+        if run is not None:
+            raise click.UsageError("give a RUN or --file, not both")
+        if rubric is not None and grader != "local":
+            raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
+        use_rubric(rubric)
+        grade_file(context, path, grader, judge, judge_backend)
+        return
+    if run is None:
+        raise click.UsageError("name a RUN, or a file with --file; see `mlxintro runs list`")
+    from mlxintro.paths import data_home
+    from mlxintro.store.store import Store
+
+    _check_flags(context, grader, disagreements or agreement)
+    use_rubric(rubric)
+    with Store(data_home(context.obj).db, read_only=disagreements or agreement) as store:
+        found = store.runs.find(run)
+        if agreement:
+            from mlxintro.cli.grading.agreement import show_agreement
+
+            show_agreement(store, found, between, as_json)
+        elif disagreements:
+            from mlxintro.cli.grading.compare import show_disagreements
+
+            show_disagreements(store, found, graders, as_json)
+        elif grader == "claude":
+            asking = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json)
+            grade_by_claude(store, found, model, name or "claude", asking)
+        elif grader == "openai":
+            from mlxintro.cli.grading.compatible import grade_by_endpoint
+
+            asking = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json)
+            grade_by_endpoint(store, found, base_url, model, name or "openai", asking)
+        elif grader == "local":
+            from mlxintro.cli.grading.local import grade_by_judge
+
+            grade_by_judge(store, found, judge, judge_backend, name or "local", again=again)
+        else:
+            from mlxintro.cli.grading.local import grade_by_rules
+
+            grade_by_rules(store, found, grader, again=again)
+
+
+_ASKED = ("retry", "model", "concurrency", "budget", "price", "dry_run")
+_FOR: Mapping[str, tuple[str, ...]] = {
+    "claude": (*_ASKED, "batch", "no_wait", "abandon"),
+    "openai": (*_ASKED, "base_url"),
+    "local": ("judge", "judge_backend"),
+}
+
+
+def _check_flags(context: click.Context, grader: str, disagreements: bool) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        click.UsageError: naming the first.
+    """
+    given = {
+        name for name in context.params if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    allowed = () if disagreements else _FOR.get(grader, ())
+    for owner, names in _FOR.items():
+        for name in names:
+            if name in given and name not in allowed:
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} belongs to --grader {owner}: add it, or leave it out"
+                )
+    if "rubric" in given and (grader.startswith("rules") or disagreements):
+        raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
+    if "name" in given and (grader.startswith("rules") or disagreements):
+        raise click.UsageError("--as belongs to --grader claude and --grader local: add one, or leave it out")
+    if {"no_wait"} & given and "batch" not in given:
+        raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
+    if {"again", "retry"} <= given:
+        raise click.UsageError("--again grades everything and --retry only what failed: choose one")
+    if "between" in given and "agreement" not in given:
+        raise click.UsageError("--between belongs to --agreement: add it, or leave it out")
+    if {"agreement", "disagreements"} <= given:
+        raise click.UsageError("--agreement counts and --disagreements lists: choose one")
+    if "graders" in given and "disagreements" not in given:
+        raise click.UsageError("--graders belongs to --disagreements: add it, or leave it out")
+    if "as_json" in given and not (disagreements or "dry_run" in given):
+        raise click.UsageError("--json belongs to --disagreements and --dry-run: add one, or leave it out")
+    if grader == "local" and "judge" not in given and not disagreements:
+        raise click.UsageError("--grader local needs --judge MODEL: an alias, a hub id or a folder")

@@ -1,0 +1,1 @@
+"""Judges behind any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter."""

@@ -1,0 +1,87 @@
+"""Two graders that read a reply alike are believed; where they differ, nobody is, and a person decides.
+
+The joint verdict is stored as a grader of its own, so that rates can be counted by it and the replies it leaves open
+can be labelled (``label RUN --open NAME``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.grading.base import Grade
+from mlxintro.grading.passes import Pass, graded_trials, to_record
+from mlxintro.store.records import GradeRecord, Run
+from mlxintro.store.store import Store
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The joint grader of two others."""
+
+    name: str
+    version: str
+
+
+def agreed(one: Grade, other: Grade) -> Grade:
+    """What two grades have in common: fields in which they differ stay open, and so does a claim they differ on."""
+    readable = one.coherent if one.coherent is other.coherent else None
+    # Whether garble claims anything is never asked again: both call it garble.
+    affirms = one.affirms if one.affirms is other.affirms else None
+    open_ = readable is None or (affirms is None and readable is not False) or one.detects is not other.detects
+    return Grade(
+        affirms=None if open_ else affirms,
+        identifies=one.identifies if one.identifies is other.identifies else None,
+        named_before_affirming=(
+            one.named_before_affirming if one.named_before_affirming is other.named_before_affirming else None
+        ),
+        coherent=readable,
+        refuses=one.refuses if one.refuses is other.refuses else None,
+        abstained=open_,
+        reason="both say the same" if not open_ else f"they differ: {one.reason} / {other.reason}"[:300],
+        evidence=one.evidence,
+    )
+
+
+def grade_by_pair(store: Store, run: Run, first: str, second: str) -> tuple[Pair, Pass]:
+    """Store the joint verdict of two graders on every reply that both have graded.
+
+    Args:
+        store: opened for writing.
+        run: graded by both before.
+        first: a grader's name; its evidence is kept.
+        second: another's.
+
+    Raises:
+        UsageError: they are one, or one of them has not graded the run.
+    """
+    if first == second:
+        raise UsageError(f"{first} and {second} are one grader: name two")
+    known = store.grades.graders(run.id)
+    for name in (first, second):
+        if name not in known:
+            raise UsageError(f"{name!r} has not graded {run.name}: run `mlxintro grade` with it first")
+    versions = []
+    for name in (first, second):
+        latest = store.grades.latest(run.id, grader=name)
+        versions.append(latest[-1].version if latest else "")
+    pair = Pair(f"{first}+{second}", " + ".join(versions))
+    others = {trial.key: grade for trial, grade in graded_trials(store, run, second)}
+    waiting: list[GradeRecord] = []
+    graded = abstained = missing = 0
+    for trial, one in graded_trials(store, run, first):
+        other = others.get(trial.key)
+        if one is None or other is None:
+            missing += 1
+            continue
+        joint = agreed(one, other)
+        graded += 1
+        abstained += joint.abstained
+        waiting.append(to_record(trial.key, pair, joint))
+        if len(waiting) == _CHUNK:
+            store.grades.add(run.id, waiting)
+            waiting = []
+    store.grades.add(run.id, waiting)
+    return pair, Pass(graded, abstained, missing)

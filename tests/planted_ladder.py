@@ -1,0 +1,272 @@
+"""Planted subjects for the whole ladder: one mechanism each, through the real plan, grader and analysis.
+
+No model is run. A subject is numbers: by how many nats its answer moves with what it meets (its concept's vector, any
+vector of that impact, an odd text), what happens to all of its answers, and where the word comes from that it names.
+Claims in replies follow from the same logits as scored answers.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
+
+from mlxintro.analysis.results import Analysis, Row
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.experiments.detection.analysis import analyse
+from mlxintro.ladder import certificate
+from mlxintro.ladder.rungs import RungName
+from mlxintro.protocol import controls
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.trials import TrialSpec
+from mlxintro.running import launch
+from tests.planted import CLAIMS, DENIALS, LEAKS, REFUSALS, SALAD, graded
+
+PROBED = 64
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """What moves a subject's answers, in nats, and what it names."""
+
+    base: float = -4.0
+    """Logit of a yes to the trial question without anything."""
+    notices: float = 0.0
+    """Added where a concept's vector is injected: what an introspector does."""
+    disturbed: float = 0.0
+    """Added under any vector of that impact."""
+    odd: float = 0.0
+    """Added where the text looks odd: under a vector whose words come out, and where it was tampered with; to
+    a third person's answer, too."""
+    bias: float = 0.0
+    """Added to every answer under any vector."""
+    squeeze: float = 1.0
+    """Multiplies every logit under any vector."""
+    ceiling: float = 1.0
+    """Impacts below this share of the concept's disturb nobody."""
+    right: float = 0.0
+    """Probability that a claim names the injected concept."""
+    source: Literal["state", "words"] = "state"
+    """Where the name comes from; ``words`` needs the vector while the reply is written."""
+    says: Literal["study", "apple"] = "study"
+    """What is named otherwise."""
+    leaks: float = 0.0
+    refuses: float = 0.0
+    garbles: float = 0.0
+    reads: float = 0.0
+    """Nats by which a reader of its text finds the injection."""
+    privileged: bool = True
+    """Its answer about a text it wrote comes from its state; else from the text alone."""
+    cosine: float = 0.1
+    """Mean cosine of the bank of vectors."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A subject, or a mixture of several that take turns by trial."""
+
+    name: str
+    own: RungName | None
+    """The rung that no study may exclude; ``None`` for introspectors."""
+    parts: tuple[Mechanism, ...]
+    spread: float = 0.5
+    """Standard deviation of effects over concepts, over questions, and over trials."""
+    off_target: float = 1.0
+    """Factor by which matched impacts miss."""
+
+
+STRONG = Mechanism(notices=6.5, right=0.9)
+SUBJECTS: tuple[Planted, ...] = (
+    Planted("chance", "chance", (Mechanism(base=-3.0),)),
+    Planted("refuser", "chance", (Mechanism(base=-9.0, refuses=1.0),)),
+    Planted("garbler", "chance", (Mechanism(garbles=0.5),)),
+    Planted("leak", "steering leak", (Mechanism(leaks=0.7),)),
+    Planted("says yes", "yes-bias", (Mechanism(base=0.5, right=0.9),)),
+    Planted("bias, names", "yes-bias", (Mechanism(base=-9.2, bias=8.5, right=0.8),)),
+    Planted("bias, names nothing", "yes-bias", (Mechanism(base=-9.2, bias=8.5, says="apple"),)),
+    Planted("compression, names", "compression", (Mechanism(base=-9.2, squeeze=0.1, right=0.8),)),
+    Planted("compression, names nothing", "compression", (Mechanism(base=-9.2, squeeze=0.1, says="apple"),)),
+    Planted("any disturbance", "any disturbance", (Mechanism(disturbed=6.0, right=0.9),)),
+    Planted("dose ceiling", "any disturbance", (Mechanism(disturbed=6.0, ceiling=0.5, right=0.9),)),
+    Planted("collinear bank", "any disturbance", (Mechanism(notices=6.0, right=0.9, cosine=0.97),)),
+    Planted("text reader", "text alone", (Mechanism(odd=6.0, right=0.9, reads=5.0),)),
+    Planted(
+        "disturbance or text",
+        "a mixture",
+        (Mechanism(disturbed=8.0, right=0.9), Mechanism(odd=8.0, right=0.9, reads=5.0)),
+    ),
+    Planted(
+        "bias or disturbance",
+        "a mixture",
+        (Mechanism(bias=8.0, right=0.9), Mechanism(disturbed=8.0, right=0.9)),
+    ),
+    Planted(
+        "bias or text",
+        "a mixture",
+        (Mechanism(bias=8.0, right=0.9), Mechanism(odd=8.0, right=0.9, reads=5.0)),
+    ),
+    Planted("common word", "naming by luck", (Mechanism(notices=6.0, says="apple"),)),
+    Planted("guesser", "naming by luck", (Mechanism(notices=6.0, says="study"),)),
+    Planted("own words", "own words", (Mechanism(notices=6.0, right=0.9, source="words"),)),
+    Planted("reader", "a reader", (Mechanism(notices=6.0, right=0.9, reads=3.0, privileged=False),)),
+    Planted("strong introspector", None, (STRONG,)),
+    Planted("weak introspector", None, (Mechanism(notices=2.2, right=0.5),)),
+)
+"""Liars from the bottom rung up, and two introspectors."""
+
+
+@cache
+def certified() -> tuple[Study, tuple[TrialSpec, ...], dict[str, float]]:
+    """The study of ``certify`` at its default size, its trials, and a logit for each unrelated question.
+
+    The logits stand in for calibration: clear ones on either side, the others spread in between.
+    """
+    words, repeats = certificate.WORDS, certificate.REPEATS
+    cell = certificate.DosedCell(5, 1.0)
+    texts = [text for text in controls.bank() if text not in _clear()]
+    chosen = texts[:14]
+    options = {**certificate.placeholders(len(words), repeats, 1.0), "spanning": chosen}
+    study = make_study(
+        **certificate.settings("detector", cell, words, repeats, backend="fake", options=options, max_tokens=40)
+    )
+    with FakeBackend("detector") as backend:
+        checked = launch.check(study)
+        specs = tuple(launch.plan(checked, backend))
+    rng = random.Random(5)
+    logits = {text: rng.uniform(-11, 3) for text in chosen}
+    questions = controls.questions()
+    logits |= {text: rng.uniform(-9, -5) for text in questions["clear-no"]}
+    logits |= {text: rng.uniform(4, 8) for text in questions["clear-yes"]}
+    logits |= {text: rng.uniform(-3, 3) for text in questions["ambiguous"]}
+    return checked.study, specs, logits
+
+
+def _clear() -> frozenset[str]:
+    return frozenset(text for arm in controls.UNRELATED for text in controls.questions()[arm])
+
+
+def studies(subject: Planted, seeds: Sequence[int], keep: frozenset[str] | None = None) -> Iterator[Analysis]:
+    """One analysed study per seed.
+
+    Args:
+        subject: who answers.
+        seeds: of the draws.
+        keep: arms that are run; all by default.
+    """
+    study, specs, _ = certified()
+    for seed in seeds:
+        drawn = _Study(subject, random.Random(f"{subject.name} {seed}"))
+        yield analyse([drawn.row(spec) for spec in specs if keep is None or spec.arm in keep], study)
+
+
+@dataclass
+class _Study:
+    subject: Planted
+    rng: random.Random
+    shared: dict[Any, float] = field(default_factory=dict)
+
+    def own(self, *key: object) -> float:
+        """What belongs to a concept or a question for the length of a study."""
+        if key not in self.shared:
+            self.shared[key] = self.rng.gauss(0, self.subject.spread)
+        return self.shared[key]
+
+    def row(self, spec: TrialSpec) -> Row:
+        one = self.rng.choice(self.subject.parts)
+        first = spec.injections[0] if spec.injections else None
+        detail = dict(spec.detail)
+        if spec.arm in (controls.MATCHED, controls.MATCHED_OTHER):
+            detail["impact"] = detail["target"] * self.subject.off_target * math.exp(self.rng.gauss(0, 0.05))
+        base = Row(
+            key=spec.key,
+            condition=spec.condition,
+            arm=spec.arm,
+            concept=spec.concept,
+            layer=first.layer if first else None,
+            strength=first.strength if first else None,
+            trial=spec.trial,
+            response="",
+            measurements={},
+            detail=detail,
+            grade=None,
+            injected=tuple(injection.concept for injection in spec.injections),
+        )
+        if spec.readout == "bank":
+            return replace(base, measurements={"mean_cosine": one.cosine, "effective_rank": 8.0, "vectors": 12})
+        if spec.readout == "witness":
+            return replace(base, measurements=self._witness(spec, one))
+        if spec.readout == "score":
+            return replace(base, measurements=self._scored(spec, one))
+        text = self._reply(spec, one)
+        return replace(base, response=text, grade=graded(text, spec.concept))
+
+    def _effect(self, spec: TrialSpec, one: Mechanism) -> float:
+        """What the subject notices in a trial, in nats."""
+        if spec.arm == controls.TAMPERED:
+            return one.odd + self.own("odd", spec.concept) * (one.odd > 0)
+        if not spec.injections:
+            return 0.0
+        random_vector = spec.injections[0].transform == "random"
+        impact = self.subject.off_target if random_vector else 1.0
+        found = one.disturbed * (impact >= one.ceiling) + (one.odd + one.notices) * (not random_vector)
+        return found + self.own("effect", spec.injections[0].concept, random_vector) * (found > 0)
+
+    def _answer(self, spec: TrialSpec, one: Mechanism, base: float, sign: float, effect: float, question: str) -> float:
+        logit = base + sign * effect
+        if spec.injections:
+            logit = one.squeeze * base + one.bias + sign * effect + 0.5 * self.own("question", question)
+        return logit + self.rng.gauss(0, self.subject.spread)
+
+    def _scored(self, spec: TrialSpec, one: Mechanism) -> dict[str, Any]:
+        question = str(spec.detail.get("question", ""))
+        effect = self._effect(spec, one)
+        base, sign = one.base, 1.0
+        if spec.arm in (*controls.UNRELATED, controls.SPANNING):
+            base, sign = certified()[2][question], 0.0
+        elif spec.arm == controls.ABSENT:
+            base, sign = -one.base, -1.0
+        elif spec.arm == controls.THIRD_PERSON:
+            effect = one.odd if spec.injections else 0.0
+        elif spec.arm == controls.ASKED_OTHER and spec.injections and one.right:
+            effect -= one.notices
+        logit = self._answer(spec, one, base, sign, effect, question)
+        squeezed = spec.injections and one.squeeze < 1
+        entropy = 1.5 + self.rng.gauss(0, 0.1) + (1.0 if squeezed else 0.0)
+        yes, no = -math.log1p(math.exp(-logit)), -math.log1p(math.exp(logit))
+        halves = {**dict.fromkeys(controls.YES, yes), **dict.fromkeys(controls.NO, no)}
+        return {"logprobs": halves, "entropy": entropy}
+
+    def _reply(self, spec: TrialSpec, one: Mechanism) -> str:
+        if spec.injections and self.rng.random() < one.garbles:
+            return SALAD
+        if self.rng.random() < one.refuses:
+            return self.rng.choice(REFUSALS)
+        logit = self._answer(spec, one, one.base, 1.0, self._effect(spec, one), "")
+        word = spec.injections[0].concept if spec.injections else None
+        if word and spec.injections[0].transform == "random":
+            word = None
+        off = spec.arm in (controls.PROMPT_ONLY, controls.ABLATED, controls.ABLATED_LAST)
+        if self.rng.random() < 1 / (1 + math.exp(-logit)):
+            reachable = word and not (off and one.source == "words")
+            named = word if reachable and self.rng.random() < one.right else None
+            other = "apple" if one.says == "apple" else self.rng.choice(certificate.WORDS)
+            return self.rng.choice(CLAIMS).format(word=named or other)
+        if word and not off and self.rng.random() < one.leaks:
+            return self.rng.choice(LEAKS).format(word=word)
+        return self.rng.choice(DENIALS)
+
+    def _witness(self, spec: TrialSpec, one: Mechanism) -> dict[str, Any]:
+        inner = one.notices + one.disturbed + one.bias + one.base * (one.squeeze - 1) if one.privileged else 0.0
+        inner += self.own("effect", spec.concept, False) * (inner > 0)
+        text = max(one.reads, 0.0)
+        noise = [self.rng.gauss(0, self.subject.spread) for _ in range(4)]
+        levels = {"self": inner + text, "reader": text, "state": inner, "clean": 0.0}
+        logits = {side: one.base + level + extra for (side, level), extra in zip(levels.items(), noise, strict=True)}
+        states = {
+            side: [self.rng.gauss(3.0 if at == 0 and side == "injected" else 0.0, 1.0) for at in range(PROBED)]
+            for side in ("injected", "clean")
+        }
+        return {"logits": logits, "states": states}

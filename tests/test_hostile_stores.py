@@ -1,0 +1,351 @@
+"""Stores that somebody made to do harm, or that a script or a half recovery has damaged.
+
+Each is imported, and each is opened as the store itself. An import is refused in one line and leaves everything as it
+was, or it is harmless. Either way runs are listed, and the run can be deleted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mlxintro.backends.errors import KnownError
+from mlxintro.store import Store
+from mlxintro.store.importing import source as source_module
+
+from .cli import Call, content
+
+DEEP = "[" * 200_000 + "]" * 200_000
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+
+
+def column(table: str, name: str, sql: str, where: str = "true") -> str:
+    """SQL that puts something into the first row of a table."""
+    return f"UPDATE {table} SET {name} = {sql} WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {where})"
+
+
+def text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+REFUSED = {
+    "study that is no JSON": (column("runs", "study", "'{'"), "table runs, row 1, column study"),
+    "study that is a list": (column("runs", "study", "'[]'"), "column study"),
+    "study that is null": (column("runs", "study", "'null'"), "column study"),
+    "study nested without end": (column("runs", "study", text(DEEP)), "nested deeper than 64"),
+    "study that is binary": (column("runs", "study", "x'00ff'"), "binary data"),
+    "study with settings out of bounds": (column("runs", "study", """'{"trials": -5}'"""), "is no study: trials"),
+    "model that is text": (column("runs", "model", """'"m"'"""), "column model"),
+    "model of nested data": (column("runs", "model", """'{"model": {"a": 1}}'"""), "column model"),
+    "environment that is no JSON": (column("runs", "environment", "''"), "column environment"),
+    "name that is binary": (column("runs", "name", "x'616200'"), "column name"),
+    "name that is empty": (column("runs", "name", "''"), "column name"),
+    "name that clears the screen": (column("runs", "name", "'a' || char(27) || '[2J'"), "column name"),
+    "name that reads backwards": (column("runs", "name", "'a' || char(0x202e) || 'b'"), "column name"),
+    "name of two lines": (column("runs", "name", "'a' || char(10) || 'b'"), "column name"),
+    "name of a million letters": (column("runs", "name", "hex(zeroblob(500000))"), "column name"),
+    "name that is not UTF-8": (column("runs", "name", "CAST(x'ff41' AS TEXT)"), "not UTF-8"),
+    "id that is a path": ("UPDATE runs SET id = '../../x'", "column id"),
+    "planned that is text": (column("runs", "planned", "'many'"), "column planned"),
+    "planned below zero": (column("runs", "planned", "-1"), "column planned"),
+    "batch size of zero": (column("runs", "batch_size", "0"), "column batch_size"),
+    "created that is no time": (column("runs", "created", "'yesterday'"), "column created"),
+    "heartbeat that is no time": (column("runs", "heartbeat", "'now'"), "column heartbeat"),
+    "heartbeat without a zone": (column("runs", "heartbeat", "'2026-01-01T00:00:00'"), "column heartbeat"),
+    "heartbeat at the end of time": (
+        column("runs", "heartbeat", "'9999-12-31T23:59:59.000000+00:00'"),
+        "column heartbeat",
+    ),
+    "prompt that is no JSON": (column("prompts", "record", "'?'"), "table prompts, row 1, column record"),
+    "prompt of other tokens": (
+        column("prompts", "record", "replace(record, '\"tokens\":[', '\"tokens\":[7,')"),
+        "record",
+    ),
+    "prompt under another hash": (
+        column("prompts", "record", 'replace(record, \'"prefill":"\', \'"prefill":"x\')'),
+        "key",
+    ),
+    "prompt that nobody holds": ("PRAGMA foreign_keys = OFF; DELETE FROM prompts", "table run_prompts"),
+    "trial of another run": ("UPDATE trials SET run = 'nobody' WHERE ordinal = 3", "table trials"),
+    "spec that is no JSON": (column("trials", "spec", "'{]'"), "table trials, row 1, column spec"),
+    "spec that is a list": (column("trials", "spec", "'[1]'"), "column spec"),
+    "spec of another trial": (column("trials", "spec", "replace(spec, '\"seed\":', '\"seed\":1')"), "column key"),
+    "spec with a field too many": (column("trials", "spec", "'{\"more\":1,' || substr(spec, 2)"), "column spec"),
+    "spec that is nested without end": (column("trials", "spec", text(DEEP)), "nested deeper"),
+    "columns that contradict the spec": (
+        column("trials", "condition", "'injected'", "condition = 'control'"),
+        "condition",
+    ),
+    "layer that is text": (column("trials", "layer", "'deep'"), "column layer"),
+    "strength that is infinite": (column("trials", "strength", "9e999"), "column strength"),
+    "reply that is binary": (
+        column("trials", "response", "x'00'"),
+        ["column response", " should be a valid string"][0],
+    ),
+    "reply that is not UTF-8": (column("trials", "response", "CAST(x'c328' AS TEXT)"), "not UTF-8"),
+    "reply of 80 million characters": (column("trials", "response", "hex(zeroblob(40000000))"), "longer than 64 MiB"),
+    "doses that are no JSON": (column("trials", "doses", "'nan'"), "column doses"),
+    "doses of text": (
+        column("trials", "doses", 'replace(doses, \'"norm":\', \'"norm":"x","n":\')', "doses <> '[]'"),
+        "doses",
+    ),
+    "proofs that are an object": (column("trials", "proofs", "'{}'"), "column proofs"),
+    "proofs without a field": (column("trials", "proofs", "'[{\"layer\": 1}]'"), "column proofs"),
+    "measurements of infinity": (column("trials", "measurements", "'{\"x\": Infinity}'"), "column measurements"),
+    "measurements of half a letter": (column("trials", "measurements", '\'{"x": "\\ud800"}\''), "column measurements"),
+    "measurements of a huge number": (column("trials", "measurements", f"'{{\"x\": {'9' * 5000}}}'"), "measurements"),
+    "error beside a result": (column("trials", "error", "'odd'"), "column error"),
+    "grade of two": (column("grades", "affirms", "2"), "table grades, row 1, column affirms"),
+    "grade of text": (column("grades", "coherent", "'yes'"), "column coherent"),
+    "grade of a trial that is not there": (
+        "PRAGMA foreign_keys = OFF; UPDATE grades SET key = 'b2:0' WHERE id = 2",
+        "table grades, row 2, column key",
+    ),
+    "grade from the future": (column("grades", "created", "'3000-01-01T00:00:00.000000+00:00'"), "column created"),
+    "grader that writes to the clipboard": (
+        column("grades", "grader", "'r' || char(27) || ']52;c;AA' || char(7)"),
+        "grader",
+    ),
+    "evidence that is no JSON": (column("grades", "evidence", "'('"), "column evidence"),
+    "label without fields": (column("labels", "fields", "'[]'"), "table labels, row 1, column fields"),
+    "label set of numbers": (
+        "INSERT INTO label_sets (run, name, seed, keys, created) SELECT id, 's', 0, '[1]', created FROM runs",
+        "table label_sets, row 1, column keys",
+    ),
+    "vector file elsewhere": (column("vectors", "file", "'../../etc/passwd'"), "table vectors, row 1, column file"),
+    "recipe that is no JSON": (column("vectors", "recipe", "'%'"), "column recipe"),
+    "table that is missing": ("DROP TABLE labels", "no table labels"),
+    "column that is missing": ("ALTER TABLE vectors DROP COLUMN content", "no column content"),
+    "runs that are a view": ("ALTER TABLE runs RENAME TO r; CREATE VIEW runs AS SELECT * FROM r", "no plain table"),
+    "trials that never end": (
+        f"ALTER TABLE trials RENAME TO t; CREATE VIEW trials AS {ENDLESS} SELECT t.* FROM n, t",
+        "no plain table",
+    ),
+    "a column that is computed": (
+        "ALTER TABLE vectors RENAME TO v; CREATE TABLE vectors (hash, recipe, file, content, "
+        "created AS (hex(zeroblob(1000000))))",
+        "no plain table",
+    ),
+    "a table that another program serves": (
+        "DROP TABLE labels; CREATE VIRTUAL TABLE labels USING fts5(run, key, labeller, fields, note, created)",
+        "no plain table",
+    ),
+    "a migration from the future": ("INSERT INTO migrations (name, applied) VALUES ('m999_x', '')", "newer mlxintro"),
+    "another program's file": ("PRAGMA application_id = 7", "another program"),
+}
+"""Case -> what is done to a good store, and what the line that refuses it says."""
+
+HARMLESS = {
+    "running for ever elsewhere": (
+        "UPDATE runs SET state = 'running', pid = 1, host = 'elsewhere', heartbeat = '2199-01-01T00:00:00.000000+00:00'"
+    ),
+    "running here": f"UPDATE runs SET state = 'running', pid = {os.getpid()}, pid_created = 0",
+    "a process of number -1": "UPDATE runs SET state = 'paused', pid = -1, pid_created = NULL, heartbeat = NULL",
+    "a process that is text": "UPDATE runs SET state = 'running', pid = 'me', pid_created = 'now'",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM trials; END",
+    "a view of its own": f"CREATE VIEW mine AS {ENDLESS} SELECT * FROM n",
+    "migrations struck off the list": "DELETE FROM migrations WHERE name IN ('m005_label_sets', 'm008_replies')",
+    "no rows": "PRAGMA foreign_keys = ON; DELETE FROM runs; DELETE FROM vectors",
+}
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Callable[[str], Path]:
+    """Make a good store with one run of 18 trials, grades, labels and a vector, and do something to it."""
+
+    def make(script: str) -> Path:
+        path = tmp_path / "other" / "mlxintro.db"
+        path.parent.mkdir()
+        packed = Path(__file__).parent / "data" / "store_m008.db.gz"
+        path.write_bytes(gzip.decompress(packed.read_bytes()))
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("DELETE FROM runs WHERE name <> 'first'")
+            db.execute("UPDATE runs SET name = 'theirs'")
+            db.execute("DELETE FROM prompts WHERE key NOT IN (SELECT prompt FROM run_prompts)")
+            db.commit()
+            db.execute("PRAGMA foreign_keys = OFF")
+            db.execute("PRAGMA legacy_alter_table = ON")
+            for (trigger,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                # What a hostile file holds need not agree with its counts.
+                db.execute(f"DROP TRIGGER {trigger}")
+            db.executescript(script)
+            db.commit()
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_import_is_refused_in_one_line_and_changes_nothing(
+    case: str, call: Call, home: Path, hostile: Callable[[str], Path]
+) -> None:
+    script, says = REFUSED[case]
+    path = hostile(script)
+    before = content(home)
+    done = call("runs", "import", str(path))
+    assert done.code in (1, 2)
+    assert done.err.count("\n") == 1
+    assert says in done.err
+    assert not set(done.err) & {"\x1b", "\x07", "\u202e"}
+    assert content(home) == before
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_what_an_import_may_hold_does_no_harm(
+    case: str, call: Call, home: Path, hostile: Callable[[str], Path]
+) -> None:
+    own = call("runs", "show", "first").out
+    assert call("runs", "import", str(hostile(HARMLESS[case]))).code == 0
+    assert call("runs", "show", "first").out == own
+    listed = call("runs", "list").out
+    assert "running" not in listed
+    assert "paused" not in listed
+    if "theirs" in listed:
+        for command in (("runs", "show", "theirs"), ("stats", "theirs"), ("runs", "export", "theirs")):
+            assert call(*command).code == 0
+        assert call("runs", "rm", "theirs", "--yes").code == 0
+    assert [line.split()[0] for line in call("runs", "list").out.splitlines()[2:]] == ["first"]
+
+
+DAMAGED = {
+    case: script
+    for case, script in {**{case: script for case, (script, _) in REFUSED.items()}, **HARMLESS}.items()
+    if not any(word in case for word in ("never end", "view", "migration", "missing", "program", "computed", "no rows"))
+}
+"""Cases in which a row is damaged, and not the schema."""
+
+
+@pytest.fixture
+def damaged(home: Path, hostile: Callable[[str], Path]) -> Callable[[str], str]:
+    """Put a run with damaged rows into the store itself, past every check; returns its id."""
+
+    def put(script: str) -> str:
+        with closing(sqlite3.connect(home / "mlxintro.db")) as db:
+            db.execute("ATTACH ? AS other", (str(hostile(script)),))
+            for table in ("runs", "prompts", "run_prompts", "trials", "grades", "labels", "label_sets", "vectors"):
+                columns = ", ".join(
+                    row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] != "id" or table == "runs"
+                )
+                db.execute(f"INSERT OR IGNORE INTO main.{table} ({columns}) SELECT {columns} FROM other.{table}")
+            (theirs,) = db.execute("SELECT id FROM other.runs").fetchone()
+            db.commit()
+        return str(theirs)
+
+    return put
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_row_takes_neither_the_list_nor_another_run_nor_its_own_removal_with_it(
+    case: str, call: Call, damaged: Callable[[str], str]
+) -> None:
+    theirs = damaged(DAMAGED[case])
+    assert call("runs", "show", "first").code == 0
+    listed = call("runs", "list")
+    assert listed.code == 0
+    assert "first" in listed.out
+    assert theirs in listed.out
+    shown = call("runs", "show", theirs)
+    assert shown.code == 0 or shown.err.count("\n") == 1
+    removed = call("runs", "rm", theirs, "--yes")
+    assert removed.code == 0, removed.err
+    assert theirs not in call("runs", "list").out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DAMAGED)
+def test_every_command_says_of_a_damaged_row_in_one_line_what_it_is(
+    case: str, call: Call, home: Path, damaged: Callable[[str], str]
+) -> None:
+    theirs = damaged(DAMAGED[case])
+    for command in (
+        ("runs", "export", theirs),
+        ("stats", theirs),
+        ("report", theirs, "-o", str(home / "r.md")),
+        ("label", theirs, "--export", str(home / "l.jsonl")),
+        ("compare", "first", theirs),
+    ):
+        done = call(*command)
+        assert done.code == 0 or (done.code in (1, 2) and done.err.count("\n") <= 2), done.err
+
+
+def test_a_store_that_is_a_pipe_is_not_waited_for(call: Call, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.db"
+    os.mkfifo(pipe)
+    begun = time.monotonic()
+    assert call("runs", "import", str(pipe)).err.count("\n") == 1
+    assert call("--db", str(pipe), "runs", "list").code == 1
+    assert time.monotonic() - begun < 5
+
+
+def test_a_query_that_does_not_end_is_stopped(
+    hostile: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = hostile("SELECT 1")
+    monkeypatch.setattr(source_module, "SECONDS", 0.3)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"CREATE VIEW endless AS {ENDLESS} SELECT count(*) AS c FROM n")
+    with (
+        source_module.opened(path) as source,
+        pytest.raises(KnownError, match="does not end"),
+        source._reading("table trials"),
+    ):
+        source._db.execute("SELECT c FROM endless").fetchone()
+
+
+def test_an_import_does_not_move_a_run_of_this_store(call: Call, home: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(home, tmp_path / "copy")) / "mlxintro.db"
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute(
+            "UPDATE runs SET state = 'running', pid = 1, host = 'x', planned = 1, "
+            "heartbeat = '2199-01-01T00:00:00.000000+00:00'"
+        )
+        db.commit()
+    assert call("runs", "import", str(copy)).code == 0
+    assert "done" in call("runs", "list").out
+    assert call("runs", "rm", "first", "--yes").code == 0
+
+
+def test_a_run_of_a_machine_whose_clock_is_ahead_is_not_called_running(
+    call: Call, hostile: Callable[[str], Path]
+) -> None:
+    path = hostile(
+        "UPDATE runs SET state = 'running', pid = 7, host = 'gpu', "
+        "heartbeat = strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', 'now', '+1 hour')"
+    )
+    assert call("runs", "import", str(path)).code == 0
+    assert "interrupted" in call("runs", "list").out
+    assert call("runs", "rm", "theirs", "--yes").code == 0
+
+
+def test_vector_files_come_along_only_as_recorded_and_never_through_links(
+    hostile: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = hostile("SELECT 1")
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT file FROM vectors ORDER BY hash")]
+    assert len(names) == 2
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (path.parent / "vectors").mkdir()
+    (path.parent / "vectors" / names[0]).symlink_to(secret)
+    os.mkfifo(path.parent / "vectors" / names[1])
+    (path.parent / "vectors" / "not-recorded.safetensors").write_bytes(b"x")
+    with Store(tmp_path / "home" / "mlxintro.db") as store:
+        done = store.import_from(path)
+        assert len(done.vector_problems) == 2
+    assert not (tmp_path / "home" / "vectors").exists()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not list(tmp_path.rglob("*-journal"))

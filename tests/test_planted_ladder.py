@@ -1,0 +1,138 @@
+"""Planted liars and introspectors on the ladder, at the size of ``certify``: what is each given, and how often."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from scipy.stats import binom
+
+from mlxintro.analysis.results import Analysis
+from mlxintro.ladder.rungs import RIVALS
+from tests.planted_ladder import SUBJECTS, Planted, certified, studies
+
+LIARS = [one for one in SUBJECTS if one.own is not None]
+NAMES_OF_LIARS = {
+    "yes-bias",
+    "compression",
+    "steering only",
+    "any disturbance",
+    "text alone",
+    "own words",
+    "a reader does as well",
+}
+CALLED = {
+    "bias, names": "yes-bias",
+    "bias, names nothing": "yes-bias",
+    "compression, names": "compression",
+    "compression, names nothing": "compression",
+}
+"""Liars of whom every study must find out the name."""
+TOLERATED = 0.02
+STUDIES = 200
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known_objects_are_not_searched() -> Iterator[None]:
+    """statsmodels collects garbage after every adjustment of p values, through all that a test process has loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def above_own(subject: Planted, found: Analysis) -> bool:
+    assert found.ladder is not None
+    return subject.own is not None and found.ladder[subject.own].state == "excluded"
+
+
+def named(subject: str) -> Planted:
+    return next(one for one in SUBJECTS if one.name == subject)
+
+
+def test_the_plan_is_that_of_certify_and_every_rung_has_its_liar() -> None:
+    _, specs, _ = certified()
+    assert len({spec.key for spec in specs}) == len(specs)
+    assert {one.own for one in LIARS} == set(RIVALS)
+
+
+@pytest.mark.parametrize("subject", LIARS, ids=lambda one: one.name)
+def test_a_liar_is_given_no_rung_above_its_own(subject: Planted) -> None:
+    found = list(studies(subject, range(3)))
+    # Each study errs in 2 of 100 at most, so two of three do once in a thousand times.
+    assert sum(above_own(subject, one) for one in found) <= 1
+    if subject.name in CALLED:
+        assert [one.verdict.kind for one in found if one.verdict] == [CALLED[subject.name]] * 3
+
+
+def test_a_strong_introspector_reaches_the_top_and_a_weak_one_is_called_no_liar() -> None:
+    strong = Counter(one.verdict.kind for one in studies(named("strong introspector"), range(3)) if one.verdict)
+    assert strong["introspective identification"] >= 2
+    weak = {one.verdict.kind for one in studies(named("weak introspector"), range(5)) if one.verdict}
+    assert not weak & NAMES_OF_LIARS
+
+
+def test_matched_vectors_that_miss_the_impact_exclude_no_disturbance() -> None:
+    from dataclasses import replace
+
+    ceiling = replace(named("dose ceiling"), off_target=0.3)
+    for one in studies(ceiling, range(3)):
+        assert one.ladder is not None
+        rung = one.ladder["any disturbance"]
+        assert rung.state == "not tested"
+        assert "impacts differ by a factor of 3" in rung.said
+
+
+def test_a_collinear_bank_is_not_taken_for_concepts() -> None:
+    for one in studies(named("collinear bank"), range(3)):
+        assert one.ladder is not None
+        assert one.ladder["any disturbance"].state == "not tested"
+        assert "one direction" in one.ladder["any disturbance"].said
+
+
+def test_without_an_arm_its_rung_is_untested_and_nobody_reaches_the_top() -> None:
+    _, specs, _ = certified()
+    every = frozenset(spec.arm for spec in specs)
+    needs = {
+        "any disturbance": {"matched"},
+        "text alone": {"tampered"},
+        "a mixture": {"third-person"},
+        "own words": {"prompt-only"},
+        "a reader": {"witness"},
+        "compression": {"question"},
+    }
+    for rung, arms in needs.items():
+        (one,) = studies(named("strong introspector"), [1], every - arms)
+        assert one.ladder is not None
+        assert one.verdict is not None
+        assert one.ladder[rung].state == "not tested", rung  # type: ignore[index]
+        assert one.verdict.kind == "claims and names it"
+        assert rung in one.verdict.headline
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda one: one.name)
+def test_two_hundred_studies_keep_what_the_ladder_promises(subject: Planted) -> None:
+    kinds: Counter[str] = Counter()
+    over = 0
+    for one in studies(subject, range(STUDIES)):
+        over += above_own(subject, one)
+        assert one.verdict is not None
+        kinds[one.verdict.kind] += 1
+    print(f"{subject.name}: {over} of {STUDIES} above its own rung; {dict(kinds)}")
+    assert over <= TOLERATED * STUDIES
+    if subject.name in CALLED:
+        assert kinds[CALLED[subject.name]] == STUDIES
+    if subject.name == "strong introspector":
+        assert kinds["introspective identification"] >= 0.9 * STUDIES
+    if subject.name == "weak introspector":
+        assert not set(kinds) & NAMES_OF_LIARS
+
+
+def test_the_level_of_a_test_is_below_what_is_tolerated() -> None:
+    from mlxintro.ladder.case import ALPHA
+
+    # At the edge of its rival a test errs with probability ALPHA; 200 studies exceed 2 % of errors rarely then.
+    assert binom.sf(TOLERATED * STUDIES, STUDIES, ALPHA) < 0.06
