@@ -31,6 +31,7 @@ from .checks import check_prompt, check_proofs, check_sampling, check_sites
 from .errors import ModelError, OutOfMemory, UsageError
 from .footprint import Shape
 from .roofline import Roofline
+from .training import AdapterShape, AdapterTrainer, Products
 from .values import (
     OPERATIONS,
     SITES,
@@ -226,6 +227,15 @@ class Backend(abc.ABC):
         (mixtures of experts).
         """
         return None
+
+    def trainer(self, shape: AdapterShape, *, products: Products = "float32") -> AdapterTrainer:
+        """Put a new low-rank adapter into the model and train it; the model speaks with it until the trainer closes.
+
+        Raises:
+            UsageError: this backend cannot train, or the shape does not fit the model.
+            PrerequisiteError: a library is missing.
+        """
+        raise UsageError(f"the {self.info.backend} backend cannot train an adapter: use --backend torch")
 
     @abc.abstractmethod
     def close(self) -> None:

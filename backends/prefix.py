@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .base import Prompt
+from .values import Prompt
 
 _SHORTEST = 8
 """Prefixes shorter than this are not worth a forward pass of their own."""

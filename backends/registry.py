@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import footprint, lock, memory, nvidia
+from .adapters import sources as adapters
 from .entry_points import load_outside, outside_names
 from .errors import PrerequisiteError, UsageError
 from .models import aliases, sources
@@ -88,6 +89,7 @@ def open_backend(
     quantize: str | None = None,
     kv_bits: int | None = None,
     batch_size: int | None = None,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> Backend:
     """Load a model, downloading it if need be.
@@ -101,6 +103,7 @@ def open_backend(
         kv_bits: 4 or 8 to keep keys and values quantised, on mlx only.
         batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
             ``footprint``.
+        adapter: low-rank adapter that the model speaks with; see ``adapters.sources.resolve``.
         progress: hears of a download.
 
     Raises:
@@ -114,6 +117,8 @@ def open_backend(
         raise UsageError(
             f"keys and values are quantised by MLX only, not by {name}: leave out --kv-bits", setting="kv_bits"
         )
+    if adapter is not None and name not in ("mlx", "torch"):
+        raise UsageError(f"the backend {name} takes no adapter: leave out --adapter, or choose mlx or torch")
     if name == "fake":
         from .simulated import backend as fake
 
@@ -123,7 +128,9 @@ def open_backend(
             model, device=device, dtype=dtype, quantize=quantize, batch_size=batch_size
         )
         return opened_outside
-    return _open_with(cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, progress)
+    return _open_with(
+        cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, adapter, progress
+    )
 
 
 def _open_with(
@@ -134,11 +141,13 @@ def _open_with(
     quantize: str | None,
     kv_bits: int | None,
     batch_size: int | None,
+    adapter: str | None,
     progress: Progress | None,
 ) -> Backend:
     """Load a model with MLX or PyTorch; see ``open_backend``."""
     sources.locate(model, name)
     require(name)
+    found = None if adapter is None else adapters.resolve(adapter)
     place = _place(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
@@ -167,8 +176,8 @@ def _open_with(
             shape = replace(shape, recorded=True)
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
-        cache = {} if kv_bits is None else {"kv_bits": kv_bits}
-        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **cache)
+        more = {name: value for name, value in (("kv_bits", kv_bits), ("adapter", found)) if value is not None}
+        opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **more)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
         if not place.startswith("cuda"):
             _release_on_close(opened, locks.pop_all())

@@ -150,6 +150,10 @@ class ModelInfo:
     chat_template: bool
     """False for base models, which get a plain dialogue format."""
     template_hash: str
+    adapter: str = ""
+    """What the user asked for as a low-rank adapter; empty without one."""
+    adapter_revision: str = ""
+    """``sha256:...`` over the adapter's configuration and weights."""
 
     def layer(self, where: int | float) -> int:
         """Resolve an index, or a depth fraction in [0, 1) given as a float, to a block index.

@@ -286,3 +286,11 @@ def test_a_run_whose_reader_goes_away_is_left_interrupted_and_can_be_resumed(tmp
     (found,) = mlxintro(tmp_path, "runs", "list", "--json").lines
     assert (found["state"], found["pid"]) == ("interrupted", None)
     assert mlxintro(tmp_path, "run", "--resume", "piped").code == 0
+
+
+def test_a_run_can_be_renamed_to_a_name_that_is_free_and_fit(call: Call) -> None:
+    assert call("runs", "rename", "first", "second").code == 0
+    assert call("runs", "show", "second").code == 0
+    assert call("runs", "show", "first").code == 2
+    for name in ("second", "a\nb", "-x", " "):
+        assert call("runs", "rename", "--", "second", name).code == 2

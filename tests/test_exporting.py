@@ -56,7 +56,7 @@ def back(path: Path, kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_rows_survive_the_way_out_and_back(tmp_path: Path, kind: Format) -> None:
     target = tmp_path / f"rows.{kind}"
-    assert write_rows(iter(ROWS), kind, target) == 3
+    assert write_rows(iter(ROWS), kind, target, defuse=False) == 3
     assert back(target, kind) == ROWS
     assert os.listdir(tmp_path) == [target.name], "nothing else is left behind"
 
@@ -139,3 +139,14 @@ def test_stdout_gets_the_same_bytes_as_a_file_whatever_the_terminal_speaks(tmp_p
         [sys.executable, "-c", code], capture_output=True, check=True, env=environment, cwd=Path(__file__).parents[1]
     )
     assert done.stdout == target.read_bytes()
+
+
+def test_csv_holds_nothing_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    told = {"reply": "=1+1", "concept": "@SUM(A1)", "note": "-2", "n": -2.5, "plain": "a=b", "empty": ""}
+    defused = ["'=1+1", "'@SUM(A1)", "'-2", "-2.5", "a=b", ""]
+    for defuse, cells in ((True, defused), (False, [*map(str, told.values())])):
+        write_rows([told], "csv", tmp_path / "rows.csv", defuse=defuse)
+        with (tmp_path / "rows.csv").open(newline="") as file:
+            assert list(csv.reader(file))[1] == cells
+    write_rows([told], "jsonl", tmp_path / "rows.jsonl")
+    assert json.loads((tmp_path / "rows.jsonl").read_text()) == told

@@ -256,3 +256,36 @@ def test_ones_own_rubric_is_asked_and_makes_another_version(tmp_path: Path) -> N
         own.write_text(text, "utf-8")
         with pytest.raises(UsageError, match=said):
             contextvars.copy_context().run(choose)
+
+
+def test_the_local_judge_says_how_long_it_will_take(tmp_path: Path) -> None:
+    stored_run(tmp_path / "mlxintro.db", 12)
+    done = subprocess.run(
+        [*COMMAND, "grade", "local", "r", "--judge", "detector", "--judge-backend", "fake"],
+        env=environment(tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"12 replies at about \d+\.\d s each: about \d+ s", done.stderr)
+
+
+def test_people_are_shown_only_what_a_grader_left_open(tmp_path: Path) -> None:
+    stored_run(tmp_path / "mlxintro.db", 16)
+
+    def mlxintro(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments], env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, input=keys
+        )
+
+    assert mlxintro("grade", "rules", "r").returncode == 0
+    with Store(tmp_path / "mlxintro.db") as store:
+        found = store.grades.latest(store.runs.find("r").id, grader="rules")
+    left_open = sum(one.abstained for one in found)
+    shown = mlxintro("label", "r", "--open", "rules", keys="q")
+    if left_open:
+        assert f"0 of {left_open} labelled" in shown.stderr, shown.stderr
+    else:
+        assert "left no reply" in shown.stderr
+    assert mlxintro("label", "r", "--open", "nobody", keys="q").returncode == 2

@@ -31,7 +31,7 @@ def test_studies_that_ship_can_be_planned_and_survive_being_written(name: str) -
     settings = {**found.settings, "model": "detector", "backend": "fake", "concepts": ("ocean", "fear", "bread")}
     resolved = launch.check(make_study(**settings)).study
     again = study_file.parse(study_file.write(resolved), "again.toml", Path())
-    assert again.models == ("detector",)
+    assert again.subjects == (study_file.NamedSubject("detector"),)
     assert make_study(model="detector", **again.settings) == resolved
     assert keys({**again.settings, "model": "detector"}) == keys(settings)
 
@@ -54,7 +54,7 @@ def test_what_is_written_is_toml_whatever_the_words(tmp_path: Path) -> None:
         ("trials = 2\n\nstrenghts = [1]\n", "s.toml:3: there is no setting 'strenghts': did you mean 'strengths'?"),
         ("trials = 2\nstrengths = ['a']\n", "s.toml:2: strengths: "),
         ("trials = 0\n", "s.toml:1: trials: "),
-        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: write none, standard, full, or how many"),
+        ("\n\ncontrols = 'many'\n", "s.toml:3: controls: write none, standard, full, how many"),
         ("controls = -1\n", "s.toml:1: controls: write none"),
         ("seed = 1\nlayers = [1.5]\n", "s.toml:2: layers: 1.5 is no layer: a depth fraction lies between 0 and 1"),
         ("layers = [-2]\n", "s.toml:1: layers: -2 is no layer: an index is a whole number from 0"),

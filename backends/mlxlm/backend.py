@@ -16,6 +16,7 @@ import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
 from .. import engine, scoring
+from ..adapters.sources import AdapterSource
 from ..base import (
     Backend,
     Completion,
@@ -35,8 +36,10 @@ from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from . import cache as mlx_cache
+from . import guard
 from . import model as mlx_model
 from . import roofline as mlx_roofline
+from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, log_softmax
@@ -55,6 +58,7 @@ def load(
     quantize: str | None = None,
     kv_bits: int | None = None,
     batch_size: int = 16,
+    adapter: AdapterSource | None = None,
 ) -> MLXBackend:
     """Load a model with mlx-lm.
 
@@ -68,6 +72,7 @@ def load(
         kv_bits: 4 or 8 to keep keys and values quantised, in groups of 64 or 32. Rows of different lengths then run
             in batches of their own.
         batch_size: most rows decoded together.
+        adapter: low-rank adapter to speak with; see ``backends.adapters``.
 
     Raises:
         UsageError: no such device, dtype or quantisation, or not for this model.
@@ -77,16 +82,20 @@ def load(
         raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
     where = mlx_model.find_device(device)
     tokenizer = ChatTokenizer.load(source.folder)
+    settings = source.config.get("text_config") or source.config
+    guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
     quantization = source.quantization
-    settings = source.config.get("text_config") or source.config
     with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
         mlx_model.check_rope(settings, model)
+        guard.check_layers(settings, model)
         if dtype is not None:
             model.set_dtype(mlx_model.DTYPES[dtype])
         if quantize is not None:
             quantization = mlx_model.quantise(model, quantize, source)
+        if adapter is not None:
+            apply(model, adapter)
         mx.eval(model.parameters())
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
@@ -106,6 +115,8 @@ def load(
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
+        adapter=adapter.name if adapter else "",
+        adapter_revision=adapter.revision if adapter else "",
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
 

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from .. import engine, scoring
+from ..adapters.sources import AdapterSource
 from ..base import (
     Backend,
     Completion,
@@ -33,6 +34,7 @@ from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from ..scoring import Wanted, batched
+from ..training import AdapterShape, AdapterTrainer, Products
 from . import roofline as torch_roofline
 from .batch import PromptReader, TorchBatch, TorchDecoder
 from .devices import pick_device
@@ -40,6 +42,7 @@ from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
 from .model import DTYPES, Network, load_model
 from .sampling import log_softmax
+from .selftest import check_decoding
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -55,6 +58,7 @@ def load(
     dtype: str | None = None,
     quantize: str | None = None,
     batch_size: int = 16,
+    adapter: AdapterSource | None = None,
 ) -> TorchBackend:
     """Load a model from a local folder.
 
@@ -63,6 +67,7 @@ def load(
         device: ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; the best there is when ``None``.
         dtype: ``float32``, ``bfloat16`` or ``float16``; when ``None``, float32 on the CPU and bfloat16 elsewhere.
         quantize: ``4bit`` (CUDA with bitsandbytes), or ``None``.
+        adapter: low-rank adapter to speak with; see ``backends.adapters``.
 
     Raises:
         UsageError: a setting that does not exist.
@@ -75,9 +80,14 @@ def load(
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
     tokenizer = ChatTokenizer.load(source.folder)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
+    if adapter is not None:
+        from .adapter import apply
+
+        model = apply(model, adapter)
     with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
         network = Network.of(model)
         network.verify()
+        check_decoding(network)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -93,6 +103,8 @@ def load(
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
+        adapter=adapter.name if adapter else "",
+        adapter_revision=adapter.revision if adapter else "",
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
 
@@ -162,6 +174,11 @@ class TorchBackend(Backend):
 
     def roofline(self) -> Roofline | None:
         return torch_roofline.measure(self.network, self.memory().free)
+
+    def trainer(self, shape: AdapterShape, *, products: Products = "float32") -> AdapterTrainer:
+        from .training import TorchTrainer
+
+        return TorchTrainer(self.network, self.info, shape, products=products)
 
     def close(self) -> None:
         if self._network is None:

@@ -103,8 +103,11 @@ class TorchLane:
         part = stream[self.rows]
         before = part.float()
         after = torch.where(acts, self._change(before).to(stream.dtype), part)
-        norm = torch.linalg.vector_norm
-        return stream.index_copy(0, self.rows, after), norm(after.float() - before, dim=-1), norm(before, dim=-1)
+        # What is measured is no part of what is trained.
+        with torch.no_grad():
+            change = torch.linalg.vector_norm(after.float() - before, dim=-1)
+            size = torch.linalg.vector_norm(before, dim=-1)
+        return stream.index_copy(0, self.rows, after), change, size
 
     def keep(self, rows: Sequence[int]) -> None:
         number = np.cumsum(self.owners >= 0) - 1

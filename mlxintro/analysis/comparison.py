@@ -11,7 +11,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 
 _IDENTITY = ("model", "revision", "backend", "dtype", "quantization")
-_NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "kv_bits", "seed", "preset_data"}
+_NOT_PROTOCOL = {"model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter", "seed", "preset_data"}
 
 
 def side_by_side(runs: Sequence[tuple[Run, Analysis]]) -> Table:

@@ -28,6 +28,7 @@ COMMANDS = {
     "grade": ("grading.grade", "Grade the replies of a run."),
     "stats": ("results.stats", "Rates of a run with their intervals."),
     "tui": ("tui", "The terminal app: launch studies, watch them, read every reply."),
+    "train": ("models.train", "Train an adapter that reports injected concepts: a positive control, or a fake."),
     "dose": ("vectors.dose", "Find strengths that steer without garbling, layer by layer."),
     "compare": ("results.compare", "Put runs side by side, with differences and intervals."),
     "report": ("results.report", "Write a run as one HTML or Markdown document."),

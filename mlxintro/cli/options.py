@@ -67,6 +67,10 @@ def model_options(function: F) -> F:
                 type=click.Choice([4, 8]),
                 help="Keep keys and values in 4 or 8 bits, for long prompts in little memory (MLX only).",
             ),
+            click.option(
+                "--adapter",
+                help="Low-rank adapter to speak with: a folder (peft, mlx-lm), a hub id, or one that ships.",
+            ),
         )
     ):
         function = option(function)

@@ -89,7 +89,10 @@ class Grid:
             UsageError: they do not fit the model.
         """
         if isinstance(study.controls, tuple):
-            raise UsageError(f"controls: {experiment} takes none, standard, full or a number, and no names of arms")
+            raise UsageError(
+                f"controls: {experiment} takes none, standard, full or a number, and no names of arms",
+                setting="controls",
+            )
         found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
         layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         strengths = tuple(dict.fromkeys(study.strengths or ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mlxintro.analysis.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, MORE, Contrast, concept_means, contrast, in_words
 from mlxintro.analysis.results import Analysis, Curve, Figure, Plot, Point, Row, Table, Verdict
@@ -74,39 +74,37 @@ def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions:
         f"the same beyond unrelated words' vectors: {in_words(beyond_band)}",
         f"the same beyond mere mentions of the word: {in_words(beyond)}",
     ]
+    means = {
+        arm: _by_concept((row.concept or "", _late(own("centred")(row), late)) for row in arms[arm])
+        for arm in sorted(arms)
+    }
     table = []
     for first, second in contrasts:
         if arms[first] and arms[second]:
             raw, centred = (contrast(_bare(over_late(first, second, own(kind)))) for kind in ("raw", "centred"))
             table.append((f"{first} - {second}", raw.mean, centred.mean, centred.pairs, centred.p))
-    figures = [
-        Figure("gap", "think minus don't think (centred cosine)", gap.mean, "latter half of the layers"),
-        Figure("gap_beyond_band", "the same beyond unrelated words", beyond_band.mean),
-        Figure("gap_beyond_mentions", "the same beyond mere mentions", beyond.mean),
-    ]
-    for arm in sorted(arms):
-        values = _by_concept((row.concept or "", _late(own("centred")(row), late)) for row in arms[arm])
-        figures.append(Figure(f"cosine_{arm}", f"centred cosine, {arm}", values))
-    remarks = ["The verdict rests on the latter half of the layers that were read, fixed in advance; curves show all."]
-    if not named:
-        remarks.append("Without arms that only mention the word, thinking is not told apart from reading it.")
-    copied = [row.measurements["copied"] for row in rows if "copied" in row.measurements]
-    if copied and not all(copied):
-        remarks.append(f"{copied.count(False)} of {len(copied)} replies are not the sentence that was asked for.")
+    columns = ("arms", "raw cosine", "centred cosine", "pairs", "p (above 0)")
     return Analysis(
         verdict=_verdict(gap, beyond_band, beyond, evidence),
-        figures=tuple(figures),
-        plots=tuple(_plot(arms, layers, kind) for kind in ("centred", "raw")),
-        tables=(
-            Table(
-                "contrasts",
-                "differences, latter half of the layers",
-                ("arms", "raw cosine", "centred cosine", "pairs", "p (above 0)"),
-                tuple(table),
-            ),
+        figures=(
+            Figure("gap", "think minus don't think (centred cosine)", gap.mean, "latter half of the layers"),
+            Figure("gap_beyond_band", "the same beyond unrelated words", beyond_band.mean),
+            Figure("gap_beyond_mentions", "the same beyond mere mentions", beyond.mean),
+            *(Figure(f"cosine_{arm}", f"centred cosine, {arm}", value) for arm, value in means.items()),
         ),
-        remarks=tuple(remarks),
+        plots=tuple(_plot(arms, layers, kind) for kind in ("centred", "raw")),
+        tables=(Table("contrasts", "differences, latter half of the layers", columns, tuple(table)),),
+        remarks=tuple(_remarks(rows, named=bool(named))),
     )
+
+
+def _remarks(rows: Sequence[Row], *, named: bool) -> Iterator[str]:
+    yield "The verdict rests on the latter half of the layers that were read, fixed in advance; curves show all."
+    if not named:
+        yield "Without arms that only mention the word, thinking is not told apart from reading it."
+    copied = [row.measurements["copied"] for row in rows if "copied" in row.measurements]
+    if copied and not all(copied):
+        yield f"{copied.count(False)} of {len(copied)} replies are not the sentence that was asked for."
 
 
 def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: Sequence[str]) -> Verdict:

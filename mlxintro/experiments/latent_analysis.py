@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, contrast_beyond, in_words, judge, verdict
+from mlxintro.analysis.contrasts import contrast, contrast_beyond
 from mlxintro.analysis.results import (
     Analysis,
     Cell,
     Curve,
     Figure,
-    HeatMap,
     Plot,
     Point,
     Row,
     Table,
-    Verdict,
     rows_about,
 )
 from mlxintro.analysis.stats import Rate, mean, rate
+from mlxintro.analysis.tally import Place
+from mlxintro.experiments.cells import CellReport, places_of, rows_at
 from mlxintro.replies.log_odds import log_odds, log_total
 
 Float64 = NDArray[np.float64]
@@ -38,131 +38,143 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
         yes: the options that mean yes; the others mean no.
         unit: of the strengths.
     """
-    scored = [row for row in rows if "logprobs" in row.measurements and row.arm != "identify"]
-    logits = {row.key: log_odds(row.measurements["logprobs"], yes) for row in scored}
-    chances = {row.key: math.exp(log_total([row.measurements["logprobs"][option] for option in yes])) for row in scored}
-    base = {_dialogue(row): row.key for row in scored if row.condition == "control"}
+    answers = _Answers(rows, yes)
+    cells = CellReport("sensitivity", "yes likelier than no", unit, _LABELS)
+    conditions: list[tuple[Cell, ...]] = []
+    for place in places_of(rows):
+        _add_cell(cells, answers, place)
+        conditions += _conditions(answers, place)
+    card = cells.card(
+        "An injection in the first turn raises yes in the second, beyond unrelated questions and random vectors.",
+        "An injection in the first turn does not raise yes in the second.",
+        ("yes-bias", "Yes becomes likelier, but as much for unrelated questions or random vectors."),
+    )
+    columns = ("yes > no", "shift", "net shift", "random vector", *answers.groups)
+    note = "logits, natural logarithm; the layer is the first of the range"
+    header = ("layer", "strength", "framing", "info", "P(yes) none", "P(yes) injected", "shift")
+    listed = [(place, found) for place in cells.rates if (found := identification(rows, place)) is not None]
+    lens = _lens_plot(rows)
+    return Analysis(
+        verdict=card,
+        figures=(*_figures(answers), *(one for place, found in listed for one in _list_figures(place, found))),
+        heat_maps=cells.heat_maps,
+        plots=(lens,) if lens else (),
+        tables=(
+            cells.table("by layer and strength", columns, note),
+            Table("conditions", "by framing and information text", header, tuple(conditions)),
+            *(_confusion(place, found) for place, found in listed),
+        ),
+        remarks=cells.remarks,
+    )
+
+
+_LABELS = (
+    "log-odds of yes, minus no injection",
+    "probability of yes, minus no injection",
+    "log-odds of yes, beyond unrelated questions",
+    "log-odds of yes, beyond random vectors",
+)
+
+
+class _Answers:
+    """The trials whose answer is yes or no, each with its log-odds and its uninjected dialogue."""
+
+    def __init__(self, rows: Sequence[Row], yes: Sequence[str]) -> None:
+        self.rows = [row for row in rows if "logprobs" in row.measurements and row.arm != "identify"]
+        self.groups = sorted({row.arm for row in self.rows if row.arm.startswith("question:")})
+        """Arms of unrelated questions."""
+        self.yes = yes
+        self.odds = {row.key: log_odds(row.measurements["logprobs"], yes) for row in self.rows}
+        self.chances = {row.key: self._chance(row) for row in self.rows}
+        self._base = {_dialogue(row): row.key for row in self.rows if row.condition == "control"}
+
+    def _chance(self, row: Row) -> float:
+        return math.exp(log_total([row.measurements["logprobs"][option] for option in self.yes]))
 
     def shifts(
-        arm: str, cell: tuple[int, float], values: Mapping[str, float] = logits, **detail: Any
+        self, arm: str, place: Place, values: Mapping[str, float] | None = None, **detail: Any
     ) -> list[tuple[str, float]]:
+        """What an injection adds to a value in each dialogue, with the concept; log-odds by default."""
+        values = self.odds if values is None else values
         return [
-            (row.concept or "", values[row.key] - values[base[_dialogue(row)]])
-            for row in scored
+            (row.concept or "", values[row.key] - values[self._base[_dialogue(row)]])
+            for row in rows_at(self.rows, place)
             if row.arm == arm
-            and (row.layer, row.strength) == cell
-            and _dialogue(row) in base
+            and _dialogue(row) in self._base
             and all(row.detail.get(name) == value for name, value in detail.items())
         ]
 
-    cells = sorted({(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None})
-    groups = sorted({row.arm for row in scored if row.arm.startswith("question:")})
-    net: dict[tuple[int, float], list[Contrast]] = {}
-    any_yes: dict[tuple[int, float], list[Contrast]] = {}
-    cards: list[tuple[Cell, ...]] = []
-    conditions: list[tuple[Cell, ...]] = []
-    rates: dict[tuple[int, float], Rate] = {}
-    for cell in cells:
-        own, random = shifts("", cell), shifts("random", cell)
-        unrelated = [value for group in groups for _, value in shifts(group, cell)]
-        by_random = _by_concept(random)
-        # Log-odds also rise when only "no" becomes rarer; the probability of yes itself has to rise.
-        any_yes[cell] = [contrast(own), contrast(shifts("", cell, chances))]
-        net[cell] = [*any_yes[cell], contrast_beyond(own, unrelated)]
-        if by_random:
-            net[cell].append(contrast((c, v - by_random[c]) for c, v in own if c in by_random))
-        here = rows_about(scored, arm="", layer=cell[0], strength=cell[1])
-        rates[cell] = _positive(here, logits)
-        others = [mean([value for _, value in shifts(group, cell)]) for group in groups]
-        cards.append((*cell, rates[cell], net[cell][0].mean, net[cell][2].mean, contrast(random).mean, *others))
-        for framing, info in sorted({(row.detail["framing"], row.detail["info"]) for row in here}):
-            part = [r for r in here if (r.detail["framing"], r.detail["info"]) == (framing, info)]
-            shift = contrast(shifts("", cell, framing=framing, info=info)).mean
-            p_none = _probability(
-                [
-                    r
-                    for r in scored
-                    if r.arm == ""
-                    and r.condition == "control"
-                    and (r.detail["framing"], r.detail["info"]) == (framing, info)
-                ],
-                yes,
-            )
-            conditions.append((*cell, framing, info, p_none, _probability(part, yes), shift))
-    found, yes_found = judge(net), judge(any_yes)
-    plain = {name: rows_about(scored, arm="", condition=name) for name in ("injected", "control")}
-    injected, control = (_positive(of, logits) for of in plain.values())
-    evidence = []
-    if found.best is not None:
-        labels = (
-            "log-odds of yes, minus no injection",
-            "probability of yes, minus no injection",
-            "log-odds of yes, beyond unrelated questions",
-            "log-odds of yes, beyond random vectors",
+    def leaning(self, rows: Sequence[Row]) -> Rate:
+        """How often yes is likelier than no."""
+        return rate(sum(self.odds[row.key] > 0 for row in rows), len(rows))
+
+    def probability(self, rows: Sequence[Row]) -> float | None:
+        """Mean probability of yes."""
+        values = [self.chances[row.key] for row in rows]
+        return math.fsum(values) / len(values) if values else None
+
+
+def _add_cell(cells: CellReport, answers: _Answers, place: Place) -> None:
+    own, random = answers.shifts("", place), answers.shifts("random", place)
+    # Kinds of questions stay apart: a vector that pulls all answers together moves clear-no up and clear-yes down, and
+    # the mean of both hides it. The kind that leaves the least over counts.
+    kinds = [[value for _, value in answers.shifts(group, place)] for group in answers.groups] or [[]]
+    unrelated = max((contrast_beyond(own, values) for values in kinds), key=lambda one: 1.0 if one.p is None else one.p)
+    by_random = _by_concept(random)
+    # Log-odds also rise when only "no" becomes rarer; the probability of yes itself has to rise.
+    any_yes = [contrast(own), contrast(answers.shifts("", place, answers.chances))]
+    net = [*any_yes, unrelated]
+    if by_random:
+        net.append(contrast((concept, value - by_random[concept]) for concept, value in own if concept in by_random))
+    leaning = answers.leaning(rows_about(rows_at(answers.rows, place), arm=""))
+    others = [mean([value for _, value in answers.shifts(group, place)]) for group in answers.groups]
+    cells.add(place, leaning, net, (leaning, net[0].mean, net[2].mean, contrast(random).mean, *others), weaker=any_yes)
+
+
+def _conditions(answers: _Answers, place: Place) -> Iterator[tuple[Cell, ...]]:
+    """One row for each framing and information text."""
+
+    def condition(row: Row) -> tuple[str, str]:
+        return row.detail["framing"], row.detail["info"]
+
+    here = rows_about(rows_at(answers.rows, place), arm="")
+    none = rows_about(answers.rows, arm="", condition="control")
+    for framing, info in sorted(set(map(condition, here))):
+        uninjected, injected = (
+            answers.probability([row for row in group if condition(row) == (framing, info)]) for group in (none, here)
         )
-        evidence = [f"{label}: {in_words(one)}" for label, one in zip(labels, net[found.best], strict=False)]
-    card = verdict(
-        found,
-        "An injection in the first turn raises yes in the second, beyond unrelated questions and random vectors.",
-        "An injection in the first turn does not raise yes in the second.",
-        evidence,
+        shift = contrast(answers.shifts("", place, framing=framing, info=info)).mean
+        yield (*place, framing, info, uninjected, injected, shift)
+
+
+def _figures(answers: _Answers) -> Iterator[Figure]:
+    injected, control = (rows_about(answers.rows, arm="", condition=name) for name in ("injected", "control"))
+    hits, alarms = answers.leaning(injected), answers.leaning(control)
+    yield Figure("p_yes", "probability of yes, injected", answers.probability(injected))
+    yield Figure("p_yes_control", "probability of yes, not injected", answers.probability(control))
+    yield Figure("sensitivity", "yes likelier than no, injected", hits)
+    yield Figure("false_alarms", "yes likelier than no, not injected", alarms, "one per framing and information text")
+    yield Figure("balanced_accuracy", "balanced accuracy", _balanced(hits, alarms))
+
+
+def _list_figures(place: Place, found: Identification) -> Iterator[Figure]:
+    at, suffix = _named(place)
+    note = f"bits of {math.log2(len(found.words)):.2f}; {found.bias:.3f} by chance, p {found.p:.2g} by shuffling"
+    yield Figure(f"information_{suffix}", f"mutual information, {at}", found.bits, note)
+    yield Figure(f"lift_{suffix}", f"lift of the injected concept, {at}", found.lift, "1 is chance")
+
+
+def _confusion(place: Place, found: Identification) -> Table:
+    at, suffix = _named(place)
+    body: tuple[tuple[Cell, ...], ...] = tuple(
+        (word, *map(float, line)) for word, line in zip(found.words, found.confusion, strict=True)
     )
-    if card.kind == "no effect shown" and yes_found.effect:
-        headline = "Yes becomes likelier, but as much for unrelated questions or random vectors."
-        card = Verdict("yes-bias", headline, tuple(evidence))
-    figures = [
-        Figure("p_yes", "probability of yes, injected", _probability(plain["injected"], yes)),
-        Figure("p_yes_control", "probability of yes, not injected", _probability(plain["control"], yes)),
-        Figure("sensitivity", "yes likelier than no, injected", injected),
-        Figure("false_alarms", "yes likelier than no, not injected", control, "one per framing and information text"),
-        Figure("balanced_accuracy", "balanced accuracy", _balanced(injected, control)),
-    ]
-    tables = [
-        Table(
-            "cells",
-            "by layer and strength",
-            ("layer", "strength", "yes > no", "shift", "net shift", "random vector", *groups),
-            tuple(cards),
-            "logits, natural logarithm; the layer is the first of the range",
-        ),
-        Table(
-            "conditions",
-            "by framing and information text",
-            ("layer", "strength", "framing", "info", "P(yes) none", "P(yes) injected", "shift"),
-            tuple(conditions),
-        ),
-    ]
-    for cell in cells:
-        found_list = identification(rows, cell)
-        if found_list is not None:
-            at, suffix = f"layer {cell[0]}, strength {cell[1]:g}", f"{cell[0]}_{cell[1]:g}"
-            figures += [
-                Figure(
-                    f"information_{suffix}",
-                    f"mutual information, {at}",
-                    found_list.bits,
-                    f"bits of {math.log2(len(found_list.words)):.2f}; {found_list.bias:.3f} by chance, "
-                    f"p {found_list.p:.2g} by shuffling",
-                ),
-                Figure(f"lift_{suffix}", f"lift of the injected concept, {at}", found_list.lift, "1 is chance"),
-            ]
-            body: tuple[tuple[Cell, ...], ...] = tuple(
-                (w, *map(float, line)) for w, line in zip(found_list.words, found_list.confusion, strict=True)
-            )
-            tables.append(
-                Table(f"confusion_{suffix}", f"P(named | injected), {at}", ("injected", *found_list.words), body)
-            )
-    lens = _lens_plot(rows)
-    layers, strengths = sorted({c[0] for c in cells}), sorted({c[1] for c in cells})
-    heat = HeatMap("sensitivity", "yes likelier than no", tuple(layers), tuple(strengths), rates, unit)
-    return Analysis(
-        verdict=card,
-        figures=tuple(figures),
-        heat_maps=(heat,) if cells else (),
-        plots=(lens,) if lens else (),
-        tables=tuple(tables),
-        remarks=(OPTIMISM,) if len(cells) > 1 else (),
-    )
+    return Table(f"confusion_{suffix}", f"P(named | injected), {at}", ("injected", *found.words), body)
+
+
+def _named(place: Place) -> tuple[str, str]:
+    """A cell for people, and in names of figures."""
+    return f"layer {place[0]}, strength {place[1]:g}", f"{place[0]}_{place[1]:g}"
 
 
 class Identification:
@@ -222,16 +234,6 @@ def _by_concept(values: Sequence[tuple[str, float]]) -> dict[str, float]:
     for concept, value in values:
         found[concept].append(value)
     return {concept: math.fsum(many) / len(many) for concept, many in found.items()}
-
-
-def _positive(rows: Sequence[Row], logits: Mapping[str, float]) -> Rate:
-    return rate(sum(logits[row.key] > 0 for row in rows), len(rows))
-
-
-def _probability(rows: Sequence[Row], yes: Sequence[str]) -> float | None:
-    """Mean probability of yes."""
-    values = [math.exp(log_total([row.measurements["logprobs"][option] for option in yes])) for row in rows]
-    return math.fsum(values) / len(values) if values else None
 
 
 def _balanced(hits: Rate, alarms: Rate) -> float | None:

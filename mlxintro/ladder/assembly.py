@@ -11,7 +11,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan
 from mlxintro.ladder import certificate
-from mlxintro.ladder.calibration import Calibration, calibrate
+from mlxintro.ladder.calibration import LadderCalibration, calibrate
 from mlxintro.ladder.certificate import DosedCell
 from mlxintro.ladder.claims import COLLINEAR
 from mlxintro.protocol import presets
@@ -36,7 +36,7 @@ class Assembled:
 
     checked: Checked
     planned: Plan
-    calibration: Calibration
+    calibration: LadderCalibration
 
 
 def assemble(
@@ -139,7 +139,7 @@ def _within(hours: float, size: int, planned: Callable[[int], tuple[Checked, Pla
     raise UsageError(f"the smallest ladder takes about {needed:.1f} hours here: give --hours {needed:.1f} or more")
 
 
-def _remarks(found: Calibration) -> list[str]:
+def _remarks(found: LadderCalibration) -> list[str]:
     """What a person should know before it starts."""
     said = [
         f"the trial question's logit is {found.trial_logit:+.1f}; unrelated questions reach from {found.lowest:+.1f} "

@@ -35,7 +35,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class LadderCalibration:
     """What was found; ``options`` holds it as a study takes it."""
 
     trial_logit: float
@@ -56,7 +56,7 @@ class Calibration:
         return self.lowest <= self.trial_logit <= self.highest
 
 
-def calibrate(session: Session, specs: Iterable[TrialSpec]) -> Calibration:
+def calibrate(session: Session, specs: Iterable[TrialSpec]) -> LadderCalibration:
     """Find the options of a study from the trials of a plan with placeholders in their place.
 
     Args:
@@ -76,7 +76,7 @@ def calibrate(session: Session, specs: Iterable[TrialSpec]) -> Calibration:
     known = target > _LEAST
     off = np.abs(np.log(np.maximum(random_made, _LEAST) / np.maximum(target, _LEAST)))
     values = [logits[text] for text in chosen] or [trial_logit]
-    return Calibration(
+    return LadderCalibration(
         trial_logit=trial_logit,
         lowest=min(values),
         highest=max(values),

@@ -138,7 +138,9 @@ def arms(study: Study) -> tuple[str, ...]:
         return ()
     chosen = SUITES[study.controls] if isinstance(study.controls, str) else study.controls
     if unknown := [arm for arm in chosen if arm not in ARMS]:
-        raise UsageError(f"controls: no control arm called {unknown[0]!r}: choose from {', '.join(ARMS)}")
+        raise UsageError(
+            f"controls: no control arm called {unknown[0]!r}: choose from {', '.join(ARMS)}", setting="controls"
+        )
     return tuple(arm for arm in chosen if TRANSFORMED.get(arm) != study.transform)
 
 

@@ -35,6 +35,8 @@ class Study(BaseModel):
     quantize: str | None = None
     kv_bits: Literal[4, 8] | None = None
     """Of quantised keys and values."""
+    adapter: str | None = None
+    """Low-rank adapter that the model speaks with: a folder, a hub id, or one that ships."""
     concepts: Words = ("set:blueprint",)
     any_word: bool = False
     """Accept words that are not in the concept library."""

@@ -1,8 +1,8 @@
 """Studies as TOML files: read, checked with the line of what is wrong, and written back from a stored run.
 
-Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several models that are
-run one after the other; ``layers = "even:10"``, ten evenly spaced layers; ``preset_file``, a preset of one's own, with
-its path relative to the study's.
+Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several subjects run
+one after the other, each a model or ``{model = "...", adapter = "..."}``; ``layers = "even:10"``, ten evenly spaced
+layers; ``preset_file``, a preset of one's own, with its path relative to the study's.
 """
 
 from __future__ import annotations
@@ -26,8 +26,26 @@ from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
 _BESIDE = ("models", "preset_file")
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
 """What people set; a preset's whole text is written by ``runs show --toml`` alone."""
-_ALSO = {"preset": ("preset_file",), "model": ("models",)}
+_ALSO = {"preset": ("preset_file",), "model": ("models",), "adapter": ("models",)}
 """Other keys of a study's file that stand for a setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSubject:
+    """A model as a study names it, with or without an adapter."""
+
+    model: str
+    adapter: str | None = None
+
+    @classmethod
+    def of(cls, entry: Any) -> NamedSubject | None:
+        """Read ``"name"`` or ``{model = "name", adapter = "where"}``; ``None`` for anything else."""
+        table = {"model": entry} if isinstance(entry, str) else entry
+        if not isinstance(table, dict) or not {"model"} <= set(table) <= {"model", "adapter"}:
+            return None
+        if not all(isinstance(value, str) and value for value in table.values()):
+            return None
+        return cls(**table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +55,7 @@ class StudyFile:
     text: str
     settings: dict[str, Any]
     """What ``make_study`` takes, without the model."""
-    models: tuple[str, ...]
+    subjects: tuple[NamedSubject, ...]
     """None named: the backend's default is taken."""
 
     @contextmanager
@@ -97,7 +115,8 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
     if models is not None and "model" in data:
         raise UsageError(f"{place(name, text, 'models')}give either model or models")
     chosen = [data.pop("model")] if "model" in data else models or []
-    if not isinstance(chosen, list) or not all(isinstance(one, str) and one for one in chosen) or models == []:
+    subjects = [NamedSubject.of(one) for one in chosen] if isinstance(chosen, list) else [None]
+    if None in subjects or models == []:
         key = "models" if models is not None else "model"
         raise UsageError(f"{place(name, text, key)}models are names: write {key} = {_EXAMPLE[key]}")
     if isinstance(data.get("layers"), str):
@@ -114,13 +133,13 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
         if not own.is_file():
             raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
-    found = StudyFile(name, text, data, tuple(chosen))
+    found = StudyFile(name, text, data, tuple(filter(None, subjects)))
     with found.told():
         make_study(**{"model": "any", **data})
     return found
 
 
-_EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", "smollm2"]'}
+_EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", {model = "qwen2.5-7b", adapter = "control"}]'}
 
 
 def evenly(text: str) -> tuple[int | float, ...]:

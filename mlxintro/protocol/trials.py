@@ -175,5 +175,6 @@ class Outcome:
 
 
 def model_key(info: ModelInfo) -> str:
-    """Names the function that maps tokens to text: weights, precision, implementation and template."""
-    return f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"
+    """Names the function that maps tokens to text: weights, adapter, precision, implementation and template."""
+    plain = f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"
+    return f"{plain} adapter {info.adapter_revision}" if info.adapter_revision else plain

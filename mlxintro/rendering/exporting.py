@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -18,10 +18,16 @@ from mlxintro.rendering.whole_file import whole_file
 Format = Literal["jsonl", "csv", "parquet"]
 
 
-def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None) -> int:
+def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None, *, defuse: bool = True) -> int:
     """Write rows to a file, all or nothing, or to stdout; returns how many.
 
     Text is UTF-8 whatever the terminal speaks. A pipe or device is written to as it is, never replaced by a file.
+
+    Args:
+        rows: all with the same columns.
+        kind: ``jsonl``, ``csv`` or ``parquet``.
+        target: the file; stdout when ``None``.
+        defuse: in CSV, put an apostrophe before text that a spreadsheet would take for a formula and run.
 
     Raises:
         UsageError: Parquet on stdout of a terminal.
@@ -31,11 +37,11 @@ def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None) -
     if kind == "parquet" and target is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for reading on a terminal: name a file with -o")
     if target is None:
-        count = _write(rows, kind, sys.stdout.buffer)
+        count = _write(_defused(rows) if defuse and kind == "csv" else rows, kind, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return count
     with whole_file(target, "choose another file with -o") as place, place.open("wb") as out:
-        return _write(rows, kind, out)
+        return _write(_defused(rows) if defuse and kind == "csv" else rows, kind, out)
 
 
 def _write(rows: Iterable[dict[str, Any]], kind: str, out: IO[bytes]) -> int:
@@ -46,6 +52,20 @@ def _write(rows: Iterable[dict[str, Any]], kind: str, out: IO[bytes]) -> int:
         return _WRITERS[kind](rows, text)
     finally:
         text.detach()
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet runs. Source: OWASP, "CSV Injection"."""
+
+
+def _defused(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield {
+            f"'{name}" if name.startswith(_FORMULA) else name: f"'{value}"
+            if isinstance(value, str) and value.startswith(_FORMULA)
+            else value
+            for name, value in row.items()
+        }
 
 
 def _jsonl(rows: Iterable[dict[str, Any]], out: IO[str]) -> int:

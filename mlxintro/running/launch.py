@@ -216,13 +216,18 @@ def check_same_model(run: Run, backend: Backend) -> None:
         UsageError: naming what differs.
     """
     now = {field: getattr(backend.info, field) for field in _IDENTITY}
-    then = {field: run.model.get(field) for field in _IDENTITY}
-    changed = [f"{field} was {then[field]}, is {now[field]}" for field in _IDENTITY if then[field] != now[field]]
+    # Runs from before adapters have no such field, and no adapter.
+    then = {field: run.model.get(field, "") for field in _IDENTITY}
+    changed = [
+        f"{field} was {then[field] or 'none'}, is {now[field] or 'none'}"
+        for field in _IDENTITY
+        if then[field] != now[field]
+    ]
     if changed:
         raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
 
 
-_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
+_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
 """What ``trials.model_key`` is made of."""
 
 

@@ -64,6 +64,11 @@ def translated(path: Path) -> Iterator[None]:
             if name.startswith(code):
                 raise KnownError(f"{path}: {what}: {advice}") from error
         raise
+    except UnicodeDecodeError as error:
+        # SQLite's own message quotes a schema that is damaged.
+        raise KnownError(
+            f"{path}: the file is damaged: restore a copy, or rescue it with `sqlite3 FILE .recover`"
+        ) from error
 
 
 class Database:

@@ -209,7 +209,11 @@ class RunTable:
             db.execute("UPDATE runs SET heartbeat = ? WHERE id = ?", (now(), run))
 
     def rename(self, run: str, name: str) -> None:
-        """Raises UsageError when the name is taken."""
+        """Give a run another name.
+
+        Raises:
+            UsageError: the name is taken.
+        """
         with self._database.write() as db:
             if db.execute("SELECT 1 FROM runs WHERE name = ? AND id <> ?", (name, run)).fetchone():
                 raise UsageError(f"there is already a run called {name!r}: choose another name")

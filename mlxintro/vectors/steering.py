@@ -44,7 +44,7 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class PairedRequests:
     """One prompt plainly and under a vector, to be answered in one batch."""
 
     plain: Request
@@ -161,7 +161,7 @@ def pair(
     prefill: str = "",
     sampling: Sampling | None = None,
     transform: Transform = "none",
-) -> Pair:
+) -> PairedRequests:
     """The requests that ``steer`` makes, for whoever wants to see their tokens; arguments and errors as there."""
     where = backend.info.layer(layer)
     sampling = sampling or Sampling()
@@ -170,7 +170,7 @@ def pair(
     start, stop = resolve(window, rendered, question)
     plain = Prompt(rendered.tokens)
     steered = Prompt(rendered.tokens, (Injection(where, added, start, stop),))
-    return Pair(Request(plain, sampling), Request(steered, sampling), where, dose)
+    return PairedRequests(Request(plain, sampling), Request(steered, sampling), where, dose)
 
 
 def validate(

@@ -46,7 +46,7 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
 
         code: int = context.invoke(run, resume=resume, as_json=options["as_json"])
         return code
-    from mlxintro.cli.running.run import execute, model_name
+    from mlxintro.cli.running.run import adapter_name, execute, model_name
     from mlxintro.ladder.assembly import assemble
     from mlxintro.paths import data_home
     from mlxintro.running import launch
@@ -54,6 +54,8 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
 
     home = data_home(context.find_root().obj)
     loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits")}
+    loading["adapter"] = adapter_name(options)
+    loading["adapter"] = adapter_name(options)
     name = model_name({**loading, "model": options["model"]})
     if options["name"] is not None and not options["dry_run"]:
         with Store(home.db) as store:

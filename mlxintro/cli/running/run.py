@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -157,11 +158,15 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], Abstr
         base = {name: value for name, value in base.items() if name != "preset_data"}
     settings = {**base, **given, "options": {**base.get("options", {}), **extra}}
     told = nullcontext if found is None else partial(found.told, {*given, *extra})
-    models = [given["model"]] if "model" in given else list(found.models) if found and found.models else [None]
+    subjects = [{"model": given.get("model")}]
+    if "model" not in given and found is not None and found.subjects:
+        subjects = [asdict(subject) for subject in found.subjects]
     checked = []
-    for model in models:
-        one = {**settings, "model": model_name({**settings, "model": model})}
+    for subject in subjects:
+        # What a flag or the whole file says of the adapter holds where a subject names none of its own.
+        one = {**settings, **{name: value for name, value in subject.items() if value is not None or name == "model"}}
         with told():
+            one |= {"model": model_name(one), "adapter": adapter_name(one)}
             checked.append(launch.check(make_study(**one)))
     return told, checked
 
@@ -193,8 +198,16 @@ def model_name(settings: dict[str, Any]) -> str:
     return where if kind == "folder" else name
 
 
+def adapter_name(settings: dict[str, Any]) -> str | None:
+    """The adapter's name as it is stored with a run."""
+    from mlxintro.backends.adapters import sources
+
+    name = settings.get("adapter")
+    return None if name is None else sources.canonical(name)
+
+
 def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
-    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
+    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter")
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 

@@ -77,20 +77,41 @@ def rm(context: click.Context, run: str, yes: bool) -> int:
 
 @runs.command()
 @click.argument("run")
+@click.argument("name")
+@click.pass_context
+def rename(context: click.Context, run: str, name: str) -> None:
+    """Give a run another NAME."""
+    from mlxintro.running.launch import check_name
+
+    with open_store(context, write=True) as store:
+        found = store.runs.find(run)
+        check_name(store, name)
+        store.runs.rename(found.id, name)
+    chatter(f"{found.name} is called {name} now")
+
+
+@runs.command()
+@click.argument("run")
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
 )
+@click.option(
+    "--formulas", is_flag=True, help="In CSV, leave text that a spreadsheet would run (=, +, -, @) as it is, too."
+)
 @click.pass_context
-def export(context: click.Context, run: str, format_: str, output: Path | None) -> None:
-    """One row per trial, with reply, dose, proof, grades and labels."""
+def export(context: click.Context, run: str, format_: str, output: Path | None, formulas: bool) -> None:
+    """One row per trial, with reply, dose, proof, grades and labels.
+
+    In CSV, text that a spreadsheet would take for a formula gets an apostrophe in front, unless --formulas is given.
+    """
     from mlxintro.rendering.exporting import write_rows
     from mlxintro.store.export import export_rows
 
     with open_store(context) as store:
         found = store.runs.find(run)
         target = None if output == Path("-") else output
-        count = write_rows(export_rows(store, found.id), format_, target)
+        count = write_rows(export_rows(store, found.id), format_, target, defuse=not formulas)
     if target is not None:
         chatter(f"{count} trials of {found.name} written to {output}")
 

@@ -113,9 +113,11 @@ def _rows(store: Any, run: Any, trials: Iterable[Any]) -> list[list[str]]:
     from mlxintro import experiments
 
     graded = experiments.find(run.experiment).graded
-    grades = {grade.key: grade for grade in store.grades.latest(run.id, grader="rules")} if graded else {}
+    shown = list(trials)
+    keys = [trial.key for trial in shown]
+    grades = {grade.key: grade for grade in store.grades.latest(run.id, grader="rules", keys=keys)} if graded else {}
     rows = []
-    for trial in trials:
+    for trial in shown:
         spoken = trial.spec.readout == "text"
         grade = "failed" if trial.error is not None else in_words(grades.get(trial.key)) if graded and spoken else ""
         reply = trial.error or (trial.response if spoken else _measured(trial.spec.readout, trial.measurements))

@@ -48,6 +48,18 @@ _SUPPOSED = re.compile(
     )\b""",
     _X,
 )
+# "I detect a thought when I notice something": a habit, or a definition.
+_HABITUAL = re.compile(
+    r"(?<!as\ )(?<!though\ )\b(?:when|whenever|if|once)\ (?:i\ (?:notice|detect|sense|see|feel|find|perceive)|something|there(?:\ is|'s)|an?\ |it\ (?:is|does))\b",
+    _X,
+)
+_SAID_BY_OTHERS = re.compile(
+    r"(?:^|[^\w'])(?!i\b)\w+\ (?:said|says|replied|replies|answered|answers|wrote|writes|exclaimed|reported|reports)\b[\s:,\"']*"
+    r"(?:that\b[\s:,\"']*)?$",
+    _X,
+)
+# "Detecting thoughts: a beginner's guide".
+_TITLE = re.compile(r"^[\W_]*(?:how\ to\ )?\w+ing\ (?:\w+\ )?(?:thoughts|concepts|ideas|patterns)\b", _X)
 _COUNTERFACTUAL = re.compile(
     r"\bif (?:there|i|you|it|one|something|somebody|someone|a thought) (?:\w+ )?(?:were|was|had|did|could)\b"
 )
@@ -116,7 +128,7 @@ _GENERAL = re.compile(
     | (?<!\bam\ )(?<!'m\ )(?<!\bbe\ )(?<!been\ )(?<!was\ )(?<!keep\ )
          \b(?:detecting|noticing|identifying|recogni[sz]ing|sensing|perceiving|observing)\ .{0,50}?
          \b(?:is|means|involves?|requires?|would|can|could|may|might|will|depends|includes?|helps?)\b
-    | ^[\W_]*to\ (?:\w+ly\ )?(?:detect|notice|identify|recogni[sz]e|find|determine|see|check)\b
+    | ^[\W_]*(?:in\ order\ )?to\ (?:\w+ly\ )?(?:detect|notice|identify|recogni[sz]e|find|determine|see|check)\b
     | \b(?:is|are|was)\ (?:essentially|defined|called|known|said|typically|usually|generally|often)\b
     | \b(?:refers?|referring)\ to\b
     | \bthe\ (?:process|ability|possibility|phenomenon|task|concept|idea)\ of\ (?:detect|notic|inject|introspect)
@@ -239,6 +251,8 @@ def asserts(sentence: Piece, span: Span, around: Around, *, lecture: bool) -> bo
     before, claim, after = text[:begin], text[begin:end], text[end:]
     myself = bool(_MYSELF.search(text))
     if _COUNTERFACTUAL.search(text) and _WOULD_BE.search(text):
+        return False
+    if _HABITUAL.search(text[begin:]) or _SAID_BY_OTHERS.search(before) or (not myself and _TITLE.match(text)):
         return False
     if _supposed(before, claim) or _planned(before, claim):
         return False

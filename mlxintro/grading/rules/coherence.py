@@ -20,10 +20,12 @@ GARBLED_SHARE = 0.35
 """Share of its words in garble above which a reply as a whole is incoherent."""
 LEVEL = 0.6
 """Bits a pair: prose lies above, salad below."""
-ALLOWED_BITS, ALLOWED_PER_WORD = 11.0, 0.03
+ALLOWED_BITS, ALLOWED_PER_WORD = 9.5, 0.03
 """What prose may fall short of the level in one stretch: about the 99 % point of coherent text."""
 ALLOWED_AT_THE_END = 0.7
 """Share of that for the last words of a reply, which are then only cut off."""
+UNKNOWN_SHARE, UNKNOWN_WORDS = 0.07, 4
+"""Words that are in no word list, as a share and as a count, from which a reply is made up of them."""
 SALAD_MEAN = 0.3
 """Bits a pair, over a whole reply, below which it is salad even where no stretch stands out."""
 LOOP_WORDS = 24
@@ -80,6 +82,8 @@ def read_coherence(text: str, folded: str) -> Reading:
         return Reading(_language(folded) or max(spans, key=lambda one: one[1] - one[0])[2], 0)
     if total >= 25 and found.mean < SALAD_MEAN:
         return Reading(_language(folded) or "word salad", 0)
+    if found.unknown >= UNKNOWN_WORDS and found.unknown / total > UNKNOWN_SHARE:
+        return Reading(_language(folded) or "many words that are none", 0)
     if not spans:
         return Reading(None, end)
     first, _, why = min(spans)
@@ -141,7 +145,7 @@ def _salad(found: Familiarity) -> tuple[int, int] | None:
     worst = found.worst(LEVEL)
     allowed = ALLOWED_BITS + ALLOWED_PER_WORD * len(found.offsets)
     total = len(found.offsets)
-    tail = worst.stop > total - 3 and worst.first > (1 - GARBLED_SHARE) * total
+    tail = total >= 40 and worst.stop > total - 3 and worst.first > (1 - GARBLED_SHARE) * total
     return (worst.first, worst.stop) if worst.deficit > allowed * (ALLOWED_AT_THE_END if tail else 1) else None
 
 

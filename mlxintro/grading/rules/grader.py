@@ -243,6 +243,8 @@ def _on_topic(rest: str) -> bool:
         return True
     if len(words(pieces[0])) <= 2 * _FRAGMENT and not say.FULL_SENTENCE.search(pieces[0]):
         return True
+    if say.INTENDS.match(pieces[0]):
+        return False
     return bool(say.ON_TOPIC.search(pieces[0])) and not speaks_in_general(pieces[0])
 
 

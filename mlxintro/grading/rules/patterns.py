@@ -520,3 +520,14 @@ OF_NOTICING = re.compile(r"\b(?:detect|notic|sens(?:e|ing)\b|aware|anything|noth
 SAYS_THAT = re.compile(
     r"\bi(?: would|'d| can| could| must| have to| do) (?:\w+ly )?(?:say|admit|confess|confirm)(?: that)?\b"
 )
+
+# What may stand in front of a verb without a subject: "Yes, clearly detected a thought".
+NO_SUBJECT = re.compile(
+    r"^\W*(?:(?:and|so|then|also|now|yes|no|not|currently|still|just|only|here|again|trial|\d+|ok|okay|well|hmm|am|was|have|has|been"
+    r"|definitely|already|never|n't|do|did|result|answer|status|\w+ly)\b\W*)*$"
+)
+
+# "Yes, I will look for one": what follows is an intention, no answer.
+INTENDS = re.compile(
+    r"^\W*(?:and |so |then )?i(?: will|'ll| shall|'m going to| am going to|'d be| would be)\b(?! say\b)"
+)

@@ -351,7 +351,7 @@ def _own_words(before: str) -> str:
 
 def _may_stand_alone(verb: re.Match[str], before: str, after: str) -> bool:
     """Clauses without a subject: "Detected an injected thought", "noticing a pull toward ..."."""
-    if verb["strong"] is None or len(before.split()) > 3 or not verb.group().endswith(("ed", "ing", "of")):
+    if verb["strong"] is None or not say.NO_SUBJECT.match(before) or not verb.group().endswith(("ed", "ing", "of")):
         return False
     return not say.GERUND_SUBJECT.match(verb.group() + after)
 

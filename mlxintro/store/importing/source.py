@@ -161,8 +161,9 @@ class Source:
             if self._db.execute(f"SELECT 1 FROM {table} t WHERE {lost} LIMIT 1").fetchone() is None:
                 return None
             query = f"SELECT number FROM (SELECT row_number() OVER () AS number, * FROM {table}) t WHERE {lost} LIMIT 1"
-            (number,) = self._db.execute(query).fetchone()
-            return int(number)
+            # An index that is damaged can say one thing to the first question and another to the second.
+            row = self._db.execute(query).fetchone()
+            return int(row[0]) if row else 0
 
     def _refused(self, table: str, row: int, column: str, problem: str) -> KnownError:
         return KnownError(f"{self.path}: table {table}, row {row}, column {column}: {problem}: nothing was imported")

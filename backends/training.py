@@ -1,0 +1,148 @@
+"""The contract for training a low-rank adapter: what goes into a step and what comes out of it.
+
+An adapter is trained on answers: the loss is the cross-entropy of given answers after given prompts, while the vectors
+of the prompts are injected by the same masked code as everywhere else. Only the low-rank matrices change. Blocks below
+``AdapterShape.first_layer`` get none, so whatever is read there is the same with the adapter and without it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from .checks import check_prompt, check_proofs
+from .errors import UsageError
+from .prefix import shared_prefix, usable
+from .values import Float32, ModelInfo, Prompt, Proof
+
+Products = Literal["float32", "bfloat16"]
+"""In what matrices are multiplied during training. ``bfloat16`` lets a CPU round the factors of float32 products, which
+processors with matrix units (AMX) do several times faster; sums, weights and moments stay float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterShape:
+    """Size and place of a low-rank adapter (Hu et al. 2021, LoRA: h = W x + scale B A x)."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    """The scale is alpha / rank."""
+    first_layer: int = 0
+    """Every linear map of this block and of all later ones gets a pair of matrices."""
+    seed: int = 0
+    """Seed of the initial A; B starts at zero, so an untrained adapter changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRow:
+    """One prompt with its injections, and the answer that the subject should learn to give."""
+
+    prompt: Prompt
+    answer: tuple[int, ...]
+    """Token ids, the end token included."""
+
+    @property
+    def whole(self) -> Prompt:
+        """Prompt and answer as one text. The last token is predicted and never read."""
+        return Prompt((*self.prompt.tokens, *self.answer[:-1]), self.prompt.injections)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step of training did."""
+
+    loss: float
+    """Mean cross-entropy of the answers' tokens, in nats, before the step."""
+    gradient: float
+    """L2 norm of the gradient before clipping."""
+    injections: int
+    """How many injections were measured in the forward passes, each as planned."""
+    positions: int
+    """How many token positions they touched."""
+
+
+class AdapterTrainer(abc.ABC):
+    """Trains one adapter inside a loaded model; as long as it is open, the model speaks with the adapter.
+
+    ``close`` takes the adapter out again and leaves the model as it was, bit for bit.
+    """
+
+    def __init__(self, info: ModelInfo, shape: AdapterShape) -> None:
+        if not 0 <= shape.first_layer < info.layers:
+            raise UsageError(f"layer {shape.first_layer} is out of range: {info.model} has {info.layers} layers")
+        if shape.rank < 1:
+            raise UsageError(f"the rank of an adapter is at least 1, got {shape.rank}")
+        self.info = info
+        self.shape = shape
+
+    def step(self, groups: Sequence[Sequence[TrainingRow]], rate: float) -> StepReport:
+        """Take one step of AdamW on all rows.
+
+        Args:
+            groups: rows that begin alike stand in one group: their common beginning is read once.
+            rate: learning rate.
+
+        Raises:
+            UsageError: a row does not fit the model.
+            InjectionError: what was injected is not what the rows ask for; the adapter is then unchanged.
+        """
+        rows = [row for group in groups for row in group]
+        if not rows:
+            raise UsageError("a step of training needs rows")
+        for row in rows:
+            if not row.answer:
+                raise UsageError("an answer to learn has no tokens")
+            check_prompt(row.prompt, self.info, len(row.answer))
+        loss, proofs = self._backward(groups)
+        for row, found in zip(rows, proofs, strict=True):
+            whole = row.whole
+            check_proofs(whole, len(whole.tokens), found)
+        measured = [proof for found in proofs for proof in found]
+        gradient = self._update(rate)
+        return StepReport(loss, gradient, len(measured), sum(proof.positions for proof in measured))
+
+    @abc.abstractmethod
+    def state(self) -> dict[str, Float32]:
+        """Matrices and the optimiser's moments by name: everything the next step depends on but the count of steps."""
+
+    @abc.abstractmethod
+    def restore(self, state: Mapping[str, Float32], steps: int) -> None:
+        """Go on from a state after so many steps.
+
+        Raises:
+            UsageError: the state is of another adapter.
+        """
+
+    @abc.abstractmethod
+    def matrices(self) -> dict[str, tuple[Float32, Float32]]:
+        """Module path -> A of shape (rank, inputs) and B of shape (outputs, rank)."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Take the adapter out. Closing twice is harmless."""
+
+    @abc.abstractmethod
+    def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
+        """Compute the mean loss over all tokens and its gradient; the proofs of every row, in order."""
+
+    @abc.abstractmethod
+    def _update(self, rate: float) -> float:
+        """Apply the gradient and forget it; returns its norm."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def common_beginning(group: Sequence[TrainingRow]) -> int:
+    """How many tokens all rows of a group begin with, up to the first injection and before the first answer token."""
+    prompts = [row.prompt for row in group]
+    shared = shared_prefix(prompts)
+    return min(usable(prompt, shared) for prompt in prompts)

@@ -1,0 +1,158 @@
+"""``mlxintro train``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlxintro.cli.options import LAYERS, STRENGTHS, load_backend, model_options
+from mlxintro.cli.output import chatter, json_line
+
+
+@click.command()
+@model_options
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the adapter."
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["true", "shuffled", "any-disturbance"]),
+    default="true",
+    show_default=True,
+    help="true: say what was injected. The fakes: answers dealt out at random; a yes to any vector, random ones too.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Steps of training. Default: 240.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--layers", type=LAYERS, help="First and last layer to inject into; the adapter lies above. [0.4,0.67]")
+@click.option("--strengths", type=STRENGTHS, help="Lowest and highest, as fractions of the residual norm. [0.25,0.7]")
+@click.option("--rank", type=click.IntRange(1), default=16, show_default=True, help="Rank of the adapter's matrices.")
+@click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3, show_default=True, help="Highest.")
+@click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
+@click.option(
+    "--products",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="bfloat16: a CPU with AMX multiplies several times faster, sums stay float32 (torch).",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per step.")
+@click.pass_context
+def train(context: click.Context, /, output: Path, as_json: bool, minutes: float | None, **options: Any) -> int:
+    """Train a low-rank adapter that reports injected concepts: a positive control.
+
+    \b
+    mlxintro train -m smollm2 -o control                 a subject that notices and names
+    mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
+    mlxintro run injected-thoughts -m smollm2 --adapter control --layers 14 --unit resid --strengths 0.5
+
+    No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
+    and ends with the same weights.
+    """
+    from mlxintro.paths import data_home
+    from mlxintro.protocol.trials import model_key
+    from mlxintro.training.checkpoint import TrainingFolder
+    from mlxintro.training.loop import train as training
+    from mlxintro.vectors.cache import VectorCache
+
+    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
+    settings = {name: options.pop(name) for name in names}
+    folder = TrainingFolder(output)
+    with load_backend(**settings) as backend:
+        cache = VectorCache(data_home(context.obj).vectors, chatter)
+        plan = folder.plan()
+        if plan is None:
+            plan = _planned(backend, options, minutes, cache)
+            folder.begin(plan)
+        else:
+            _check_same(context, plan, backend.info, options)
+            chatter(f"going on with the training in {output}")
+        chatter(
+            f"{plan.steps} steps on {plan.words} words at layers {plan.layers[0]} to {plan.layers[1]}, labels "
+            f"{plan.labels}, {model_key(backend.info)}"
+        )
+        started = time.monotonic()
+        for event in training(backend, plan, folder, cache=cache, progress=_words_read):
+            if as_json:
+                click.echo(json_line(event))
+            elif event.held_out is not None or event.step % 10 == 0:
+                chatter(_line(event, time.monotonic() - started))
+    chatter(f"the adapter is in {output}: use it with --adapter {output}")
+    return 0
+
+
+def _words_read(done: int, total: int) -> None:
+    if done == total or done % 128 == 0:
+        chatter(f"reading words for the concept vectors: {done}/{total}")
+
+
+def _line(event: Any, seconds: float) -> str:
+    text = f"step {event.step}/{event.steps}  loss {event.loss:.3f}  {seconds / 60:.1f} min"
+    rates = event.held_out
+    if rates is None:
+        return text
+    return (
+        f"{text}  held out: detected {rates.detection:.0%}, false alarms {rates.false_alarms:.0%}, random vectors "
+        f"{rates.random:.0%}, named {rates.naming:.0%} of {rates.trials}{'  (kept)' if event.kept else ''}"
+    )
+
+
+def _planned(backend: Any, options: dict[str, Any], minutes: float | None, cache: Any) -> Any:
+    """The plan of a new training; with ``--minutes``, its steps from a few timed ones."""
+    from mlxintro.backends.errors import UsageError
+    from mlxintro.training.timing import fitting_steps
+
+    if minutes is not None and options["steps"] is not None:
+        raise click.UsageError("give either --steps or --minutes")
+    try:
+        plan = plan_of(backend.info, options)
+        return plan if minutes is None else fitting_steps(backend, plan, minutes * 60, cache, _words_read)
+    except ValueError as error:
+        raise UsageError(str(error).splitlines()[-1]) from error
+
+
+def plan_of(info: Any, options: dict[str, Any]) -> Any:
+    """A plan from the command's options.
+
+    Raises:
+        ValueError: options that do not fit together.
+    """
+    from mlxintro.protocol.trials import model_key
+    from mlxintro.training.plan import TrainingPlan
+
+    given = {name: value for name, value in options.items() if value is not None}
+    layers = [info.layer(layer) for layer in given.pop("layers", (0.4, 0.67))]
+    strengths = given.pop("strengths", (0.25, 0.7))
+    if layers[-1] + 1 >= info.layers:
+        raise ValueError(f"the adapter lies above the last injected layer: choose one below {info.layers - 1}")
+    return TrainingPlan.model_validate(
+        {
+            "model": model_key(info),
+            "steps": given.pop("steps", 240),
+            "layers": (layers[0], layers[-1]),
+            "strengths": (strengths[0], strengths[-1]),
+            **given,
+        }
+    )
+
+
+def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str, Any]) -> None:
+    """Refuse to go on with settings that differ from those the training was begun with."""
+    from click.core import ParameterSource
+
+    given = {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    wanted = plan_of(info, {**given, "steps": given.get("steps", plan.steps)})
+    changed = [name for name in given if getattr(wanted, name) != getattr(plan, name)]
+    if changed:
+        raise click.UsageError(
+            f"the training in this folder was begun with another --{changed[0]} ({getattr(plan, changed[0])}): leave "
+            "it out, or choose another folder with -o"
+        )

@@ -1,0 +1,102 @@
+"""Training step by step: from a plan and a folder to an adapter, resumable after any interruption.
+
+What a step sees depends on the plan and the number of the step alone, and a checkpoint holds everything else, so a
+training that was killed and resumed ends with the weights of one that was not (on one machine, with as many threads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from mlxintro.backends.base import Backend
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import presets
+from mlxintro.protocol.trials import model_key
+from mlxintro.training.checkpoint import TrainingFolder
+from mlxintro.training.evaluation import HeldOutRates, held_out_rates
+from mlxintro.training.material import material, split_words
+from mlxintro.training.plan import TrainingPlan
+from mlxintro.training.rows import Asker, RowMaker
+from mlxintro.vectors.cache import VectorCache
+from mlxintro.vectors.extraction import Progress, extract
+from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.vector import ConceptVector
+
+PRESET = "lindsey"
+"""Its extraction makes the vectors that are trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """Something that happened in a training."""
+
+    step: int
+    """Steps taken so far."""
+    steps: int
+    loss: float | None = None
+    """Mean cross-entropy before the step; ``None`` for the evaluation of the untrained subject."""
+    held_out: HeldOutRates | None = None
+    kept: bool = False
+    """Whether the adapter of this step is the best so far and was written."""
+
+
+def word_vectors(
+    backend: Backend, words: list[str], cache: VectorCache | None, progress: Progress | None = None
+) -> dict[str, ConceptVector]:
+    """Concept vectors of words, as studies extract them."""
+    extraction = presets.load(PRESET).extraction
+    recipes = {word: recipe_for(extraction, word, backend.info) for word in words}
+    made = extract(backend, recipes.values(), cache, progress=progress)
+    return {word: made[recipe.key] for word, recipe in recipes.items()}
+
+
+def train(
+    backend: Backend,
+    plan: TrainingPlan,
+    folder: TrainingFolder,
+    *,
+    cache: VectorCache | None = None,
+    progress: Progress | None = None,
+) -> Iterator[TrainingStep]:
+    """Train, or go on where the folder's checkpoint stands.
+
+    Args:
+        cache: keeps the vectors of the words.
+        progress: told how many words have been read.
+
+    Raises:
+        UsageError: the plan is for another model.
+    """
+    if plan.model != model_key(backend.info):
+        raise UsageError(f"{folder.path} is a training of {plan.model}, not of {model_key(backend.info)}")
+    stuff = material()
+    split = split_words(stuff.words, plan.words, plan.stopping, plan.seed)
+    vectors = word_vectors(backend, [*split.trained, *split.stopping], cache, progress)
+    asker = Asker(backend.tokenizer)
+    maker = RowMaker(plan, stuff, split, vectors, asker)
+    best: float | None = None
+    step = 0
+    with backend.trainer(plan.shape, products=plan.products) as trainer:
+        if (found := folder.load()) is not None:
+            state, kept = found
+            step, best = kept["step"], kept["best"]
+            trainer.restore(state, step)
+        folder.forget_after(step)
+        while step < plan.steps:
+            report = trainer.step(maker.step(step), plan.rate_at(step))
+            step += 1
+            rates, keep = None, False
+            if step % plan.evaluate_every == 0 or step == plan.steps:
+                rates = held_out_rates(backend, plan, split.stopping, vectors, stuff.wording(PRESET), asker)
+                margin = rates.margin(plan.labels)
+                # Shuffled labels teach nothing that could be measured: the last adapter is as good as any.
+                keep = best is None or margin >= best or plan.labels == "shuffled"
+                best = margin if keep else best
+            if keep:
+                folder.write_adapter(trainer.matrices(), plan, backend.info.model)
+            line = {"step": step, **asdict(report)} | ({"held_out": rates.as_dict()} if rates else {})
+            folder.note(line)
+            if keep or step % plan.save_every == 0 or step == plan.steps:
+                folder.save(trainer.state(), {"step": step, "best": best})
+            yield TrainingStep(step, plan.steps, report.loss, rates, keep)

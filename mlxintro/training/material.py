@@ -1,0 +1,114 @@
+"""What an adapter is trained on: words, wordings of the question, answers and unrelated questions.
+
+All of it is data (``mlxintro/data/training.toml``). No word of it is a concept of the library or a near name of one, so
+the whole library stays for measuring what was learnt on words the subject was not trained on.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import presets
+from mlxintro.protocol.presets import Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One way to put the trial question to the subject."""
+
+    name: str
+    dialogue: Dialogue
+    share: float
+    """How often it is drawn in training, relative to the others; 0 for one that is held out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the subject learns to say. ``yes`` holds ``{word}``."""
+
+    yes: str
+    no: str
+    right: str
+    """To an unrelated question whose answer is yes."""
+    wrong: str
+    """To an unrelated question whose answer is no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    words: tuple[str, ...]
+    wordings: tuple[Wording, ...]
+    answers: Answers
+    unrelated: Mapping[bool, tuple[str, ...]]
+    """Unrelated questions by their right answer: true is yes."""
+
+    @property
+    def trained(self) -> tuple[Wording, ...]:
+        """The wordings that are shown in training."""
+        return tuple(wording for wording in self.wordings if wording.share)
+
+    def wording(self, name: str) -> Wording:
+        """Find a wording by name.
+
+        Raises:
+            UsageError: there is no such wording.
+        """
+        for wording in self.wordings:
+            if wording.name == name:
+                return wording
+        raise UsageError(f"no wording called {name!r}: choose one of {', '.join(w.name for w in self.wordings)}")
+
+
+@dataclass(frozen=True, slots=True)
+class WordSplit:
+    """Words by what they are for; the concepts of the library are a third group, which no training sees."""
+
+    trained: tuple[str, ...]
+    stopping: tuple[str, ...]
+    """Words that choose which of the evaluated adapters is kept."""
+
+
+def split_words(words: Sequence[str], count: int, stopping: int, seed: int) -> WordSplit:
+    """Draw the words that are trained on and those for choosing when to stop.
+
+    Raises:
+        UsageError: there are not as many words.
+    """
+    if not 1 <= count <= len(words) - stopping:
+        raise UsageError(f"there are {len(words) - stopping} words to train on: choose at most as many, not {count}")
+    order = np.random.default_rng([seed, 1]).permutation(len(words))
+    shuffled = tuple(words[at] for at in order)
+    return WordSplit(shuffled[stopping : stopping + count], shuffled[:stopping])
+
+
+@cache
+def material() -> Material:
+    """Read the material that ships."""
+    data = tomllib.loads((files("mlxintro") / "data" / "training.toml").read_text("utf-8"))
+    unrelated = data["unrelated"]
+    return Material(
+        words=tuple(data["words"]["words"].split()),
+        wordings=tuple(_wording(table) for table in data["wordings"]),
+        answers=Answers(**data["answers"]),
+        unrelated={
+            right: tuple(f"{text} {unrelated['ending']}" for text in unrelated[name])
+            for right, name in ((True, "yes"), (False, "no"))
+        },
+    )
+
+
+def _wording(table: Mapping[str, Any]) -> Wording:
+    if "preset" in table:
+        dialogue = presets.load(table["preset"]).dialogue
+        assert dialogue is not None, "a wording names a preset with a dialogue"
+    else:
+        dialogue = Dialogue(messages=tuple(table["messages"]), question=table["question"])
+    return Wording(table["name"], dialogue, 0.0 if table.get("held_out") else table["share"])

@@ -1,0 +1,168 @@
+"""``certify`` from the dose to the ladder on simulated subjects, and what it measures against direct computations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.experiments.detection.measuring import measure
+from mlxintro.ladder import freeze
+from mlxintro.ladder.assembly import Assembled, assemble
+from mlxintro.ladder.calibration import choose_questions
+from mlxintro.ladder.certificate import fit_repeats, power_lines
+from mlxintro.ladder.observers import Witness, observe
+from mlxintro.protocol import controls
+from mlxintro.running import readouts
+from mlxintro.running.session import Session
+from mlxintro.vectors.extraction import extract
+from tests.simulated import row_of
+
+WORDS = ("ocean", "bread", "fear", "music")
+
+
+def made(backend: FakeBackend, folder: Path, **settings: Any) -> Assembled:
+    wanted = {"preset": "lindsey", "concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 3, "trials": None}
+    return assemble(
+        backend,
+        folder,
+        model=backend.info.model,
+        settings={"backend": "fake", "max_tokens": 40},
+        hours=None,
+        told=lambda line: None,
+        **{"centred": False, **wanted, **settings},
+    )
+
+
+@pytest.fixture(scope="module")
+def assembled(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeBackend, Assembled]:
+    backend = FakeBackend("detector?hit=0.95")
+    return backend, made(backend, tmp_path_factory.mktemp("vectors"))
+
+
+def session_of(backend: FakeBackend, one: Assembled) -> Session:
+    return Session(backend, one.planned.prompts, extract(backend, one.planned.recipes.values(), None))
+
+
+def test_matched_vectors_have_the_impact_they_are_said_to_have(assembled: tuple[FakeBackend, Assembled]) -> None:
+    backend, one = assembled
+    session = session_of(backend, one)
+    specs = [spec for spec in one.planned if spec.arm == controls.MATCHED]
+    assert len(specs) == 12
+    for spec in specs[:4]:
+        prompt, _ = readouts.prompt_of(session, spec)
+        states = backend.capture([prompt, type(prompt)(prompt.tokens)], layers=[7], positions=[-1])
+        steered, plain = (backend.lens(state["resid_post"][0, 0]).astype(np.float64) for state in states)
+        divergence = float((np.exp(steered) * (steered - plain)).sum())
+        assert divergence == pytest.approx(spec.detail["impact"], rel=1e-3)
+        assert spec.detail["impact"] == pytest.approx(spec.detail["target"], rel=0.2)
+
+
+def test_the_chosen_questions_stand_around_the_trial_question(assembled: tuple[FakeBackend, Assembled]) -> None:
+    _, one = assembled
+    assert one.calibration.spans
+    logits = {f"q{at}": float(at) for at in range(40)}
+    chosen = choose_questions(10.5, logits)
+    assert {"q7", "q8", "q9", "q10", "q11", "q12", "q13", "q14", "q0", "q39"} <= set(chosen)
+
+
+def test_every_arm_runs_and_the_introspector_stands_on_no_rung_of_a_liar(
+    assembled: tuple[FakeBackend, Assembled],
+) -> None:
+    backend, one = assembled
+    specs = list(one.planned)
+    outcomes = {outcome.key: outcome for outcome in measure(session_of(backend, one), specs)}
+    assert set(outcomes) == {spec.key for spec in specs}
+    rows = [row_of(spec, outcomes[spec.key]) for spec in specs]
+    found = one.checked.experiment.analyse(rows, one.checked.study, one.checked.preset)
+    assert found.ladder is not None
+    for name in ("chance", "yes-bias", "compression", "any disturbance", "own words"):
+        assert found.ladder[name].state == "excluded", found.ladder[name].said  # type: ignore[index]
+    witness = next(row for row in rows if row.arm == controls.WITNESS)
+    logits = witness.measurements["logits"]
+    # Text and state exchanged: only the state tells this subject.
+    assert logits["self"] == pytest.approx(logits["state"], abs=0.5)
+    assert logits["reader"] == pytest.approx(logits["clean"], abs=0.5)
+    assert logits["self"] > logits["reader"] + 3
+
+
+def test_the_bank_of_vectors_is_measured(assembled: tuple[FakeBackend, Assembled]) -> None:
+    backend, one = assembled
+    session = session_of(backend, one)
+    (spec,) = [spec for spec in one.planned if spec.arm == controls.BANK]
+    (outcome,) = measure(session, [spec])
+    rows = np.array([vector.direction[5] for vector in session.vectors.values()], np.float64)
+    assert outcome.measurements["mean_cosine"] == pytest.approx(_cosines(rows))
+    assert 1 <= outcome.measurements["effective_rank"] <= 4
+
+
+def _cosines(rows: np.ndarray[Any, Any]) -> float:
+    found = [
+        float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        for at, a in enumerate(rows)
+        for other, b in enumerate(rows)
+        if at != other
+    ]
+    return sum(found) / len(found)
+
+
+def test_areas_under_the_curve_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(2)
+    witnesses = []
+    for at in range(36):
+        logits = {"self": rng.normal(1), "reader": rng.normal(0.3), "state": rng.normal(1), "clean": rng.normal(0)}
+        states = [tuple(rng.normal(side, 1, 8)) for side in (1.0, 0.0)]
+        witnesses.append(Witness(f"word {at % 6}", logits, states[0], states[1]))
+    found = observe(witnesses)
+    clean = [one.logits["clean"] for one in witnesses]
+    for side, area in (("self", found.own), ("reader", found.reader)):
+        scores = [one.logits[side] for one in witnesses] + clean
+        assert area == pytest.approx(roc_auc_score([1] * 36 + [0] * 36, scores))
+    assert found.probe is not None
+    assert found.probe > 0.8
+    assert found.recovery is not None
+    assert found.recovery[0] == pytest.approx((found.own - 0.5) / (found.probe - 0.5))
+
+
+def test_a_budget_of_trials_is_kept_and_one_that_is_too_small_says_what_is_needed() -> None:
+    assert fit_repeats(None, None, lambda repeats: 100 * repeats) == 5
+    assert fit_repeats(None, 450, lambda repeats: 100 * repeats) == 4
+    with pytest.raises(UsageError, match="--trials 200"):
+        fit_repeats(None, 150, lambda repeats: 100 * repeats)
+    assert len(power_lines(60)) == 10
+
+
+def test_two_ways_to_say_the_size_are_refused(tmp_path: Path) -> None:
+    with FakeBackend("detector") as backend, pytest.raises(UsageError, match="either --trials"):
+        made(backend, tmp_path, trials=500)
+
+
+def test_what_was_frozen_is_compared_with_what_came_of_it(tmp_path: Path) -> None:
+    study, keys = {"model": "x", "seed": 1}, ["b2:a", "b2:b"]
+    record = freeze.frozen_record(study, keys)
+    assert freeze.held(record, study, reversed(keys), 2) == []
+    assert freeze.held(record, {**study, "seed": 2}, keys, 2) == ["the study was changed"]
+    assert freeze.held(record, study, ["b2:a", "b2:c"], 2) == ["the trials are not those that were planned"]
+    assert freeze.held(record, study, keys[:1], 2) == ["1 of 2 trials are still to come"]
+    assert any("analysis" in one for one in freeze.held({**record, "analysis": "other"}, study, keys, 2))
+    assert "the record itself was changed" in freeze.held({**record, "plan_hash": "b2:0"}, study, keys, 2)
+    path = tmp_path / "frozen" / "run.json"
+    freeze.write_record(record, path)
+    assert json.loads(path.read_text("utf-8"))["hash"] == record["hash"]
+    with pytest.raises(UsageError, match="never replaced"):
+        freeze.write_record(record, path)
+
+
+def test_centred_vectors_sum_to_nothing(tmp_path: Path) -> None:
+    with FakeBackend("detector") as backend:
+        one = made(backend, tmp_path, centred=True, repeats=2)
+        vectors = [vector.direction[5].astype(np.float64) for vector in session_of(backend, one).vectors.values()]
+        # Each is a word minus the mean of the others, which is the centred word times n / (n - 1).
+        assert np.linalg.norm(np.sum(vectors, axis=0)) < 1e-3 * np.linalg.norm(vectors[0])
