@@ -144,6 +144,10 @@ EFFECTS: tuple[tuple[str, dict[str, float]], ...] = (
 )
 
 
+PULLED = {"": 2.0, "question:clear-no": 2.0, "question:clear-yes": -2.0}
+"""Answers that are pulled together: those that are no rise, those that are yes fall."""
+
+
 def verdicts(name: str, effect: dict[str, float], count: int) -> Counter[str]:
     answer, settings = DRAWN[name]
     found = drawn.studies(name, answer, effect, range(count), **settings)
@@ -155,9 +159,13 @@ def test_a_planted_effect_is_found(name: str, effect: dict[str, float]) -> None:
     assert verdicts(name, effect, 10)["effect"] >= 7
 
 
+def test_a_compression_of_all_answers_is_no_latent_detection() -> None:
+    assert verdicts("latent", PULLED, 8)["effect"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("name", "effect"), NOT_EFFECTS)
+@pytest.mark.parametrize(("name", "effect"), [*NOT_EFFECTS, ("latent", PULLED)])
 def test_nulls_and_confounds_pass_for_effects_no_more_often_than_stated(name: str, effect: dict[str, float]) -> None:
     found = verdicts(name, effect, 200)
     print(f"{name} {effect}: {found['effect']} of 200 pass for an effect")

@@ -258,6 +258,9 @@ def test_a_random_direction_is_fixed_by_its_seed_and_the_same_at_every_strength(
     vector = a_vector()
     once, _ = vector.scaled(1, 1.0, "raw", transform="random", seed=7)
     double, _ = vector.scaled(1, 2.0, "raw", transform="random", seed=7)
+    deeper, _ = vector.scaled(2, 1.0, "raw", transform="random", seed=7)
+    cosine = float(once @ deeper) / float(np.linalg.norm(once) * np.linalg.norm(deeper))
+    assert abs(cosine) < 0.9, "every layer has a direction of its own"
     np.testing.assert_allclose(double, 2 * once, rtol=1e-6)
     assert not np.array_equal(once, vector.scaled(1, 1.0, "raw", transform="random", seed=8)[0])
     other = replace(vector, recipe=replace(vector.recipe, word="fear"))

@@ -36,6 +36,7 @@ from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
 from . import cache as mlx_cache
+from . import guard
 from . import model as mlx_model
 from . import roofline as mlx_roofline
 from .adapter import apply
@@ -81,12 +82,14 @@ def load(
         raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
     where = mlx_model.find_device(device)
     tokenizer = ChatTokenizer.load(source.folder)
+    settings = source.config.get("text_config") or source.config
+    guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
     quantization = source.quantization
-    settings = source.config.get("text_config") or source.config
     with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
         mlx_model.check_rope(settings, model)
+        guard.check_layers(settings, model)
         if dtype is not None:
             model.set_dtype(mlx_model.DTYPES[dtype])
         if quantize is not None:

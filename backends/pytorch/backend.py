@@ -42,6 +42,7 @@ from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
 from .model import DTYPES, Network, load_model
 from .sampling import log_softmax
+from .selftest import check_decoding
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -86,6 +87,7 @@ def load(
     with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
         network = Network.of(model)
         network.verify()
+        check_decoding(network)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,

@@ -212,7 +212,7 @@ class Network:
 
 
 def load_model(
-    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None
+    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None, own_attention: bool = True
 ) -> Any:  # a transformers model; the library is untyped
     """Load weights from a local folder.
 
@@ -221,6 +221,7 @@ def load_model(
         device: ``cpu``, ``mps``, ``cuda``, ``cuda:1``...; ``cuda`` spreads a model too large for one GPU over all.
         dtype: a key of ``DTYPES``.
         quantize: ``4bit`` to quantise while loading (NF4, CUDA only).
+        own_attention: whether this project's attention takes the place of transformers'.
 
     Raises:
         PrerequisiteError: a library or device is missing.
@@ -246,7 +247,8 @@ def load_model(
                 f"{source.name} does not fit into the memory of {device}: choose a smaller model, or --quantize 4bit"
             ) from error
     _check_report(source, report)
-    torch_attention.use_in(model)
+    if own_attention:
+        torch_attention.use_in(model)
     return model.eval()
 
 
@@ -325,11 +327,14 @@ def configuration(source: ModelSource) -> Any:
 
 
 def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-        if key not in _NOT_ASKED
-    }
+    return {key: _plain(value) for key, value in settings.items() if key not in _NOT_ASKED}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return [_plain(one) for one in value] if isinstance(value, list) else value
+    # transformers writes numbers that JSON has no word for in this form.
+    return float(value["__float__"]) if value.keys() == {"__float__"} else _without(value)
 
 
 def _first(module: Any, *paths: str) -> Any:

@@ -116,11 +116,14 @@ class _Answers:
 
 def _add_cell(cells: CellReport, answers: _Answers, place: Place) -> None:
     own, random = answers.shifts("", place), answers.shifts("random", place)
-    unrelated = [value for group in answers.groups for _, value in answers.shifts(group, place)]
+    # Kinds of questions stay apart: a vector that pulls all answers together moves clear-no up and clear-yes down, and
+    # the mean of both hides it. The kind that leaves the least over counts.
+    kinds = [[value for _, value in answers.shifts(group, place)] for group in answers.groups] or [[]]
+    unrelated = max((contrast_beyond(own, values) for values in kinds), key=lambda one: 1.0 if one.p is None else one.p)
     by_random = _by_concept(random)
     # Log-odds also rise when only "no" becomes rarer; the probability of yes itself has to rise.
     any_yes = [contrast(own), contrast(answers.shifts("", place, answers.chances))]
-    net = [*any_yes, contrast_beyond(own, unrelated)]
+    net = [*any_yes, unrelated]
     if by_random:
         net.append(contrast((concept, value - by_random[concept]) for concept, value in own if concept in by_random))
     leaning = answers.leaning(rows_about(rows_at(answers.rows, place), arm=""))

@@ -19,6 +19,10 @@ from mlxintro.grading.rules.coherence import read_coherence
 from mlxintro.replies.text import fold
 
 QUESTION = "What is the capital of France? Answer in one short sentence."
+KNOWN_TEXT = (
+    "The keeper lit the lamp at dusk, as he had done every evening for thirty years, and wrote the weather into the "
+    "book: wind from the north-west, rain, and two ships on their way to the harbour."
+)
 STORY = "Write a short story about a lighthouse keeper."
 
 
@@ -35,8 +39,12 @@ class _Failed(Exception):
     """A check found something wrong: detail and advice."""
 
 
-def run_checks(backend: Backend) -> Iterator[CheckLine]:
-    """Run all checks, cheap ones first. A failing check does not stop the others."""
+def run_checks(backend: Backend, *, deep: bool = False) -> Iterator[CheckLine]:
+    """Run all checks, cheap ones first. A failing check does not stop the others.
+
+    Args:
+        deep: also compare with transformers' own forward pass over the same files.
+    """
     checks: list[tuple[str, Callable[[Backend], str]]] = [
         ("model", _model),
         ("coherent text", _text),
@@ -46,6 +54,7 @@ def run_checks(backend: Backend) -> Iterator[CheckLine]:
         ("left as it was", _restored),
         ("memory", _memory),
         ("speed", _speed),
+        *([("transformers", _transformers)] if deep else []),
     ]
     for name, check in checks:
         try:
@@ -159,6 +168,30 @@ def _speed(backend: Backend) -> str:
     decode = max(time.perf_counter() - started - prefill, 1e-9)
     rates = len(tokens) / prefill, max(done - 1, 1) / decode
     return f"prompt {rates[0]:.0f} tokens/s, reply {rates[1]:.1f} tokens/s, one row at a time"
+
+
+def _transformers(backend: Backend) -> str:
+    """Compare log-probabilities of a text with those of transformers' own forward pass, in float32 where that fits."""
+    from mlxintro.backends.reference import reference_logprobs
+
+    if backend.info.backend == "fake":
+        return "a simulated subject has no weights to compare"
+    tokens = (*_ask(backend, STORY), *backend.tokenizer.encode(KNOWN_TEXT).tokens)
+    try:
+        expected, how = reference_logprobs(backend.info.model, backend.info.backend, tokens)
+    except KnownError as error:
+        raise _Failed(f"not compared: {error}", "compare where the original model is at hand and fits twice") from None
+    found = backend.score([Prompt(tokens[:1])], [[tokens[1:]]])[0][0]
+    apart = np.abs(found - expected)
+    line = (
+        f"{len(expected)} tokens: log-probabilities {apart.mean():.2g} nats apart on average, {apart.max():.2g} at "
+        f"most, from transformers {how}"
+    )
+    # Rounding to 16 bits moves a log-probability by some hundredths; a wrong formula by tenths and more.
+    allowed = 1e-3 if backend.info.dtype == "float32" and backend.info.quantization == "none" else 0.1
+    if not apart.mean() <= allowed:
+        raise _Failed(line, "this backend computes another model than config.json says: use the other backend")
+    return line
 
 
 def _ask(backend: Backend, text: str) -> tuple[int, ...]:

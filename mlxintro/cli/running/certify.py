@@ -55,6 +55,7 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
     home = data_home(context.find_root().obj)
     loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits")}
     loading["adapter"] = adapter_name(options)
+    loading["adapter"] = adapter_name(options)
     name = model_name({**loading, "model": options["model"]})
     if options["name"] is not None and not options["dry_run"]:
         with Store(home.db) as store:

@@ -1,0 +1,40 @@
+"""A decoder is held against the whole model once, when it is loaded: rows of two lengths, a cache, one step on."""
+
+from __future__ import annotations
+
+import torch
+
+from ..base import Prompt
+from ..errors import ModelError
+from .batch import PromptReader
+from .model import Network
+
+_PROMPTS = ((1, 2, 3), (2, 1))
+_NEXT = 1
+
+
+@torch.inference_mode()
+def check_decoding(network: Network) -> None:
+    """Compare logits read through the cache, in a batch, with those of plain forward passes.
+
+    Families whose layers keep a state of their own instead of keys and values come out differently, or not at all.
+
+    Raises:
+        ModelError: they differ.
+    """
+    stream = PromptReader(network, [Prompt(tokens) for tokens in _PROMPTS], chunk=8).read(
+        [Prompt(tokens) for tokens in _PROMPTS]
+    )
+    read = [stream.logits.clone()]
+    stream.step([_NEXT] * len(_PROMPTS))
+    read.append(stream.logits)
+    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
+    for row, tokens in enumerate(_PROMPTS):
+        ids = torch.tensor([[*tokens, _NEXT]], device=network.device)
+        whole = network.model(input_ids=ids, use_cache=False).logits[0].float()
+        for logits, at in zip(read, (len(tokens) - 1, len(tokens)), strict=True):
+            if not (logits[row] - whole[at].to(logits.device)).abs().amax() <= tolerance * whole[at].abs().amax():
+                raise ModelError(
+                    f"{type(network.model).__name__} computes something else through its cache than at once: "
+                    "this architecture is not supported by torch here, choose another model or --backend mlx"
+                )
