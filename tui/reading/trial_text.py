@@ -57,7 +57,7 @@ def line(seen: Seen, width: int, grader: str) -> str:
 
 
 def _widths(width: int) -> tuple[int, int]:
-    """Of concept and dose."""
+    """Return the widths of concept and dose, in cells."""
     return (15, 9) if width >= _ROOMY else (11, 5)
 
 
