@@ -92,6 +92,7 @@ class IntroApp(error_border.Guarded, App[int]):
         """A run that this app has started and that is not in the store yet."""
         self.demo_wanted = False
         """The next look at the new study fills in the demo."""
+        self.filter_wanted: str | None = None
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
         self.notices = Notices(self, self.remembered)

@@ -87,6 +87,8 @@ class TrialFilter:
     status: Status | None = None
     text: str | None = None
     """Occurs in the reply, whatever the case (of ASCII letters)."""
+    words: tuple[str, ...] = ()
+    """All of these occur in the reply, anywhere in it; cased like ``text``."""
     grader: str | None = None
     """Whose verdict the four fields below speak of; any grader's when ``None``."""
     affirms: bool | None = None
@@ -99,6 +101,11 @@ class TrialFilter:
     """Whether two graders' latest verdicts contradict each other in a field."""
     labelled: bool | None = None
     """Whether a person has labelled it; a label that was withdrawn does not count."""
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """Everything that must occur in the reply."""
+        return ((self.text,) if self.text else ()) + tuple(word for word in self.words if word)
 
 
 @dataclass(frozen=True, slots=True)
