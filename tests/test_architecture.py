@@ -35,3 +35,15 @@ def test_no_folder_of_the_product_is_crowded() -> None:
             if folder.resolve().is_relative_to(ROOT / root):
                 modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
                 assert len(modules) <= 17, folder
+
+
+def test_docstrings_begin_with_a_sentence() -> None:
+    fragment = re.compile(r'"""(?:Of|The same|One that|As of)\b')
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("mlxintro", "backends", "tui", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if fragment.search(line)
+    ]
+    assert wrong == []

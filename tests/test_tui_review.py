@@ -15,7 +15,7 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import GradeRecord, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
-from mlxintro.tui.reading.filter_line import FilterSuggester, cycled, cycled_flag, parse
+from mlxintro.tui.reading.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from mlxintro.tui.screens.labelling import Blind
 from mlxintro.tui.screens.review import ReviewPage
 from tests.cli import mlxintro
@@ -88,10 +88,10 @@ def test_keys_and_words_find_what_reading_every_trial_finds(home: Path) -> None:
         async with shown(home) as (app, pilot):
             page = await opened(app, pilot)
             await pilot.press("i")
-            await until(pilot, lambda: over(page, "injected"))
+            await until(pilot, lambda: over(page, "is:injected"))
             assert ordinals(page) == injected
             await pilot.press("i")
-            await until(pilot, lambda: over(page, "control"))
+            await until(pilot, lambda: over(page, "is:control"))
             assert sorted([*ordinals(page), *injected]) == list(range(len(trials)))
             await pilot.press("escape", "down", "down", "slash", *word)
             await until(pilot, lambda: over(page, word))
@@ -125,7 +125,7 @@ def test_disputed_and_a_second_grader(home: Path) -> None:
         async with shown(home, (200, 50)) as (app, pilot):
             page = await opened(app, pilot)
             await pilot.press("d")
-            await until(pilot, lambda: over(page, "disputed"))
+            await until(pilot, lambda: over(page, "is:disputed"))
             assert ordinals(page) == expected
             await until(pilot, lambda: text(app).count("≠") == 3)
             await until(pilot, lambda: "other:" in text(app) and "rules:" in text(app))
@@ -148,11 +148,11 @@ def test_a_filter_that_means_nothing_says_what_would(home: Path) -> None:
     ("line", "where"),
     [
         ("", TrialFilter()),
-        ("injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
-        ('concept:"sea horse" unlabelled', TrialFilter(concept="sea horse", labelled=False)),
+        ("is:injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
+        ('concept:"sea horse" is:unlabelled', TrialFilter(concept="sea horse", labelled=False)),
         ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, names it", grader="claude")),
-        ('"control" two words', TrialFilter(text="control two words")),
-        ("disputed failed", TrialFilter(disputed=True, status="error")),
+        ('detect an injected "control two"', TrialFilter(words=("detect", "an", "injected", "control two"))),
+        ("is:disputed is:failed", TrialFilter(disputed=True, status="error")),
     ],
 )
 def test_the_filter_line(line: str, where: TrialFilter) -> None:
@@ -170,13 +170,13 @@ def test_the_filter_line_is_edited_by_keys() -> None:
     assert cycled("layer:4 word", "layer", ("4", "8")) == "word layer:8"
     assert cycled("layer:8 word", "layer", ("4", "8")) == "word"
     assert cycled("", "concept", ("sea horse",)) == 'concept:"sea horse"'
-    assert cycled_flag("word", ("injected", "control")) == "injected word"
-    assert cycled_flag("injected word", ("injected", "control")) == "control word"
-    assert cycled_flag("control word", ("injected", "control")) == "word"
+    assert cycled_flag("word", ("injected", "control")) == "is:injected word"
+    assert cycled_flag("is:injected word", ("injected", "control")) == "is:control word"
+    assert cycled_flag("is:control word", ("injected", "control")) == "word"
     suggester = FilterSuggester()
-    suggester.values = {"concept": ("ocean", "fear")}
-    assert asyncio.run(suggester.get_suggestion("injected concept:f")) == "injected concept:fear"
-    assert asyncio.run(suggester.get_suggestion("unl")) == "unlabelled"
+    suggester.values = {"is": tuple(FLAGS), "concept": ("ocean", "fear")}
+    assert asyncio.run(suggester.get_suggestion("is:injected concept:f")) == "is:injected concept:fear"
+    assert asyncio.run(suggester.get_suggestion("is:dis")) == "is:disputed"
 
 
 # -- blind

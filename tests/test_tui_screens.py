@@ -29,11 +29,11 @@ def test_a_screen_looks_as_it_did(
 
     async def look() -> str:
         async with shown(Path(), size) as (app, pilot):
-            await until(pilot, lambda: "-68)" in text(app))
+            await until(pilot, lambda: "19, 68]" in text(app))
             await pilot.pause(0.3)
             await pilot.press(*keys[1:])
             if "enter" in keys:
-                await until(pilot, lambda: "last reply" in text(app) and "x2" in text(app))
+                await until(pilot, lambda: "latest replies" in text(app) and "α 2" in text(app))
             await pilot.pause(0.1)
             return text(app)
 
@@ -91,7 +91,7 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path, size: tuple[int, int]) -
 def test_the_export_asks_where_to(home: Path, tmp_path: Path) -> None:
     async def look() -> str:
         async with shown(home) as (app, pilot):
-            await until(pilot, lambda: "-68)" in text(app))
+            await until(pilot, lambda: "19, 68]" in text(app))
             await pilot.press("e")
             await until(pilot, lambda: "Export first" in text(app))
             app.screen.query_one("#line", Input).value = "/data/first.csv"
@@ -120,7 +120,7 @@ def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], m
     async def look() -> tuple[str, str]:
         async with shown(home, size) as (app, pilot):
             app.open_run(run.id, run.name)
-            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "x2", "19-68", "q Quit")))
+            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "α 2", "q Quit")))
             reply = app.screen.query_one("#reply", Static).content
             assert isinstance(reply, Content)
             marked = "".join(reply.plain[one.start : one.end] for one in reply.spans if "underline" in str(one.style))

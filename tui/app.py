@@ -86,12 +86,13 @@ class IntroApp(error_border.Guarded, App[int]):
         self.log_file = home.logs / "tui.log"
         self.remembered = Memory.load(self.state_file)
         self.run_name = ""
-        """Of the run that is open, for the bar at the top."""
+        """Name of the open run, for the bar at the top."""
         self.processes = Processes(home)
         self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
         self.demo_wanted = False
         """The next look at the new study fills in the demo."""
+        self.filter_wanted: str | None = None
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
         self.notices = Notices(self, self.remembered)
@@ -188,7 +189,7 @@ class IntroApp(error_border.Guarded, App[int]):
 
     @property
     def run_id(self) -> str:
-        """Of the run that is open, or empty."""
+        """Return the open run's id, or empty text."""
         return self.remembered.run
 
     # -- the store and the runs

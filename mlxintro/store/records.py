@@ -87,6 +87,8 @@ class TrialFilter:
     status: Status | None = None
     text: str | None = None
     """Occurs in the reply, whatever the case (of ASCII letters)."""
+    words: tuple[str, ...] = ()
+    """All of these occur in the reply, anywhere in it; cased like ``text``."""
     grader: str | None = None
     """Whose verdict the four fields below speak of; any grader's when ``None``."""
     affirms: bool | None = None
@@ -99,6 +101,11 @@ class TrialFilter:
     """Whether two graders' latest verdicts contradict each other in a field."""
     labelled: bool | None = None
     """Whether a person has labelled it; a label that was withdrawn does not count."""
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """Everything that must occur in the reply."""
+        return ((self.text,) if self.text else ()) + tuple(word for word in self.words if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Trial:
     arm: str
     concept: str | None
     layer: int | None
-    """Of the first injection, like strength and unit."""
+    """Layer of the first injection; strength and unit are its as well."""
     strength: float | None
     unit: str | None
     response: str
@@ -185,10 +192,10 @@ class GradeRecord:
     """One grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     grader: str
     version: str
-    """Of the rubric and of the model that applied it."""
+    """Version of the rubric and of the model that applied it."""
     affirms: bool | None = None
     identifies: bool | None = None
     named_before_affirming: bool | None = None
@@ -210,7 +217,7 @@ class Label:
     """What one person said of one trial."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     labeller: str
     fields: dict[str, Any] = field(default_factory=dict)
     note: str = ""
@@ -225,7 +232,7 @@ class LabelSet:
     name: str
     seed: int
     keys: tuple[str, ...]
-    """Of the trials, in the order they are shown."""
+    """Keys of the trials, in the order they are shown."""
     created: str
     frozen: str | None
     """When it was frozen: since then it takes no more labels."""
@@ -234,7 +241,7 @@ class LabelSet:
 @dataclass(frozen=True, slots=True)
 class VectorRecord:
     hash: str
-    """Of the recipe."""
+    """Hash of the recipe."""
     recipe: dict[str, Any]
     file: str
     """Name inside the folder of vectors."""

@@ -1,4 +1,4 @@
-"""The filter of a list of trials, as a line one types: ``injected layer:12 grade:names "some words"``."""
+"""The filter of a list of trials, as a line one types: ``is:injected layer:12 grade:names water "some phrase"``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FLAGS: Mapping[str, tuple[str, object]] = {
     "labelled": ("labelled", True),
     "unlabelled": ("labelled", False),
 }
-NAMES = ("arm", "concept", "layer", "strength", "grade", "by")
+NAMES = ("is", "arm", "concept", "layer", "strength", "grade", "by")
 MAIN_ARM = "main"
 _TOKEN = re.compile(r'(?P<name>[a-z]+):(?P<value>"[^"]*"?|\S*)|"(?P<quoted>[^"]*)"?|(?P<word>\S+)')
 
@@ -45,7 +45,7 @@ class FilterWord:
     text: str
     """As typed."""
     name: str = ""
-    """``layer`` in ``layer:12``; empty for a flag or a word of the reply."""
+    """``layer`` in ``layer:12``; empty for a word of the reply."""
     value: str = ""
     quoted: bool = False
 
@@ -62,28 +62,47 @@ def tokens(line: str) -> list[FilterWord]:
 
 
 def parse(line: str) -> TrialFilter:
-    """The filter that a line stands for. Words that mean nothing else are sought in the reply.
+    """The filter that a line stands for: every bare word and every quoted phrase occurs in the reply.
 
     Raises:
         UsageError: with what could be written instead.
     """
     where = TrialFilter()
-    text = []
+    words = []
     for token in tokens(line):
         if token.name:
             where = _named(where, token)
-        elif not token.quoted and token.value in FLAGS:
-            field, value = FLAGS[token.value]
-            where = replace(where, **{field: value})  # type: ignore[arg-type]
-        else:
-            text.append(token.value)
-    return replace(where, text=" ".join(text)) if any(text) else where
+        elif token.value.strip():
+            words.append(token.value)
+    return replace(where, words=tuple(words))
+
+
+def in_words(where: TrialFilter) -> str:
+    """Say how a line was read: ``injected, layer 12; the reply has "detect" and "ocean"``."""
+    flags = [name for name, (field, value) in FLAGS.items() if getattr(where, field) == value]
+    named = {
+        "arm": None if where.arm is None else where.arm or MAIN_ARM,
+        "concept": where.concept,
+        "layer": where.layer,
+        "α": None if where.strength is None else f"{where.strength:g}",
+        "verdict": where.verdict,
+        "by": where.grader,
+    }
+    parts = [*flags, *(f"{name} {value}" for name, value in named.items() if value is not None)]
+    said = ", ".join(parts)
+    if where.words:
+        held = " and ".join(f'"{word}"' for word in where.words)
+        said = f"{said}; the reply has {held}" if said else f"the reply has {held}"
+    return said
 
 
 def _named(where: TrialFilter, token: FilterWord) -> TrialFilter:
     value = token.value
     try:
         match token.name:
+            case "is":
+                field, flag = FLAGS[value]
+                return replace(where, **{field: flag})  # type: ignore[arg-type]
             case "arm":
                 return replace(where, arm="" if value == MAIN_ARM else value)
             case "concept":
@@ -97,7 +116,9 @@ def _named(where: TrialFilter, token: FilterWord) -> TrialFilter:
             case "grade":
                 return replace(where, verdict=GRADES[value])
     except (ValueError, KeyError):
-        wanted = f"one of {', '.join(GRADES)}" if token.name == "grade" else "a number"
+        wanted = {"grade": f"one of {', '.join(GRADES)}", "is": f"one of {', '.join(FLAGS)}"}.get(
+            token.name, "a number"
+        )
         raise UsageError(f"{token.text}: after {token.name}: comes {wanted}") from None
     raise UsageError(
         f'{token.text}: begin with one of {", ".join(f"{name}:" for name in NAMES)}, or put it in "quotes"'
@@ -117,14 +138,15 @@ def cycled(line: str, name: str, values: Sequence[str]) -> str:
 
 def cycled_flag(line: str, flags: Sequence[str]) -> str:
     """The line with the next of some flags that exclude each other; after the last one, without any."""
-    at = next((flags.index(t.value) for t in tokens(line) if not t.quoted and not t.name and t.value in flags), -1)
-    rest = " ".join(t.text for t in tokens(line) if t.quoted or t.name or t.value not in flags)
-    return f"{flags[at + 1]} {rest}".strip() if at + 1 < len(flags) else rest
+    at = next((flags.index(t.value) for t in tokens(line) if t.name == "is" and t.value in flags), -1)
+    rest = " ".join(t.text for t in tokens(line) if not (t.name == "is" and t.value in flags))
+    return f"is:{flags[at + 1]} {rest}".strip() if at + 1 < len(flags) else rest
 
 
 def values_of(choices: Choices) -> dict[str, tuple[str, ...]]:
     """What can stand after each name in a run."""
     return {
+        "is": tuple(FLAGS),
         "arm": tuple(arm or MAIN_ARM for arm in choices.arms),
         "concept": choices.concepts,
         "layer": tuple(map(str, choices.layers)),
@@ -150,6 +172,6 @@ class FilterSuggester(Suggester):
         offered = (
             [f"{name}:{one}" for one in self.values.get(name, ()) if one.startswith(begun)]
             if colon
-            else [one for one in (*FLAGS, *(f"{name}:" for name in NAMES)) if one.startswith(last)]
+            else [one for one in (f"{name}:" for name in NAMES) if one.startswith(last)]
         )
         return next((value[:start] + one for one in offered if one != last), None)

@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlxintro.analysis.rates import run_rates
+from mlxintro.analysis.run import tally_of
+from mlxintro.backends.errors import KnownError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from . import wording
+from . import head_text, wording
 
 GRADER = "rules"
-RATES = ("detects", "false alarms", "names it")
+RATES = ("result", "against", "more")
+"""The first head figure of the run's experiment, what it is set against, and its second head figure."""
+NOT_KNOWN = "–"
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
@@ -87,25 +90,49 @@ def count(runs: Sequence[Run], store: Store) -> list[Counted]:
     started = time.monotonic()
     found = []
     for run in runs:
-        rates = run_rates(store.grades.counts(run.id, GRADER))
-        shown = (rates.injected.detection, rates.controls.detection, rates.injected.identification)
-        found.append(Counted(run.id, run.done, dict(zip(RATES, map(wording.rate, shown), strict=True))))
+        found.append(Counted(run.id, run.done, _figures(store, run)))
         if time.monotonic() - started > _SECONDS:
             break
     return found
 
 
-def about(run: Run | None, row: Mapping[str, str] | None, *, narrow: bool) -> str:
-    """A line that says what a row has no room for; empty when there is nothing to say."""
+def _figures(store: Store, run: Run) -> RunRow:
+    try:
+        tally = tally_of(store, run, GRADER)
+    except (KnownError, ValueError) as error:
+        # An experiment that is not installed here, or a study of another version.
+        return {"result": NOT_KNOWN, "against": NOT_KNOWN, "more": str(error)}
+    figures = tally.case.figures
+    if not figures:
+        return dict.fromkeys(RATES, NOT_KNOWN)
+    first, base = figures[0], figures[0].figure.baseline
+    more = [f"{one.figure.label} {head_text.counted(one)}" for one in figures[1:]]
+    return {
+        "result": f"{first.figure.label} {head_text.counted(first)}",
+        "against": f"{base.label} {head_text.counted(tally.baseline.figures[0])}" if base is not None else NOT_KNOWN,
+        "more": "; ".join(more) or NOT_KNOWN,
+    }
+
+
+def about(run: Run | None, row: Mapping[str, str] | None) -> str:
+    """What a row has no room for: figures in full, the study, and what is wrong; empty when there is nothing to say."""
     if run is None:
         return ""
+    lines = [wording.identity(run)]
+    if row is not None:
+        lines.append("   ".join(one for one in (row["result"], row["against"], row["more"]) if one != NOT_KNOWN))
+    study = run.study
+    grid = [
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name in ("layers", "strengths", "trials", "controls", "window", "seed")
+        if (value := study.get(name)) is not None
+    ]
+    lines.append("   ".join(grid))
     if run.error:
-        return f"{run.name} failed: {run.error}"
+        lines.append(f"✗ failed: {run.error}")
     if run.state == "interrupted":
-        return f"{run.name}: its process is gone; {run.remaining} trials are left, {{runs.resume}} resumes it"
-    if row is not None and narrow:
-        return f"{row['name']}: names it {row['names it']}; {row['model']}; {row['experiment']}"
-    return ""
+        lines.append(f"! its process is gone; {run.remaining} trials are left, {{runs.resume}} resumes it")
+    return "\n".join(line for line in lines if line)
 
 
 def _holds(texts: Iterable[str], word: str) -> bool:

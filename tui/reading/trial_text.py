@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from collections.abc import Iterator, Sequence
+
 from textual.content import Content
 
 from mlxintro.protocol.trials import PromptRecord
@@ -11,54 +12,11 @@ from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
 from mlxintro.store.searching.browse import Seen
 
-from . import wording
+from . import colours, head_text, wording
+from .trial_line import HIT_STYLE, TrialLines, chosen, marked, row_for
 
 MARKED = {"affirmation": ("reverse", "claims"), "mention": ("bold underline", "names"), "denial": ("italic", "denies")}
 """Styles of evidence: none is a colour, so that they are there without colours, too."""
-
-
-def chosen(seen: Seen, grader: str) -> GradeRecord | None:
-    """The verdict of a grader."""
-    return next((grade for grade in seen.grades if grade.grader == grader), None)
-
-
-def disputed(seen: Seen) -> bool:
-    """Whether two graders contradict each other in a field."""
-    return any({True, False} <= {getattr(grade, name) for grade in seen.grades} for name in GRADE_FIELDS)
-
-
-_ROOMY = 88
-"""A list at least this wide shows units."""
-
-
-def head(width: int) -> str:
-    """Names of the columns of ``line``."""
-    concept, dose = _widths(width)
-    return f"{'trial':>7} {'concept':<{concept}} {'layer':>5} {'dose':>{dose}} {'verdict':<18}   reply"
-
-
-def line(seen: Seen, width: int, grader: str) -> str:
-    """One line of the list."""
-    trial = seen.trial
-    concept, dose = _widths(width)
-    what = "(control)" if trial.condition == "control" else trial.concept or "–"
-    if trial.arm:
-        what = f"{trial.arm}: {what}"
-    layer = "" if trial.layer is None else str(trial.layer)
-    strength = "" if trial.strength is None else f"{trial.strength:g}"
-    if width >= _ROOMY and trial.unit:
-        strength += f" {trial.unit}"
-    verdict = "✗ failed" if trial.error is not None else in_words(chosen(seen, grader))
-    marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ")
-    said = wording.plain(" ".join((trial.error or trial.response).split()))
-    about = f"{trial.ordinal + 1:>7} {wording.fit(what, concept)} {layer:>5} {strength:>{dose}}"
-    before = f"{about} {wording.fit(verdict, 18)}{marks} "
-    return before + said[: max(0, width - cell_len(before))]
-
-
-def _widths(width: int) -> tuple[int, int]:
-    """Of concept and dose."""
-    return (15, 9) if width >= _ROOMY else (11, 5)
 
 
 def reply(trial: Trial, grade: GradeRecord | None) -> Content:
@@ -76,42 +34,76 @@ def legend(grade: GradeRecord | None) -> Content:
     found = [name for name in MARKED if grade is not None and name in (grade.evidence or {})]
     if not found:
         return Content("")
-    parts = [Content.styled("  marked: ", "dim")]
+    parts = [Content.styled("  marked: ", "$text-muted")]
     for name in found:
         parts += [Content.styled(MARKED[name][1], MARKED[name][0]), Content(" ")]
     return Content.assemble(*parts)
 
 
-def everything(seen: Seen, prompt: PromptRecord | None, grader: str, width: int) -> Content:
-    """All that is known of a trial, the reply first."""
-    trial, grade = seen.trial, chosen(seen, grader)
+def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width: int, *, chat: bool) -> Content:
+    """All that is known of a trial, the reply first.
+
+    Args:
+        chat: show the prompt as a dialogue instead of token by token.
+    """
+    trial = seen.trial
+    grade = chosen(seen, lines.grader)
     source = grade if grade and grade.evidence else next((one for one in seen.grades if one.evidence), None)
     by = f" (by {source.grader})" if source is not None and source is not grade else ""
-    parts = [Content.styled(_headline(trial), "bold"), Content("\n\n")]
+    class_ = lines.class_of(seen)
+    colour = colours.role_colour(class_.role, dark=lines.dark)
+    parts = [Content.styled(f"{class_.sign} {class_.label}", f"bold {colour}"), Content("\n")]
     if trial.error is not None:
-        parts += [Content(f"✗ failed: {wording.plain(trial.error)}\n")]
-    else:
-        parts += [reply(trial, source), Content("\n"), legend(source), Content.styled(by, "dim"), Content("\n")]
-    parts += [_title("verdicts"), *(_verdict(one) for one in seen.grades)]
-    if not seen.grades:
-        parts.append(Content("  not graded yet\n"))
+        parts += [Content(f"\n{wording.plain(trial.error)}\n")]
+    elif trial.response:
+        parts += [Content("\n"), _with_hits(reply(trial, source), lines.words), Content("\n"), legend(source)]
+        parts += [Content.styled(by, "$text-muted"), Content("\n")]
+    measured = head_text.read_out(lines.display, row_for(seen, lines.grader)) if trial.error is None else ""
+    if measured and (not trial.response or trial.measurements_json != "{}"):
+        parts += [_title("read out"), Content(f"  {measured}\n")]
+    if seen.grades or (lines.display.from_grades and trial.error is None):
+        parts += [_title("verdicts"), *(_verdict(one) for one in seen.grades)]
+        if not seen.grades:
+            parts.append(Content("  nobody has graded it yet\n"))
     for label in seen.labels:
         fields = ", ".join(f"{name} {_answer(value)}" for name, value in label.fields.items())
         parts.append(
             Content(wording.plain(f"  ✎ {label.labeller}: {fields}{f'; {label.note}' if label.note else ''}\n"))
         )
-    parts += [_title("injection"), Content(wording.plain("\n".join(_injection(trial, prompt)) + "\n"))]
-    if trial.measurements_json != "{}":
-        parts += [_title("measured"), Content(wording.plain(f"  {trial.measurements_json[:4000]}\n"))]
-    if prompt is not None:
+    parts += [_title("injection"), Content(wording.plain(f"  {headline(trial)}\n"))]
+    parts += [Content(wording.plain("\n".join(_injection(trial, prompt)) + "\n"))]
+    if prompt is not None and chat:
+        parts += [_title("prompt, as a dialogue"), *_dialogue(prompt)]
+    elif prompt is not None:
         note = f"prompt, token by token; {MARK} below a token: injected into"
-        lines = strip(prompt, trial.spec.injections, max(20, width - 2))
-        parts += [_title(note), Content(wording.plain("\n".join(lines)))]
+        parts += [
+            _title(note),
+            Content(wording.plain("\n".join(strip(prompt, trial.spec.injections, max(20, width - 2))))),
+        ]
     return Content.assemble(*parts)
 
 
-def _headline(trial: Trial) -> str:
-    where = "" if trial.layer is None else f", layer {trial.layer}, {trial.strength:g} {trial.unit}"
+def _with_hits(content: Content, words: Sequence[str]) -> Content:
+    at = 0
+    for text, style in marked(content.plain, words):
+        if style:
+            content = content.stylize(HIT_STYLE, at, at + len(text))
+        at += len(text)
+    return content
+
+
+def _dialogue(prompt: PromptRecord) -> Iterator[Content]:
+    for message in prompt.messages:
+        yield Content.styled(f"  {message.get('role', '?')}\n", "bold $text-muted")
+        yield Content("".join(f"    {line}\n" for line in wording.plain(message.get("content", "")).split("\n")))
+    if prompt.prefill:
+        yield Content.styled("  assistant, begun\n", "bold $text-muted")
+        yield Content(f"    {wording.plain(prompt.prefill)}\n")
+
+
+def headline(trial: Trial) -> str:
+    """Return what was done in a trial, in one line."""
+    where = "" if trial.layer is None else f", layer {trial.layer}, α = {trial.strength:g} ({trial.unit})"
     what = "control, nothing injected" if trial.condition == "control" else f"injected, about {trial.concept}{where}"
     arm = f"arm {trial.arm}: " if trial.arm else ""
     name = trial.key.removeprefix("b2:")[:10]
@@ -119,7 +111,7 @@ def _headline(trial: Trial) -> str:
 
 
 def _title(text: str) -> Content:
-    return Content.styled(f"\n{text}\n", "bold dim")
+    return Content.styled(f"\n{text}\n", "bold $text-muted")
 
 
 def _verdict(grade: GradeRecord) -> Content:

@@ -72,9 +72,30 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_middle(text: str, width: int) -> str:
-    """The same, cut in its middle."""
+    """Return the text, cut in its middle where it is too long."""
     text = plain(text).replace("\n", " ")
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     end = text[-(width // 3) :]
     return set_cell_size(text, width - 1 - cell_len(end)) + "…" + end
+
+
+def identity(run: Run) -> str:
+    """Return what run it is: experiment, model, preset, concepts, sampling."""
+    study = run.study
+    concepts = [str(one) for one in study.get("concepts") or ()]
+    words = ", ".join(concepts[:3]) + (f" and {len(concepts) - 3} more" if len(concepts) > 3 else "")
+    temperature = study.get("temperature")
+    parts = [
+        run.experiment,
+        " ".join(
+            str(one)
+            for one in (model(run), run.model.get("quantization"), run.model.get("backend"))
+            if one and one != "none"
+        ),
+        str(study.get("preset") or ""),
+        words,
+        f"T {temperature:g}" if isinstance(temperature, (int, float)) else "",
+        f"unit {study.get('unit')}" if study.get("unit") else "",
+    ]
+    return plain(" · ".join(part for part in parts if part))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import psutil
 
-from mlxintro.analysis.rates import RunRates, run_rates
+from mlxintro.analysis.head_figures import Display
+from mlxintro.analysis.run import tally_of
+from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol import concepts
 from mlxintro.running.live import Writing, read_live
-from mlxintro.store.records import Run, Trial
+from mlxintro.store.records import Run, TrialFilter
+from mlxintro.store.searching.browse import Seen
+from mlxintro.store.searching.filter_plan import Route
 from mlxintro.store.store import Store
 from mlxintro.store.trials import Failure
 
@@ -20,6 +25,12 @@ from ..widgets.heatmap import RateGrid
 
 GRADER = "rules"
 _FAILURES = 20
+_FEED = 24
+"""Latest replies that are shown."""
+_LATEST = 400
+"""Places of the plan, counted back from the last one that is done, in which the latest replies are looked for."""
+_HISTORY = 60
+"""Values of pace and of memory that are kept for their sparklines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,12 @@ class RunSight:
     """One look at a run."""
 
     run: Run
+    display: Display
     writing: Writing | None
-    rates: RunRates
+    tally: RunTally
     failures: list[Failure]
-    last: Trial | None
-    """The latest in the plan that is there; looked up only while no reply is being written."""
+    feed: tuple[Seen, ...]
+    """The latest trials in the plan that are there, the last one first."""
     memory: int | None
     """Bytes that its process holds in main memory."""
     free: int
@@ -42,39 +54,66 @@ class Watcher:
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self._rates = run_rates(())
+        self._tally: RunTally | None = None
         self._counted = (-1, -1, "")
         self._due = 0.0
         self._samples: list[tuple[float, int]] = []
+        self.paces: deque[float] = deque(maxlen=_HISTORY)
+        """Trials per second between two looks, the newest last."""
+        self.memories: deque[float] = deque(maxlen=_HISTORY)
+        self._fed: tuple[object, tuple[Seen, ...]] = (None, ())
 
     def look(self, store: Store) -> RunSight:
         run = store.runs.get(self.run)
-        self._count(store, run)
-        self._samples = [*self._samples[-600:], (time.monotonic(), run.done)]
+        tally = self._count(store, run)
+        self._sample(run)
         active = run.state in ("running", "paused")
-        writing = read_live(store.path, run.id) if active else None
+        memory = _resident(run.pid) if active else None
+        if memory is not None:
+            self.memories.append(memory)
         return RunSight(
             run,
-            writing,
-            self._rates,
+            tally.display,
+            read_live(store.path, run.id) if active else None,
+            tally,
             store.trials.failures(run, limit=_FAILURES),
-            store.trials.last(run.id) if writing is None else None,
-            _resident(run.pid) if active else None,
+            self._feed(store, run),
+            memory,
             int(psutil.virtual_memory().available),
         )
 
-    def _count(self, store: Store, run: Run) -> None:
+    def _sample(self, run: Run) -> None:
+        now = time.monotonic()
+        if self._samples and run.state == "running":
+            then, before = self._samples[-1]
+            self.paces.append(max(0, run.done - before) / max(1e-3, now - then))
+        self._samples = [*self._samples[-600:], (now, run.done)]
+
+    def _feed(self, store: Store, run: Run) -> tuple[Seen, ...]:
+        key = (run.done, run.errors, self._counted)
+        if self._fed[0] != key:
+            last = store.trials.last(run.id)
+            rows: list[int] = []
+            if last is not None:
+                stretch = Route(max(0, last.ordinal - _LATEST), last.ordinal + 1)
+                rows = store.browse.matching(run.id, TrialFilter(), stretch)[-_FEED:]
+            self._fed = key, tuple(reversed(store.browse.seen(run.id, rows)))
+        return self._fed[1]
+
+    def _count(self, store: Store, run: Run) -> RunTally:
         newest, _ = store.grades.graded_since(0) if run.done else (0, set())
         now = time.monotonic()
         key = (run.done, newest, run.state)
-        if key == self._counted or (now < self._due and run.state == "running"):
-            return
-        self._rates = run_rates(store.grades.counts(run.id, GRADER))
+        if self._tally is not None and (key == self._counted or (now < self._due and run.state == "running")):
+            return self._tally
+        self._tally = tally_of(store, run, GRADER)
         # Intervals take long the first time: here, not where keys are waited for.
-        for tally in (self._rates.controls, self._rates.injected):
-            _ = tally.detection
+        for cell in (self._tally.case, self._tally.baseline, *self._tally.cells.values()):
+            for figure in cell.figures:
+                _ = figure.value
         self._counted = key
         self._due = time.monotonic() + 20 * (time.monotonic() - now)
+        return self._tally
 
     def pace(self) -> float | None:
         """Trials per second since this was first looked at, or over the last minutes; ``None`` until it is known."""
@@ -84,11 +123,11 @@ class Watcher:
         return (after - before) / (last - first) if after > before and last - first > 1 else None
 
 
-def grid_of(run: Run, rates: RunRates) -> RateGrid:
+def grid_of(run: Run, tally: RunTally) -> RateGrid:
     """The cells that are planned, as far as the stored study tells, and those that are there."""
     study = run.study
-    layers = {layer for layer, _ in rates.cells if layer is not None}
-    strengths = {strength for _, strength in rates.cells if strength is not None}
+    layers = {layer for layer, _ in tally.cells}
+    strengths = {strength for _, strength in tally.cells}
     planned = 0
     try:
         info = ModelInfo(**run.model)
@@ -99,7 +138,10 @@ def grid_of(run: Run, rates: RunRates) -> RateGrid:
     except (KnownError, TypeError, ValueError):
         # A study of a later version, or an experiment of another shape: what is there is shown.
         pass
-    return RateGrid(sorted(layers), sorted(strengths), rates.cells, planned, str(study.get("unit") or ""))
+    if not tally.cells and not any(figure.case.condition == "injected" for figure in tally.display.figures):
+        # An experiment without a map, whatever its study says of layers.
+        return RateGrid()
+    return RateGrid(sorted(layers), sorted(strengths), tally.cells, planned, str(study.get("unit") or ""))
 
 
 def _resident(pid: int | None) -> int | None:

@@ -34,7 +34,7 @@ class Wish:
 
     labeller: str
     name: str
-    """Of the set."""
+    """Name of the set."""
     count: int
     """Trials, if the set is new."""
 
@@ -221,7 +221,9 @@ class Blind(Popup[None]):
             if key not in CONTROL_KEYS
         ]
         rest = [f"{Content.styled(key, 'bold').plain} {meaning}" for key, meaning in CONTROL_KEYS.items()]
-        self.query_one("#answers", Text).update(Content("\n").join([*answers, Content.styled("  ".join(rest), "dim")]))
+        self.query_one("#answers", Text).update(
+            Content("\n").join([*answers, Content.styled("  ".join(rest), "$text-muted")])
+        )
         self.query_one("#said", VerticalScroll).scroll_home(animate=False)
 
     def _draw_end(self) -> None:
@@ -234,7 +236,7 @@ class Blind(Popup[None]):
                     "{label.stop} or Esc closes   {label.undo} takes back the last label   "
                     "a second labeller: {review.blind}, with another name"
                 ),
-                "dim",
+                "$text-muted",
             )
         )
         if self._agreements is None and self._unsaved:

@@ -11,13 +11,13 @@ from textual.content import Content
 from textual.widget import Widget
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.running.live import Writing
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from ..reading import wording
+from ..reading import live_text, wording
+from ..reading.trial_line import TrialLines
 from ..running.processes import last_line
-from ..running.run_monitor import RunSight, Watcher, grid_of
+from ..running.run_monitor import GRADER, RunSight, Watcher, grid_of
 from ..shell.run_page import RunPage
 from ..widgets.heatmap import RateMap
 from ..widgets.text import Text
@@ -27,8 +27,9 @@ class LivePage(RunPage):
     PLACE = "live"
     SECONDS = 0.4
     HELP = (
-        "One run, wherever it was started. Leaving this screen or the app does not stop it. The reply at the bottom is "
-        "one of those being written now; tokens that are injected into are underlined.\n"
+        "One run, wherever it was started. Leaving this screen or the app does not stop it. Below stand the latest "
+        "replies, and one of those being written now; tokens that are injected into are underlined. Signs: ● claims "
+        "and names it, ◐ claims only, ◌ names it without a claim, · no claim, ≋ incoherent, ⊘ refuses, ▲ false alarm.\n"
         "{live.pause} pauses after the replies at hand and lets go on again; {live.resume} resumes a run whose process "
         "is gone; {live.cancel} cancels it."
     )
@@ -49,22 +50,27 @@ class LivePage(RunPage):
 
     def body(self) -> Iterator[Widget]:
         yield Text(id="headline")
+        yield Text(id="identity", classes="quiet")
         yield Text(id="state")
         with Horizontal(id="panes"):
             yield RateMap(id="heat")
-            with VerticalScroll(id="writing"):
-                yield Text(id="reply")
+            with VerticalScroll(id="sofar"):
+                yield Text(id="figures")
+        with VerticalScroll(id="writing", can_focus=False):
+            yield Text(id="reply")
+            yield Text(id="feed")
         yield Text(id="errors")
 
     def begin(self) -> None:
-        self.query_one("#heat").border_title = "detects, by layer and strength"
-        self._title_reply("being written")
+        self.query_one("#sofar").border_title = "so far"
+        self.query_one("#writing").border_title = "latest replies"
+        self.query_one("#heat").focus()
 
-    def _title_reply(self, title: str) -> None:
+    def _title(self, pane: str, title: str) -> None:
         """Textual draws a pane anew for its title, whether or not it is another one."""
-        pane = self.query_one("#writing")
-        if pane.border_title != title:
-            pane.border_title = title
+        widget = self.query_one(pane)
+        if widget.border_title != title:
+            widget.border_title = title
 
     def look(self) -> None:
         starting = self.home.starting
@@ -103,8 +109,8 @@ class LivePage(RunPage):
         self._run = None
         self.query_one("#headline", Text).update(Content.styled(wording.plain(headline), "bold"))
         self.query_one("#state", Text).update(Content(wording.plain(text)))
-        self.query_one("#panes").display = False
-        self.query_one("#errors").display = False
+        for part in ("#panes", "#writing", "#identity", "#errors"):
+            self.query_one(part).display = False
 
     def _show(self, sight: RunSight) -> None:
         run = self._run = sight.run
@@ -112,14 +118,34 @@ class LivePage(RunPage):
             return
         self.home.run_name = run.name
         self._name_run()
-        self.query_one("#panes").display = True
-        bar = wording.bar(run.done, run.planned, 20)
-        headline = f"{wording.plain(run.name)}  {wording.state(run)}  {bar} {run.done}/{run.planned}"
-        self.query_one("#headline", Text).update(Content.styled(headline, "bold"))
+        for part in ("#panes", "#writing", "#identity"):
+            self.query_one(part).display = True
+        dark = self.app.current_theme.dark
+        width = self.app.size.width
+        self.query_one("#headline", Text).update(
+            Content.styled(f"{wording.plain(run.name)}  {wording.state(run)}", "bold")
+        )
+        self.query_one("#identity", Text).update(Content(wording.identity(run)))
         self.query_one("#state", Text).update(Content(self._second_line(sight)))
-        self.query_one("#heat", RateMap).show(grid_of(run, sight.rates))
-        self.query_one("#reply", Text).update(self._reply(sight))
-        errors = self.query_one("#errors", Text)
+        grid = grid_of(run, sight.tally)
+        label = sight.display.figures[0].label if sight.display.figures else ""
+        self._title("#heat", f"{label}, by layer and strength (α: {grid.unit or 'raw'})" if label else "map")
+        self.query_one("#heat", RateMap).show(grid)
+        self.query_one("#figures", Text).update(live_text.so_far(sight, dark=dark))
+        writing = self.query_one("#reply", Text)
+        writing.display = sight.writing is not None
+        if sight.writing is not None:
+            writing.update(live_text.being_written(sight.writing))
+        pane = self.query_one("#writing")
+        room = pane.size.height
+        lines = TrialLines(sight.display, GRADER, dark)
+        self.query_one("#feed", Text).update(
+            live_text.feed(sight.feed, lines, max(40, width - 5), room) if sight.feed else Content("no reply yet")
+        )
+        self._show_errors(sight)
+
+    def _show_errors(self, sight: RunSight) -> None:
+        run, errors = sight.run, self.query_one("#errors", Text)
         lines = [f"✗ trial {one.ordinal}: {one.error}" for one in sight.failures[:3]]
         if run.error:
             lines.insert(0, f"✗ {run.error}")
@@ -135,43 +161,22 @@ class LivePage(RunPage):
         started = self.home.processes.find(run.name) if run.state not in ("running", "paused", "done") else None
         if started is not None:
             # Being started or resumed, or about to end: for a while it says more than the store.
-            return f"Its process is there, and says: {last_line(started.log) or 'nothing yet'}"
+            return f"◔ {last_line(started.log) or 'starting'}"
         if run.state == "interrupted":
             return self.home.keyed(
                 f"Its process is gone; everything finished is stored. {{live.resume}} resumes the {run.remaining} "
                 "trials left."
             )
         if run.state == "planned":
-            return "preparing: reading words for the vectors"
-        parts = [
-            f"detects {wording.rate(sight.rates.injected.detection)}",
-            f"false alarms {wording.rate(sight.rates.controls.detection)}",
-        ]
-        pace = self._watcher.pace()
-        if run.state == "running":
-            if pace:
-                parts.append(f"{wording.pace(pace)}, about {wording.duration(run.remaining / pace)} left")
-            if sight.memory is not None:
-                parts.append(f"memory {wording.size(sight.memory)}, {wording.size(sight.free)} free")
-        return "  ".join(parts)
+            return "◔ extracting concept vectors"
+        return live_text.progress(
+            sight, self._watcher.paces, self._watcher.memories, self._watcher.pace(), self.app.size.width
+        )
 
-    def _reply(self, sight: RunSight) -> Content:
-        if sight.writing is None:
-            return self._finished(sight)
-        self._title_reply("being written")
-        return reply(sight.writing)
-
-    def _finished(self, sight: RunSight) -> Content:
-        """Between batches, and when the run has ended: the reply that stands last in the plan."""
-        self._title_reply("last reply")
-        trial = sight.last
-        if trial is None:
-            return Content.styled("no reply yet", "dim")
-        injected = trial.layer is not None
-        what = f"{trial.concept} at layer {trial.layer}, {trial.strength:g} {trial.unit}" if injected else "control"
-        head = wording.plain(f"{what}; trial {trial.ordinal + 1} of the plan\n\n")
-        text = trial.error or trial.response or "(no text: read out as numbers)"
-        return Content.assemble(Content.styled(head, "dim"), wording.plain(text))
+    def on_rate_map_cell_opened(self, event: RateMap.CellOpened) -> None:
+        run = self._open()
+        self.home.filter_wanted = f"is:injected layer:{event.layer} strength:{event.strength:g}"
+        self.home.open_run(run.id, run.name, "review")
 
     def _open(self) -> Run:
         if self._run is None:
@@ -192,21 +197,6 @@ class LivePage(RunPage):
             self._cancelled = starting.name
             return
         self.cancel(self._open())
-
-
-def reply(writing: Writing) -> Content:
-    """The reply so far; tokens that are injected into are underlined."""
-    if writing.condition == "control":
-        head = "control: nothing is injected"
-    else:
-        head = f"{writing.concept} at layer {writing.layer}, {writing.strength:g} {writing.unit}"
-    rows = f"{head}; one of {writing.rows} replies being written; {len(writing.pieces)} tokens\n\n"
-    parts = [Content.styled(wording.plain(rows), "dim")]
-    for at, piece in enumerate(writing.pieces):
-        hit = any(start <= at and (stop is None or at < stop) for start, stop in writing.steered)
-        text = wording.plain(piece)
-        parts.append(Content.styled(text, "underline") if hit else Content(text))
-    return Content.assemble(*parts, Content.styled("▌", "bold"))
 
 
 def _id_of(store: Store, name: str) -> str | None:

@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -16,6 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
+from mlxintro.analysis.head_figures import Display
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.trials import PromptRecord
 from mlxintro.store.records import Run, TrialFilter
@@ -23,8 +24,11 @@ from mlxintro.store.searching.browse import Choices, Seen
 from mlxintro.store.store import Store
 
 from ..reading import trial_text, wording
+from ..reading.filter_line import in_words
 from ..reading.review_filter import NewestVerdicts, Searching
+from ..reading.trial_line import Part, TrialLines
 from ..reading.trial_scan import ScannedTrials
+from ..reading.trial_sources import citation, display_or_none, open_outside
 from ..shell.page import Page
 from ..widgets.filter_field import FilterField
 from ..widgets.lines import Lines
@@ -41,14 +45,16 @@ class ReviewPage(Page):
     PLACE = "review"
     POPUPS = (LabelSetup, Blind)
     HELP = (
-        "Every trial of the open run. / writes a filter: injected, control, failed, disputed, agreed, labelled, "
-        "unlabelled; arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, "
-        "leaks, refuses, unclear, garbled or none; by: with a grader. Other words are sought in the reply; "
-        '"quotes" keep words together. Tab and the right arrow complete.\n'
+        "Every trial of the open run. {review.filter} writes a filter. Every word is sought in the reply; "
+        '"quotes" keep words together. is: with injected, control, failed, disputed, agreed, labelled or unlabelled; '
+        "arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, leaks, refuses, "
+        "unclear, garbled or none; by: with a grader. The right arrow completes. Below it stands how it was read.\n"
+        "{review.copy} copies the reply, {review.cite} a citation, {review.outside} opens it in $PAGER or $EDITOR; "
+        "{review.prompt} shows the prompt as a dialogue or token by token.\n"
         "{review.blind} labels replies blind: what was injected and what graders say is hidden until the end."
     )
     CSS_PATH = "review.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
         Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
@@ -65,8 +71,12 @@ class ReviewPage(Page):
         Binding(
             "g", "next('by')", "Grader", show=False, id="review.grader", tooltip="NewestVerdicts of the next grader"
         ),
-        Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next trial"),
-        Binding("p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The trial before"),
+        Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next hit"),
+        Binding("N,p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The hit before"),
+        Binding("y", "copy", "Copy", id="review.copy", tooltip="Copy the reply"),
+        Binding("Y", "cite", "Cite", show=False, id="review.cite", tooltip="Copy a citation of the trial"),
+        Binding("o", "outside", "Open", show=False, id="review.outside", tooltip="Open it in $PAGER or $EDITOR"),
+        Binding("t", "prompt", "Prompt", show=False, id="review.prompt", tooltip="Prompt as dialogue or as tokens"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
         Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
     ]
@@ -82,6 +92,9 @@ class ReviewPage(Page):
         self._prompts: dict[str, PromptRecord] = {}
         self._wish = Wish("", "labels", 20)
         self._later: Timer | None = None
+        self._display = Display()
+        self._whole = False
+        """The trial is on the whole screen."""
 
     def body(self) -> Iterator[Widget]:
         yield FilterField(id="trial-filter")
@@ -113,11 +126,29 @@ class ReviewPage(Page):
         self.call_after_refresh(self._draw_columns)
 
     def _draw_columns(self) -> None:
-        self.query_one("#columns", Text).update(Content(" " + trial_text.head(self.trials.size.width)))
+        self.query_one("#columns", Text).update(Content(" " + self._lines.head(self.trials.size.width - 1)))
         self._show_trial()
 
-    def _line(self, seen: Seen, width: int) -> str:
-        return trial_text.line(seen, width, self.grader)
+    @property
+    def _lines(self) -> TrialLines:
+        return TrialLines(self._display, self.grader, self.app.current_theme.dark, self._search.where.words)
+
+    def _line(self, seen: Seen, width: int) -> list[Part]:
+        return self._lines.parts(seen, width)
+
+    def kept(self) -> dict[str, Any]:
+        return {"filter": self.field.value, "labeller": self._wish.labeller, "set": self._wish.name}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        self.field.value = str(kept.get("filter", ""))
+        self._wish = replace(
+            self._wish, labeller=str(kept.get("labeller", "")), name=str(kept.get("set", "")) or self._wish.name
+        )
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self.home.filter_wanted is not None:
+            self.field.value, self.home.filter_wanted = self.home.filter_wanted, None
 
     # -- keeping up to date
 
@@ -137,6 +168,7 @@ class ReviewPage(Page):
         self._name_run()
         finding = self._search.update(run, verdicts)
         if other:
+            self._display = display_or_none(run)
             self._counted, self._prompts, self._kept = -1, {}, None
             self._show_found()
         elif verdicts != self._verdicts:
@@ -220,7 +252,8 @@ class ReviewPage(Page):
         count = f"{len(finding.rows):,} of {total:,} trials"
         more = "" if finding.over else f" so far, {finding.share:.0%} of the plan searched ..."
         hint = "" if len(finding.rows) or not finding.over else "; Esc shows all" if total else "; none has run yet"
-        self._say(f"{count}{more}{hint}   verdicts by {self.grader}")
+        read = in_words(self._search.where)
+        self._say(f"{count}{more}{hint}   {f'{read}   ' if read else ''}verdicts by {self.grader}")
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         # The list has moved already; the trial itself follows when the key is let go.
@@ -237,7 +270,7 @@ class ReviewPage(Page):
         key = seen.trial.spec.prompt
         if key not in self._prompts:
             self.read("prompt", lambda store: _prompt(store, key), self._prompt_came, last=True)
-        pane.show(seen, self._prompts.get(key), self.grader)
+        pane.show(seen, self._prompts.get(key), self._lines)
 
     def _prompt_came(self, found: tuple[str, PromptRecord | None]) -> None:
         key, prompt = found
@@ -284,6 +317,32 @@ class ReviewPage(Page):
         else:
             self.minimize()
             self.trials.focus()
+
+    def _seen(self) -> Seen:
+        seen = self.trials.current
+        if seen is None:
+            raise UsageError("no trial is under the cursor")
+        return seen
+
+    def action_prompt(self) -> None:
+        self.query_one("#trial", TrialPane).turn_prompt()
+
+    def action_copy(self) -> None:
+        seen = self._seen()
+        self.app.copy_to_clipboard(seen.trial.response or self._lines.said(seen))
+        self.notify("The reply is copied")
+
+    def action_cite(self) -> None:
+        if self._search.run is not None:
+            self.app.copy_to_clipboard(citation(self._search.run, self._seen().trial))
+            self.notify("A citation is copied")
+
+    def action_outside(self) -> None:
+        seen = self._seen()
+        key = seen.trial.spec.prompt
+        width = 100
+        text = trial_text.everything(seen, self._prompts.get(key), self._lines, width, chat=True)
+        open_outside(self.app, text.plain)
 
     def action_blind(self) -> None:
         run = self._search.run

@@ -24,20 +24,20 @@ from ..widgets.run_list import GAP, RunList, line
 from ..widgets.text import Text
 
 COLUMNS = {
-    "name": 20,
+    "name": 18,
     "state": 13,
-    "trials": 10,
-    "detects": 13,
-    "false alarms": 13,
-    "names it": 13,
-    "model": 16,
+    "trials": 11,
+    "result": 27,
+    "against": 27,
+    "model": 14,
     "experiment": 21,
+    "more": 30,
     "created (UTC)": 16,
 }
-"""Widths. 80 columns hold the first five; the line below the table says the rest of one run."""
+"""Widths. 80 columns hold the first four; the lines below the table say the rest of one run."""
 _BAR = 7
 """Columns of a bar beside the number of trials, where there is room for everything."""
-_LONGEST_NAME = 40
+_LONGEST_NAME, _LONGEST_FIGURE = 40, 36
 _NO_RUNS = "\n  No runs yet.\n\n  {runs.demo}  the demo study on the embedded model\n  {runs.new}  a study of your own"
 _MARK = ("mark two runs with {runs.mark}, then compare them", "mark one more run with {runs.mark}")
 _NO_MATCH = "\n  No run matches the filter; Esc shows all."
@@ -46,9 +46,9 @@ _NO_MATCH = "\n  No run matches the filter; Esc shows all."
 class RunsPage(RunPage):
     PLACE = "runs"
     HELP = (
-        "All runs, the newest first. Enter opens one. Detects: share of injected trials in which a readable reply says "
-        "that it noticed something; names it: and names the concept; false alarms: that claim without an injection. "
-        "In brackets 95 % intervals, in percent. They are counted from the rules grader's verdicts.\n"
+        "All runs, the newest first. Enter opens one. Result: the head figure of the run's experiment with its counts, "
+        "and in brackets the 95 % interval; against: the same over the trials it is set against, e.g. those without "
+        "an injection. Replies are judged by the rules grader.\n"
         "{runs.filter} filters by name, model, experiment and state. {runs.mark} marks a run; {runs.compare} compares "
         "two marked ones."
     )
@@ -134,9 +134,7 @@ class RunsPage(RunPage):
 
     def _draw_around(self) -> None:
         here = self.table.chosen
-        text = self.home.keyed(
-            about(self._list.runs.get(here), self._shown.get(here), narrow="experiment" not in self.table.widths)
-        )
+        text = self.home.keyed(about(self._list.runs.get(here), self._shown.get(here)))
         usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
         self.query_one("#about", Text).update(Content(text or usual))
 
@@ -235,13 +233,18 @@ def columns(width: int) -> dict[str, int]:
     room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
     found: dict[str, int] = {}
     for name, wanted in COLUMNS.items():
+        if room < wanted + len(GAP):
+            break
         room -= wanted + len(GAP)
-        if room < 0:
-            return found
         found[name] = wanted
-    if room >= _BAR:
+    if "experiment" in found and room >= _BAR:
         found["trials"] += _BAR
-        found["name"] = min(_LONGEST_NAME, found["name"] + room - _BAR)
+        room -= _BAR
+    for name, most in (("result", _LONGEST_FIGURE), ("against", _LONGEST_FIGURE), ("name", _LONGEST_NAME)):
+        if name in found:
+            more = min(room, most - found[name])
+            found[name] += more
+            room -= more
     return found
 
 

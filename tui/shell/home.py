@@ -33,6 +33,8 @@ class Home(Protocol):
     """Ids of two runs that results are to show side by side."""
     demo_wanted: bool
     """The next look at the new study fills in the demo."""
+    filter_wanted: str | None
+    """A filter that the next look at the replies takes up."""
     run_name: str
     """Name of the run that is open."""
 

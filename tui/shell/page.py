@@ -42,7 +42,7 @@ class Places(Text):
             style = "reverse bold" if place.name == here else "not bold"
             parts.append(Content.styled(mark, style).stylize(f"@click=app.go('{place.name}')"))
         if run:
-            parts.append(Content.styled(f"  {run}", "dim"))
+            parts.append(Content.styled(f"  {run}", "$text-muted"))
         self.update(Content.assemble(*parts))
 
 

@@ -67,7 +67,7 @@ class Cosines(Text):
     def _draw(self) -> None:
         if self._trace is None:
             self.border_subtitle = ""
-            self.update(Content.styled(self._waiting, "dim"))
+            self.update(Content.styled(self._waiting, "$text-muted"))
             return
         lines, self.border_subtitle = drawn(self._trace, self.size.width)
         self.update(Content(lines))

@@ -23,7 +23,9 @@ class FilterField(Input):
 
     def __init__(self, *, id: str) -> None:
         self._words = FilterSuggester()
-        super().__init__(placeholder="/ filters, e.g. injected concept:ocean grade:names", id=id, suggester=self._words)
+        super().__init__(
+            placeholder="/ filters, e.g. is:injected concept:ocean grade:names water", id=id, suggester=self._words
+        )
         self.wrong = ""
         """What is wrong with what stands there."""
 

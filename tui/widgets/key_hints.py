@@ -90,7 +90,7 @@ class KeyHints(Widget):
         parts = []
         for hint in fitting(self._hints, self.size.width):
             key = Content.styled(f" {hint.display} ", "$footer-key-foreground on $footer-key-background bold")
-            rest = Content.styled(f"{hint.description} ", "" if hint.enabled else "dim")
+            rest = Content.styled(f"{hint.description} ", "" if hint.enabled else "$text-muted")
             parts += [key, rest]
         return Content.assemble(*parts)
 

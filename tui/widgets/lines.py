@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -42,8 +43,12 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         raise NotImplementedError
 
     def text_at(self, at: int, width: int) -> str:
-        """A line's text, cut to the width by whoever draws it."""
+        """A line's text, cut to the width by whoever draws it. Either this or ``parts_at`` is given."""
         raise NotImplementedError
+
+    def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
+        """A line in pieces, each with a style of its own; an empty one is that of the list."""
+        return [(self.text_at(at, width), "")]
 
     def changed(self) -> None:
         """There are other lines."""
@@ -77,9 +82,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         style = self.rich_style
         if here:
             style += Style(reverse=True, bold=self.has_focus)
-        return Strip([Segment(("▸" if here else " ") + self.text_at(at, width), style)]).adjust_cell_length(
-            width, style
-        )
+        parts = [("▸" if here else " ", ""), *self.parts_at(at, width - 1)]
+        # Under the cursor the line is reversed as a whole: colours would become backgrounds.
+        segments = [Segment(text, style if here or not own else style + Style.parse(own)) for text, own in parts]
+        return Strip(segments).adjust_cell_length(width, style)
 
     def on_resize(self, event: events.Resize) -> None:
         self._take_size()

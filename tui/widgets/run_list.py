@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from textual import events
 from textual.message import Message
 
+from mlxintro.analysis.trial_classes import ColourRole
+
 from ..reading import wording
+from ..reading.colours import role_colour
 from .lines import Lines
 
 GAP = "  "
 """Between columns."""
+
+
+STATE_ROLES: Mapping[str, ColourRole] = {
+    "running": "hit",
+    "paused": "partial",
+    "interrupted": "alarm",
+    "failed": "alarm",
+    "cancelled": "quiet",
+    "planned": "leak",
+}
+"""Roles of colour of the states of runs."""
 
 
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
@@ -31,7 +45,7 @@ class RunList(Lines):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.widths: Mapping[str, int] = {}
-        """Of the columns, by name."""
+        """Widths of the columns, by name."""
         self._rows: Mapping[str, Mapping[str, str]] = {}
         self._ids: list[str] = []
 
@@ -44,8 +58,18 @@ class RunList(Lines):
         """Id of the run the cursor stands on; empty when there is none."""
         return self._ids[self.cursor] if self.cursor < len(self._ids) else ""
 
-    def text_at(self, at: int, width: int) -> str:
-        return line(self._rows[self._ids[at]], self.widths)
+    def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
+        cells = self._rows[self._ids[at]]
+        text = line(cells, self.widths)
+        if "state" not in self.widths:
+            return [(text, "")]
+        # Colour says nothing here that the symbol and the word of the state do not.
+        start = self.widths["name"] + len(GAP)
+        role = STATE_ROLES.get(cells["state"].split()[1].split("(")[0], "open")
+        at_ = len(text[:start])
+        stop = at_ + self.widths["state"]
+        colour = role_colour(role, dark=self.app.current_theme.dark)
+        return [(text[:at_], ""), (text[at_:stop], colour), (text[stop:], "")]
 
     def show(self, rows: Mapping[str, Mapping[str, str]], usual: str) -> None:
         """Show these rows, by id; the cursor stays on its run, or goes to the usual one."""

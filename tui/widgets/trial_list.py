@@ -20,7 +20,7 @@ _AHEAD = 30
 
 class TrialList(Lines):
     HELP = (
-        "One line per trial: its place in the plan, what was injected where, the grader's verdict, marks, the reply. "
+        "One line per trial: what it came to (sign and word), marks, the reply or what was read out, the injection. "
         "Marks: ≠ graders disagree, ✎ a person has labelled it, ✗ it failed. "
         "Arrow keys, page keys, Home and End move; Enter shows the trial on the whole screen, Esc goes back."
     )
@@ -31,7 +31,7 @@ class TrialList(Lines):
 
         rows: list[int]
 
-    def __init__(self, line: Callable[[Seen, int], str], *, id: str | None = None) -> None:
+    def __init__(self, line: Callable[[Seen, int], Sequence[tuple[str, str]]], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._line = line
         self._rows: Sequence[int] = ()
@@ -101,9 +101,9 @@ class TrialList(Lines):
             self._asked.update(wanted)
             self.post_message(self.Missing(wanted))
 
-    def text_at(self, at: int, width: int) -> str:
+    def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
         seen = self._seen.get(self._rows[at])
-        return "  …" if seen is None else self._line(seen, width)
+        return [("  …", "")] if seen is None else self._line(seen, width)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)

@@ -10,6 +10,7 @@ from mlxintro.protocol.trials import PromptRecord
 from mlxintro.store.searching.browse import Seen
 
 from ..reading import trial_text
+from ..reading.trial_line import TrialLines
 from .text import Text
 
 
@@ -22,7 +23,9 @@ class TrialPane(VerticalScroll, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._shown: tuple[Seen, PromptRecord | None, str] | None = None
+        self._shown: tuple[Seen, PromptRecord | None, TrialLines] | None = None
+        self.chat = True
+        """Whether the prompt is shown as a dialogue, or token by token."""
 
     def compose(self) -> ComposeResult:
         yield Text(id="trial-text")
@@ -30,11 +33,16 @@ class TrialPane(VerticalScroll, can_focus=True):
     def on_mount(self) -> None:
         self.border_title = "trial"
 
-    def show(self, seen: Seen, prompt: PromptRecord | None, grader: str) -> None:
+    def show(self, seen: Seen, prompt: PromptRecord | None, lines: TrialLines) -> None:
         """Lay a trial out from its beginning."""
-        self._shown = seen, prompt, grader
+        self._shown = seen, prompt, lines
         self._draw()
         self.scroll_home(animate=False)
+
+    def turn_prompt(self) -> None:
+        """Show the prompt in the other way."""
+        self.chat = not self.chat
+        self._draw()
 
     def say(self, text: str) -> None:
         """A word in place of a trial."""
@@ -47,4 +55,4 @@ class TrialPane(VerticalScroll, can_focus=True):
     def _draw(self) -> None:
         if self._shown is not None:
             width = max(20, self.scrollable_content_region.width - 1)
-            self.query_one("#trial-text", Text).update(trial_text.everything(*self._shown, width))
+            self.query_one("#trial-text", Text).update(trial_text.everything(*self._shown, width, chat=self.chat))

@@ -49,9 +49,10 @@ class FilterPlanner:
             few = _both(few, found)
         if where.status == "error":
             few = _both(few, self._failed(run))
-        if where.text and (few is None or len(few) > FEW // 10):
-            with translated(self._database.path):
-                few = _both(few, candidates(self._database.connection, where.text, FEW))
+        for text in where.sought:
+            if few is None or len(few) > FEW // 10:
+                with translated(self._database.path):
+                    few = _both(few, candidates(self._database.connection, text, FEW))
         return route if few is None else replace(route, rows=tuple(sorted(few)))
 
     def _stretch(self, run: str, where: TrialFilter) -> Route:

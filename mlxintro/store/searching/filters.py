@@ -34,9 +34,9 @@ def condition(where: TrialFilter) -> tuple[str, list[object]]:
         if wanted is not None:
             parts.append(f"{'' if wanted else 'NOT '}{_MARKED.format(mark)}")
     # Last, because only this one reads the reply.
-    if where.text:
+    for text in where.sought:
         parts.append("instr(lower(response), lower(?)) > 0")
-        values.append(where.text)
+        values.append(text)
     return "".join(f" AND {part}" for part in parts), values
 
 

@@ -1,0 +1,97 @@
+"""Head figures of a run and the read-out of a trial as text: ``26/200 = 13 % [9, 18]``, ``log-odds of yes +1.13``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlxintro.analysis.head_figures import Display
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.stats import Mean, Rate
+from mlxintro.analysis.tally import CellTally, FigureTally, RunTally
+from mlxintro.analysis.trial_classes import ColourRole
+
+NONE = "–"
+
+
+def short(value: Rate | Mean) -> str:
+    """Return a figure with its interval: ``13 % [9, 18]`` or ``+1.13 [0.80, 1.46]``."""
+    if value.value is None:
+        return NONE
+    if isinstance(value, Rate):
+        return f"{100 * value.value:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"
+    bounds = "" if value.low is None or value.high is None else f" [{value.low:.2f}, {value.high:.2f}]"
+    return f"{value.value:+.2f}{bounds}"
+
+
+def counted(tally: FigureTally) -> str:
+    """Return a figure with its counts and its interval: ``26/200 = 13 % [9, 18]``."""
+    value = tally.value
+    if value.value is None:
+        return NONE
+    if isinstance(value, Rate):
+        return f"{tally.hits}/{tally.observations} = {short(value)}"
+    return f"{short(value)} n={tally.observations}"
+
+
+def bare(tally: FigureTally) -> str:
+    """Return a figure alone: ``13 %`` or ``+1.13``."""
+    value = tally.value
+    if value.value is None:
+        return ""
+    return f"{100 * value.value:.0f} %" if isinstance(value, Rate) else f"{value.value:+.2f}"
+
+
+def share(tally: FigureTally) -> float | None:
+    """Return a rate as a share; nothing for what is no rate."""
+    value = tally.value
+    return value.value if isinstance(value, Rate) else None
+
+
+def lines(tally: RunTally) -> Iterator[tuple[str, str]]:
+    """Name and text of every head figure, each with what it is set against."""
+    for case, against in zip(tally.case.figures, tally.baseline.figures, strict=True):
+        yield case.figure.label, counted(case)
+        if case.figure.baseline is not None:
+            yield f"  {case.figure.baseline.label}", counted(against)
+
+
+def class_counts(tally: RunTally) -> Iterator[tuple[str, str, ColourRole, int]]:
+    """Sign, label, colour role and number of trials of every class there is, in the order of the display."""
+    for one in tally.display.classes:
+        count = tally.case.classes[one] + tally.baseline.classes[one]
+        if count:
+            yield one.sign, one.label, one.role, count
+
+
+def read_out(display: Display, row: Row) -> str:
+    """Return what a trial without a reply has measured, by the figures it counts for."""
+    found = []
+    for figure in display.figures:
+        value = figure.value(row)
+        if value is None:
+            continue
+        if figure.kind == "rate":
+            found.append(f"{figure.label}: {'yes' if value else 'no'}")
+        else:
+            found.append(f"{figure.label} {value:+.2f}")
+    return "; ".join(dict.fromkeys(found)) or _options(row.measurements)
+
+
+def _options(measurements: Mapping[str, Any]) -> str:
+    """Return the likeliest options of a trial that was scored, with their probabilities."""
+    scored = measurements.get("logprobs")
+    if not isinstance(scored, Mapping):
+        return ""
+    values = {str(one): value for one, value in scored.items() if isinstance(value, (int, float))}
+    likely = sorted(values.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"P({option.strip()}) = {math.exp(min(0.0, value)):.2f}" for option, value in likely)
+
+
+def cell_text(cell: CellTally | None, planned: int) -> str:
+    """Return a cell of a map in full: the figure with its interval and counts, or how many trials there are yet."""
+    if cell is None or not cell.trials:
+        return f"0/{planned}" if planned else "·"
+    figure = cell.figures[0]
+    return counted(figure) if figure.observations else f"{cell.trials}/{planned}" if planned else str(cell.trials)

@@ -1,0 +1,116 @@
+"""A trial as one line: its class in sign, word and colour, what it said or gave, and where was injected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from mlxintro.analysis.head_figures import Display
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.trial_classes import TrialClass
+from mlxintro.grading.passes import from_record, row_of
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord
+from mlxintro.store.searching.browse import Seen
+
+from . import colours, head_text, wording
+
+Part = tuple[str, str]
+"""A piece of a line and its style; an empty style is that of the line."""
+FAILED = TrialClass("failed", "✗", "alarm")
+HIT_STYLE = "bold underline"
+"""What a filter has found in a reply."""
+_WIDE = 110
+"""A line at least this wide has room for the place in the plan."""
+
+
+def chosen(seen: Seen, grader: str) -> GradeRecord | None:
+    """The verdict of a grader."""
+    return next((grade for grade in seen.grades if grade.grader == grader), None)
+
+
+def disputed(seen: Seen) -> bool:
+    """Tell whether two graders contradict each other in a field."""
+    return any({True, False} <= {getattr(grade, name) for grade in seen.grades} for name in GRADE_FIELDS)
+
+
+def row_for(seen: Seen, grader: str) -> Row:
+    """Return the trial as an analysis sees it, by one grader's verdict."""
+    record = chosen(seen, grader)
+    return row_of(seen.trial, from_record(record) if record is not None else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLines:
+    """Draws the trials of one run."""
+
+    display: Display
+    grader: str
+    dark: bool
+    words: tuple[str, ...] = ()
+    """What the filter looks for in replies: it is marked."""
+
+    def class_of(self, seen: Seen) -> TrialClass:
+        """Return the class of a trial; one that failed has a class of its own."""
+        return FAILED if seen.trial.error is not None else self.display.classify(row_for(seen, self.grader))
+
+    def said(self, seen: Seen) -> str:
+        """Return the reply on one line, or what was read out of a trial without one."""
+        trial = seen.trial
+        text = trial.error or " ".join(trial.response.split())
+        if not text and trial.error is None:
+            text = head_text.read_out(self.display, row_for(seen, self.grader)) or "(empty reply)"
+        return wording.plain(text)
+
+    def head(self, width: int) -> str:
+        """Return the names of the columns of ``parts``."""
+        word, concept = _widths(width)
+        before = f"{'':2}{wording.fit('verdict', word)}   reply"
+        after = f"{wording.fit('concept', concept)} {'layer':>5} {'α':>5}" + (
+            f" {'trial':>7}" if width >= _WIDE else ""
+        )
+        return before + " " * max(1, width - cell_len(before) - cell_len(after)) + after
+
+    def parts(self, seen: Seen, width: int) -> list[Part]:
+        """Return a line in pieces with their styles."""
+        trial, class_ = seen.trial, self.class_of(seen)
+        word, concept = _widths(width)
+        what = "(control)" if trial.condition == "control" and not trial.arm else trial.concept or "–"
+        what = f"{trial.arm}: {what}" if trial.arm else what
+        layer = "" if trial.layer is None else str(trial.layer)
+        dose = "" if trial.strength is None else f"{trial.strength:g}"
+        after = f" {wording.fit(what, concept)} {layer:>5} {dose:>5}"
+        after += f" {trial.ordinal + 1:>7}" if width >= _WIDE else ""
+        colour = colours.role_colour(class_.role, dark=self.dark)
+        marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ")
+        before = f"{class_.sign} {wording.fit(class_.label, word)}"
+        room = max(0, width - cell_len(before) - cell_len(after) - 3)
+        return [
+            (before, colour),
+            (f"{marks} ", ""),
+            *self._marked(wording.fit(self.said(seen), room)),
+            (after, ""),
+        ]
+
+    def _marked(self, text: str) -> list[Part]:
+        return marked(text, self.words)
+
+
+def marked(text: str, words: Sequence[str]) -> list[Part]:
+    """Cut a text so that the words that were looked for have a style of their own."""
+    sought = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word)
+    if not sought:
+        return [(text, "")]
+    found: list[Part] = []
+    at = 0
+    for match in re.finditer(sought, text, re.IGNORECASE):
+        found += [(text[at : match.start()], ""), (match[0], HIT_STYLE)]
+        at = match.end()
+    return [part for part in [*found, (text[at:], "")] if part[0]]
+
+
+def _widths(width: int) -> tuple[int, int]:
+    """Columns of the word of the class and of the concept."""
+    return (18, 15) if width >= _WIDE else (12, 10)
