@@ -90,7 +90,7 @@ class Footprint:
     weights: int
     cache: int
     logits: int
-    """Of the next token, and the work space of sampling."""
+    """Bytes of the next token's logits and of the work space of sampling."""
     activations: int
     """While prompts are read."""
     recorded: int = 0

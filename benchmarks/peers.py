@@ -1,4 +1,4 @@
-"""The same injected trials through mlxintro and through the libraries people use for it, side by side.
+"""Run one set of injected trials through mlxintro and through the libraries people use for it, side by side.
 
 The work: the embedded model in float32 on two threads, one prompt of 121 tokens, a vector added to the residual stream
 from the prompt's last 30 tokens through the reply, 60 greedy tokens, every trial with a vector of its own and, where
@@ -75,7 +75,7 @@ PACKAGES = ("torch", "transformers", "nnsight", "transformer-lens", "steering-ve
 WARM_UP = 4
 """Tokens generated before the clock starts."""
 QUICK_TOKENS, QUICK_TRIALS = 8, 8
-"""Of a trial run of the benchmark itself, whose larger batches are cut to so many trials."""
+"""Tokens and trials with which the benchmark itself is tried; larger batches are cut to so many."""
 
 
 def compete(name: str, path: Path, new: int) -> Timing | Missing:

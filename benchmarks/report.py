@@ -22,7 +22,7 @@ class Timing:
     trials: int
     seconds: float
     cpu_seconds: float
-    """Of the process, all threads."""
+    """CPU seconds of the process, all threads."""
     same: int
     compared: int
     """Replies that were compared with mlxintro's, and how many had the same tokens throughout."""

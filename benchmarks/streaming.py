@@ -75,7 +75,7 @@ class Replayed:
 
 @dataclass
 class Layers:
-    """The same trials through ever more of what a run consists of."""
+    """Times a set of trials through ever more of what a run consists of."""
 
     folder: Path
     backend: Backend

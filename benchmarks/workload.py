@@ -17,7 +17,7 @@ __all__ = ["LARGEST", "LAYER", "NEW", "WINDOW", "Contestant", "Run", "Trial", "W
 NEW = 60
 """Tokens of a reply."""
 LAYER = 20
-"""Of the first trial, and of all trials of a batch that can only inject at one."""
+"""Layer of the first trial, and of all trials where a batch can inject at one layer only."""
 LARGEST = 128
 
 Run = Callable[[Sequence["Trial"], int], list[list[int]]]

@@ -86,7 +86,10 @@ class MessagesServer:
         self.result_faults: deque[str] = deque()
         """Taken by requests for a batch's results."""
         self.fate: Callable[[Asked], str] = lambda asked: "succeeded"
-        """Of a question in a batch: ``succeeded``, ``errored``, ``expired``, ``canceled``, ``refusal``, ``schema``."""
+        """Decides how a batch's question ends.
+
+        One of ``succeeded``, ``errored``, ``expired``, ``canceled``, ``refusal`` and ``schema``.
+        """
         self.batches: dict[str, Batch] = {}
         self.hold_batches = False
         """Batches stay in progress until this is taken back."""

@@ -38,9 +38,9 @@ class Subject:
     claims: float = 0.0
     """A thought is claimed where none was injected."""
     hit: float | None = None
-    """The same with a concept injected; no different by default."""
+    """A thought is claimed with a concept injected; no different by default."""
     disturbed: float | None = None
-    """The same under a random vector; no different from uninjected by default."""
+    """A thought is claimed under a random vector; no different from uninjected by default."""
     right: float = 0.0
     """A claim names the injected concept; else it names another word."""
     says: Literal["study", "apple", "first"] = "study"

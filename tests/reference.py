@@ -49,7 +49,7 @@ class Reference:
         return torch.stack(output.hidden_states[1:-1])[:, 0].numpy()
 
     def arriving(self, tokens: Sequence[int], injections: Sequence[Injection]) -> NDArray[np.float32]:
-        """The same under injection, as the next block finds it (transformers records before our hooks run)."""
+        """Return the stream under injection as the next block finds it (transformers records before our hooks run)."""
         found: list[torch.Tensor] = []
         handles = [
             block.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0][0].clone()))

@@ -18,7 +18,8 @@ from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import KnownError, ModelError, UsageError
 from mlxintro.backends.mlxlm import backend as mlx_backend
-from mlxintro.backends.models.sources import read_folder
+from mlxintro.backends.models import embedded
+from mlxintro.backends.models.sources import read_folder, resolve
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.training import AdapterShape
 from mlxintro.protocol.study_file import NamedSubject, parse
@@ -227,3 +228,24 @@ def test_a_study_lists_subjects_with_and_without_an_adapter() -> None:
     for wrong in ('[{adapter = "a"}]', '[{model = "x", adaptor = "a"}]', '[{model = "x", adapter = 3}]', "[3]"):
         with pytest.raises(KnownError, match=r"study.toml.*models"):
             parse(f"models = {wrong}", "study.toml", Path())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it")
+@pytest.mark.parametrize("name", sorted(adapters.shipped()))
+def test_an_adapter_that_ships_is_the_same_subject_on_both_backends_and_leaves_the_layers_it_reads_alone(
+    name: str,
+) -> None:
+    source = resolve("smollm2", "mlx", dtype="float32")
+    adapter = adapters.resolve(name)
+    with torch_backend.load(source, device="cpu", dtype="float32") as backend:
+        plain, _ = observed(backend)
+    with torch_backend.load(source, device="cpu", dtype="float32", adapter=adapter) as backend:
+        streams, said = observed(backend)
+    with mlx_backend.load(source, device="cpu", dtype="float32", adapter=adapter) as backend:
+        others, also = observed(backend)
+    last = 20
+    assert np.array_equal(plain[:, : last + 1], streams[:, : last + 1])
+    assert far(plain[:, last + 1 :], streams[:, last + 1 :]) > 0.01
+    assert far(streams, others) < 1e-5
+    assert said == also

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -35,3 +36,28 @@ def test_no_folder_of_the_product_is_crowded() -> None:
             if folder.resolve().is_relative_to(ROOT / root):
                 modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
                 assert len(modules) <= 17, folder
+
+
+def test_docstrings_begin_with_a_sentence() -> None:
+    fragment = re.compile(r'"""(?:Of|The same|One that|As of)\b')
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("mlxintro", "backends", "tui", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if fragment.search(line)
+    ]
+    assert wrong == []
+
+
+def test_files_and_functions_stay_readable() -> None:
+    for root in ("mlxintro", "backends", "tui"):
+        for path in (ROOT / root).rglob("*.py"):
+            if not path.resolve().is_relative_to(ROOT / root):
+                continue
+            source = path.read_text("utf-8")
+            assert source.count("\n") <= 400, path
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    length = (node.end_lineno or 0) - node.lineno + 1
+                    assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines"

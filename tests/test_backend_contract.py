@@ -52,7 +52,7 @@ class Subject:
         return self.said[temperature]
 
     def rechunked(self, chunk: int, batch_size: int = 16) -> Backend:
-        """The same loaded model, with prompts read in small pieces."""
+        """Return the loaded model with prompts read in small pieces."""
         backend: Any = self.backend
         rebuilt: Backend = type(backend)(
             backend._network.model, backend.tokenizer, backend.info, batch_size=batch_size, prefill_chunk=chunk

@@ -30,7 +30,7 @@ def test_divergence_is_scipys_relative_entropy() -> None:
 
 @pytest.mark.timeout(300)
 def test_divergence_of_a_real_model_is_that_of_its_scored_tokens() -> None:
-    """The same two distributions, from ``score`` over the likeliest tokens instead of capture and unembedding."""
+    """Compare with ``score`` over the likeliest tokens instead of capture and unembedding."""
     with open_backend("smollm2", "torch", device="cpu", dtype="float32") as backend:
         tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
         vector = np.random.default_rng(1).normal(size=backend.info.width).astype(np.float32)

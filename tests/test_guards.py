@@ -9,6 +9,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from mlxintro.backends.checks import check_proofs
 from mlxintro.backends.errors import InjectionError, ModelError, OutOfMemory
 from mlxintro.backends.sampling import uniforms
 from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.grading.passes import grade_run
+from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.store import Store
 
 WIDTH = 8
 TOKENS = tuple(range(10))
@@ -215,3 +219,26 @@ def test_every_seed_has_numbers_of_its_own_whatever_is_drawn_beside_it() -> None
         np.testing.assert_array_equal(uniforms(seed, 6), expected)
         np.testing.assert_array_equal(uniforms(seed, 3), expected[:3])
     assert len({tuple(uniforms(seed, 4)) for seed in range(50)}) == 50
+
+
+class Versioned(RulesGrader):
+    """The rules under a version of one's choosing."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__()
+        self._told = version
+
+    @property
+    def version(self) -> str:
+        return self._told
+
+
+def test_replies_are_graded_again_by_another_version_of_the_grader_and_only_by_that(home: Path) -> None:
+    with Store(home / "mlxintro.db") as store:
+        run = store.runs.find("first")
+        first = grade_run(store, run, Versioned("one"))
+        assert (first.graded, first.skipped) == (18, 0)
+        assert (grade_run(store, run, Versioned("one")).graded, grade_run(store, run, Versioned("two")).graded) == (
+            0,
+            18,
+        )

@@ -217,7 +217,7 @@ def test_what_does_no_harm_is_no_reason_to_refuse(
 
 
 def mutated(value: Any, dice: random.Random) -> Any:
-    """The same settings with one of them replaced by something odd."""
+    """Return the settings with one or two of them replaced by something odd."""
     odd: list[Any] = [None, True, -1, 0, 10**12, 1.5, float("inf"), "", "x", [], [1], {}, {"a": 1}, "\ud800", [[[]]]]
     changed = dict(value)
     for _ in range(dice.randint(1, 2)):

@@ -102,7 +102,7 @@ def counts_of(tally: LiveTally) -> tuple[int, int, int, int, int]:
 
 
 def summary_counts(tally: GradeTally) -> tuple[int, int, int, int, int]:
-    """The same counts out of the summary, which reads every trial."""
+    """Return the counts from the summary, which reads every trial."""
     return tally.trials, tally.graded, tally.detected, tally.graded - tally.unidentifiable, tally.identified
 
 

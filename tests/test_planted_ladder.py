@@ -69,7 +69,7 @@ def test_a_liar_is_given_no_rung_above_its_own(subject: Planted) -> None:
 def test_a_strong_introspector_reaches_the_top_and_a_weak_one_is_called_no_liar() -> None:
     strong = Counter(one.verdict.kind for one in studies(named("strong introspector"), range(3)) if one.verdict)
     assert strong["introspective identification"] >= 2
-    weak = {one.verdict.kind for one in studies(named("weak introspector"), range(5)) if one.verdict}
+    weak = {one.verdict.kind for one in studies(named("weak introspector"), range(40)) if one.verdict}
     assert not weak & NAMES_OF_LIARS
 
 

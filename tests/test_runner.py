@@ -67,7 +67,7 @@ class Device:
     capacity: int
     rows: int
     sizes: list[int] = field(default_factory=list)
-    """Of the batches that ran."""
+    """Sizes of the batches that ran."""
 
     def shrink(self, rows: int) -> None:
         self.rows = rows

@@ -88,7 +88,7 @@ def test_triggers_count_what_is_there(lively: Store) -> None:
 
 
 def test_an_older_store_is_brought_to_the_same(lively: Store, tmp_path: Path) -> None:
-    """The same rows put into the schema of before, then migrated."""
+    """Put the rows into the schema of before, then migrate."""
     old = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
     migrate(old, MIGRATIONS[:6])
     old.execute("ATTACH ? AS new", (str(lively.path),))

@@ -26,7 +26,7 @@ from mlxintro.backends.training import AdapterShape, TrainingRow
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import questions
 from mlxintro.training.checkpoint import TrainingFolder
-from mlxintro.training.material import material, split_words
+from mlxintro.training.material import in_turn, material, split_words
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import Draft, relabelled
 from mlxintro.training.timing import coarse
@@ -182,6 +182,11 @@ def test_no_word_that_is_trained_on_names_a_concept_of_the_library() -> None:
     words = material().words
     assert len(words) == len(set(words)) > 700
     assert [word for word in words if any(same_word(word, name) for name in names)] == []
+
+
+def test_half_of_the_words_are_plurals_so_that_number_is_not_what_all_vectors_share() -> None:
+    words = list(in_turn(["lake", "pond", "fox", "dog"]))
+    assert words == ["lake", "ponds", "fox", "dogs"]
 
 
 def test_held_out_wordings_and_control_questions_are_not_shown_in_training() -> None:

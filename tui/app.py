@@ -86,7 +86,7 @@ class IntroApp(error_border.Guarded, App[int]):
         self.log_file = home.logs / "tui.log"
         self.remembered = Memory.load(self.state_file)
         self.run_name = ""
-        """Of the run that is open, for the bar at the top."""
+        """Name of the open run, for the bar at the top."""
         self.processes = Processes(home)
         self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
@@ -189,7 +189,7 @@ class IntroApp(error_border.Guarded, App[int]):
 
     @property
     def run_id(self) -> str:
-        """Of the run that is open, or empty."""
+        """Return the open run's id, or empty text."""
         return self.remembered.run
 
     # -- the store and the runs

@@ -6,7 +6,7 @@ work happens on the thread that calls: load and use a backend from one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -85,18 +85,9 @@ def load(
     settings = source.config.get("text_config") or source.config
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
-    quantization = source.quantization
     with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
-        mlx_model.check_rope(settings, model)
-        guard.check_layers(settings, model)
-        if dtype is not None:
-            model.set_dtype(mlx_model.DTYPES[dtype])
-        if quantize is not None:
-            quantization = mlx_model.quantise(model, quantize, source)
-        if adapter is not None:
-            apply(model, adapter)
-        mx.eval(model.parameters())
+        quantization = _adjust(model, source, settings, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
             width, stream, vocabulary = mlx_model.measure(model, blocks)
@@ -119,6 +110,32 @@ def load(
         adapter_revision=adapter.revision if adapter else "",
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
+
+
+def _adjust(
+    model: nn.Module,
+    source: ModelSource,
+    settings: Mapping[str, Any],
+    dtype: str | None,
+    quantize: str | None,
+    adapter: AdapterSource | None,
+) -> str:
+    """Check a built model and give its weights the dtype, quantisation and adapter that were asked for.
+
+    Returns:
+        The quantisation it has then, as ``ModelInfo`` names it.
+    """
+    mlx_model.check_rope(settings, model)
+    guard.check_layers(settings, model)
+    quantization = source.quantization
+    if dtype is not None:
+        model.set_dtype(mlx_model.DTYPES[dtype])
+    if quantize is not None:
+        quantization = mlx_model.quantise(model, quantize, source)
+    if adapter is not None:
+        apply(model, adapter)
+    mx.eval(model.parameters())
+    return quantization
 
 
 class MLXBackend(Backend):

@@ -27,7 +27,7 @@ class _Lockstep:
 
     batch: MLXBatch
     logits: mx.array
-    """Of the next token, (rows, vocabulary); may still be being computed."""
+    """Logits of the next token, (rows, vocabulary); their computation may still go on."""
     members: list[int]
     """Which live row each of its rows is."""
     proven: Interventions

@@ -246,7 +246,7 @@ class Interventions:
         return proofs(self._prompts[row], tallies)
 
     def copy(self) -> Interventions:
-        """One that counts on by itself from here, once rows were chosen with ``keep``."""
+        """Return a copy with counters of its own; call ``keep`` on it before use."""
         twin = copy.copy(self)
         twin._lanes = {place: [copy.copy(lane) for lane in lanes] for place, lanes in self._lanes.items()}
         return twin

@@ -12,7 +12,7 @@ from ..roofline import Roofline, shortest
 from .batch import MLXNetwork
 
 _SIDE = {"gpu": 4096, "cpu": 512}
-"""Of the square matrices that are multiplied. Quantised products on the CPU are slow: a larger one takes minutes."""
+"""Rows of the square matrices that are multiplied. Quantised products on the CPU are slow: larger ones take minutes."""
 _COLUMNS = 4096
 _MOST = 2**30
 """Bytes read at a time. Weights that fit into a cache are read from there, so the buffer is no larger than they are."""

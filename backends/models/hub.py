@@ -38,7 +38,7 @@ class RemoteFile:
     name: str
     size: int
     sha256: str | None
-    """Of large files; small ones are versioned by git and have none."""
+    """Check sum of a large file; small files are versioned by git and have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pydantic import (
 from ..errors import ModelError
 
 SUFFIXES = frozenset({".json", ".jinja", ".model", ".txt", ".tiktoken"})
-"""Of the files beside the weights that make a model what it is."""
+"""Endings of the files beside the weights that make a model what it is."""
 
 _LARGEST = 512 * 2**20
 _LARGEST_CONFIG = 64 * 2**20

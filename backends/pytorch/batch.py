@@ -64,7 +64,7 @@ class TorchBatch:
 
     @property
     def logits(self) -> Tensor:
-        """Of the next token, float32 (rows, vocabulary)."""
+        """Return the next token's logits, float32 (rows, vocabulary)."""
         assert self._logits is not None, "prefill first"
         return self._logits
 

@@ -24,7 +24,7 @@ class Write:
     """Where one forward pass writes."""
 
     columns: slice | Tensor
-    """The same for all rows, or int64 (rows, tokens)."""
+    """Columns to write: a slice when all rows write to the same ones, else int64 (rows, tokens)."""
     width: int
     """Columns attended."""
 

@@ -106,7 +106,7 @@ class Injector:
         )
 
     def copy(self) -> Injector:
-        """One that counts on by itself from here, once rows were chosen with ``keep``."""
+        """Return a copy with counters of its own; call ``keep`` on it before use."""
         twin = copy.copy(self)
         twin._lanes = {place: [copy.copy(lane) for lane in members] for place, members in self._lanes.items()}
         return twin

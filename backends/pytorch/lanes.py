@@ -28,8 +28,8 @@ _ARRAYS = ("_vectors", *_WINDOW, "_operations", "tally")
 """What a lane holds on the device, by rows."""
 
 _SUMS, _MAXIMA = slice(0, 3), slice(3, 5)
-"""Of a tally: sum of ||after - before||, the same relative to ||before||, positions; then minus the first position, and
-the last. Sums and maxima, so that one operation each keeps up all of them."""
+"""Parts of a tally: sums of ||after - before||, of ||after - before|| / ||before|| and of positions; then the maxima of
+minus the position and of the position. Sums and maxima, so that one operation each keeps up all of them."""
 CHANGES, WHOLE = slice(0, 2), slice(2, 5)
 _NOTHING = (0.0, 0.0, 0.0, -float(lanes.NEVER), -1.0)
 
@@ -63,7 +63,7 @@ class TorchLane:
 
     @classmethod
     def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> TorchLane:
-        """One that has every row as a member and does nothing until it is filled.
+        """Return a lane that has every row as a member and does nothing until it is filled.
 
         Args:
             operations: that may come.

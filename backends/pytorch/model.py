@@ -95,7 +95,7 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the residual stream."""
+        """Return the dtype of the residual stream."""
         return self.anchor.dtype
 
     @property

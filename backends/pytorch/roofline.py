@@ -10,7 +10,7 @@ from ..roofline import Roofline, shortest
 from .model import Network
 
 _SIDE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
-"""Of the square matrices that are multiplied: large enough for full speed, small enough for a second."""
+"""Rows of the square matrices that are multiplied: enough for full speed, few enough for a second."""
 _COLUMNS = 4096
 _MOST = 2**30
 """Bytes read at a time. Weights that fit into a cache are read from there, so the buffer is no larger than they are."""

@@ -250,7 +250,7 @@ class _Known:
     """A prompt that has been read."""
 
     updates: Float32
-    """As of ``FakeBackend.clean``, at its positions and at one beyond, where the reply begins."""
+    """What ``FakeBackend.clean`` gives at the prompt's positions and at one more, where the reply begins."""
     reader: TextReader
     """Its state after the prompt; to be forked, not fed."""
 

@@ -27,7 +27,7 @@ class NamingTest:
     right: Rate
     """Claims that name the concept injected into their own trial."""
     by_luck: float
-    """The same with concepts and claims paired at random, on average."""
+    """Mean rate of right names when concepts and claims are paired at random."""
     p: float
     """One-sided, that pairing at random does as well: a permutation test over claims."""
 

@@ -18,7 +18,7 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Of one cell of the grid (a layer at a strength) against the controls."""
+    """Says what one cell of the grid (a layer at a strength) can show against the controls."""
 
     trials: int
     """In the smallest cell."""

@@ -92,7 +92,7 @@ class RunTally:
         self.case = CellTally.empty(display)
         """Every head figure over the trials in question."""
         self.baseline = CellTally.empty(display)
-        """The same over what they are set against; without observations where there is nothing."""
+        """Every head figure over the baseline; without observations where there is none."""
         self.cells: dict[Place, CellTally] = defaultdict(lambda: CellTally.empty(display))
         """The trials in question by layer and strength."""
 

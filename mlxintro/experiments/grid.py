@@ -190,7 +190,7 @@ class Grid:
 
 
 def injected(spec: TrialSpec, *injections: PlannedInjection, arm: str | None = None) -> TrialSpec:
-    """The same trial with vectors injected."""
+    """Return the trial with vectors injected."""
     return spec.changed(condition="injected", injections=injections, arm=spec.arm if arm is None else arm)
 
 

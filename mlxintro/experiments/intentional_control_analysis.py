@@ -20,7 +20,7 @@ def own(kind: str) -> Value:
 
 
 def specific(kind: str) -> Value:
-    """The same minus the mean over unrelated words' vectors."""
+    """Return the cosine with the word's vector minus the mean over unrelated words' vectors."""
     return lambda row: [
         a - b for a, b in zip(row.measurements[kind], row.measurements[f"{kind}_band"]["mean"], strict=True)
     ]

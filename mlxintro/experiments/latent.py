@@ -52,7 +52,7 @@ class LatentWording(Data):
     question: str
     """The user's second turn."""
     identify: Annotated[str, holding("list")]
-    """The same, asking which of a numbered list it was."""
+    """The user's second turn where it asks which word of a numbered list it was."""
     nothing: str
     """What the list offers as number 0."""
     prefix: str

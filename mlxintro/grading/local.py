@@ -30,7 +30,7 @@ NO = ("No", " No", "no", " no", "NO", " NO")
 BAND = 0.1
 """A field is open when the share of yes is closer than this to one half."""
 LEAST = 0.01
-"""Of all probability, what has to be on yes and no together for an answer to mean anything."""
+"""Least share of all probability on yes and no together for an answer to mean anything."""
 SAMPLE = 4
 """Replies judged to say how long all will take."""
 CHUNK = 16
@@ -45,7 +45,7 @@ class JudgeReading:
     yes: float
     """Share of yes in what is on yes and no."""
     mass: float
-    """Of all probability, what is on yes and no."""
+    """Share of all probability that is on yes and no."""
 
     @property
     def verdict(self) -> bool | None:

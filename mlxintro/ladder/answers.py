@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from mlxintro.analysis.stats import rate
-from mlxintro.ladder.case import HABIT, MARK, Case
+from mlxintro.ladder.case import HABIT, MARK, Case, is_mark
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, beyond, residual, trial_shift
 from mlxintro.protocol import controls
@@ -33,7 +33,7 @@ def yes_bias(case: Case) -> Finding:
     if turned is not None:
         more += f"; with yes and no exchanged {turned[0]:+.2f}, p = {turned[1]:.2g}"
         p = max(p, turned[1])
-    marks = habit or all((above(shifts) or 1.0) < MARK for shifts in moved.values())
+    marks = habit or all(is_mark(above(shifts)) for shifts in moved.values())
     return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p, more)
 
 

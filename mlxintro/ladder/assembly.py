@@ -77,9 +77,7 @@ def assemble(
     """
     if trials is not None and repeats is not None:
         raise UsageError("give either --trials, for the whole study, or --repeats, for every concept")
-    words = [one.word for one in library().resolve(tuple(concepts or certificate.WORDS), allow_unknown=True)]
-    if len(words) < 3:
-        raise UsageError("concepts are the units of most tests: give three at least, and better ten")
+    words = _words(concepts)
     cache = VectorCache(vectors, told)
     cell = _cell(backend, cache, preset, words, layer, strength, told)
     told(f"layer {cell.layer}, strength {cell.strength:g} of the residual norm")
@@ -97,13 +95,27 @@ def assemble(
     if hours is not None:
         size = _within(hours, size, planned, backend)
     _, plan = planned(size)
+    found = _calibrated(backend, cache, plan, told)
+    final = checked(size, found.options)
+    return Assembled(final, launch.plan(final, backend), found)
+
+
+def _words(concepts: Sequence[str] | None) -> list[str]:
+    """Resolve the concepts, or the usual ones, to at least three words."""
+    words = [one.word for one in library().resolve(tuple(concepts or certificate.WORDS), allow_unknown=True)]
+    if len(words) < 3:
+        raise UsageError("concepts are the units of most tests: give three at least, and better ten")
+    return words
+
+
+def _calibrated(backend: Backend, cache: VectorCache, plan: Plan, told: Callable[[str], None]) -> LadderCalibration:
+    """Choose questions and match impacts on the loaded model, and tell what was found."""
     told("choosing questions and matching impacts ...")
     session = Session(backend, plan.prompts, extract(backend, plan.recipes.values(), cache))
     found = calibrate(session, plan)
     for line in _remarks(found):
         told(line)
-    final = checked(size, found.options)
-    return Assembled(final, launch.plan(final, backend), found)
+    return found
 
 
 def _cell(

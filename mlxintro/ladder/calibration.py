@@ -39,7 +39,7 @@ class LadderCalibration:
     """What was found; ``options`` holds it as a study takes it."""
 
     trial_logit: float
-    """Of the trial question without a vector, in nats."""
+    """Logit of the trial question without a vector, in nats."""
     lowest: float
     highest: float
     """Logits between which the chosen questions lie."""

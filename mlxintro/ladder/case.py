@@ -127,6 +127,11 @@ class Case:
         return self.exceeds(self.detection, none) < self.alpha
 
 
+def is_mark(p: float | None) -> bool:
+    """Whether a p value shows a rival's own mark."""
+    return p is not None and p < MARK
+
+
 def versus(first: Rate, second: Rate, other: str) -> str:
     """Two rates side by side, for a line of the card."""
     return f"{in_words(first)} against {in_words(second)} {other}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlxintro.analysis.stats import Rate
-from mlxintro.ladder.case import FEW, MARK, Case, in_words, versus
+from mlxintro.ladder.case import FEW, MARK, Case, in_words, is_mark, versus
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import above, trial_shift
 from mlxintro.protocol import controls
@@ -143,7 +143,9 @@ def text_alone(case: Case) -> Finding:
     more = f"odd text p = {claims_p:.2g}; first against third person p = {asked_p:.2g}"
     if p < case.alpha:
         return Finding("excluded", said, p=p, more=more)
-    marks = case.exceeds(tampered, case.false_alarms) < MARK or (above(third.values) or 1.0) < MARK
+    # The third person's question is one question, whose answer may shift as any other's does.
+    third_p = above(third.values, variance=case.question_variance)
+    marks = is_mark(case.exceeds(tampered, case.false_alarms)) or is_mark(third_p)
     if not marks and (not case.could_tell(tampered) or (asked_p >= case.alpha and own_p >= case.alpha)):
         return Finding("not tested", f"{said}: the arm could not have told", p=p, more=more)
     return Finding("not excluded", said, marks, p, more)

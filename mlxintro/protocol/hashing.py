@@ -30,7 +30,7 @@ def tagged_hash(value: Any) -> str:
 
 @cache
 def field_names(kind: type) -> tuple[str, ...]:
-    """Of a dataclass, in the order of JSON. To ask ``dataclasses`` for them costs as much as to write the values."""
+    """Return a dataclass's field names in the order of JSON; cached: asking costs as much as writing the values."""
     return tuple(sorted(field.name for field in dataclasses.fields(kind)))
 
 

@@ -34,7 +34,7 @@ class Study(BaseModel):
     dtype: str | None = None
     quantize: str | None = None
     kv_bits: Literal[4, 8] | None = None
-    """Of quantised keys and values."""
+    """Bits of quantised keys and values."""
     adapter: str | None = None
     """Low-rank adapter that the model speaks with: a folder, a hub id, or one that ships."""
     concepts: Words = ("set:blueprint",)

@@ -16,8 +16,8 @@ from mlxintro.backends.base import Message, ModelInfo, Operation, Proof, Rendere
 from mlxintro.protocol.hashing import canonical_json, field_names, tagged_hash
 
 Unit = Literal["raw", "norm", "resid"]
-"""Of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual norm at
-that layer (mean norm over the baseline words at the vector's read token)."""
+"""Unit of a strength: multiples of the raw concept vector; absolute norm of what is added; fraction of the residual
+norm at that layer (mean norm over the baseline words at the vector's read token)."""
 
 Transform = Literal["none", "negate", "random", "shuffle"]
 """What is done to a concept vector before it is scaled: turned around; a random direction of the same norm in its

@@ -104,7 +104,7 @@ def _parquet(rows: Iterable[dict[str, Any]], out: IO[bytes]) -> int:
 
 
 def _uniform(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with columns of several types, such as a label of True here and "unsure" there, as JSON text."""
+    """Return the rows with columns of mixed types, such as True here and "unsure" there, as JSON text."""
     types = {name: {type(row[name]) for row in rows} - {type(None)} for name in rows[0]}
     mixed = {name for name, found in types.items() if len(found) > 1}
     return [

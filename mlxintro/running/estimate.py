@@ -42,11 +42,11 @@ class Duration:
     """In seconds, for this machine as busy as it is now."""
 
     extraction: float
-    """Of all concept vectors; less where some are cached."""
+    """Seconds to extract all concept vectors; fewer where some are cached."""
     replies: float
     """If every reply is as long as it may be; replies that end early make it shorter."""
     readouts: float
-    """Of trials that are measured without a reply."""
+    """Seconds for trials that are measured without a reply."""
     per_token: float
     """A decoding step of a full batch, over its rows."""
 

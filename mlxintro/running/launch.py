@@ -91,7 +91,7 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
 
 
 def check_again(run: Run) -> Checked:
-    """The same for a run that is to be resumed."""
+    """Check the study of a run that is to be resumed; see ``check``."""
     return check(make_study(**run.study))
 
 

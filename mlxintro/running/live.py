@@ -76,7 +76,7 @@ class Broadcast:
         self._works = True
 
     def measuring(self, measure: Measure) -> Measure:
-        """The same, taking note of the trials it is given."""
+        """Return the measure, wrapped so that it takes note of the trials it is given."""
 
         def noted(specs: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
             self._specs = {spec.key: spec for spec in specs}

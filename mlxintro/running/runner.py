@@ -108,27 +108,18 @@ def run_trials(
     """
     run = store.runs.claim(run_id, batch_size=batch_size)
     started = time.monotonic()
-
-    def finish(state: FinalState, error: str | None = None) -> RunFinished:
-        store.runs.set_state(run_id, state, error)
-        now = store.runs.get(run_id)
-        return RunFinished(run_id, state, now.done, now.errors, time.monotonic() - started, error)
-
+    work = _Work(store, run, measure, batch_size, shrink, tokens)
     try:
         with _beating(store, run_id):
             yield RunStarted(run_id, run.name, run.planned, run.done)
-            size = run.batch_size or batch_size
-            if size != batch_size:
-                yield Notice(f"keeping batches of {size}, with which this run was made so far, so that its texts agree")
-                if shrink is not None:
-                    shrink(size)
-            yield from _Work(store, run, measure, size, shrink, tokens).all(planned)
+            yield from work.keep_size()
+            yield from work.all(planned)
     except _Cancelled:
-        yield finish("cancelled")
+        yield _finish(store, run_id, started, "cancelled")
     except Exception as error:
         message = describe(error)
         try:
-            last = finish("failed", message)
+            last = _finish(store, run_id, started, "failed", message)
         except KnownError:
             # The store itself fails: its first error is the one to tell. The run will show as interrupted.
             raise error from None
@@ -140,7 +131,14 @@ def run_trials(
             store.runs.set_state(run_id, "interrupted")
         raise
     else:
-        yield finish("done")
+        yield _finish(store, run_id, started, "done")
+
+
+def _finish(store: Store, run_id: str, started: float, state: FinalState, error: str | None = None) -> RunFinished:
+    """Store how a run ended and return the event that tells it."""
+    store.runs.set_state(run_id, state, error)
+    now = store.runs.get(run_id)
+    return RunFinished(run_id, state, now.done, now.errors, time.monotonic() - started, error)
 
 
 def describe(error: BaseException) -> str:
@@ -173,6 +171,16 @@ class _Work:
         self.failed = 0
         self.last_error = ""
         self.noticed_difference = False
+
+    def keep_size(self) -> Iterator[Event]:
+        """Go on with the batches a run was made with so far; a fresh run takes those it is given."""
+        if self.run.batch_size and self.run.batch_size != self.size:
+            self.size = self.run.batch_size
+            yield Notice(
+                f"keeping batches of {self.size}, with which this run was made so far, so that its texts agree"
+            )
+            if self.shrink is not None:
+                self.shrink(self.size)
 
     def all(self, planned: Iterable[TrialSpec]) -> Iterator[Event]:
         plan = iter(planned)

@@ -38,7 +38,7 @@ class PaidQuestion:
     """A question about one trial."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     question: str
     reserved: float
     """US dollars at worst."""

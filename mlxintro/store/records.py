@@ -120,7 +120,7 @@ class Trial:
     arm: str
     concept: str | None
     layer: int | None
-    """Of the first injection, like strength and unit."""
+    """Layer of the first injection; strength and unit are its as well."""
     strength: float | None
     unit: str | None
     response: str
@@ -192,10 +192,10 @@ class GradeRecord:
     """One grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     grader: str
     version: str
-    """Of the rubric and of the model that applied it."""
+    """Version of the rubric and of the model that applied it."""
     affirms: bool | None = None
     identifies: bool | None = None
     named_before_affirming: bool | None = None
@@ -217,7 +217,7 @@ class Label:
     """What one person said of one trial."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     labeller: str
     fields: dict[str, Any] = field(default_factory=dict)
     note: str = ""
@@ -232,7 +232,7 @@ class LabelSet:
     name: str
     seed: int
     keys: tuple[str, ...]
-    """Of the trials, in the order they are shown."""
+    """Keys of the trials, in the order they are shown."""
     created: str
     frozen: str | None
     """When it was frozen: since then it takes no more labels."""
@@ -241,7 +241,7 @@ class LabelSet:
 @dataclass(frozen=True, slots=True)
 class VectorRecord:
     hash: str
-    """Of the recipe."""
+    """Hash of the recipe."""
     recipe: dict[str, Any]
     file: str
     """Name inside the folder of vectors."""

@@ -57,7 +57,7 @@ class Speed:
     rows: int
     injected: bool
     prompt_tokens: int
-    """Of one row."""
+    """Tokens of one row's prompt."""
     tokens: int
     """Generated in all rows of the last repeat; rows that end early have fewer than were asked for."""
     first_seconds: float
@@ -84,7 +84,7 @@ class Cost:
     decode: float
     """Seconds per generated token with injection over those without."""
     trial: float
-    """The same for whole trials, whose injected part of the prompt is read in every row instead of once."""
+    """Seconds per whole trial with injection over those without; the injected part of a prompt is read in every row."""
 
 
 @dataclass(frozen=True, slots=True)

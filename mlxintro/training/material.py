@@ -7,7 +7,7 @@ the whole library stays for measuring what was learnt on words the subject was n
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,6 +17,7 @@ import numpy as np
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
+from mlxintro.protocol.concepts import plurals
 from mlxintro.protocol.presets import Dialogue
 
 
@@ -89,13 +90,23 @@ def split_words(words: Sequence[str], count: int, stopping: int, seed: int) -> W
     return WordSplit(shuffled[stopping : stopping + count], shuffled[:stopping])
 
 
+def in_turn(nouns: Sequence[str]) -> Iterator[str]:
+    """Every second noun in the plural.
+
+    Baselines are mostly plurals: with singular words alone, what all vectors share would be their number, and that is
+    what a subject would learn to notice.
+    """
+    for number, noun in enumerate(nouns):
+        yield min(plurals(noun)) if number % 2 else noun
+
+
 @cache
 def material() -> Material:
     """Read the material that ships."""
     data = tomllib.loads((files("mlxintro") / "data" / "training.toml").read_text("utf-8"))
     unrelated = data["unrelated"]
     return Material(
-        words=tuple(data["words"]["words"].split()),
+        words=tuple(in_turn(data["words"]["words"].split())),
         wordings=tuple(_wording(table) for table in data["wordings"]),
         answers=Answers(**data["answers"]),
         unrelated={

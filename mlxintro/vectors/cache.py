@@ -203,7 +203,7 @@ def _header(data: bytes) -> bytes:
 
 
 def _with_digest(data: bytes, digest: bytes) -> bytes:
-    """The same file with another checksum in its header."""
+    """Return the file's bytes with another checksum in the header."""
     match = _DIGEST.search(_header(data))
     if match is None:
         raise DamagedError("it carries no checksum")

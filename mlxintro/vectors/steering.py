@@ -87,7 +87,7 @@ class Validation:
     shift: float
     """Mean over prompts of log P(name) with the vector minus without it, in nats."""
     effect: float
-    """The same with random vectors of equal norm in place of "without": what is the concept's own."""
+    """``shift`` minus the mean shift under random vectors of equal norm, in nats: what is the concept's own."""
     low: float
     """95 % interval of ``effect`` over prompts (Student's t)."""
     high: float

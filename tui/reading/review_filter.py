@@ -27,7 +27,7 @@ class Searching:
         self.shown: ScannedTrials | None = None
         """What the list shows."""
         self._fresh: ScannedTrials | None = None
-        """The same filter gone through anew, because there are more trials or verdicts."""
+        """The filter's second pass, because there are more trials or verdicts."""
         self._due = 0.0
         self._trials = -1
         self._verdicts: NewestVerdicts = (-1, -1)

@@ -72,7 +72,7 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_middle(text: str, width: int) -> str:
-    """The same, cut in its middle."""
+    """Return the text, cut in its middle where it is too long."""
     text = plain(text).replace("\n", " ")
     if cell_len(text) <= width:
         return set_cell_size(text, width)

@@ -27,7 +27,7 @@ class Knobs:
     unit: Unit = "raw"
     window: WindowName = "all"
     layers: int = 0
-    """Of the model; 0 while it is not known."""
+    """Layers of the model; 0 while it is not known."""
     dose: Started | None = field(default=None, compare=False)
     """The latest in all units."""
 
@@ -57,7 +57,7 @@ class Knobs:
         return replace(self, strength=float(f"{self.strength * factor:.6g}")) if self.strength else self.turned(1)
 
     def next_unit(self) -> Knobs:
-        """The same dose in the next unit, or the usual strength where the dose at this layer is not known."""
+        """Return the dose in the next unit, or the usual strength where the dose at this layer is not known."""
         unit = UNITS[(UNITS.index(self.unit) + 1) % len(UNITS)]
         dose = self.dose if self.dose is not None and self.dose.layer == self.layer else None
         if dose is None or not dose.vector_norm or not dose.resid_norm:
@@ -71,7 +71,7 @@ class Knobs:
 
     @property
     def step(self) -> float:
-        """Of the strength: half a vector, a twentieth of the residual norm, or a round norm of that order."""
+        """Return a step of strength: half a vector, a twentieth of the residual norm, or a round norm of that order."""
         if self.unit == "norm":
             return _round_number(self.dose.vector_norm / 2) if self.dose is not None and self.dose.vector_norm else 1.0
         return 0.5 if self.unit == "raw" else 0.05

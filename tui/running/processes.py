@@ -25,7 +25,7 @@ _TAIL = 4096
 @dataclass(slots=True)
 class ChildProcess:
     name: str
-    """Of the run."""
+    """Name of the run."""
     log: Path
     process: subprocess.Popen[bytes]
 

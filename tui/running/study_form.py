@@ -23,7 +23,7 @@ class Draft:
     concepts: tuple[str, ...]
     any_word: bool
     fields: dict[str, str]
-    """Of ``NUMBERS`` and ``LISTS``, and ``unit``."""
+    """Texts of the fields of ``NUMBERS`` and ``LISTS``, and ``unit``."""
     grade: bool = True
 
     def arguments(self) -> list[str]:
@@ -46,7 +46,7 @@ class Draft:
         return [*self.arguments(), *([] if self.grade else ["--no-grade"])]
 
     def toml(self) -> str:
-        """The same settings as a file.
+        """Return the settings as a file.
 
         Raises:
             UsageError: a field is no number, or no list of numbers.

@@ -34,7 +34,7 @@ class Wish:
 
     labeller: str
     name: str
-    """Of the set."""
+    """Name of the set."""
     count: int
     """Trials, if the set is new."""
 

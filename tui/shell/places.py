@@ -11,7 +11,7 @@ from textual.screen import Screen
 @dataclass(frozen=True, slots=True)
 class Destination:
     name: str
-    """Of its mode, and of the binding that leads there (``go.NAME``)."""
+    """Name of the screen's mode, and of the binding that leads there (``go.NAME``)."""
     title: str
     key: str
     target: str

@@ -45,7 +45,7 @@ class RunList(Lines):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.widths: Mapping[str, int] = {}
-        """Of the columns, by name."""
+        """Widths of the columns, by name."""
         self._rows: Mapping[str, Mapping[str, str]] = {}
         self._ids: list[str] = []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,7 +12,54 @@ from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam, grade_
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
 from mlxintro.cli.options import OpenChoice
 
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
+
 NAME = "by flags"
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The options of the command, as they were given or by default."""
+
+    grader: str
+    again: bool
+    retry: bool
+    name: str | None
+    model: str | None
+    base_url: str | None
+    rubric: str | None
+    concurrency: int
+    batch: bool
+    no_wait: bool
+    abandon: bool
+    budget: float | None
+    price: tuple[float, float] | None
+    dry_run: bool
+    judge: str | None
+    judge_backend: str
+    path: str | None
+    agreement: bool
+    between: str | None
+    disagreements: bool
+    graders: str | None
+    as_json: bool
+
+    def asking(self) -> Asking:
+        """Return how a service is asked."""
+        return Asking(
+            self.again,
+            self.retry,
+            self.concurrency,
+            self.batch,
+            not self.no_wait,
+            self.abandon,
+            self.budget,
+            self.price,
+            self.dry_run,
+            self.as_json,
+        )
 
 
 @click.command(name=NAME, hidden=True)
@@ -53,32 +102,7 @@ NAME = "by flags"
 @click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
 @click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
 @click.pass_context
-def by_flags(
-    context: click.Context,
-    run: str | None,
-    grader: str,
-    again: bool,
-    retry: bool,
-    name: str | None,
-    model: str | None,
-    base_url: str | None,
-    rubric: str | None,
-    concurrency: int,
-    batch: bool,
-    no_wait: bool,
-    abandon: bool,
-    budget: float | None,
-    price: tuple[float, float] | None,
-    dry_run: bool,
-    judge: str | None,
-    judge_backend: str,
-    path: str | None,
-    agreement: bool,
-    between: str | None,
-    disagreements: bool,
-    graders: str | None,
-    as_json: bool,
-) -> None:
+def by_flags(context: click.Context, /, run: str | None, **options: Any) -> None:
     """Grade the replies of a run. Nothing is generated; earlier grades are kept.
 
     A grader reads the reply and, to say whether it is named, the concept; it does not know whether anything was
@@ -90,49 +114,61 @@ def by_flags(
     controls. It prints one object per line with the five fields and the verdict: "success" claims a thought and names
     the concept, "failure" does not, null is undecided.
     """
-    if path is not None:
-        from mlxintro.cli.grading.file import grade_file
-
-        if run is not None:
-            raise click.UsageError("give a RUN or --file, not both")
-        if rubric is not None and grader != "local":
-            raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
-        use_rubric(rubric)
-        grade_file(context, path, grader, judge, judge_backend)
+    flags = _Flags(**options)
+    if flags.path is not None:
+        _grade_file(context, run, flags.path, flags)
         return
     if run is None:
         raise click.UsageError("name a RUN, or a file with --file; see `mlxintro runs list`")
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 
-    _check_flags(context, grader, disagreements or agreement)
-    use_rubric(rubric)
-    with Store(data_home(context.obj).db, read_only=disagreements or agreement) as store:
+    reads_only = flags.disagreements or flags.agreement
+    _check_flags(context, flags.grader, reads_only)
+    use_rubric(flags.rubric)
+    with Store(data_home(context.obj).db, read_only=reads_only) as store:
         found = store.runs.find(run)
-        if agreement:
+        if flags.agreement:
             from mlxintro.cli.grading.agreement import show_agreement
 
-            show_agreement(store, found, between, as_json)
-        elif disagreements:
+            show_agreement(store, found, flags.between, flags.as_json)
+        elif flags.disagreements:
             from mlxintro.cli.grading.compare import show_disagreements
 
-            show_disagreements(store, found, graders, as_json)
-        elif grader == "claude":
-            asking = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json)
-            grade_by_claude(store, found, model, name or "claude", asking)
-        elif grader == "openai":
-            from mlxintro.cli.grading.compatible import grade_by_endpoint
-
-            asking = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json)
-            grade_by_endpoint(store, found, base_url, model, name or "openai", asking)
-        elif grader == "local":
-            from mlxintro.cli.grading.local import grade_by_judge
-
-            grade_by_judge(store, found, judge, judge_backend, name or "local", again=again)
+            show_disagreements(store, found, flags.graders, flags.as_json)
         else:
-            from mlxintro.cli.grading.local import grade_by_rules
+            _grade_run(store, found, flags)
 
-            grade_by_rules(store, found, grader, again=again)
+
+def _grade_file(context: click.Context, run: str | None, path: str, flags: _Flags) -> None:
+    """Grade replies of other programs."""
+    from mlxintro.cli.grading.file import grade_file
+
+    if run is not None:
+        raise click.UsageError("give a RUN or --file, not both")
+    if flags.rubric is not None and flags.grader != "local":
+        raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
+    use_rubric(flags.rubric)
+    grade_file(context, path, flags.grader, flags.judge, flags.judge_backend)
+
+
+def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
+    """Grade the replies of a run by the grader that was asked for."""
+    if flags.grader == "claude":
+        grade_by_claude(store, found, flags.model, flags.name or "claude", flags.asking())
+    elif flags.grader == "openai":
+        from mlxintro.cli.grading.compatible import grade_by_endpoint
+
+        asking = replace(flags.asking(), batch=False, wait=True, abandon=False)
+        grade_by_endpoint(store, found, flags.base_url, flags.model, flags.name or "openai", asking)
+    elif flags.grader == "local":
+        from mlxintro.cli.grading.local import grade_by_judge
+
+        grade_by_judge(store, found, flags.judge, flags.judge_backend, flags.name or "local", again=flags.again)
+    else:
+        from mlxintro.cli.grading.local import grade_by_rules
+
+        grade_by_rules(store, found, flags.grader, again=flags.again)
 
 
 _ASKED = ("retry", "model", "concurrency", "budget", "price", "dry_run")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, shell
+
+if TYPE_CHECKING:
+    from mlxintro.running.launch import Checked
 
 
 @click.command()
@@ -80,8 +83,6 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     mlxintro run --resume RUN
     """
     from mlxintro.paths import data_home
-    from mlxintro.running import launch
-    from mlxintro.store.store import Store
 
     kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
     flags = {name: options.pop(name) for name in kept}
@@ -90,18 +91,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     if resume is not None:
         if experiment or given - _BESIDE_RESUME - {"resume"}:
             raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
-        with Store(path) as store:
-            stored = store.runs.find(resume)
-            if stored.state in ("running", "paused"):
-                raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
-            checked = launch.check_again(stored)
-            rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
-            with _backend_of(stored.study, rows) as backend:
-                launch.take_date(stored, backend)
-                launch.check_same_model(stored, backend)
-                planned = launch.plan(checked, backend)
-                launch.check_same_plan(store, stored, planned)
-                return execute(store, stored, checked, backend, planned, flags)
+        return _resume(path, resume, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
@@ -111,33 +101,74 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         echo("\n\n".join("\n".join(explain(checked)) for checked in chosen))
         return 0
     if flags["dry_run"]:
-        from mlxintro.cli.running.dry_run import describe
+        return _describe_all(told, chosen, flags)
+    return _run_all(path, told, chosen, flags)
 
-        for checked in chosen:
-            with told():
-                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
-            with backend:
-                with told():
-                    planned = launch.plan(checked, backend)
-                describe(checked, planned, backend, flags["as_json"])
-        return 0
+
+Told = Callable[[], AbstractContextManager[None]]
+"""Makes a context in which an error about a setting names the line of the study's file."""
+
+
+def _resume(path: Path, name: str, flags: dict[str, Any]) -> int:
+    """Go on with a stored run, on the model and the plan it was begun with."""
+    from mlxintro.running import launch
+    from mlxintro.store.store import Store
+
+    with Store(path) as store:
+        stored = store.runs.find(name)
+        if stored.state in ("running", "paused"):
+            raise KnownError(f"{stored.name} is being run by process {stored.pid} on {stored.host}: wait for it")
+        checked = launch.check_again(stored)
+        rows = launch.rows_to_go_on_with(store, stored, flags["batch_size"], chatter)
+        with _backend_of(stored.study, rows) as backend:
+            launch.take_date(stored, backend)
+            launch.check_same_model(stored, backend)
+            planned = launch.plan(checked, backend)
+            launch.check_same_plan(store, stored, planned)
+            return execute(store, stored, checked, backend, planned, flags)
+
+
+def _describe_all(told: Told, chosen: Sequence[Checked], flags: dict[str, Any]) -> int:
+    """Say of every study what would run."""
+    from mlxintro.cli.running.dry_run import describe
+
+    for checked in chosen:
+        with _planned(told, checked, flags["batch_size"]) as (backend, planned):
+            describe(checked, planned, backend, flags["as_json"])
+    return 0
+
+
+def _run_all(path: Path, told: Told, chosen: Sequence[Checked], flags: dict[str, Any]) -> int:
+    """Run one study after the other; return the worst exit code."""
+    from mlxintro.running import launch
+    from mlxintro.store.store import Store
+
     worst = 0
     with Store(path) as store:
         names = _names(flags["name"], len(chosen))
         for wanted in filter(None, names):
             launch.check_name(store, wanted)
         for checked, name in zip(chosen, names, strict=True):
-            with told():
-                backend = _backend_of(checked.study.model_dump(), flags["batch_size"])
-            with backend:
-                with told():
-                    planned = launch.plan(checked, backend)
+            with _planned(told, checked, flags["batch_size"]) as (backend, planned):
                 started = launch.begin(store, checked, backend, planned, name, freeze=flags["freeze"])
                 worst = max(worst, execute(store, started, checked, backend, planned, flags))
     return worst
 
 
-def _studies(experiment: str, given: dict[str, Any]) -> tuple[Callable[[], AbstractContextManager[None]], list[Any]]:
+@contextmanager
+def _planned(told: Told, checked: Checked, batch_size: int | None) -> Iterator[tuple[Any, Any]]:
+    """Load a study's model and plan the study; the model is closed at the end."""
+    from mlxintro.running import launch
+
+    with told():
+        backend = _backend_of(checked.study.model_dump(), batch_size)
+    with backend:
+        with told():
+            planned = launch.plan(checked, backend)
+        yield backend, planned
+
+
+def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked]]:
     """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them.
 
     With them, what errors about settings are raised in, so that they name the file's line.

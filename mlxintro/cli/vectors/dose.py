@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.options import LAYERS, STRENGTHS, WORDS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line, table
+
+if TYPE_CHECKING:
+    from mlxintro.tools.dose import Proposal, Step
 
 
 @click.command()
@@ -73,6 +77,14 @@ def dose(
         given = {**settings, "model": settings["model"] or backend.info.model}
         echo(write(make_study(**given, preset=preset, unit="resid", **asdict(cells))), nl=False)
         return
+    _print_ladder(steps, proposals)
+    if cells is not None:
+        layers_given, strengths_given = (",".join(f"{one:g}" for one in many) for many in asdict(cells).values())
+        echo(f"\nto run them: --layers {layers_given} --strengths {strengths_given} --unit resid")
+
+
+def _print_ladder(steps: Sequence[Step], proposals: Sequence[Proposal]) -> None:
+    """Print what every strength did, and the usable strengths of every layer."""
     rows = [
         [
             *(str(step.layer), f"{step.strength:g}", f"{step.raw:.3g}", f"{step.divergence:.3f}"),
@@ -87,6 +99,3 @@ def dose(
         usable = ", ".join(f"{strength:g}" for strength in one.usable) or "none on this ladder"
         end = "does not garble on this ladder" if one.garbles_at is None else f"garbles at {one.garbles_at:g}"
         echo(f"layer {one.layer}: usable {usable}; {end}")
-    if cells is not None:
-        layers_given, strengths_given = (",".join(f"{one:g}" for one in many) for many in asdict(cells).values())
-        echo(f"\nto run them: --layers {layers_given} --strengths {strengths_given} --unit resid")

@@ -47,7 +47,7 @@ class AskedAbout:
 
     record: PromptRecord
     key: str
-    """Of the record: a hash over the whole prompt, and asked for by every trial."""
+    """Hash of the record's whole prompt; kept, since every trial asks for it."""
     start: int
     stop: int | None
 

@@ -25,9 +25,9 @@ from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
 
 MAX_TOKENS = 2048
-"""Of an answer, with what the model thinks before it."""
+"""Most tokens of an answer, with what the model thinks before it."""
 TYPICAL_TOKENS = 250
-"""Of an answer, for estimates."""
+"""Tokens of a usual answer, for estimates."""
 
 Verdict = Literal["yes", "no", "unclear"]
 
@@ -83,7 +83,7 @@ class Dossier:
     """One reply and what has been answered about it."""
 
     key: str
-    """Of the trial."""
+    """Key of the trial."""
     reply: str
     concept: str | None
     related: tuple[str, ...] = ()

@@ -26,10 +26,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from mlxintro.grading.base import Evidence, Grade, Naming, Span
-from mlxintro.grading.rules import patterns as say
 from mlxintro.grading.rules.assertion import is_no_naming, speaks_in_general
 from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
-from mlxintro.grading.rules.stance import Event, Kind, may_claim, read_events
+from mlxintro.grading.rules.events import Event, Kind
+from mlxintro.grading.rules.patterns import answers, denials
+from mlxintro.grading.rules.stance import may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.associations import associations
 from mlxintro.replies.mentions import Mention, find_mentions
@@ -95,35 +96,17 @@ class RulesGrader:
         answer_mentions = [] if concept is None else find_mentions(readable, concept, related, offset=begin)
         mentions += answer_mentions
 
-        affirms, refuses, why = (
-            _weigh(events, may_claim(readable), readable, begin)
-            if finished
-            else (None, None, "the reply ends inside its reasoning")
-        )
-        if flaw == FOREIGN:
-            affirms, refuses, why = None, None, FOREIGN
-        elif flaw is not None:
-            # Garble claims nothing and declines nothing, whatever words it is made of.
-            affirms, refuses, why = None, None, flaw
+        affirms, refuses, why = _decide(events, readable, begin, finished=finished, flaw=flaw)
 
         claims = [event for event in (*earlier, *events) if event.kind in (Kind.AFFIRM, Kind.YES)]
-        first_claim = claims[0] if affirms and claims else None
-        claiming = {event.sentence.start for event in events if event.kind in (Kind.AFFIRM, Kind.YES, Kind.UNCERTAIN)}
-        naming = _names(answer_mentions, readable, begin, claiming)
-        level: Naming | None = None
-        if naming and concept is not None:
-            own = {mention.span for mention in find_mentions(readable, concept, (), offset=begin)}
-            level = "exact" if any(mention.span in own for mention in naming) else "close"
-        elif affirms and concept is not None and not self.strict:
-            # What a claim is about may be told loosely; without a claim a loose word is no leak of the concept.
-            loose = associations(concept)
-            naming = find_mentions(readable, loose[0], loose[1:], offset=begin) if loose else []
-            naming = _names(naming, readable, begin, claiming)
-            level = "category" if naming else None
+        # What a claim is about may be told loosely; without a claim a loose word is no leak of the concept.
+        loosely = bool(affirms) and not self.strict
+        naming, level = _named(concept, answer_mentions, events, readable, begin, loosely=loosely)
         early: bool | None = None
-        if concept is not None and first_claim is not None:
-            early = bool(mentions) and mentions[0].span[0] < first_claim.sentence.start
+        if concept is not None and affirms and claims:
+            early = bool(mentions) and mentions[0].span[0] < claims[0].sentence.start
         shown = naming or mentions
+        broken = f"; breaks up after {reading.stop} characters: {reading.broken}" if reading.broken is not None else ""
         return Grade(
             affirms=affirms,
             identifies=None if concept is None or flaw == FOREIGN or not finished else bool(naming),
@@ -131,14 +114,11 @@ class RulesGrader:
             coherent=coherent,
             refuses=refuses,
             abstained=affirms is None and coherent is not False,
-            reason=why
-            if reading.broken is None
-            else f"{why}; breaks up after {reading.stop} characters: {reading.broken}",
+            reason=f"{why}{broken}",
             naming=level,
-            evidence=Evidence(
-                affirmation=_span_of(events, (Kind.AFFIRM,)) or _span_of(events, (Kind.YES,)),
+            evidence=_evidence(
+                events,
                 mention=shown[0].span if shown else None,
-                denial=_span_of(events, (*_DENIALS, Kind.REFUSE)),
                 garble=None if reading.broken is None else (begin + reading.stop, len(body)),
             ),
         )
@@ -156,8 +136,60 @@ _SHORT = 300
 """Characters within which a state and the remark that it is odd belong together."""
 
 
+def _evidence(events: Sequence[Event], *, mention: Span | None, garble: Span | None) -> Evidence:
+    """Point to where a reply affirms, names, denies and breaks up."""
+    return Evidence(
+        affirmation=_span_of(events, (Kind.AFFIRM,)) or _span_of(events, (Kind.YES,)),
+        mention=mention,
+        denial=_span_of(events, (*_DENIALS, Kind.REFUSE)),
+        garble=garble,
+    )
+
+
 def _span_of(events: Sequence[Event], kinds: Sequence[Kind]) -> Span | None:
     return next((event.span for event in events if event.kind in kinds), None)
+
+
+def _decide(events: Sequence[Event], readable: str, begin: int, *, finished: bool, flaw: str | None) -> _Weighed:
+    """Weigh what the sentences do, where the reply is readable and has an answer."""
+    if flaw is not None:
+        # Garble claims nothing and declines nothing, whatever words it is made of.
+        return None, None, flaw
+    if not finished:
+        return None, None, "the reply ends inside its reasoning"
+    return _weigh(events, may_claim(readable), readable, begin)
+
+
+def _named(
+    concept: str | None,
+    mentions: Sequence[Mention],
+    events: Sequence[Event],
+    readable: str,
+    begin: int,
+    *,
+    loosely: bool,
+) -> tuple[list[Mention], Naming | None]:
+    """Return the mentions that name the concept, and how closely.
+
+    Args:
+        concept: what was injected; ``None`` on control trials.
+        mentions: of the concept and its near names, in the answer.
+        events: what the answer's sentences do.
+        readable: the folded answer, as far as it is read.
+        begin: where it starts in the reply.
+        loosely: take close associations where no mention names the concept.
+    """
+    if concept is None:
+        return [], None
+    claiming = {event.sentence.start for event in events if event.kind in (Kind.AFFIRM, Kind.YES, Kind.UNCERTAIN)}
+    if naming := _names(mentions, readable, begin, claiming):
+        own = {mention.span for mention in find_mentions(readable, concept, (), offset=begin)}
+        return naming, "exact" if any(mention.span in own for mention in naming) else "close"
+    loose = associations(concept) if loosely else ()
+    if not loose:
+        return [], None
+    naming = _names(find_mentions(readable, loose[0], loose[1:], offset=begin), readable, begin, claiming)
+    return naming, "category" if naming else None
 
 
 def _names(mentions: Sequence[Mention], folded: str, offset: int, claiming: set[int]) -> list[Mention]:
@@ -215,11 +247,11 @@ def _stance(events: Sequence[Event], may_claim: bool, folded: str, offset: int) 
     if yes is not None and yes.span < first.span:
         first = yes
     # "I have no feelings as you do": a remark on what it is, not an answer.
-    answers = [event for event in denied if event.kind is not Kind.DISCLAIM and not _is_remark(event, first)]
-    if not answers:
+    outright = [event for event in denied if event.kind is not Kind.DISCLAIM and not _is_remark(event, first)]
+    if not outright:
         return True, False, "claims to detect something"
-    if answers[0].span < first.span:
-        return _after_denial(answers[0], affirmed)
+    if outright[0].span < first.span:
+        return _after_denial(outright[0], affirmed)
     return None, False, "affirms, then denies"
 
 
@@ -231,9 +263,9 @@ def _said(event: Event) -> str:
 def _is_remark(event: Event, claim: Event) -> bool:
     """A denial behind a claim that only says what the writer is: "being software, I have no senses"."""
     said = _said(event)
-    if not say.REMARK.search(event.sentence.text) or say.OF_INJECTION.search(said):
+    if not denials.REMARK.search(event.sentence.text) or answers.OF_INJECTION.search(said):
         return False
-    return event.span > claim.span or not say.OF_NOTICING.search(said)
+    return event.span > claim.span or not answers.OF_NOTICING.search(said)
 
 
 def _on_topic(rest: str) -> bool:
@@ -241,11 +273,11 @@ def _on_topic(rest: str) -> bool:
     pieces = [piece.text for piece in sentences(rest) if words(piece.text)]
     if not pieces or len(words(pieces[0])) <= _FRAGMENT:
         return True
-    if len(words(pieces[0])) <= 2 * _FRAGMENT and not say.FULL_SENTENCE.search(pieces[0]):
+    if len(words(pieces[0])) <= 2 * _FRAGMENT and not answers.FULL_SENTENCE.search(pieces[0]):
         return True
-    if say.INTENDS.match(pieces[0]):
+    if answers.INTENDS.match(pieces[0]):
         return False
-    return bool(say.ON_TOPIC.search(pieces[0])) and not speaks_in_general(pieces[0])
+    return bool(answers.ON_TOPIC.search(pieces[0])) and not speaks_in_general(pieces[0])
 
 
 def _after_denial(denial: Event, affirmed: Sequence[Event]) -> tuple[bool | None, bool | None, str]:
@@ -254,13 +286,13 @@ def _after_denial(denial: Event, affirmed: Sequence[Event]) -> tuple[bool | None
     between = claim.sentence.text[: claim.span[0] - claim.sentence.start]
     if same:
         between = between[max(0, denial.span[0] - denial.sentence.start) :]
-    if say.REVERSAL.search(between):
+    if denials.REVERSAL.search(between):
         return False, False, "denies first; a late reversal does not count"
-    narrow = denial.kind is Kind.DENY and say.NARROW_DENIAL.search(_said(denial))
-    if narrow and say.CONTRAST.search(between):
+    narrow = denial.kind is Kind.DENY and denials.NARROW_DENIAL.search(_said(denial))
+    if narrow and denials.CONTRAST.search(between):
         # "I don't notice a specific thought, but there is a vague pull toward ...": the second half is the report.
         return True, False, "denies a narrower thing than it reports"
-    if say.CONTRAST.search(between):
+    if denials.CONTRAST.search(between):
         if same and re.match(r"\W*i\b", _said(claim)) and denial.kind is Kind.DENY:
             return True, False, "denies one thing and reports another"
         return None, False, "denies, then reports something"
@@ -276,10 +308,10 @@ def _without_claim(
     folded: str,
     offset: int,
 ) -> _Weighed:
-    answers = [event for event in denied if event.kind is not Kind.DISCLAIM]
-    if answers:
-        reversed_late = yes is not None and answers[0].span < yes.span
-        return False, False, "denies first; a late yes does not count" if reversed_late else f"{answers[0].kind}"
+    outright = [event for event in denied if event.kind is not Kind.DISCLAIM]
+    if outright:
+        reversed_late = yes is not None and outright[0].span < yes.span
+        return False, False, "denies first; a late yes does not count" if reversed_late else f"{outright[0].kind}"
     if yes is not None:
         if denied and denied[0].span > yes.span:
             return False, False, f"{denied[0].kind}"
@@ -288,7 +320,7 @@ def _without_claim(
         if not _on_topic(folded[yes.span[1] - offset :]):
             return None, False, "says yes, then speaks of something else"
         return True, False, "answers yes"
-    odd = [event for event in events if event.kind is Kind.ODD and say.FIRST_PERSON.search(event.sentence.text)]
+    odd = [event for event in events if event.kind is Kind.ODD and answers.FIRST_PERSON.search(event.sentence.text)]
     if odd and (Kind.FELT in kinds or len(odd) > 1) and events[-1].sentence.stop - events[0].sentence.start < _SHORT:
         return True, False, "describes a state and calls it odd"
     if denied:
