@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlxintro.analysis.rates import LiveTally, run_rates
+from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
 from mlxintro.analysis.summary import GradeTally, GroupSummary
+from mlxintro.analysis.tally import CellTally, RunTally
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
@@ -97,29 +98,36 @@ def test_what_was_finished_before_an_error_is_graded(tmp_path: Path) -> None:
         assert not live_file(study.store.path, study.run.id).exists()
 
 
-def counts_of(tally: LiveTally) -> tuple[int, int, int, int, int]:
-    return tally.trials, tally.decided, tally.detected, tally.nameable, tally.identified
+Counts = tuple[tuple[int, int], tuple[int, int]]
+"""Hits and observations of detection, then of identification."""
 
 
-def summary_counts(tally: GradeTally) -> tuple[int, int, int, int, int]:
+def counts_of(tally: CellTally) -> Counts:
+    detection, identification = tally.figures
+    return (detection.hits, detection.observations), (identification.hits, identification.observations)
+
+
+def summary_counts(tally: GradeTally) -> Counts:
     """Return the counts from the summary, which reads every trial."""
-    return tally.trials, tally.graded, tally.detected, tally.graded - tally.unidentifiable, tally.identified
+    return (tally.detected, tally.graded), (tally.identified, tally.graded - tally.unidentifiable)
 
 
 def check_rates(store: Store, run: Run) -> None:
-    found = run_rates(store.grades.counts(run.id, "rules"))
+    found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run.id, "rules"))
     summary = summary_of(store, run, "rules")
 
-    def group(tally: LiveTally, expected: GroupSummary) -> None:
+    def group(tally: CellTally, expected: GroupSummary) -> None:
         assert counts_of(tally) == summary_counts(expected.tally)
-        assert tally.detection == expected.detection
-        assert tally.identification == expected.identification
+        assert tally.trials == expected.tally.trials
+        assert [one.value for one in tally.figures] == [expected.detection, expected.identification]
 
-    group(found.injected, summary.overall)
-    assert counts_of(found.controls) == summary_counts(summary.controls)
-    assert found.controls.detection == summary.false_alarms
+    group(found.case, summary.overall)
+    assert counts_of(found.baseline)[0] == summary_counts(summary.controls)[0]
+    assert found.baseline.figures[0].value == summary.false_alarms
     assert len(found.cells) == len(summary.cells)
     for cell in summary.cells:
+        assert cell.layer is not None
+        assert cell.strength is not None
         group(found.cells[cell.layer, cell.strength], cell)
 
 
@@ -149,9 +157,10 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
             ],
         )
         check_rates(store, run)
-        found = run_rates(store.grades.counts(run_id, "rules"))
-    assert 0 < found.injected.identified < found.injected.detected < found.injected.decided < found.injected.trials
-    assert 0 < found.controls.detected < found.controls.trials
+        found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run_id, "rules"))
+    (detected, decided), (identified, _) = counts_of(found.case)
+    assert 0 < identified < detected < decided < found.case.trials
+    assert 0 < counts_of(found.baseline)[0][0] < found.baseline.trials
 
 
 def test_rates_of_a_study_with_control_arms_are_those_of_the_summary(tmp_path: Path) -> None:
