@@ -29,7 +29,7 @@ import numpy as np
 
 from .checks import check_prompt, check_proofs, check_sampling, check_sites
 from .errors import ModelError, OutOfMemory, UsageError
-from .footprint import Shape
+from .machine.footprint import Shape
 from .roofline import Roofline
 from .training import AdapterShape, AdapterTrainer, Products
 from .values import (

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import memory
 from .errors import ModelError
+from .machine import memory
 from .models import sources
 from .values import Float32
 

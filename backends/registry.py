@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import footprint, lock, memory, nvidia
 from .adapters import sources as adapters
 from .entry_points import load_outside, outside_names
 from .errors import PrerequisiteError, UsageError
+from .machine import footprint, lock, memory, nvidia
 from .models import aliases, sources
 
 if TYPE_CHECKING:

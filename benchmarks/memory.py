@@ -4,7 +4,7 @@
 
 What is measured is the peak beyond what the process holds after a first reply of one row: its resident memory on
 PyTorch's CPU, and what MLX's allocator handed out on MLX, whose freed buffers are free to it. What is predicted is
-``backends.footprint.predict``, beside the weights.
+``backends.machine.footprint.predict``, beside the weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 
 from mlxintro.backends.base import Backend, Prompt, Request, Sampling
-from mlxintro.backends.footprint import predict
+from mlxintro.backends.machine.footprint import predict
 from mlxintro.backends.prefix import shared_prefix
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools import bench

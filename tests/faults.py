@@ -111,7 +111,7 @@ FAULTS = (
     ),
     Fault(
         "memory: 4-bit weights of bitsandbytes include the vocabulary",
-        "backends/memory.py",
+        "backends/machine/memory.py",
         'if backend == "torch" else 0\n',
         "if False else 0\n",
         "tests/test_devices.py",

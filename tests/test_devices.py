@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from mlxintro.backends import lock, memory, nvidia, registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import KnownError, PrerequisiteError
+from mlxintro.backends.machine import lock, memory, nvidia
 from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.pytorch import devices
 from tests.cli import Call

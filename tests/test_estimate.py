@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from statsmodels.stats.proportion import proportion_confint
 
 from mlxintro.analysis.power import chance, power_of
-from mlxintro.backends import footprint, registry
+from mlxintro.backends import registry
+from mlxintro.backends.machine import footprint
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.cli.main import cli
 from mlxintro.protocol.study import make_study

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from mlxintro.backends import footprint, registry
+from mlxintro.backends import registry
 from mlxintro.backends.base import Injection, Prompt
-from mlxintro.backends.footprint import predict
+from mlxintro.backends.machine import footprint
+from mlxintro.backends.machine.footprint import predict
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.reader import MLXPromptReader
 from mlxintro.backends.pytorch.backend import TorchBackend

@@ -11,7 +11,7 @@ import pytest
 
 from mlxintro.backends.base import Completion, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
-from mlxintro.backends.footprint import Shape
+from mlxintro.backends.machine.footprint import Shape
 from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.registry import open_backend
 from tests.tiny import VOCABULARY, make_tiny

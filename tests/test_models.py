@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mlxintro.backends import memory, support
+from mlxintro.backends import support
 from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.machine import memory
 from mlxintro.backends.models import aliases, folders, sources
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from mlxintro.backends import footprint, lock, registry
+from mlxintro.backends import registry
 from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.backends.machine import footprint, lock
 from mlxintro.backends.models import aliases
 from tests.hub_server import COMMIT, Repository, serve
 
@@ -181,7 +182,7 @@ except ModelError as error:
 HOLD = """
 import sys, time
 from pathlib import Path
-from mlxintro.backends import lock
+from mlxintro.backends.machine import lock
 held = lock.hold("qwen2.5-32b", 8 * 2**30, folder=Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

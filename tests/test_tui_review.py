@@ -35,7 +35,7 @@ async def opened(app: IntroApp, pilot: Pilot[int]) -> ReviewPage:
     await until(pilot, lambda: "first" in text(app))
     await pilot.press("enter", "4")
     await until(pilot, lambda: isinstance(app.screen, ReviewPage) and "18 of 18 trials" in text(app))
-    await until(pilot, lambda: "prompt, token by token" in str(app.screen.query_one("#trial-text").visual))
+    await until(pilot, lambda: "prompt, as a dialogue" in str(app.screen.query_one("#trial-text").visual))
     assert isinstance(app.screen, ReviewPage)
     return app.screen
 
@@ -270,11 +270,11 @@ def test_undo_withdraws_stop_keeps_and_the_set_goes_on(home: Path) -> None:
             await until(pilot, lambda: "reply 3 of 18" in text(app))
             await pilot.press("u")
             await until(pilot, lambda: "reply 2 of 18" in text(app))
-            assert sorted(map(len, labels()))[0] == 0
+            await until(pilot, lambda: sorted(map(len, labels()))[0] == 0)
             await pilot.press("g", "q")
             await until(pilot, lambda: isinstance(app.screen, ReviewPage))
-            assert sorted(fields["class"] for fields in labels()) == ["g", "n"]
-            app.screen.query_one("#trial-filter").value = "labelled"  # type: ignore[attr-defined]
+            await until(pilot, lambda: sorted(fields["class"] for fields in labels() if fields) == ["g", "n"])
+            app.screen.query_one("#trial-filter").value = "is:labelled"  # type: ignore[attr-defined]
             await until(pilot, lambda: "2 of 18 trials" in text(app) and text(app).count("✎") >= 2)
             await begin(app, pilot, "ada")
             assert "reply 3 of 18" in text(app)

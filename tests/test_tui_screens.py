@@ -70,7 +70,7 @@ def test_the_theme_and_the_place_are_remembered(home: Path) -> None:
 
     async def second() -> tuple[str, str]:
         async with shown(home) as (app, pilot):
-            await until(pilot, lambda: "61/61" in text(app) or "/" in text(app).splitlines()[1])
+            await until(pilot, lambda: app.current_mode == "live" and "18/18" in text(app))
             return app.theme, app.run_name
 
     theme = asyncio.run(first())

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from mlxintro.analysis.comparison import side_by_side
-from mlxintro.analysis.rates import LiveTally
+from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
 from mlxintro.analysis.results import Analysis, Figure, HeatMap
 from mlxintro.analysis.stats import difference, rate
+from mlxintro.analysis.tally import CellTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.main import cli
 from mlxintro.protocol.trials import TrialSpec
@@ -22,7 +23,7 @@ from mlxintro.rendering.text import SHADES, cell_text, heat_map_lines, shade
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tui.reading.run_results import Findings, beside
-from mlxintro.tui.widgets.heatmap import RateGrid, draw
+from mlxintro.tui.widgets.heatmap import RateGrid, cell_width, draw
 from tests.plans import plan
 
 CELLS = {(2, 1.0): (0, 4), (2, 2.0): (1, 4), (9, 1.0): (2, 4), (9, 2.0): (4, 4)}
@@ -40,9 +41,16 @@ def shades(lines: list[str]) -> list[tuple[int, list[str]]]:
 
 def test_live_and_results_draw_one_map_the_same_way() -> None:
     rates = {cell: rate(*counts) for cell, counts in CELLS.items()}
-    tallies = {cell: LiveTally(n, n, hits, n, 0) for cell, (hits, n) in CELLS.items()}
+    tallies = {cell: CellTally.empty(CLAIMS_DISPLAY) for cell in CELLS}
+    for cell, (hits, n) in CELLS.items():
+        tallies[cell].trials = n
+        tallies[cell].figures[0].hits, tallies[cell].figures[0].observations = hits, n
     results = shades(heat_map_lines(HeatMap("m", "m", (2, 9), (1.0, 2.0), rates)))
-    live = shades(str(draw(RateGrid([2, 9], [1.0, 2.0], dict(tallies), 4, "raw"))).splitlines())
+    grid = RateGrid([2, 9], [1.0, 2.0], tallies, 4, "raw")
+    each = cell_width(grid, 80)
+    lines = str(draw(grid, 80)).splitlines()[1:]
+    # Behind the layer, a cell begins with its shade.
+    live = [(int(line[:6]), [line[8 + each * column] for column in range(2)]) for line in lines]
     assert [layer for layer, _ in results] == [9, 2]
     assert live == results
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .. import memory, nvidia
 from ..errors import PrerequisiteError, UsageError
+from ..machine import memory, nvidia
 from ..models.sources import ModelSource
 
 _SPARE = 1.2

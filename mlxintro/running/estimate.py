@@ -18,7 +18,7 @@ import numpy as np
 
 from mlxintro.analysis.power import Power, power_of
 from mlxintro.backends.base import Backend, Injection, Prompt, TokenEvent
-from mlxintro.backends.footprint import MOST_ROWS, Footprint, predict, rows_that_fit
+from mlxintro.backends.machine.footprint import MOST_ROWS, Footprint, predict, rows_that_fit
 from mlxintro.backends.prefix import shared_prefix
 from mlxintro.experiments.base import Plan
 from mlxintro.protocol.trials import TrialSpec

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from mlxintro.backends import memory
+from mlxintro.backends.machine import memory
 from mlxintro.backends.models import aliases, embedded, sources
 
 State = Literal["complete", "partial", "absent"]

@@ -126,7 +126,7 @@ class ReviewPage(Page):
         self.call_after_refresh(self._draw_columns)
 
     def _draw_columns(self) -> None:
-        self.query_one("#columns", Text).update(Content(" " + self._lines.head(self.trials.size.width - 1)))
+        self.query_one("#columns", Text).update(Content(" " + self._lines.head(self.trials.room - 1)))
         self._show_trial()
 
     @property

@@ -50,6 +50,11 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         """A line in pieces, each with a style of its own; an empty one is that of the list."""
         return [(self.text_at(at, width), "")]
 
+    @property
+    def room(self) -> int:
+        """Columns of a line: what the scroll bar leaves."""
+        return self.scrollable_content_region.width
+
     def changed(self) -> None:
         """There are other lines."""
         self._take_size()
@@ -73,7 +78,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         at = int(self.scroll_offset.y) + y
-        width = self.size.width
+        width = self.room
         if at >= self.count:
             told = self.nothing.split("\n") if not self.count else []
             text = told[y] if y < len(told) else ""

@@ -135,7 +135,7 @@ class ClaudePass:
         """
         from filelock import FileLock, Timeout
 
-        from mlxintro.backends.lock import lock_folder
+        from mlxintro.backends.machine.lock import lock_folder
 
         name = hashlib.sha256(f"{self.store.path.resolve()} {self.run.id} {self.grader.name}".encode()).hexdigest()[:16]
         lock_folder().mkdir(parents=True, exist_ok=True, mode=0o700)

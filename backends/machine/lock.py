@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import KnownError
+from ..errors import KnownError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ModelError
-from .models import aliases, embedded
+from ..errors import ModelError
+from ..models import aliases, embedded
 
 POSITIONS = 4096
 """Cached positions an estimate allows for: eight rows of a typical trial."""

@@ -1,0 +1,1 @@
+"""What a machine has for models: memory, devices, and whose turn it is."""
