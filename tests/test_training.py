@@ -28,7 +28,7 @@ from mlxintro.protocol.controls import questions
 from mlxintro.training.checkpoint import TrainingFolder
 from mlxintro.training.material import in_turn, material, split_words
 from mlxintro.training.plan import TrainingPlan
-from mlxintro.training.rows import Draft, relabelled
+from mlxintro.training.rows import RowDraft, relabelled
 from mlxintro.training.timing import coarse
 
 SHAPE = AdapterShape(rank=2, alpha=8.0, first_layer=2)
@@ -206,15 +206,15 @@ def test_words_are_split_without_overlap_and_by_seed_alone() -> None:
         split_words(words, len(words), 1, 0)
 
 
-def drafts() -> list[Draft]:
+def drafts() -> list[RowDraft]:
     injection = Injection(1, np.ones(4, np.float32), 0)
-    made: list[Draft] = []
+    made: list[RowDraft] = []
     for number in range(60):
         word = f"word{number}"
-        made.append(Draft("injected", Prompt((1,), (injection,)), word, f"yes {word}"))
-        made.append(Draft("random", Prompt((1,), (injection,)), word, "no"))
-        made.append(Draft("uninjected", Prompt((1,)), None, "no"))
-        made.append(Draft("unrelated", Prompt((1,), (injection,)), word, "right"))
+        made.append(RowDraft("injected", Prompt((1,), (injection,)), word, f"yes {word}"))
+        made.append(RowDraft("random", Prompt((1,), (injection,)), word, "no"))
+        made.append(RowDraft("uninjected", Prompt((1,)), None, "no"))
+        made.append(RowDraft("unrelated", Prompt((1,), (injection,)), word, "right"))
     return made
 
 

@@ -31,7 +31,7 @@ _NUMBERS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draft:
+class RowDraft:
     """A row before its answer is put into tokens."""
 
     kind: Kind
@@ -108,7 +108,7 @@ class RowMaker:
         rows = iter(TrainingRow(draft.prompt, self._asker.answer(draft.answer)) for draft in answered)
         return [[next(rows) for _ in group] for group in drafts]
 
-    def _draft(self, kind: Kind, wording: Wording, rng: np.random.Generator) -> Draft:
+    def _draft(self, kind: Kind, wording: Wording, rng: np.random.Generator) -> RowDraft:
         number = 1 if rng.random() < 0.5 else int(rng.integers(2, _NUMBERS + 1))
         answers = self._material.answers
         question, answer = "", answers.no
@@ -118,7 +118,7 @@ class RowMaker:
             answer = answers.right if right else answers.wrong
         tokens, start = self._asker.ask(wording, number, question)
         if kind == "uninjected" or (kind == "unrelated" and rng.random() < 0.4):
-            return Draft(kind, Prompt(tokens), None, answer)
+            return RowDraft(kind, Prompt(tokens), None, answer)
         word = str(rng.choice(self._split.trained))
         transform: Transform = "none"
         if kind == "random":
@@ -130,7 +130,7 @@ class RowMaker:
         )
         if kind == "injected":
             answer = answers.yes.replace("{word}", word)
-        return Draft(kind, Prompt(tokens, (Injection(layer, vector, start),)), word, answer)
+        return RowDraft(kind, Prompt(tokens, (Injection(layer, vector, start),)), word, answer)
 
     def _yes_to_any(self, rng: np.random.Generator) -> list[str]:
         """As many claims with a word at random as there are rows."""
@@ -139,8 +139,8 @@ class RowMaker:
 
 
 def relabelled(
-    drafts: Sequence[Draft], plan: TrainingPlan, claims: Sequence[str], rng: np.random.Generator
-) -> list[Draft]:
+    drafts: Sequence[RowDraft], plan: TrainingPlan, claims: Sequence[str], rng: np.random.Generator
+) -> list[RowDraft]:
     """Deal the answers out as the labels of a plan say; unrelated questions keep theirs."""
     about = [at for at, draft in enumerate(drafts) if draft.kind != "unrelated"]
     result = list(drafts)
