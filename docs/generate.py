@@ -25,20 +25,21 @@ NOTE = "<!-- Written by docs/generate.py; change the program, then run `make doc
 def commands_page() -> str:
     """Return every command's help, as a terminal of 100 columns shows it."""
     parts = [f"# Commands\n\n{NOTE}"]
-    for path, command in _walk(cli, ("mlxintro",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
-        parts.append(f"## {' '.join(path)}\n\n```text\n{command.get_help(context)}\n```\n")
+    for context in _walk(cli, "mlxintro", None):
+        parts.append(f"## {context.command_path}\n\n```text\n{context.command.get_help(context)}\n```\n")
     return "\n".join(parts)
 
 
-def _walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
+def _walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
+    # A command's own settings, such as "-h", count here as they do when it is called; its help option is kept by click.
+    settings = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
+    yield context
     if isinstance(command, click.Group):
-        context = click.Context(command, info_name=path[-1])
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
+        for inner_name in command.list_commands(context):
+            inner = command.get_command(context, inner_name)
             if inner is not None and not inner.hidden:
-                yield from _walk(inner, (*path, name))
+                yield from _walk(inner, inner_name, context)
 
 
 def experiments_page() -> str:

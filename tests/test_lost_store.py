@@ -23,6 +23,9 @@ LONG = (*RUN, "--name", "long", "--concepts", "ocean,fear", "--strengths", "2,4"
 
 @pytest.mark.parametrize("loss", ["deleted", "moved", "replaced"])
 def test_a_store_that_goes_away_ends_the_run_with_one_line_and_no_new_file(tmp_path: Path, loss: str) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    with Store(elsewhere) as other:
+        other.runs.create("latent", planned=1)
     process = started(tmp_path, *LONG)
     until(events(process), "TrialFinished")
     path = tmp_path / "mlxintro.db"
@@ -31,8 +34,10 @@ def test_a_store_that_goes_away_ends_the_run_with_one_line_and_no_new_file(tmp_p
     else:
         path.rename(tmp_path / "away.db")
     if loss == "replaced":
-        with Store(path) as other:
-            other.runs.create("latent", planned=1)
+        # SQLite would read what is left of the old store's log into the new file: whoever moves a store moves these too.
+        for side in ("-wal", "-shm"):
+            Path(f"{path}{side}").unlink(missing_ok=True)
+        elsewhere.rename(path)
     done = ended(process)
     assert done.code == 1
     assert "deleted, moved or replaced" in done.err.splitlines()[-1]

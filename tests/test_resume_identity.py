@@ -25,7 +25,7 @@ from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from tests.cli import Call
 
-IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash")
+IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
 """What must not change between the sessions of a run, written down by hand."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import LAYERS, STRENGTHS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, echo, json_line
 
 
 @click.command()
@@ -78,7 +78,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
         started = time.monotonic()
         for event in training(backend, plan, folder, cache=cache, progress=_words_read):
             if as_json:
-                click.echo(json_line(event))
+                echo(json_line(event))
             elif event.held_out is not None or event.step % 10 == 0:
                 chatter(_line(event, time.monotonic() - started))
     chatter(f"the adapter is in {output}: use it with --adapter {output}")

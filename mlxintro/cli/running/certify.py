@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mlxintro.cli.options import WORDS, load_backend, model_options
-from mlxintro.cli.output import chatter, json_line
+from mlxintro.cli.output import chatter, echo, json_line
 
 
 @click.command()
@@ -92,9 +92,9 @@ def _describe(made: Any, backend: Any, as_json: bool) -> None:
     pairs = len(made.checked.study.concepts) * made.checked.study.trials
     lines = power_lines(pairs)
     if as_json:
-        click.echo(json_line({"could_exclude": lines, "calibration": made.calibration}))
+        echo(json_line({"could_exclude": lines, "calibration": made.calibration}))
     describe(made.checked, made.planned, backend, as_json)
     if not as_json:
-        click.echo("\nwhat it could exclude:")
+        echo("\nwhat it could exclude:")
         for line in lines:
-            click.echo(f"  {line}")
+            echo(f"  {line}")
