@@ -49,6 +49,7 @@ def test_after_a_kill_inside_a_block_half_as_many_rows_run_and_it_is_said(tmp_pa
     assert rows_of(tmp_path) == 4
 
 
+@pytest.mark.slow
 def test_a_person_who_gives_the_size_has_the_last_word(tmp_path: Path) -> None:
     ended_by(tmp_path, signal.SIGKILL)
     resumed = mlxintro(tmp_path, "run", "--resume", "long", "--batch-size", "6")
@@ -57,6 +58,7 @@ def test_a_person_who_gives_the_size_has_the_last_word(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == 6
 
 
+@pytest.mark.slow
 def test_an_interruption_is_no_kill(tmp_path: Path) -> None:
     ended_by(tmp_path, signal.SIGINT)
     resumed = mlxintro(tmp_path, "run", "--resume", "long")

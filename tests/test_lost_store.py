@@ -34,7 +34,7 @@ def test_a_store_that_goes_away_ends_the_run_with_one_line_and_no_new_file(tmp_p
     else:
         path.rename(tmp_path / "away.db")
     if loss == "replaced":
-        # SQLite would read what is left of the old store's log into the new file: whoever moves a store moves these too.
+        # SQLite would read the rest of the old store's log into the new file: whoever moves a store moves these too.
         for side in ("-wal", "-shm"):
             Path(f"{path}{side}").unlink(missing_ok=True)
         elsewhere.rename(path)
