@@ -11,10 +11,12 @@ from typing import Any, ClassVar, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
 from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
@@ -319,6 +321,18 @@ class IntroApp(error_border.Guarded, App[int]):
         self.exit(1, 1, f"mlxintro tui: {type(error).__name__}: {error}; runs go on; details: {self.log_file}")
 
     # -- actions
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a notice; names and errors in it may come from elsewhere and cannot steer the terminal."""
+        super().notify(visible(message), title=visible(title), severity=severity, timeout=timeout, markup=markup)
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):

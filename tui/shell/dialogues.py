@@ -13,6 +13,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Label
 
+from mlxintro.rendering.cleaning import visible
+
 from ..widgets.text import Text
 from .error_border import Popup
 
@@ -42,7 +44,7 @@ class Confirm(Popup[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Label(Content(self._question))
+            yield Label(Content(visible(self._question)))
             with Horizontal(classes="buttons"):
                 yield Button("No (n)", id="no")
                 yield Button(f"{self._yes} (y)", id="yes", variant="error")
@@ -75,7 +77,7 @@ class AskLine(Popup[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Label(Content(self._title))
+            yield Label(Content(visible(self._title)))
             yield Input(self._value, id="line", select_on_focus=False)
             yield Text(id="line-hint", classes="quiet")
 

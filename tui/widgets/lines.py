@@ -15,6 +15,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from mlxintro.rendering.cleaning import visible
+
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     """Subclasses give ``count`` and ``text_at``, and call ``changed`` or ``grown`` when either says something else.
@@ -82,14 +84,16 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if at >= self.count:
             told = self.nothing.split("\n") if not self.count else []
             text = told[y] if y < len(told) else ""
-            return Strip([Segment(text, self.rich_style)]).adjust_cell_length(width, self.rich_style)
+            return Strip([Segment(visible(text), self.rich_style)]).adjust_cell_length(width, self.rich_style)
         here = at == self.cursor
         style = self.rich_style
         if here:
             style += Style(reverse=True, bold=self.has_focus)
         parts = [("▸" if here else " ", ""), *self.parts_at(at, width - 1)]
         # Under the cursor the line is reversed as a whole: colours would become backgrounds.
-        segments = [Segment(text, style if here or not own else style + Style.parse(own)) for text, own in parts]
+        segments = [
+            Segment(visible(text), style if here or not own else style + Style.parse(own)) for text, own in parts
+        ]
         return Strip(segments).adjust_cell_length(width, style)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -6,6 +6,14 @@ from textual.content import Content
 from textual.visual import VisualType
 from textual.widgets import Static
 
+from mlxintro.rendering.cleaning import visible
+
+
+def cleaned(content: Content) -> Content:
+    """Return content without characters that steer the terminal; styles stay where they are."""
+    safe = visible(content.plain)
+    return content if safe == content.plain else Content(safe, list(content.spans))
+
 
 class Text(Static):
     """Like ``Static``, which has the whole screen laid out and drawn at every update, changed or not.
@@ -18,7 +26,7 @@ class Text(Static):
         self._said = Content("")
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
-        fresh = content if isinstance(content, Content) else Content(str(content))
+        fresh = cleaned(content if isinstance(content, Content) else Content(str(content)))
         if fresh.is_same(self._said):
             return
         before = self._room(self._said)
