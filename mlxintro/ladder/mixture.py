@@ -68,14 +68,17 @@ def a_mixture(case: Case) -> Finding:
         )
     total = shares.total
     p = float(np.mean(total >= 1))
-    said = f"together the controls make up {np.median(total):.0%} of the effect"
+    share = float(np.median(total))
+    said = f"together the controls make up {share:.0%} of the effect"
+    if not np.isfinite(share):
+        said = "there is no effect that controls could be a part of"
     more = (
         f"disturbance {np.median(shares.disturbance):.0%}, text {np.median(shares.text):.0%}, drifting answers "
         f"{np.median(shares.answers):.0%}"
     )
     if p < case.alpha:
         return Finding("excluded", said, p=p, more=more)
-    return Finding("not excluded", said, bool(np.median(total) >= 1) and case.could_tell(case.detection), p, more)
+    return Finding("not excluded", said, share >= 1 and case.could_tell(case.detection), p, more)
 
 
 def _part(some: Sample, whole: Sample) -> Sample:
