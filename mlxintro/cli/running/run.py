@@ -217,7 +217,7 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
 
 
 def model_name(settings: dict[str, Any]) -> str:
-    """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
+    """The model's name as it is stored: a folder or file by its full path, so that a run is resumed from anywhere."""
     from mlxintro.backends.models import sources
     from mlxintro.backends.registry import choose, default_model
 
@@ -226,7 +226,7 @@ def model_name(settings: dict[str, Any]) -> str:
     if backend not in ("mlx", "torch"):
         return name
     kind, where = sources.locate(name, cast("sources.Framework", backend))
-    return where if kind == "folder" else name
+    return where if kind in ("folder", "gguf") else name
 
 
 def adapter_name(settings: dict[str, Any]) -> str | None:
