@@ -18,7 +18,7 @@ from mlxintro.protocol import presets
 from mlxintro.tools import dose
 from mlxintro.tools.dose import Step
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from tests.cli import Call
 
 

@@ -26,7 +26,9 @@ from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors import cache as vector_cache
 from mlxintro.vectors.cache import DamagedError, VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import ExtractionRecipe, LetterCase, Read, cased, recipe_for
+from mlxintro.vectors.reading import LetterCase, Read, cased
+from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
