@@ -6,6 +6,7 @@ work happens on the thread that calls: load and use a backend from one thread.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -97,20 +98,16 @@ def load(
         revision=source.revision,
         backend="mlx",
         device=(where or mx.default_device()).type.name,
-        dtype=sizes.dtype,
         quantization=f"{quantization}, keys and values {kv_bits}-bit" if kv_bits else quantization,
         architecture=str(source.config.get("model_type")),
         layers=len(blocks),
-        width=sizes.width,
-        vocabulary=sizes.vocabulary,
         context=mlx_model.usable_context(settings, model),
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
         adapter=adapter.name if adapter else "",
         adapter_revision=adapter.revision if adapter else "",
-        heads=sizes.heads,
-        head_width=sizes.head_width,
+        **dataclasses.asdict(sizes),
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
 
