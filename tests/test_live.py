@@ -138,7 +138,8 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
 
     def grade(i: int, case: int, grader: str = "rules") -> GradeRecord:
         values = CASES[case % len(CASES)][2 if specs[i].condition == "injected" else 1]
-        return GradeRecord(key=specs[i].key, grader=grader, version="1", **dict(zip(fields, values, strict=True)))
+        given: dict[str, Any] = dict(zip(fields, values, strict=True))
+        return GradeRecord(key=specs[i].key, grader=grader, version="1", **given)
 
     specs = plan(120)
     with Store(tmp_path / "s.db") as store:

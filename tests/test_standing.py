@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", 
 
 
 def _grade(key: str, grader: str, dice: random.Random) -> GradeRecord:
-    fields = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
+    fields: dict[str, Any] = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
     return GradeRecord(key=key, grader=grader, version="1", abstained=dice.random() < 0.1, **fields)
 
 
@@ -60,8 +61,8 @@ def _agrees(store: Store) -> None:
             expected: Counter[tuple[object, ...]] = Counter()
             for key, trial in trials.items():
                 if trial.status == "done" and not trial.arm:
-                    grade = latest[key].get(grader)
-                    fields = tuple(getattr(grade, name) for name in (*GRADE_FIELDS, "abstained")) if grade else ()
+                    last = latest[key].get(grader)
+                    fields = tuple(getattr(last, name) for name in (*GRADE_FIELDS, "abstained")) if last else ()
                     expected[trial.condition, trial.layer, trial.strength, *fields] += 1
             found: Counter[tuple[object, ...]] = Counter()
             for count in store.grades.counts(run, grader):
