@@ -189,7 +189,7 @@ def test_lanes_compute_in_float32_and_keep_every_bit_outside_their_windows(dtype
     stream = mx.array(generator.normal(size=(4, 6, 8))).astype(dtype)
     positions = np.tile(np.arange(6, dtype=np.int32), (4, 1))
     positions[1, 4:] = -1  # padding
-    [[laid_out]] = lay_out(prompts, 8).values()
+    [[laid_out]] = lay_out(prompts, {"resid_post": 8}).values()
     lane = MLXLane(laid_out)
     after = lane.apply(stream, positions, lane.inside(positions))
     assert after.dtype == dtype

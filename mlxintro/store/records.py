@@ -70,6 +70,11 @@ class Run:
     """What in the run's row cannot be read; such a run can be listed and deleted, and nothing else."""
 
     @property
+    def preparing(self) -> bool:
+        """Whether a process gets it ready: its vectors are being extracted."""
+        return self.state == "planned" and self.pid is not None
+
+    @property
     def remaining(self) -> int:
         """Planned trials without a result; failed ones are among them, because resuming tries them again."""
         return max(0, self.planned - self.done)
