@@ -137,9 +137,10 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
     run_id = stored_run(tmp_path / "s.db", 120, ["text"] * 120)
 
     def grade(i: int, case: int, grader: str = "rules") -> GradeRecord:
-        *values, abstained = CASES[case % len(CASES)][2 if specs[i].condition == "injected" else 1]
+        _, control, injected = CASES[case % len(CASES)]
+        *values, abstained = injected if specs[i].condition == "injected" else control
         state = GradeState.ABSTAINED if abstained else GradeState.SCORED
-        said = dict(zip(GRADE_FIELDS, values, strict=True))
+        said: dict[str, Any] = dict(zip(GRADE_FIELDS, values, strict=True))
         return GradeRecord(key=specs[i].key, grader=grader, version="1", state=state, **said)
 
     specs = plan(120)

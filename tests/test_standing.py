@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", 
 
 
 def _grade(key: str, grader: str, dice: random.Random) -> GradeRecord:
-    fields = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
+    fields: dict[str, Any] = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
     if dice.random() < 0.1:
         return GradeRecord(key=key, grader=grader, version="1", state=GradeState.UNSCORED, reason="it failed")
     state = GradeState.ABSTAINED if dice.random() < 0.1 else GradeState.SCORED

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,7 +169,7 @@ def test_importing_grading_and_statistics_loads_no_heavy_library() -> None:
 
 def test_tests_of_rates_are_those_of_scipy_and_of_holms_procedure_by_hand() -> None:
     p = exceeds(rate(9, 12), rate(2, 11))
-    assert p == pytest.approx(fisher_exact([[9, 3], [2, 9]], alternative="greater").pvalue)
+    assert p == pytest.approx(fisher_exact(np.array([[9, 3], [2, 9]]), alternative="greater").pvalue)
     assert exceeds(rate(0, 0), rate(1, 2)) is None
     # Ordered 0.01, 0.02, 0.04 times 3, 2, 1, never falling.
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
