@@ -123,7 +123,7 @@ def test_a_run_is_judged_and_the_probabilities_are_kept(tmp_path: Path) -> None:
         assert raw[name]["yes"] == pytest.approx(yes / (yes + no), abs=1e-5)
         assert raw[name]["mass"] == pytest.approx(yes + no, abs=1e-5)
     assert (grades[5].affirms, grades[5].coherent, grades[5].reason) == (False, False, "empty")
-    assert (grades[7].affirms, grades[7].coherent, grades[7].abstained) == (None, None, True)
+    assert (grades[7].affirms, grades[7].coherent, grades[7].state) == (None, None, "unscored")
     assert "longer than the judge can read" in grades[7].reason
 
 

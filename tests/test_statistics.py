@@ -16,6 +16,7 @@ from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
 from mlxintro.analysis.summary import GradedTrial, summarise
 from mlxintro.grading import Grade
+from mlxintro.replies.grade_terms import GradeState
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
 VAGUE = replace(YES, identifies=False)
@@ -24,7 +25,9 @@ DENIAL = Grade(affirms=False, identifies=False, named_before_affirming=None, coh
 LEAK = replace(DENIAL, identifies=True)
 REFUSAL = replace(DENIAL, refuses=True)
 GARBLE = replace(YES, coherent=False)
-OPEN = Grade(affirms=None, identifies=True, named_before_affirming=None, coherent=True, refuses=None, abstained=True)
+OPEN = Grade(
+    affirms=None, identifies=True, named_before_affirming=None, coherent=True, refuses=None, state=GradeState.ABSTAINED
+)
 FALSE_ALARM = Grade(affirms=True, identifies=None, named_before_affirming=None, coherent=True, refuses=False)
 
 
