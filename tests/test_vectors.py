@@ -151,11 +151,13 @@ def test_a_batch_of_words_gives_what_each_gives_alone(backend: Backend) -> None:
 
 def test_the_target_is_left_out_of_its_baseline(subject: Backend) -> None:
     made = recipe_for(presets.load("blueprint").extraction, "Music", subject.info)
+    assert isinstance(made, ExtractionRecipe)
     assert len(made.baseline_words) == 9
     assert "music" not in made.baseline_words
     for name in presets.names():
         extraction = presets.load(name).extraction
         made = recipe_for(extraction, "ocean", subject.info)
+        assert isinstance(made, ExtractionRecipe)
         assert (made.template, made.case, made.read) == (extraction.template, extraction.case, extraction.read)
 
 
