@@ -12,7 +12,8 @@ from pydantic import Field
 from mlxintro.backends.base import Message, ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, seed_of
-from mlxintro.protocol import concepts, controls, windows
+from mlxintro.protocol import controls, windows
+from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Dialogue, Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
@@ -118,13 +119,16 @@ class Planner:
                 f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question",
                 setting="preset",
             )
-        chosen = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
-        self.words = tuple(dict.fromkeys(concept.word for concept in chosen))
+        chosen = study.resolved_concepts
+        self.words = tuple(chosen)
         self.options = DetectionOptions.model_validate(study.options)
         layers = dict.fromkeys(info.layer(layer) for layer in study.layers or ())
         self.cells = [(layer, strength) for layer in layers for strength in dict.fromkeys(study.strengths or ())]
         self.layers = info.layers
-        made = [self._recipe(preset, word, info) for word in self.words]
+        for _, reference in chosen.values():
+            if reference is not None:
+                reference.check_layers(tuple(layers))
+        made = [self._recipe(preset, word, info, reference) for word, (_, reference) in chosen.items()]
         self.recipes = {recipe.key: recipe for recipe in made}
         self.vectors = dict(zip(self.words, self.recipes, strict=True))
         self.pairs = len(self.words) * (study.trials or 1)
@@ -149,8 +153,8 @@ class Planner:
         self.sites = {recipe.word: recipe.site for recipe in made}
         self.slots = self._slots(study)
 
-    def _recipe(self, preset: Preset, word: str, info: ModelInfo) -> VectorRecipe:
-        recipe = recipe_for(preset.extraction, word, info)
+    def _recipe(self, preset: Preset, word: str, info: ModelInfo, reference: VectorReference | None) -> VectorRecipe:
+        recipe = recipe_for(preset.extraction, word, info, reference)
         if not self.options.centred:
             return recipe
         if not isinstance(recipe, ExtractionRecipe | MeanDifference):
