@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mlxintro.analysis.reply_tally import detects, leaks, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
-from mlxintro.ladder.rows import Rows, detects, leaks, names, share
+from mlxintro.ladder.rows import Rows
 from mlxintro.ladder.shifts import QuestionShift, TrialShift, question_shifts, question_variance, trial_shift
 from mlxintro.protocol import concepts, controls
 from mlxintro.replies.mentions import find_mentions

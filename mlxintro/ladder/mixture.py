@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlxintro.analysis.reply_tally import detects
 from mlxintro.analysis.results import Row
 from mlxintro.ladder.case import Case
-from mlxintro.ladder.rows import detects
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
 from mlxintro.protocol import controls
