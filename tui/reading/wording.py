@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
 from mlxintro.analysis.stats import Rate
+from mlxintro.ladder.rungs import State
 from mlxintro.store.records import Run
 
 SYMBOLS = {
@@ -18,6 +20,7 @@ SYMBOLS = {
     "cancelled": "■",
     "failed": "✗",
 }
+RUNG_SIGNS: Mapping[State, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
 def state(run: Run) -> str:
