@@ -17,14 +17,15 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets
 from mlxintro.tools import dose
 from mlxintro.tools.dose import Step
+from mlxintro.vectors import impact
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from tests.cli import Call
 
 
 def test_divergence_is_scipys_relative_entropy() -> None:
     drawn = np.random.default_rng(0).dirichlet(np.ones(500), size=(2, 4))
-    found = dose.divergence(np.log(drawn[0]).astype(np.float32), np.log(drawn[1]).astype(np.float32))
+    found = impact.divergence(np.log(drawn[0]).astype(np.float32), np.log(drawn[1]).astype(np.float32))
     assert found == pytest.approx(rel_entr(drawn[0], drawn[1]).sum(axis=-1), abs=1e-5)
 
 

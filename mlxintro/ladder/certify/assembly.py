@@ -26,7 +26,7 @@ from mlxintro.running.session import Session
 from mlxintro.tools import dose
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 
 DOSED_WORDS = 3
 """Concepts whose vectors are tried while a dose is sought."""
