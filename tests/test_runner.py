@@ -155,7 +155,7 @@ def test_what_is_complete_of_a_block_and_measured_another_way_is_not_measured_ag
     for event in session:
         if isinstance(event, TrialFinished) and store.runs.get(run).done == 6:
             break
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     list(run_trials(store, run, specs, measure, batch_size=4))
     assert sorted(asked[0]) == ["score"] * 4 + ["text"] * 4
     assert asked[1] == ["text"] * 4, "replies have each other for neighbours, and scores are done"
