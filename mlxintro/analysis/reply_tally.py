@@ -7,8 +7,9 @@ false alarms alike without a trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from mlxintro.analysis import stats
@@ -89,11 +90,28 @@ class AnswerCount:
 
 
 def share(rows: Iterable[Row], holds: Callable[[Row], bool | None]) -> Rate:
-    """Rate of rows for which something holds, over those for which it can be told."""
-    count = AnswerCount()
-    for row in rows:
-        count.add(holds(row))
-    return count.rate
+    """Rate of rows for which something holds, over those for which it can be told, with concepts as its clusters."""
+    answers = [(row.concept, answer) for row in rows if (answer := holds(row)) is not None]
+    plain = _rate(sum(answer for _, answer in answers), len(answers))
+    return replace(plain, design=_design_effect(answers))
+
+
+def _design_effect(answers: Sequence[tuple[str | None, bool]]) -> float:
+    """By which factor clusters widen the variance of a rate, 1 at least (Rao and Scott 1992, eq. 3).
+
+    Args:
+        answers: concept and answer; those without a concept stand for themselves.
+    """
+    clusters: dict[str, list[bool]] = {}
+    for at, (concept, answer) in enumerate(answers):
+        clusters.setdefault(f"alone {at}" if concept is None else concept, []).append(answer)
+    trials, count = len(answers), len(clusters)
+    p = sum(answer for _, answer in answers) / max(trials, 1)
+    if count < 2 or not 0 < p < 1:
+        return 1.0
+    squares = math.fsum((sum(one) - len(one) * p) ** 2 for one in clusters.values())
+    variance = count / (count - 1) * squares / trials**2
+    return max(1.0, trials * variance / (p * (1 - p)))
 
 
 @dataclass(slots=True)

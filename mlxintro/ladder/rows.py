@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.results import Row
+from mlxintro.analysis.stats import Rate, rate
 
 Place = tuple[int, float]
 """Layer and strength."""
@@ -41,6 +42,14 @@ class Rows:
 
 def place_of(row: Row) -> Place:
     return (-1 if row.layer is None else row.layer, 0.0 if row.strength is None else row.strength)
+
+
+def effective(one: Rate) -> Rate:
+    """Counts of as many independent trials as weigh the same."""
+    if one.design <= 1:
+        return one
+    trials = max(round(one.trials / one.design), 1)
+    return rate(min(round(one.successes / one.design), trials), trials)
 
 
 def by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:

@@ -58,7 +58,7 @@ def show_stats(
     if published:
         from mlxintro.analysis.published import compare
 
-        card = compare(run, analysis, grader)
+        card = compare(run, rows, grader)
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
         more = {} if card is None else {"published": asdict(card)}
