@@ -386,6 +386,23 @@ def test_scores_are_the_log_softmax_of_a_full_forward(subject: Subject) -> None:
             np.testing.assert_allclose(found, logprobs[rows, option], rtol=1e-4, atol=2e-5)
 
 
+def test_the_next_tokens_distribution_is_that_of_a_full_forward(subject: Subject) -> None:
+    begun = tokens(18, 1)
+    prompts = [
+        Prompt((*begun, 5, 6), (Injection(1, vector(1), start=15),)),
+        Prompt((*begun, 7)),
+        Prompt(tokens(31, 3), (Injection(2, vector(2), start=4),)),
+        Prompt((*begun, 5, 6, 8), (Injection(0, vector(3), start=19),)),
+    ]
+    found = subject.backend.next_token(prompts)
+    assert found.dtype == np.float32
+    assert found.shape == (4, VOCABULARY)
+    for prompt, logprobs in zip(prompts, found, strict=True):
+        logits = subject.reference.logits(prompt.tokens, prompt.injections).astype(np.float64)[-1]
+        np.testing.assert_allclose(logprobs, logits - np.log(np.exp(logits).sum()), rtol=1e-4, atol=2e-5)
+    assert subject.backend.next_token([]).shape == (0, VOCABULARY)
+
+
 def test_the_lens_at_the_last_layer_is_the_model(subject: Subject) -> None:
     prompt = Prompt(tokens(16))
     [captured] = subject.backend.capture([prompt])

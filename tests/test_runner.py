@@ -6,7 +6,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,6 +139,29 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(store: Store, stop_
     run_all(store, cut, 13, neighbourly)
     assert texts(store, cut) == texts(store, whole)
     assert store.runs.get(cut).state == "done"
+
+
+def test_what_is_complete_of_a_block_and_measured_another_way_is_not_measured_again(store: Store) -> None:
+    specs = [replace(spec(at), readout="score" if at % 2 else "text") for at in range(8)]
+    run = planned_run(store, 8)
+    asked: list[list[str]] = []
+
+    def measure(some: Sequence[TrialSpec], on_token: OnToken | None) -> Iterator[Outcome]:
+        asked.append([one.readout for one in some])
+        for kind in ("score", "text"):
+            yield from neighbourly([one for one in some if one.readout == kind], on_token)
+
+    session = run_trials(store, run, specs, measure, batch_size=4)
+    for event in session:
+        if isinstance(event, TrialFinished) and store.runs.get(run).done == 6:
+            break
+    session.close()
+    list(run_trials(store, run, specs, measure, batch_size=4))
+    assert sorted(asked[0]) == ["score"] * 4 + ["text"] * 4
+    assert asked[1] == ["text"] * 4, "replies have each other for neighbours, and scores are done"
+    whole = planned_run(store, 8, "whole")
+    list(run_trials(store, whole, specs, measure, batch_size=4))
+    assert texts(store, run) == texts(store, whole)
 
 
 def test_a_resumed_run_keeps_its_batches_whatever_it_is_asked_for(store: Store) -> None:
