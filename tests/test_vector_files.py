@@ -424,7 +424,7 @@ def test_a_name_that_could_not_be_typed_is_refused(name: str, tmp_path: Path) ->
         with pytest.raises(UsageError, match="no name"):
             Bringing.of(file, path, name, "ocean")
     with pytest.raises(UsageError):
-        Bringing.of(replace(file, facts={"word": name or "\x1b"}), path, None, None)
+        Bringing.of(replace(file, facts={"word": name.lstrip("-x") or "\x1b"}), path, "fine", None)
 
 
 # Commands

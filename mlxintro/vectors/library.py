@@ -17,8 +17,8 @@ from mlxintro.protocol.study import Study
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache, directions_of
+from mlxintro.vectors.formats.outgoing import OutgoingVector
 from mlxintro.vectors.formats.untrusted import VectorFile
-from mlxintro.vectors.formats.writer import OutgoingVector
 from mlxintro.vectors.imported import LayerDirections
 
 IMPORT = "import"
@@ -47,7 +47,8 @@ class Bringing:
             UsageError: a name or a concept that cannot be typed again.
         """
         suggested = word or file.facts.get("mlxintro.word") or file.facts.get("word")
-        chosen = name or suggested or path.stem
+        feature = file.facts.get("feature")
+        chosen = name or (path.stem if feature is None else f"{path.stem}-{feature}")
         if not _NAME.fullmatch(chosen) or chosen != chosen.strip():
             raise UsageError(f"{chosen!r:.99} is no name for a vector: give --name of letters, digits and hyphens")
         concept = library().find(suggested or chosen) or custom(suggested or chosen)

@@ -129,7 +129,7 @@ def export(context: click.Context, /, vector: str, output: Path, file_format: st
 
 @vectors.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call it; studies say vector:NAME. Default: the concept, or the file's name.")
+@click.option("--name", help="What to call it; studies say vector:NAME. Default: the file's name.")
 @click.option("--concept", help="The concept that is right to name. Default: what the file says, else the name.")
 @click.option("--layer", type=click.IntRange(0), help="For a file that does not say which layer it is of.")
 @click.option("--index", type=click.IntRange(0), help="FILE is a sparse autoencoder: take this feature's decoder row.")

@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.vectors.formats.outgoing import OutgoingVector
 from mlxintro.vectors.formats.untrusted import DEEPEST, VectorFile, check_regular, checked
-
-if TYPE_CHECKING:
-    from mlxintro.vectors.formats.writer import OutgoingVector
 
 ARCHITECTURE = "controlvector"
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
