@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlxintro.api import concept_vector, load
     from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
+    from mlxintro.mechanism.notebook import patch_map
     from mlxintro.vectors.steering import steer, validate
     from mlxintro.vectors.vector import ConceptVector
 
@@ -23,6 +24,7 @@ __all__ = [
     "Sampling",
     "concept_vector",
     "load",
+    "patch_map",
     "steer",
     "validate",
 ]
@@ -37,6 +39,7 @@ _API = {
     "Sampling": "mlxintro.backends.base",
     "concept_vector": "mlxintro.api",
     "load": "mlxintro.api",
+    "patch_map": "mlxintro.mechanism.notebook",
     "steer": "mlxintro.vectors.steering",
     "validate": "mlxintro.vectors.steering",
 }
