@@ -315,13 +315,13 @@ def test_strength_zero_is_no_injection_bit_for_bit(subject: Subject) -> None:
     ):
         for site in SITES:
             assert ours[site].tobytes() == theirs[site].tobytes()
-    options = [[(5, 6, 7), (8,)], [(9,)]]
+    options: list[list[tuple[int, ...]]] = [[(5, 6, 7), (8,)], [(9,)]]
     for a, b in zip(subject.backend.score(plain, options), subject.backend.score(zero, options), strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
     requests = [[Request(p, Sampling(max_tokens=8, temperature=0.7)) for p in prompts] for prompts in (plain, zero)]
-    ours, theirs = (together(subject.backend, r) for r in requests)
-    assert same(ours, theirs)
-    assert all(proof.change == 0 and proof.positions > 0 for c in theirs for proof in c.proofs)
+    untouched, edited = (together(subject.backend, r) for r in requests)
+    assert same(untouched, edited)
+    assert all(proof.change == 0 and proof.positions > 0 for c in edited for proof in c.proofs)
 
 
 def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> None:
@@ -372,7 +372,11 @@ def test_scores_are_the_log_softmax_of_a_full_forward(subject: Subject) -> None:
         Prompt(tokens(9, 2)),
         Prompt(tokens(31, 3), (Injection(2, vector(2), start=32, stop=33),)),
     ]
-    options = [[(5,), (6,), (7, 8, 9)], [(300, 5)], [(5, 6, 7, 8), (5,), (9, 6, 7, 8)]]
+    options: list[list[tuple[int, ...]]] = [
+        [(5,), (6,), (7, 8, 9)],
+        [(300, 5)],
+        [(5, 6, 7, 8), (5,), (9, 6, 7, 8)],
+    ]
     for prompt, continuations, scored in zip(prompts, options, subject.backend.score(prompts, options), strict=True):
         for option, found in zip(continuations, scored, strict=True):
             logits = subject.reference.logits(prompt.tokens + option[:-1], prompt.injections).astype(np.float64)
@@ -407,6 +411,23 @@ def test_variants_of_one_injected_run_are_scored_and_proven_as_if_alone(subject:
         for a, b in zip(ours.proofs, theirs.proofs, strict=True):
             assert (a.positions, a.first, a.last) == (b.positions, b.first, b.last)
             assert (a.change, a.relative_change) == pytest.approx((b.change, b.relative_change), rel=1e-4)
+
+
+def test_the_next_tokens_distribution_is_that_of_a_full_forward(subject: Subject) -> None:
+    begun = tokens(18, 1)
+    prompts = [
+        Prompt((*begun, 5, 6), (Injection(1, vector(1), start=15),)),
+        Prompt((*begun, 7)),
+        Prompt(tokens(31, 3), (Injection(2, vector(2), start=4),)),
+        Prompt((*begun, 5, 6, 8), (Injection(0, vector(3), start=19),)),
+    ]
+    found = subject.backend.next_token(prompts)
+    assert found.dtype == np.float32
+    assert found.shape == (4, VOCABULARY)
+    for prompt, logprobs in zip(prompts, found, strict=True):
+        logits = subject.reference.logits(prompt.tokens, prompt.injections).astype(np.float64)[-1]
+        np.testing.assert_allclose(logprobs, logits - np.log(np.exp(logits).sum()), rtol=1e-4, atol=2e-5)
+    assert subject.backend.next_token([]).shape == (0, VOCABULARY)
 
 
 def test_the_lens_at_the_last_layer_is_the_model(subject: Subject) -> None:
@@ -498,7 +519,7 @@ def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) 
     [
         (Injection(LAYERS, vector(1), start=0), "out of range"),
         (Injection(0, vector(1)[:-1], start=0), "shape"),
-        (Injection(0, vector(1).astype(np.float64), start=0), "float32"),  # type: ignore[arg-type]
+        (Injection(0, vector(1).astype(np.float64), start=0), "float32"),
         (Injection(0, vector(1, np.inf), start=0), "NaN or infinity"),
         (Injection(0, vector(1), start=3, stop=3), "empty"),
         (Injection(0, vector(1), start=-1), "negative"),
