@@ -120,6 +120,8 @@ def test_twenty_random_cells_agree_with_hooks_by_hand(opened: Opened, tiny: Call
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_both_backends_find_the_same_map(opened: Opened, family: str) -> None:
     torch, mlx = (patched(opened, name, family) for name in BACKENDS)
+    ours: Any
+    theirs: Any
     for ours, theirs in ((torch.removed, mlx.removed), (torch.added, mlx.added), (torch.everything, mlx.everything)):
         assert ours.keys() == theirs.keys()
         for key in ours:

@@ -42,7 +42,9 @@ class Ablation(Experiment):
     name = "ablation"
     preset = "ablation"
     graded = True
-    summary = "ask the trial question while a direction is projected out: the concept's, the refusal direction, any other"
+    summary = (
+        "ask the trial question while a direction is projected out: the concept's, the refusal direction, any other"
+    )
     compared = "nothing projected out, and a random direction projected out at the same layers"
     Options = AblationOptions
 

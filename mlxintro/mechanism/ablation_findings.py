@@ -31,7 +31,9 @@ def analyse(rows: Sequence[Row], unit: str) -> Analysis:
         unit: of the strengths.
     """
     found = directions_in({row.arm for row in rows})
-    places = sorted({(r.layer, r.strength) for r in rows_about(rows, condition=INJECTED, arm="") if r.layer is not None})
+    places = sorted(
+        {(r.layer, r.strength) for r in rows_about(rows, condition=INJECTED, arm="") if r.layer is not None}
+    )
     cells = {
         (layer, strength or 0.0): _rate(_at(rows_about(rows, arm="", condition=INJECTED), layer, strength), detects)
         for layer, strength in places
@@ -147,7 +149,9 @@ def _verdict(rows: Sequence[Row], directions: Sequence[str]) -> Verdict:
     direction = _called(directions[number])
     lines = tuple(f"{label}: {in_words(one)}" for label, one in zip(_AGAINST, cells[found.best], strict=True))
     if not found.effect:
-        return Verdict("no effect shown", "No direction is shown to matter for noticing when it is projected out.", lines)
+        return Verdict(
+            "no effect shown", "No direction is shown to matter for noticing when it is projected out.", lines
+        )
     change = "raises" if sign > 0 else "lowers"
     return Verdict(
         "effect",
