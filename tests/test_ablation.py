@@ -63,7 +63,7 @@ def test_the_refusal_direction_is_learned_from_pairs_that_ship(fake: FakeBackend
 
 def test_what_is_projected_out_is_gone_from_the_stream(tiny: Any) -> None:
     with registry.open_backend(str(tiny("llama")), "torch", device="cpu", dtype="float32") as backend:
-        settings = {"layers": (1,), "strengths": (2.0,), "unit": "resid", "max_tokens": 2}
+        settings: dict[str, Any] = {"layers": (1,), "strengths": (2.0,), "unit": "resid", "max_tokens": 2}
         run = ran(backend, "ablation", concepts=WORDS, **settings)
         spec = next(one for one in run.specs if one.arm == "without:concept" and one.condition == "injected")
         prompt, _ = readouts.prompt_of(run.session, spec)
@@ -104,12 +104,11 @@ def rows(hits: dict[str, float], alarms: dict[str, float]) -> list[Row]:
             for number in range(40):
                 # Spread over concepts, and never two arms in step.
                 yes = (number * 7 + len(arm)) % 40 < share * 40
-                grade = Grade(yes, yes, False, True, False, False)
-                place = (4, 2.0) if condition == "injected" else (None, None)
+                grade = Grade(yes, yes, False, True, False)
+                layer, strength = (4, 2.0) if condition == "injected" else (None, None)
                 concept = f"w{number % 8}" if condition == "injected" else None
-                found.append(
-                    Row(f"{condition}{arm}{number}", condition, arm, concept, *place, number, "", {}, {}, grade)
-                )
+                name = f"{condition}{arm}{number}"
+                found.append(Row(name, condition, arm, concept, layer, strength, number, "", {}, {}, grade))
     return found
 
 

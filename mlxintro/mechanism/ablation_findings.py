@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from mlxintro.analysis.contrasts import Contrast, contrast, in_words, judge
-from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, names_it
+from mlxintro.analysis.head_figures import INJECTED, UNINJECTED
+from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.analysis.stats import Rate, difference, rate
 from mlxintro.mechanism.ablation_arms import CONCEPT, arm_of, directions_in, random_arm
 
 Told = Callable[[Row], bool | None]
 """What a grade says of a trial; ``None`` where it cannot be told."""
-
-
-def detects(row: Row) -> bool | None:
-    """Whether the reply claims a detection."""
-    return None if row.grade is None else row.grade.detects
-
-
-def names(row: Row) -> bool | None:
-    """Whether the reply claims a detection and names the concept in time."""
-    return None if row.grade is None else names_it(row.grade)
 
 
 def analyse(rows: Sequence[Row], unit: str) -> Analysis:
