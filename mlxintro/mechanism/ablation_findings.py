@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mlxintro.analysis.contrasts import Contrast, contrast, in_words, judge
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED
-from mlxintro.analysis.reply_tally import detects, names
+from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
-from mlxintro.analysis.stats import Rate, difference, rate
+from mlxintro.analysis.stats import difference
 from mlxintro.mechanism.ablation_arms import CONCEPT, arm_of, directions_in, random_arm
-
-Told = Callable[[Row], bool | None]
-"""What a grade says of a trial; ``None`` where it cannot be told."""
 
 
 def analyse(rows: Sequence[Row], unit: str) -> Analysis:
@@ -26,7 +23,7 @@ def analyse(rows: Sequence[Row], unit: str) -> Analysis:
         {(r.layer, r.strength) for r in rows_about(rows, condition=INJECTED, arm="") if r.layer is not None}
     )
     cells = {
-        (layer, strength or 0.0): _rate(_at(rows_about(rows, arm="", condition=INJECTED), layer, strength), detects)
+        (layer, strength or 0.0): share(_at(rows_about(rows, arm="", condition=INJECTED), layer, strength), detects)
         for layer, strength in places
     }
     layers, strengths = (tuple(sorted(set(axis))) for axis in zip(*cells, strict=True)) if cells else ((), ())
@@ -44,11 +41,6 @@ def _at(rows: Sequence[Row], layer: int | None, strength: float | None) -> list[
     return [row for row in rows if (row.layer, row.strength) == (layer, strength)]
 
 
-def _rate(rows: Sequence[Row], told: Told) -> Rate:
-    known = [one for one in map(told, rows) if one is not None]
-    return rate(sum(known), len(known))
-
-
 def _groups(rows: Sequence[Row], arm: str) -> tuple[list[Row], list[Row]]:
     """Injected and uninjected trials of an arm."""
     return rows_about(rows, arm=arm, condition=INJECTED), rows_about(rows, arm=arm, condition=UNINJECTED)
@@ -57,9 +49,9 @@ def _groups(rows: Sequence[Row], arm: str) -> tuple[list[Row], list[Row]]:
 def _figures(rows: Sequence[Row], directions: Sequence[str]) -> Iterator[Figure]:
     for arm, name, label in _listed(directions):
         hits, alarms = _groups(rows, arm)
-        yield Figure(f"detection{name}", f"detects, {label}", _rate(hits, detects))
-        yield Figure(f"identification{name}", f"names it, {label}", _rate(hits, names))
-        yield Figure(f"false_alarms{name}", f"false alarms, {label}", _rate(alarms, detects))
+        yield Figure(f"detection{name}", f"detects, {label}", share(hits, detects))
+        yield Figure(f"identification{name}", f"names it, {label}", share(hits, names))
+        yield Figure(f"false_alarms{name}", f"false alarms, {label}", share(alarms, detects))
 
 
 def _listed(directions: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -76,12 +68,12 @@ def _called(direction: str) -> str:
 
 def _table(rows: Sequence[Row], directions: Sequence[str]) -> Table:
     body: list[tuple[Cell, ...]] = []
-    base_hits, base_alarms = (_rate(group, detects) for group in _groups(rows, ""))
+    base_hits, base_alarms = (share(group, detects) for group in _groups(rows, ""))
     for arm, _, label in _listed(directions):
         hits, alarms = _groups(rows, arm)
         if not hits and not alarms:
             continue
-        rates = _rate(hits, detects), _rate(hits, names), _rate(alarms, detects)
+        rates = share(hits, detects), share(hits, names), share(alarms, detects)
         changes: tuple[Cell, ...] = ("", "")
         if arm:
             changes = difference(rates[0], base_hits), difference(rates[2], base_alarms)

@@ -94,11 +94,7 @@ def extract(
             if cache is not None:
                 cache.save_baseline(recipe.reference_key, reference, made)
         direction = given[recipe.key] if recipe.key in given else _direction(recipe, activations, reference)
-        if not np.any(direction):
-            raise ModelError(
-                f"the vector of {recipe.word!r} is zero at every layer: the model reads one prompt for every word, "
-                "so see with `mlxintro check` what its chat template and tokenizer make of it"
-            )
+        _require_direction(recipe, direction)
         found.append(ConceptVector(recipe, direction, reference.norms, made))
     for vector, check in zip(found, literal.check(backend, found), strict=True):
         kept = replace(vector, provenance={**made, **check.as_text()})
@@ -106,6 +102,14 @@ def extract(
         if cache is not None:
             cache.save_vector(kept)
     return {key: vectors[key] for key in asked}
+
+
+def _require_direction(recipe: VectorRecipe, direction: Float32) -> None:
+    if not np.any(direction):
+        raise ModelError(
+            f"the vector of {recipe.word!r} is zero at every layer: the model reads one prompt for every word, so see "
+            "with `mlxintro check` what its chat template and tokenizer make of it"
+        )
 
 
 def _imported(recipe: VectorRecipe, info: ModelInfo, cache: VectorCache | None) -> Float32:
