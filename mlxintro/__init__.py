@@ -1,7 +1,7 @@
 """What an experiment is: concepts, vectors, protocols, trials, runner, store, grading, statistics, command line.
 
-``import mlxintro as mi`` gives the notebook API, loaded when it is first used: that of ``mlxintro.api`` (models, vectors)
-and of ``mlxintro.notebook`` (runs and their trials).
+``import mlxintro as mi`` gives the notebook API, loaded when it is first used: models and vectors from
+``mlxintro.api``, runs and their trials from ``mlxintro.notebook``.
 """
 
 from __future__ import annotations
