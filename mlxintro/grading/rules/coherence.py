@@ -32,8 +32,8 @@ GARBLED_SHARE = 0.35
 """Share of its words in garble above which a reply as a whole is incoherent."""
 ALLOWED_BITS = 3.1
 """What connected text may fall short of the level in one stretch, times the root of its length in tokens and ten."""
-BROKEN_LEVEL = 0.0
-"""Bits a token below which a stretch is where the text breaks up."""
+BROKEN_LEVEL, RUINED_LEVEL = 0.0, -0.5
+"""Bits a token below which a stretch is part of the garble, and below which it can be nothing else."""
 STRING_LEVEL = -0.5
 """Bits a token, on average, below which words without function words are a mere string."""
 UNKNOWN_SHARE, UNKNOWN_WORDS = 0.06, 3
@@ -97,9 +97,9 @@ def read_coherence(text: str, folded: str) -> Reading:
         return Reading(_language(folded) or "many words that are none", 0)
     if not spans:
         return Reading(None, end)
-    first = min(spans, key=lambda one: one.first)
+    first = min(spans, key=lambda one: one.cut)
     # A full stop that opens the stretch still belongs to the sentence before it.
-    word = first.first + int(np.argmax(found.spoken[first.first :]))
+    word = first.cut + int(np.argmax(found.spoken[first.cut :]))
     head = _sentence_start(folded, int(found.starts[word]))
     if len(words(folded[:head])) < 3:
         return Reading(first.why, 0)
@@ -120,6 +120,8 @@ class _Garble:
     first: int
     stop: int
     why: str
+    cut: int
+    """Where the text is cut, when what stands before is graded: where the garble is beyond doubt."""
 
 
 def _whole(text: str, folded: str) -> str | None:
@@ -175,8 +177,10 @@ def _salad(found: Connectedness) -> _Garble | None:
     core = found.worst(BROKEN_LEVEL)
     rest = found.without(core.first, core.stop)
     if core.stop > core.first and not _falls_short(rest.worst()):
-        return _Garble(core.first, core.stop, "word salad")
-    return _Garble(0, len(found.starts), "word salad")
+        ruined = found.worst(RUINED_LEVEL)
+        inside = core.first <= ruined.first < core.stop
+        return _Garble(core.first, core.stop, "word salad", ruined.first if inside else core.first)
+    return _Garble(0, len(found.starts), "word salad", 0)
 
 
 def _falls_short(worst: Stretch) -> bool:
@@ -202,7 +206,7 @@ def _loop(folded: str, found: Connectedness) -> _Garble | None:
     # Contractions count as one word here and as two there, so the places are found by their offsets.
     offsets = word_starts(folded)
     first, last = np.searchsorted(found.starts, [offsets[best[0]], offsets[best[1] - 1]]).tolist()
-    return _Garble(first, last + 1, "a loop")
+    return _Garble(first, last + 1, "a loop", first)
 
 
 def _sentence_start(folded: str, offset: int) -> int:
