@@ -66,7 +66,7 @@ class Connectedness:
         return best
 
     def without(self, first: int, stop: int) -> Connectedness:
-        """The same text with a stretch of tokens left out."""
+        """Leave a stretch of tokens out."""
         keep = np.ones(len(self.bits), dtype=bool)
         keep[first:stop] = False
         return replace(self, bits=self.bits[keep], starts=self.starts[keep], spoken=self.spoken[keep])

@@ -32,16 +32,16 @@ _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d[\d.,:/]*|[.!?]+|\n+|[,;:()\-]+
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TextToken:
     text: str
     """A word as it is spoken, or one of the marks above."""
     start: int
     """Where it stands in the text, in characters."""
 
 
-def tokens(folded: str) -> list[Token]:
+def tokens(folded: str) -> list[TextToken]:
     """Words and marks of folded text, contractions written out ("don't": do, not), marks in a row as one."""
-    found: list[Token] = []
+    found: list[TextToken] = []
     for match in _TOKEN.finditer(folded):
         first = match.group()[0]
         if first in ".!?\n":
@@ -51,12 +51,12 @@ def tokens(folded: str) -> list[Token]:
         elif first.isdecimal():
             text = NUMBER
         else:
-            found.extend(Token(word, match.start()) for word in spoken_words(match.group()))
+            found.extend(TextToken(word, match.start()) for word in spoken_words(match.group()))
             continue
         if not found or found[-1].text not in (STOP, MARK, LINE):
-            found.append(Token(text, match.start()))
+            found.append(TextToken(text, match.start()))
         elif text == STOP:
-            found[-1] = Token(STOP, found[-1].start)
+            found[-1] = TextToken(STOP, found[-1].start)
     return found
 
 
@@ -93,7 +93,7 @@ def _grammar() -> _Grammar:
         return _Grammar(words, data["classes"], counts.reshape(size, size, size))
 
 
-def grammatical_fit(found: list[Token]) -> npt.NDArray[np.float32]:
+def grammatical_fit(found: list[TextToken]) -> npt.NDArray[np.float32]:
     """How much likelier each token is behind the two before it than anywhere, in bits, float32 (tokens,).
 
     Lines of verse, lists and headlines may or may not go on from the line before: a token behind a line break gets the
