@@ -3,26 +3,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
-from mlxintro.analysis.summary import GradedTrial, Summary, summarise
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.summary import Summary, summarise
 from mlxintro.grading.base import Grade
 from mlxintro.running import launch
 from mlxintro.store.records import Trial
 from mlxintro.tools.demo import FEW, conclusion, demo_study, quotes
+from tests.plans import graded_row
 
 
 def graded(*, claims: bool, names: bool = False) -> Grade:
     return Grade(affirms=claims, identifies=names, named_before_affirming=False, coherent=True, refuses=False)
 
 
-def rows(injected: bool, count: int, claiming: int, naming: int = 0, leaking: int = 0) -> Iterator[GradedTrial]:
+def rows(injected: bool, count: int, claiming: int, naming: int = 0, leaking: int = 0) -> Iterator[Row]:
     """Trials of which some claim a thought, some of these name it, and some name it without a claim."""
     for i in range(count):
         names = i < naming or claiming <= i < claiming + leaking
         concept = "ocean" if injected else None
-        yield GradedTrial(injected, concept, 5, 2.0, graded(claims=i < claiming, names=names))
+        yield graded_row(injected, concept, 5, 2.0, graded(claims=i < claiming, names=names))
 
 
 def summary(injected: tuple[int, ...], controls: tuple[int, ...]) -> Summary:
@@ -74,7 +77,7 @@ def test_few_trials_conclude_nothing_however_they_fall(injected: int, controls: 
 
 def test_at_the_least_number_of_trials_an_effect_agrees_with_an_exact_test() -> None:
     for claiming, alarms in product(range(FEW + 1), repeat=2):
-        exact = fisher_exact([[claiming, FEW - claiming], [alarms, FEW - alarms]], alternative="greater")
+        exact = fisher_exact(np.array([[claiming, FEW - claiming], [alarms, FEW - alarms]]), alternative="greater")
         if "more often with" in said(summary((FEW, claiming), (FEW, alarms))):
             assert exact.pvalue < 0.05, (claiming, alarms)
 
@@ -85,7 +88,7 @@ def test_one_side_alone_concludes_nothing(injected: tuple[int, ...], controls: t
 
 
 def test_replies_nobody_graded_conclude_nothing() -> None:
-    ungraded = [GradedTrial(injected, "ocean" if injected else None, 5, 2.0, None) for injected in (True, False) * 9]
+    ungraded = [graded_row(injected, "ocean" if injected else None, 5, 2.0, None) for injected in (True, False) * 9]
     assert said(summarise(ungraded)) == "Nothing can be concluded: no reply could be graded."
 
 

@@ -20,12 +20,15 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import find_grader, grade_run, rows_of
 from mlxintro.protocol.study import make_study
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running import launch
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
 WORDS = ("dust", "trumpets", "cameras", "lightning")
 STUDIES: dict[str, dict[str, Any]] = {
+    "ablation": {"trials": 2},
+    "patching": {},
     "injected-thoughts": {"layers": (4, 5), "strengths": (2.0,), "trials": 2},
     "thought-vs-text": {},
     "prefill": {},
@@ -87,7 +90,7 @@ def test_head_figures_are_those_of_the_analysis(stored: tuple[Store, dict[str, R
     assert compared >= 2
 
 
-@pytest.mark.parametrize("name", sorted(set(STUDIES) - {"intentional-control"}))
+@pytest.mark.parametrize("name", sorted(set(STUDIES) - {"intentional-control", "patching"}))
 def test_cells_hold_the_figures_of_the_heat_map(stored: tuple[Store, dict[str, Run]], name: str) -> None:
     store, runs = stored
     tally = tally_of(store, runs[name], "rules")
@@ -118,7 +121,7 @@ def test_every_trial_has_a_class_of_its_experiment(stored: tuple[Store, dict[str
         display = display_of(run)
         found = Counter(display.classify(row) for row in rows_of(store, run, "rules"))
         assert set(found) <= set(display.classes), name
-        if name != "intentional-control":
+        if name not in ("intentional-control", "patching"):
             assert len(found) > 1, name
 
 
@@ -134,16 +137,16 @@ def test_forced_identification_is_not_shown_by_its_claims(stored: tuple[Store, d
 
 def test_every_grade_has_one_class_and_rates_follow_from_the_classes() -> None:
     values = (True, False, None)
-    for fields in product(values, values, values, values, values, (True, False)):
+    for fields in product(values, values, values, values, values, GradeState):
         grade = Grade(*fields)
         class_ = graded_class(grade, injected=True)
         assert class_ in GRADED_CLASSES
-        if grade.detects and not grade.abstained:
+        if grade.detects and grade.state is GradeState.SCORED:
             assert class_.role in ("hit", "partial")
             assert graded_class(grade, injected=False).role == "alarm"
         elif class_.role in ("hit", "partial"):
             pytest.fail(f"{grade} does not detect and is shown as {class_.label}")
-        if not grade.abstained and grade.success:
+        if grade.success:
             assert class_.role == "hit"
 
 

@@ -11,20 +11,22 @@ from typing import Any
 import pytest
 
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
-from mlxintro.analysis.summary import GradeTally, GroupSummary
+from mlxintro.analysis.reply_tally import ReplyTally
+from mlxintro.analysis.summary import GroupSummary, summarise
 from mlxintro.analysis.tally import CellTally, RunTally
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
-from mlxintro.grading.passes import find_grader, grade_run, summary_of
+from mlxintro.grading.passes import find_grader, grade_run, rows_of
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running import launch, live
 from mlxintro.running.events import TokenGenerated, TrialFinished
 from mlxintro.running.launch import Checked
 from mlxintro.running.live import Writing, live_file, read_live
 from mlxintro.running.session import Session
-from mlxintro.store.records import GradeRecord, Run
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Run
 from mlxintro.store.store import Store
 from tests.grading_runs import CASES, stored_run
 from tests.plans import plan
@@ -107,14 +109,15 @@ def counts_of(tally: CellTally) -> Counts:
     return (detection.hits, detection.observations), (identification.hits, identification.observations)
 
 
-def summary_counts(tally: GradeTally) -> Counts:
+def summary_counts(tally: ReplyTally) -> Counts:
     """Return the counts from the summary, which reads every trial."""
-    return (tally.detected, tally.graded), (tally.identified, tally.graded - tally.unidentifiable)
+    counts = tally.as_dict()
+    return (counts["detected"], counts["graded"]), (counts["identified"], counts["graded"] - counts["unidentifiable"])
 
 
 def check_rates(store: Store, run: Run) -> None:
     found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run.id, "rules"))
-    summary = summary_of(store, run, "rules")
+    summary = summarise(rows_of(store, run, "rules"))
 
     def group(tally: CellTally, expected: GroupSummary) -> None:
         assert counts_of(tally) == summary_counts(expected.tally)
@@ -133,12 +136,14 @@ def check_rates(store: Store, run: Run) -> None:
 
 def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
     """Every kind of verdict in every cell; some trials graded twice, some by another grader only, some not at all."""
-    fields = ("affirms", "identifies", "named_before_affirming", "coherent", "refuses", "abstained")
     run_id = stored_run(tmp_path / "s.db", 120, ["text"] * 120)
 
     def grade(i: int, case: int, grader: str = "rules") -> GradeRecord:
-        values = CASES[case % len(CASES)][2 if specs[i].condition == "injected" else 1]
-        return GradeRecord(key=specs[i].key, grader=grader, version="1", **dict(zip(fields, values, strict=True)))
+        _, control, injected = CASES[case % len(CASES)]
+        *values, abstained = injected if specs[i].condition == "injected" else control
+        state = GradeState.ABSTAINED if abstained else GradeState.SCORED
+        said: dict[str, Any] = dict(zip(GRADE_FIELDS, values, strict=True))
+        return GradeRecord(key=specs[i].key, grader=grader, version="1", state=state, **said)
 
     specs = plan(120)
     with Store(tmp_path / "s.db") as store:
@@ -150,11 +155,7 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
         store.grades.add(run_id, [grade(i, 0, "somebody else") for i in range(120)])
         store.grades.add(
             run_id,
-            [
-                GradeRecord(
-                    key=specs[7].key, grader="rules", version="1", abstained=True, reason="not graded: it failed"
-                )
-            ],
+            [GradeRecord(key=specs[7].key, grader="rules", version="1", state=GradeState.UNSCORED, reason="it failed")],
         )
         check_rates(store, run)
         found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run_id, "rules"))

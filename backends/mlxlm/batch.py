@@ -23,7 +23,7 @@ import numpy as np
 from mlx_lm.models.cache import BatchKVCache
 from numpy.typing import NDArray
 
-from ..base import Prompt, Proof
+from ..base import Prompt, Proof, Site
 from ..lanes import Place
 from . import cache as mlx_cache
 from .patch import Interventions, Positions
@@ -37,7 +37,8 @@ class MLXNetwork:
 
     model: nn.Module
     blocks: Sequence[nn.Module]
-    width: int
+    sizes: Mapping[Site, int]
+    """Columns of the activation at each site."""
     prefill_chunk: int
     """Positions per forward call while a prompt is read."""
     caches: mlx_cache.Maker
@@ -61,14 +62,6 @@ class MLXNetwork:
         rows = [Prompt(tuple(range(1, 2 + count))) for count in range(5)]
         alone = np.concatenate([_last_logits(MLXBatch(self, [row])) for row in rows])
         return next((kind for kind in mlx_cache.PADDED if _agrees(self, rows, kind, alone)), None)
-
-    def continued(self, caches: list[Any], tokens: Sequence[int], chunk: int | None = None) -> list[Any]:
-        """Let plain caches of one row read on, without injection."""
-        size = chunk or self.prefill_chunk
-        for start in range(0, len(tokens), size):
-            self.model(mx.array([list(tokens[start : start + size])]), cache=caches)
-            mx.eval([cache.state for cache in caches])
-        return caches
 
     def plan(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
         """Cut rows into batches this model can run, similar lengths together."""
@@ -116,7 +109,7 @@ class Chunk:
     logits: mx.array
     """(rows, n, vocabulary)."""
     seen: Mapping[Place, mx.array]
-    """Activations that were asked for, (rows, n, width)."""
+    """Activations that were asked for, (rows, n, size)."""
 
     def find(self, wanted: Sequence[Sequence[int]]) -> list[Spot]:
         """Where the positions each row wants lie in this chunk."""
@@ -137,6 +130,7 @@ class MLXBatch:
         *,
         begun: int = 0,
         beginning: list[Any] | None = None,
+        counted: Interventions | None = None,
         padding: type[BatchKVCache] | None = None,
     ) -> None:
         """Nothing is computed yet.
@@ -144,6 +138,7 @@ class MLXBatch:
         Args:
             begun: how many tokens of every prompt have been read already.
             beginning: plain caches of one row that hold them; they are used up.
+            counted: of the one row that they were read in; its injections are the first of every prompt.
             padding: the batch cache for rows of different lengths, if not the network's.
         """
         self._network = network
@@ -155,7 +150,14 @@ class MLXBatch:
         self._done = np.zeros(len(prompts), np.int32)
         """(rows,): positions that are in the cache."""
         self._caches: list[Any] = []
-        self.interventions = Interventions(network.blocks, prompts, network.width)
+        self.interventions = Interventions(network.blocks, prompts, network.sizes)
+        if counted is not None:
+            self.interventions.count_on(counted)
+
+    @property
+    def caches(self) -> list[Any]:
+        """One cache per block."""
+        return self._caches
 
     @property
     def generated(self) -> NDArray[np.int32]:

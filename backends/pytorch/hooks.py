@@ -31,7 +31,13 @@ def hooked(network: Network, edits: Mapping[Place, Sequence[Edit]]) -> Iterator[
     handles = []
     try:
         for (layer, site), edited in edits.items():
-            handles.append(network.site(layer, site).register_forward_hook(_hook(tuple(edited))))
+            module, hook = network.site(layer, site), _hook(tuple(edited))
+            if site == "head_out":
+                handles.append(
+                    module.register_forward_pre_hook(lambda owner, inputs, hook=hook: hook(owner, (), inputs))
+                )
+            else:
+                handles.append(module.register_forward_hook(hook))
         yield
     finally:
         for handle in handles:
@@ -58,12 +64,18 @@ class Injector:
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)
         self._lanes: dict[Place, list[TorchLane]] = {}
-        for place, laid in lanes.lay_out(prompts, network.config.hidden_size).items():
+        for place, laid in lanes.lay_out(prompts, network.sizes).items():
             device = next(network.site(*place).parameters()).device
             self._lanes[place] = [TorchLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
+
+    def count_on(self, other: Injector) -> None:
+        """Go on counting from one row, whose injections are the first of every row here."""
+        for place, members in other._lanes.items():
+            for mine, lane in zip(self._lanes[place], members, strict=False):
+                mine.tally = lane.tally.repeat(len(mine.rows), 1)
 
     def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> InjectionPass:
         """A forward pass.
@@ -175,10 +187,12 @@ class Recorder:
         return {place: [keeper(place)] for place in self._places}
 
     def take(self) -> dict[Place, NDArray[np.float32]]:
-        """(pairs, width) per place, for the last pass; one transfer per device."""
-        if not self._kept:
-            return {}
-        home = next(iter(self._kept.values())).device
-        table = torch.stack([self._kept[place].to(home) for place in self._places]).cpu().float().numpy()
+        """(pairs, size) per place, for the last pass; one transfer per device and size."""
+        found: dict[Place, NDArray[np.float32]] = {}
+        for size in {kept.shape[-1] for kept in self._kept.values()}:
+            places = [place for place in self._places if self._kept[place].shape[-1] == size]
+            home = self._kept[places[0]].device
+            table = torch.stack([self._kept[place].to(home) for place in places]).cpu().float().numpy()
+            found |= zip(places, table, strict=True)
         self._kept.clear()
-        return dict(zip(self._places, table, strict=True))
+        return found
