@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlxintro.api import concept_vector, load
     from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
+    from mlxintro.mechanism.notebook import patch_map
     from mlxintro.notebook import frame, grade, results, run, runs
     from mlxintro.vectors.steering import steer, validate
     from mlxintro.vectors.vector import ConceptVector
@@ -27,6 +28,7 @@ __all__ = [
     "frame",
     "grade",
     "load",
+    "patch_map",
     "results",
     "run",
     "runs",
@@ -46,6 +48,7 @@ _API = {
     "frame": "mlxintro.notebook",
     "grade": "mlxintro.notebook",
     "load": "mlxintro.api",
+    "patch_map": "mlxintro.mechanism.notebook",
     "results": "mlxintro.notebook",
     "run": "mlxintro.notebook",
     "runs": "mlxintro.notebook",
