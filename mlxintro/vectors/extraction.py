@@ -71,8 +71,7 @@ def extract(
 
     readings = [reading for recipe in missing for reading in recipe.positives()]
     for recipe in missing:
-        # A principal component is of every pair, and not of the means.
-        if references[recipe.reference_key] is None or recipe.method == "pca":
+        if references[recipe.reference_key] is None or recipe.method == "pca":  # which takes pairs, not means
             readings += recipe.negatives()
     activations = _read(backend, list(dict.fromkeys(readings)), progress)
 
@@ -81,10 +80,7 @@ def extract(
     for recipe in missing:
         reference = references[recipe.reference_key]
         if reference is None:
-            reference = BaselineMean.of([activations[reading] for reading in recipe.negatives()])
-            references[recipe.reference_key] = reference
-            if cache is not None:
-                cache.save_baseline(recipe.reference_key, reference, made)
+            reference = references[recipe.reference_key] = _reference(recipe, activations, cache, made)
         direction = given[recipe.key] if recipe.key in given else _direction(recipe, activations, reference)
         if not np.any(direction):
             raise ModelError(
@@ -98,6 +94,19 @@ def extract(
         if cache is not None:
             cache.save_vector(kept)
     return {key: vectors[key] for key in asked}
+
+
+def _reference(
+    recipe: VectorRecipe,
+    activations: Mapping[PromptReading, Float32],
+    cache: VectorCache | None,
+    made: Mapping[str, str],
+) -> BaselineMean:
+    """The mean over what a concept is compared with; kept."""
+    reference = BaselineMean.of([activations[reading] for reading in recipe.negatives()])
+    if cache is not None:
+        cache.save_baseline(recipe.reference_key, reference, made)
+    return reference
 
 
 def _cached(recipes: Iterable[VectorRecipe], info: ModelInfo, cache: VectorCache | None) -> dict[str, ConceptVector]:
