@@ -113,7 +113,7 @@ def _add(writer: GGUFWriter, name: str, array: np.ndarray, config: Mapping[str, 
         return
     wanted = GGMLQuantizationType[kind(name)]
     if wanted.name in ("Q4_K", "Q5_K"):
-        packed = blocks(wanted.name, *array.shape, seed=len(name))
+        packed = blocks(wanted.name, array.shape[0], array.shape[1], seed=len(name))
     else:
         packed = quantize(np.ascontiguousarray(array), wanted)
     if wanted.name == "F32":

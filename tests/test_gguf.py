@@ -172,7 +172,7 @@ def test_the_tokenizer_and_template_are_those_the_file_was_made_from(
         ours = ChatTokenizer.load(sources.resolve(str(file), "torch").folder)
         theirs = ChatTokenizer.load(tiny(family))
         messages = [{"role": "user", "content": "Tell me about 2048 naïve oceans\n\n don't"}]
-        rendered, expected = (one.render(messages) for one in (ours, theirs))  # type: ignore[arg-type]
+        rendered, expected = (one.render(messages) for one in (ours, theirs))
         assert (rendered.text, rendered.tokens, rendered.offsets) == (expected.text, expected.tokens, expected.offsets)
         assert ours.end_tokens == theirs.end_tokens
         assert ours.encode("I do not detect it.").tokens == theirs.encode("I do not detect it.").tokens

@@ -101,7 +101,7 @@ def _decode_plain(blocks: Bytes, kind: str, bits: int) -> tuple[Bytes, Floats, F
         biases = scales * np.float32(-(2 ** (bits - 1)))
     if bits == 8:
         # Signed: q + 128 has the highest bit turned over.
-        return blocks[..., at:] ^ 128, scales, biases
+        return blocks[..., at:] ^ np.uint8(128), scales, biases
     high = None
     if bits == 5:
         high = np.unpackbits(blocks[..., at : at + 4], axis=-1, bitorder="little")
@@ -118,13 +118,12 @@ def _decode_k(blocks: Bytes, kind: str, bits: int) -> tuple[Bytes, Floats, Float
     scales = scale * np.concatenate([first & 63, (mixed & 15) | ((first >> 2) & 48)], axis=-1)
     minima = minimum * np.concatenate([second & 63, (mixed >> 4) | ((second >> 2) & 48)], axis=-1)
     low = blocks[..., -_SUPER // 2 :].reshape(rows, count, 4, 1, 32)
-    quants = np.concatenate([low & 15, low >> 4], axis=3).reshape(rows, count, 8, 32)
+    quants: Bytes = np.concatenate([low & 15, low >> 4], axis=3).reshape(rows, count, 8, 32)
     if bits == 5:
         # One byte has the highest bits of one place in all eight groups.
         high = blocks[..., 16 : 16 + 32].reshape(rows, count, 1, 32)
-        quants = quants | (((high >> np.arange(8, dtype=np.uint8)[:, None]) & 1) << 4)
-    packed: Bytes = quants.astype(np.uint8)
-    return packed, scales.reshape(rows, -1), -minima.reshape(rows, -1)
+        quants |= ((high >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(1)) << np.uint8(4)
+    return quants, scales.reshape(rows, -1), -minima.reshape(rows, -1)
 
 
 def _packed(quants: Bytes, bits: int) -> NDArray[np.uint32]:
