@@ -150,7 +150,7 @@ def test_a_filter_that_means_nothing_says_what_would(home: Path) -> None:
         ("", TrialFilter()),
         ("is:injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
         ('concept:"sea horse" is:unlabelled', TrialFilter(concept="sea horse", labelled=False)),
-        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, names it", grader="claude")),
+        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, says it", grader="claude")),
         ('detect an injected "control two"', TrialFilter(words=("detect", "an", "injected", "control two"))),
         ("is:disputed is:failed", TrialFilter(disputed=True, status="error")),
     ],

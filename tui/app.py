@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from time import monotonic, sleep
@@ -13,6 +13,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.theme import Theme
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
@@ -22,12 +23,14 @@ from mlxintro.store.database import OlderFormat
 from mlxintro.store.store import Store
 
 from .running.processes import ChildProcess, Processes
-from .shell import error_border, keymap
+from .shell import error_border, keymap, themes
 from .shell.app_state import Memory
 from .shell.commands import Actions
 from .shell.dialogues import AskLine, Confirm
+from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
+from .shell.jump import JumpMode, targets
 from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
@@ -55,7 +58,7 @@ class IntroApp(error_border.Guarded, App[int]):
 
     TITLE = "mlxintro"
     CSS_PATH = "app.tcss"
-    COMMANDS: ClassVar = {Actions}
+    COMMANDS: ClassVar = {Actions, FoundRuns, FoundConcepts, FoundTrials}
     HELP = "mlxintro extracts a concept's direction from a model, injects it, and asks whether the model notices."
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -75,6 +78,8 @@ class IntroApp(error_border.Guarded, App[int]):
             tooltip="Open the run that has ended last",
         ),
         Binding("ctrl+t", "toggle_light", "Light/dark", show=False, id="app.theme", tooltip="Light or dark theme"),
+        Binding("f4", "change_theme", "Themes", show=False, id="app.themes", tooltip="Choose a theme"),
+        Binding("ctrl+g", "jump", "Jump", show=False, id="app.jump", tooltip="Go to a pane by its letter"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the app; runs go on"),
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
     ]
@@ -92,9 +97,11 @@ class IntroApp(error_border.Guarded, App[int]):
         self.processes = Processes(home)
         self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
-        self.demo_wanted = False
-        """The next look at the new study fills in the demo."""
+        self.study_wanted: tuple[Mapping[str, Any], str] | None = None
+        """Settings that the next look at the new study fills in, and where they come from."""
         self.filter_wanted: str | None = None
+        self.row_wanted: int | None = None
+        """Row of a trial that the next look at the replies puts the cursor on."""
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
         self.notices = Notices(self, self.remembered)
@@ -109,6 +116,7 @@ class IntroApp(error_border.Guarded, App[int]):
     # -- where one is
 
     async def on_mount(self) -> None:
+        self._take_themes()
         if self.remembered.theme in self.available_themes:
             self.theme = self.remembered.theme
         self._take_keys()
@@ -118,6 +126,26 @@ class IntroApp(error_border.Guarded, App[int]):
         self.set_interval(_INDEX_SECONDS, self._watch_index)
         self.set_timer(_INDEX_AFTER, self._watch_index)
         await self.switch_mode(find(self.remembered.place).name)
+
+    def _take_themes(self) -> None:
+        """Offer the themes that can be read, a person's own among them."""
+        readable = set(themes.built_in())
+        for name in [one for one in self.available_themes if one not in readable]:
+            self.unregister_theme(name)
+        found = themes.user_themes(self.data.db.parent / "themes")
+        for theme in found.themes:
+            self.register_theme(theme)
+        if found.problems:
+            self.trouble(UsageError(f"themes: {'; '.join(found.problems[:3])}: left out"))
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def get_css_variables(self) -> dict[str, str]:
+        return {**super().get_css_variables(), **themes.inks(self.current_theme)}
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if self.remembered.theme != theme.name:
+            self.remembered.theme = theme.name
+            self.remembered.save(self.state_file)
 
     def _take_keys(self) -> None:
         try:
@@ -153,8 +181,8 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def keep(self) -> None:
         """Write down what the present screen wants to find again."""
-        if isinstance(self.screen_stack[0], Page):
-            page = self.screen_stack[0]
+        page = self.screen_stack[0] if self.screen_stack else None
+        if isinstance(page, Page) and page.begun and page.is_running:
             kept = page.kept()
             if kept != self.remembered.pages.get(page.PLACE, {}):
                 self.remembered.pages[page.PLACE] = kept
@@ -176,9 +204,9 @@ class IntroApp(error_border.Guarded, App[int]):
         self.run_name = name
         self.action_go(place)
 
-    def set_up_demo(self) -> None:
-        """Go to the new study with the demo's settings filled in."""
-        self.demo_wanted = True
+    def set_up_study(self, study: Mapping[str, Any], title: str) -> None:
+        """Go to the new study with settings filled in."""
+        self.study_wanted = study, title
         self.action_go("new")
 
     def compare(self, first: str, second: str) -> None:
@@ -276,6 +304,10 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def _watch_processes(self) -> None:
         for failed in self.processes.ended():
+            if not failed.failed:
+                if failed.said_at_end and failed.process.returncode == 0:
+                    self.notify(failed.said_at_end, timeout=12, markup=False)
+                continue
             self._indexing_failed |= failed.name == INDEX
             self.notify(
                 f"{failed.last_line()}\nOutput: {failed.log}",
@@ -346,8 +378,13 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK
-        self.remembered.theme = self.theme
-        self.remembered.save(self.state_file)
+
+    def action_jump(self) -> None:
+        """Show a letter over every pane."""
+        page = self.screen
+        if isinstance(page, Page):
+            found = targets(page, page.focus_chain)
+            page.consult(JumpMode(found), lambda widget: page.set_focus(widget))
 
     def action_write_keys(self) -> None:
         """Write the keymap's template, unless there is a file already."""

@@ -113,4 +113,4 @@ def marked(text: str, words: Sequence[str]) -> list[Part]:
 
 def _widths(width: int) -> tuple[int, int]:
     """Columns of the word of the class and of the concept."""
-    return (18, 15) if width >= _WIDE else (12, 10)
+    return (21, 15) if width >= _WIDE else (12, 10)
