@@ -13,30 +13,25 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.detection.measuring import measure
 from mlxintro.ladder import freeze
-from mlxintro.ladder.assembly import Assembled, assemble
-from mlxintro.ladder.calibration import choose_questions
-from mlxintro.ladder.certificate import fit_repeats, power_lines
-from mlxintro.ladder.observers import Witness, observe
+from mlxintro.ladder.certify.assembly import Assembled, CertifyOrder, assemble
+from mlxintro.ladder.certify.calibration import choose_questions
+from mlxintro.ladder.certify.certificate import fit_repeats, power_lines
+from mlxintro.ladder.certify.draft import CertifyDraft
+from mlxintro.ladder.rungs import RIVALS
+from mlxintro.ladder.witnesses import Witness, observe
 from mlxintro.protocol import controls
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.extraction import extract
 from tests.simulated import row_of
 
-WORDS = ("ocean", "bread", "fear", "music")
+WORDS = ("ocean", "bread", "fear", "music", "silver", "trees", "milk", "rain")
 
 
-def made(backend: FakeBackend, folder: Path, **settings: Any) -> Assembled:
-    wanted = {"preset": "lindsey", "concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 3, "trials": None}
-    return assemble(
-        backend,
-        folder,
-        model=backend.info.model,
-        settings={"backend": "fake", "max_tokens": 40},
-        hours=None,
-        told=lambda line: None,
-        **{"centred": False, **wanted, **settings},
-    )
+def made(backend: FakeBackend, folder: Path, draft: CertifyDraft | None = None, **settings: Any) -> Assembled:
+    wanted: dict[str, Any] = {"concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 2, **settings}
+    order = CertifyOrder(backend.info.model, {"backend": "fake", "max_tokens": 40}, **wanted)
+    return assemble(backend, folder, order, lambda line: None, draft)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +48,7 @@ def test_matched_vectors_have_the_impact_they_are_said_to_have(assembled: tuple[
     backend, one = assembled
     session = session_of(backend, one)
     specs = [spec for spec in one.planned if spec.arm == controls.MATCHED]
-    assert len(specs) == 12
+    assert len(specs) == 16
     for spec in specs[:4]:
         prompt, _ = readouts.prompt_of(session, spec)
         states = backend.capture([prompt, type(prompt)(prompt.tokens)], layers=[7], positions=[-1])
@@ -82,7 +77,7 @@ def test_every_arm_runs_and_the_introspector_stands_on_no_rung_of_a_liar(
     found = one.checked.experiment.analyse(rows, one.checked.study, one.checked.preset)
     assert found.ladder is not None
     for name in ("chance", "yes-bias", "compression", "any disturbance", "own words"):
-        assert found.ladder[name].state == "excluded", found.ladder[name].said  # type: ignore[index]
+        assert found.ladder[name].state == "excluded", found.ladder[name].said
     witness = next(row for row in rows if row.arm == controls.WITNESS)
     logits = witness.measurements["logits"]
     # Text and state exchanged: only the state tells this subject.
@@ -98,7 +93,7 @@ def test_the_bank_of_vectors_is_measured(assembled: tuple[FakeBackend, Assembled
     (outcome,) = measure(session, [spec])
     rows = np.array([vector.direction[5] for vector in session.vectors.values()], np.float64)
     assert outcome.measurements["mean_cosine"] == pytest.approx(_cosines(rows))
-    assert 1 <= outcome.measurements["effective_rank"] <= 4
+    assert 1 <= outcome.measurements["effective_rank"] <= 8
 
 
 def _cosines(rows: np.ndarray[Any, Any]) -> float:
@@ -136,7 +131,7 @@ def test_a_budget_of_trials_is_kept_and_one_that_is_too_small_says_what_is_neede
     assert fit_repeats(None, 450, lambda repeats: 100 * repeats) == 4
     with pytest.raises(UsageError, match="--trials 200"):
         fit_repeats(None, 150, lambda repeats: 100 * repeats)
-    assert len(power_lines(60)) == 10
+    assert len(power_lines(60)) == len(RIVALS)
 
 
 def test_two_ways_to_say_the_size_are_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from mlxintro.protocol import presets
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from tests.cli import ROOT, environment
 
 PROMPT = "Tell me about tea."

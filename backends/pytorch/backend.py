@@ -105,6 +105,8 @@ def load(
         template_hash=tokenizer.template_hash,
         adapter=adapter.name if adapter else "",
         adapter_revision=adapter.revision if adapter else "",
+        heads=network.heads,
+        head_width=network.head_width,
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
 
@@ -214,13 +216,17 @@ class TorchBackend(Backend):
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
         places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
         network = self.network
-        per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
+        columns = sum(self.info.size_of(site) for _, site in places)
+        per_row = max(map(len, positions), default=0) * columns * network.dtype.itemsize
         rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
         for members in batched(range(len(prompts)), rows):
             batch = TorchBatch(network, [prompts[index] for index in members], chunk=self.prefill_chunk)
             recorder = Recorder(network, places)
             found = [
-                {site: np.empty((len(layers), len(positions[index]), self.info.width), np.float32) for site in sites}
+                {
+                    site: np.empty((len(layers), len(positions[index]), self.info.size_of(site)), np.float32)
+                    for site in sites
+                }
                 for index in members
             ]
             for start, stop in batch.chunks():
@@ -249,6 +255,15 @@ class TorchBackend(Backend):
             return _Scorer(self.network, reader.read(some))
 
         return scoring.run(prompts, continuations, start, batched(asked, self.batch_size), self.batch_size)
+
+    @torch.inference_mode()
+    def _next_token(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Float32, tuple[Proof, ...]]]:
+        reader = self._reader(prompts)
+        for members in batched(range(len(prompts)), self.batch_size):
+            batch = reader.read([prompts[index] for index in members])
+            rows = log_softmax(batch.logits).cpu().numpy()
+            for row, index in enumerate(members):
+                yield index, rows[row], batch.proofs(row)
 
     def _reader(self, prompts: Sequence[Prompt]) -> PromptReader:
         return PromptReader(self.network, prompts, chunk=self.prefill_chunk)

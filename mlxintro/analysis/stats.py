@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CONFIDENCE = 0.95
 
@@ -23,6 +23,8 @@ class Rate:
     trials: int
     low: float
     high: float
+    design: float = field(default=1.0, compare=False)
+    """By which factor clusters of trials widen the variance beyond that of independent ones (the design effect)."""
 
     @property
     def value(self) -> float | None:

@@ -24,7 +24,8 @@ from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
-from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
+from mlxintro.vectors.recipe import VectorRecipe
+from mlxintro.vectors.settings import recipe_for
 
 
 def holding(*names: str) -> AfterValidator:
@@ -78,7 +79,7 @@ class Grid:
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
     dialogues: Dialogues
-    recipes: dict[str, ExtractionRecipe] = field(default_factory=dict)
+    recipes: dict[str, VectorRecipe] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -169,15 +170,17 @@ class Grid:
         transform: Transform | None = None,
     ) -> PlannedInjection:
         """A vector at one cell of the grid."""
+        key = self.vector(word)
         return PlannedInjection(
             concept=word,
-            vector=self.vector(word),
+            vector=key,
             layer=cell[0],
             strength=cell[1],
             unit=cast(Unit, self.study.unit),
             start=window[0],
             stop=window[1],
             transform=transform or self.study.transform,
+            site=self.recipes[key].site,
         )
 
     def plan(self, trials: Callable[[], Iterator[TrialSpec]]) -> Plan:

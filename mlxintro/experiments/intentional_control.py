@@ -180,7 +180,8 @@ class IntentionalControl(Experiment):
         from mlxintro.experiments.intentional_control_analysis import analyse
 
         wording = IntentionalControlWording.model_validate(preset.wording)
-        return analyse([row for row in rows if "centred" in row.measurements], wording.contrasts, wording.mentions)
+        measured = [row for row in rows if "centred" in row.measurements]
+        return analyse(measured, wording.contrasts, wording.mentions, study)
 
 
 def _class_of(row: Row) -> TrialClass:

@@ -35,6 +35,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, fill, holding, injected, sentences, sentences_without, user
+from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -173,8 +174,9 @@ class Localization(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
         none = rows_about(rows, arm="", condition="control")
-        labels = ["right, minus no injection", *(f"right, minus {arm}" for arm in arms)]
-        cells = CellReport("accuracy", "injected sentence found", study.unit or "raw", labels)
+        asked = arms or ["another question"]
+        rivals = [CHANCE, *(_looks_different(arm) for arm in asked)]
+        cells = CellReport("accuracy", "injected sentence found", study, rivals)
         for place in places_of(rows):
             at = rows_at(rows, place)
             here = rows_about(at, arm="")
@@ -194,11 +196,22 @@ class Localization(Experiment):
                 ),
             ),
             figures=_figures(rows, arms),
+            ladder=cells.ladder,
             heat_maps=cells.heat_maps,
             plots=(_by_layer(rows, layers, ("", *arms, RANDOM, STRONGER)),) if layers else (),
             tables=(cells.table("share right by layer and strength", columns),),
             remarks=cells.remarks,
         )
+
+
+CHANCE = ContrastedRival("chance", "that number is said without an injection", "right, minus no injection")
+
+
+def _looks_different(arm: str) -> ContrastedRival:
+    """The rival that whatever is asked, the injected sentence is the one that stands out."""
+    return ContrastedRival(
+        f"stands out ({arm})", "the injected sentence is picked whatever is asked", f"right, minus when asked {arm}"
+    )
 
 
 def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:

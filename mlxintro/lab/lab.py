@@ -20,7 +20,7 @@ from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.cosines import token_cosines
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 PRESET = "lindsey"

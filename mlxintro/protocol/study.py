@@ -38,6 +38,8 @@ class Study(BaseModel):
     adapter: str | None = None
     """Low-rank adapter that the model speaks with: a folder, a hub id, or one that ships."""
     concepts: Words = ("set:blueprint",)
+    extraction: dict[str, Any] | None = None
+    """How vectors are extracted, where it differs from the preset; the keys of its table ``[extraction]``."""
     any_word: bool = False
     """Accept words that are not in the concept library."""
     layers: Layers | None = None

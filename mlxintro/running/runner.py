@@ -206,6 +206,9 @@ class _Work:
         missing = [key for key in specs if key not in self.finished]
         if not missing:
             return
+        # Trials that are measured another way are no neighbours: what is complete of them stays as it is.
+        open_readouts = {specs[key].readout for key in missing}
+        specs = {key: spec for key, spec in specs.items() if spec.readout in open_readouts}
         yield from self._steered()
         yield BatchStarted(first, len(specs), len(missing))
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol.plain_data import parse_json
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 
 if TYPE_CHECKING:
     from mlxintro.backends.base import Proof
@@ -206,8 +207,9 @@ class GradeRecord:
     named_before_affirming: bool | None = None
     coherent: bool | None = None
     refuses: bool | None = None
-    abstained: bool = False
-    """The grader failed or declined: the trial is unscored, which is not a "no"."""
+    state: GradeState = GradeState.SCORED
+    naming: NamingLevel | None = None
+    """How near the word is that names the concept; ``None`` where nothing names it or the grader does not say."""
     reason: str = ""
     evidence: Any = None
     """Plain data."""
@@ -215,6 +217,11 @@ class GradeRecord:
     """The grader's reply as it came."""
     created: str = ""
     """Filled in by the store."""
+
+    @property
+    def abstained(self) -> bool:
+        """The grader read the reply and cannot tell."""
+        return self.state is GradeState.ABSTAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from ..reading import wording
 from ..reading.result_bars import forest, taxonomy
 from ..reading.run_results import Findings
 from .curves import CurvePlot, legend
+from .ladder_panel import LadderPanel
 from .text import cleaned
 
 
@@ -49,11 +50,15 @@ class RunReport(Vertical):
 def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
     analysis = findings.analysis
     if analysis.verdict is not None:
-        evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence)
+        # What the ladder says stands in a panel of its own.
+        said = set(analysis.ladder.lines) if analysis.ladder else set()
+        evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence if line not in said)
         headline = Content.styled(wording.plain(analysis.verdict.headline), "bold")
-        card = Static(Content.assemble(headline, "\n", wording.plain(evidence)), classes="card")
+        card = Static(Content.assemble(headline, "\n" if evidence else "", wording.plain(evidence)), classes="card")
         card.border_title = wording.plain(f"verdict: {analysis.verdict.kind}")
         yield card
+    if analysis.ladder is not None:
+        yield LadderPanel(analysis.ladder)
     if analysis.figures:
         yield _block(figure_lines(analysis.figures))
     bars = forest(analysis.figures, width)

@@ -37,7 +37,7 @@ def show_stats(
     """Print what a run comes to."""
     from mlxintro import experiments
     from mlxintro.analysis.run import analysis_of
-    from mlxintro.grading.passes import check_has_graded, summary_of
+    from mlxintro.grading.passes import check_has_graded, rows_of, summary_of
     from mlxintro.rendering.text import as_data, cell_text, lines
 
     graded = experiments.find(run.experiment).graded
@@ -49,7 +49,7 @@ def show_stats(
     if published:
         from mlxintro.analysis.published import compare
 
-        card = compare(run, analysis, grader)
+        card = compare(run, rows_of(store, run, grader), grader)
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
         more = {} if card is None else {"published": asdict(card)}

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from mlxintro.cli.options import LAYERS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line, table
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _PRESET = click.option("--preset", default="lindsey", show_default=True, help="Whose extraction recipe to use.")
 _ANY = click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per concept.")
 
 
+RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
+
+
+def extraction_options(function: F) -> F:
+    """How vectors are extracted, where it differs from the preset."""
+    for option in reversed(
+        (
+            _PRESET,
+            click.option(
+                "--recipe",
+                type=click.Choice(RECIPES),
+                help="How vectors are made (docs/protocols.md). Default: preset, word-minus-baseline.",
+            ),
+            click.option(
+                "--pairs",
+                type=click.Path(path_type=Path, dir_okay=False),
+                help="TOML of contrast pairs: pairs = [...] with {word}, or [contrasts] word = [[with, without], ...].",
+            ),
+            click.option(
+                "--site",
+                type=click.Choice(["resid_post", "attn_out", "mlp_out"]),
+                help="Where vectors are read and injected. Default: resid_post.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 @click.command()
 @click.argument("concepts", nargs=-1, required=True)
 @model_options
-@_PRESET
+@extraction_options
 @click.option(
     "--read", type=click.Choice(["last-template-token", "word", "mean"]), help="Token to read. Default: preset."
 )
@@ -29,8 +63,6 @@ def extract(
     context: click.Context,
     /,
     concepts: tuple[str, ...],
-    preset: str,
-    read: str | None,
     layers: Any,
     any_word: bool,
     as_json: bool,
@@ -38,10 +70,14 @@ def extract(
 ) -> None:
     """Extract concept vectors and show their norms by layer, beside the residual's.
 
-    CONCEPTS are words, set:NAME or category:NAME. Vectors are kept beside the store and found again by their recipe.
-    The percentage is the norm of the vector over the mean norm of the residual stream there: raw strength 1 adds that.
+    CONCEPTS are words, set:NAME, category:NAME, or vector:NAME for an imported one. Vectors are kept beside the store
+    and found again by their recipe. The percentage is the norm of the vector over the mean norm of the residual stream
+    there: raw strength 1 adds that. A vector that seems to write one literal token and nothing else of its concept is
+    said to do so.
     """
-    with _extracted(context, concepts, preset, any_word, settings, read) as (backend, vectors, _):
+    from mlxintro.vectors.literal import stored_check
+
+    with _extracted(context, concepts, any_word, settings) as (backend, vectors, _):
         chosen = range(backend.info.layers) if layers is None else [backend.info.layer(layer) for layer in layers]
         if as_json:
             for vector in vectors.values():
@@ -52,6 +88,9 @@ def extract(
                     "norms": [float(vector.norms[layer]) for layer in chosen],
                     "resid_norms": [float(vector.resid_norms[layer]) for layer in chosen],
                     "layers": list(chosen),
+                    "method": vector.recipe.method,
+                    "site": vector.recipe.site,
+                    "literal": (check := stored_check(vector)) and {**asdict(check), "finding": check.finding},
                 }
                 echo(json_line(record))
             return
@@ -66,6 +105,9 @@ def extract(
         ]
         header = ["layer", "residual", *(vector.recipe.word for vector in shown)]
         echo(table(header, rows, right=range(len(header))))
+        for vector in shown:
+            if (check := stored_check(vector)) is not None and check.warning:
+                chatter(f"{vector.recipe.word}: {check.warning}")
 
 
 @click.command()
@@ -80,7 +122,7 @@ def extract(
 @click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--validate/--no-validate", default=True, show_default=True, help="Test against random vectors.")
-@_PRESET
+@extraction_options
 @_ANY
 @_JSON
 @click.pass_context
@@ -97,7 +139,6 @@ def steer(
     temperature: float,
     seed: int,
     validate: bool,
-    preset: str,
     any_word: bool,
     as_json: bool,
     **settings: Any,
@@ -108,8 +149,6 @@ def steer(
     vectors of the same norm? Passing means that the vector carries the concept. It says nothing about introspection.
     Exit code 1 when the test fails.
     """
-    from dataclasses import asdict
-
     from mlxintro.backends.base import Sampling
     from mlxintro.vectors import steering
 
@@ -119,7 +158,7 @@ def steer(
         raise click.UsageError("--prompt is not UTF-8: no tokenizer reads it")
     if validate and strength == 0:
         raise click.UsageError("--strength 0 changes nothing that could be tested: give another, or --no-validate")
-    extracted = _extracted(context, (concept,), preset, any_word, settings, None)
+    extracted = _extracted(context, (concept,), any_word, settings)
     if len(extracted.found) != 1:
         raise click.UsageError(f"steer takes one concept, and {concept} is {len(extracted.found)}")
     with extracted as (backend, vectors, found):
@@ -165,24 +204,34 @@ def _show_test(tested: Any) -> None:
         echo("      -> try another --layer (see `mlxintro extract`) or a larger --strength")
 
 
+def given_extraction(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
+    from mlxintro.protocol.toml_text import parsed, text_of
+
+    changes = {key: chosen[name] for name, key in (("recipe", "method"), ("site", "site"), ("read", "read"))}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if (file := chosen["pairs"]) is not None:
+        given = parsed(text_of(file), str(file))
+        if not given or given.keys() - {"pairs", "beginnings", "contrasts"}:
+            raise click.UsageError(
+                f"{file} gives no pairs: write pairs, beginnings or [contrasts], see docs/protocols.md"
+            )
+        changes = {"method": "contrast-pairs", **changes, **given}
+    return changes
+
+
 class _extracted:
     """Load a model and extract vectors, for the time of a ``with``."""
 
     def __init__(
-        self,
-        context: click.Context,
-        names: tuple[str, ...],
-        preset: str,
-        any_word: bool,
-        settings: dict[str, Any],
-        read: str | None,
+        self, context: click.Context, names: tuple[str, ...], any_word: bool, settings: dict[str, Any]
     ) -> None:
         from mlxintro.protocol import concepts, presets
 
+        chosen = {name: settings.pop(name, None) for name in ("preset", "recipe", "pairs", "site", "read")}
         self.found = concepts.library().resolve(names, allow_unknown=any_word)
-        self.extraction = presets.load(preset).extraction
-        if read is not None:
-            self.extraction = self.extraction.model_copy(update={"read": read})
+        preset = presets.load(chosen["preset"])
+        self.extraction = presets.with_extraction(preset, given_extraction(chosen)).extraction
         self.db = context.find_root().obj
         self.settings = settings
 
@@ -192,13 +241,13 @@ class _extracted:
         from mlxintro.store.vectors import recorded_content
         from mlxintro.vectors.cache import VectorCache
         from mlxintro.vectors.extraction import extract
-        from mlxintro.vectors.recipe import recipe_for
+        from mlxintro.vectors.settings import recipe_for
 
         self.backend = load_backend(**self.settings)
-        recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]
-        home = data_home(self.db)
-        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         try:
+            recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]
+            home = data_home(self.db)
+            cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
             with word_progress() as progress:
                 return self.backend, extract(self.backend, recipes, cache, progress=progress), self.found
         except BaseException:

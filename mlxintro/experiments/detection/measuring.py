@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mlxintro.backends.base import Injection, OnToken, Prompt, Request, Sampling
-from mlxintro.ladder.observers import SIDES
+from mlxintro.ladder.witnesses import SIDES
 from mlxintro.protocol import controls, windows
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
-from mlxintro.vectors.impact import entropy, next_token
+from mlxintro.vectors.impact import entropy
 
 PROJECTIONS = 64
 """Random projections of the final state that are kept for the probe, whatever the model's width."""
@@ -51,7 +51,7 @@ def _entropies(session: Session, specs: Sequence[TrialSpec]) -> Mapping[str, flo
     """Entropy of the next token by trial, in nats."""
     if not specs:
         return {}
-    logprobs = next_token(session.backend, [readouts.prompt_of(session, spec)[0] for spec in specs])
+    logprobs = session.backend.next_token([readouts.prompt_of(session, spec)[0] for spec in specs])
     return {spec.key: float(value) for spec, value in zip(specs, entropy(logprobs), strict=True)}
 
 

@@ -16,7 +16,8 @@ from mlxintro.protocol import concepts, controls, windows
 from mlxintro.protocol.presets import Dialogue, Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, PromptRecord, TrialSpec, Unit, model_key
-from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
+from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
+from mlxintro.vectors.settings import recipe_for
 
 WITNESS_TOKENS = 32
 """Length of the sentence that a witness writes."""
@@ -145,12 +146,18 @@ class Planner:
             stop=tokenizer.stop_strings,
         )
         self._injection = partial(PlannedInjection, unit=cast(Unit, study.unit), transform=study.transform)
+        self.sites = {recipe.word: recipe.site for recipe in made}
         self.slots = self._slots(study)
 
-    def _recipe(self, preset: Preset, word: str, info: ModelInfo) -> ExtractionRecipe:
+    def _recipe(self, preset: Preset, word: str, info: ModelInfo) -> VectorRecipe:
         recipe = recipe_for(preset.extraction, word, info)
         if not self.options.centred:
             return recipe
+        if not isinstance(recipe, ExtractionRecipe | MeanDifference):
+            raise UsageError(
+                f"centred: {recipe.method} has no list of words that the study's own could replace: leave it out",
+                setting="centred",
+            )
         others = tuple(one for one in self.words if one != word)
         return replace(recipe, baseline="the study's own words", baseline_words=others)
 
@@ -204,6 +211,7 @@ class Planner:
             strength=strength,
             start=asked.start,
             stop=asked.stop,
+            site=self.sites[word],
         )
         return self._trial(
             prompt=asked.key,
