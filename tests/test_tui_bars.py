@@ -39,6 +39,7 @@ def test_shares_are_drawn_by_sign_and_count_what_the_store_holds(home: Path) -> 
         run = store.runs.all()[0]
         findings = analyse(run.id, "rules", store)
         trials = [one for one in store.trials.of_run(run.id) if not one.arm]
+    assert findings.tally is not None
     drawn = taxonomy(findings.tally, 100, dark=True)
     assert drawn is not None
     lines = drawn.plain.splitlines()

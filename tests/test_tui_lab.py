@@ -21,11 +21,13 @@ from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.running.lab_controls import Knobs
 from mlxintro.tui.screens import lab
-from mlxintro.tui.screens.lab import FAKE, LabPage
+from mlxintro.tui.screens.lab import LabPage
+from mlxintro.tui.screens.lab_tools import FAKE
 from mlxintro.tui.widgets.cosines import Cosines, bar_of, drawn
 from mlxintro.tui.widgets.lab_dials import Dials
 from mlxintro.tui.widgets.replies import Replies
 from mlxintro.tui.widgets.sweep_map import SweepMap
+from mlxintro.tui.widgets.text import Text
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 
@@ -131,7 +133,7 @@ def test_a_change_gives_up_what_is_being_answered(tmp_path: Path) -> None:
             assert "▌" in text(app)
             await pilot.press("up")
             # The first would have taken four more seconds.
-            await until(pilot, lambda: "α = 2.5" in text(app), 2)
+            await until(pilot, lambda: "layer 5, α = 2.5" in text(app), 2)
             await pilot.press("x")
             await until(pilot, lambda: "stopped" in text(app))
             assert "▌" not in text(app)
@@ -260,10 +262,10 @@ def test_one_cursor_moves_over_bars_and_both_replies(tmp_path: Path) -> None:
             trace = page.query_one(Cosines).trace
             assert trace is not None
             marked = [
-                one.visual.plain[span.start : span.end]
+                content.plain[span.start : span.end]
                 for side in ("control", "injected")
-                for one in page.query(f"#{side}-text")
-                for span in one.visual.spans  # type: ignore[attr-defined]
+                for content in [page.query_one(f"#{side}-text", Text)._said]
+                for span in content.spans
                 if span.style == "reverse"
             ]
             assert marked == [trace.control_pieces[2], trace.injected_pieces[2]]

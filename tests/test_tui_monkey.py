@@ -25,9 +25,9 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.paths import DataHome
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.running.lab_client import LabClient
 from mlxintro.tui.running.processes import Processes
-from mlxintro.tui.screens import new_study
 from mlxintro.tui.shell.places import PLACES
 from tests.cli import mlxintro
 
@@ -66,7 +66,7 @@ def stored(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
 def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a key starts takes long, and none of it goes on after the test."""
     monkeypatch.setattr(Processes, "command", lambda self, *arguments: [sys.executable, "-c", "raise SystemExit(1)"])
-    monkeypatch.setattr(new_study.DryRun, "ask", lambda self, arguments: "some trials")
+    monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "some trials")
     monkeypatch.setattr(LabClient, "start", lambda self, model, backend: None)
     for name in ("PAGER", "VISUAL", "EDITOR"):
         monkeypatch.setenv(name, "true")
@@ -110,9 +110,8 @@ def random_event(chance: random.Random, keys: list[str], size: tuple[int, int]) 
     if kind < 0.8:
         key = chance.choice(keys)
         return events.Key(key, key if len(key) == 1 else None)
-    mouse = {"widget": None, "x": x, "y": y, "delta_x": 0, "delta_y": 0, "button": 1, "shift": False, "meta": False}
     kinds = (events.MouseDown, events.MouseUp, events.MouseMove, events.MouseScrollDown, events.MouseScrollUp)
-    return chance.choice(kinds)(**mouse, ctrl=False, screen_x=x, screen_y=y)
+    return chance.choice(kinds)(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y)
 
 
 async def play(app: IntroApp, pilot: Pilot[int], place: str, seed: int, count: int, upset: Callable[[], None]) -> None:

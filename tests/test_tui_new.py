@@ -16,6 +16,7 @@ from mlxintro.protocol.study import make_study
 from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.running.study_form import READERS, TITLES, Draft, WrongFields, filled
 from mlxintro.tui.screens import new_study
 from mlxintro.tui.screens.new_study import NewStudyPage
@@ -32,7 +33,7 @@ MODELS = [
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_study, "rows", lambda backend: MODELS)
-    monkeypatch.setattr(new_study.DryRun, "ask", lambda self, arguments: "56 trials")
+    monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "56 trials")
 
 
 async def form(pilot: Pilot[int], app: IntroApp) -> NewStudyPage:

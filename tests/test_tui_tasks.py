@@ -15,8 +15,10 @@ from textual.widgets import Input, Select
 from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.screens import lab, new_study
 from mlxintro.tui.screens.lab import LabPage
+from mlxintro.tui.screens.lab_tools import FAKE
 from mlxintro.tui.screens.labelling import Blind, LabelSetup
 from mlxintro.tui.screens.results import ResultsPage
 from mlxintro.tui.screens.review import ReviewPage
@@ -42,7 +44,7 @@ def _one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [ModelRow("smollm2", "here", 540_000_000, "complete", True, 540_000_000)]
     monkeypatch.setattr(new_study, "rows", lambda backend: models)
     monkeypatch.setattr(lab, "rows", lambda backend: models)
-    monkeypatch.setattr(new_study.DryRun, "ask", lambda self, arguments: "56 trials")
+    monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "56 trials")
 
 
 def play(home: Path, size: tuple[int, int], steps: Callable[[IntroApp, Pilot[int]], object], ready: str) -> None:
@@ -140,7 +142,7 @@ def test_turn_a_lab_setting_into_a_study(home: Path) -> None:
         page = app.screen
         assert isinstance(page, LabPage)
         await until(pilot, lambda: "smollm2" in page.models)
-        page.query_one("#model", Select).value = lab.FAKE
+        page.query_one("#model", Select).value = FAKE
         await pilot.press(ask)
         await until(pilot, lambda: "measured:" in text(app), 60)
         await pilot.press(study)

@@ -23,8 +23,8 @@ class Findings:
     run: Run
     grader: str
     analysis: Analysis
-    tally: RunTally
-    """Its trials by class and cell."""
+    tally: RunTally | None = None
+    """Its trials by class and cell, where they were counted."""
 
     @property
     def key(self) -> tuple[str, int, int, str]:

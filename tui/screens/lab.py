@@ -269,6 +269,8 @@ class LabPage(LabTools):
             self._send()
 
     def action_stop(self) -> None:
+        if self._wait is not None:
+            self._wait.stop()
         if self.asked is not None:
             self.give_up()
             self.say("stopped; Enter asks again")

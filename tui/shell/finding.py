@@ -21,6 +21,8 @@ from ..reading.trial_scan import ScannedTrials
 from .home import Home, home_of
 
 _TRIALS, _CONCEPTS = 6, 8
+_EXACT = 1_000.0
+"""Score of what was typed in full: more than any fuzzy match has."""
 _SECONDS = 0.4
 """How long replies are searched for a palette's query."""
 _LEAST = 3
@@ -55,7 +57,8 @@ class FoundRuns(_InStore):
             title = f"Open {visible(run.name)}"
             # By its line only where every word is in it: a fuzzy match finds nearly any word in a long text.
             in_line = all(word in f"{title} {_line(run)}".casefold() for word in words)
-            score = max(matcher.match(title), 0.8 if in_line else 0.0)
+            exact = run.name.casefold() == query.strip().casefold()
+            score = _EXACT if exact else max(matcher.match(title), 0.8 if in_line else 0.0)
             if score > 0:
                 yield Hit(score, matcher.highlight(title), partial(self._open, run), help=_line(run))
 
@@ -70,7 +73,7 @@ class FoundConcepts(_InStore):
         matcher = self.matcher(query)
         found = []
         for concept in concepts.library().concepts:
-            score = 2.0 if concept.word == query.strip().casefold() else matcher.match(concept.word)
+            score = _EXACT if concept.word == query.strip().casefold() else matcher.match(concept.word)
             if score > 0:
                 found.append((score, concept.word))
         for score, word in sorted(found, reverse=True)[:_CONCEPTS]:

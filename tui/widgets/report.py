@@ -64,7 +64,7 @@ def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
     bars = forest(analysis.figures, width)
     if bars:
         yield _block(["rates on one axis, with their 95 % intervals", *bars], titled=True)
-    shares = taxonomy(findings.tally, width, dark=dark)
+    shares = taxonomy(findings.tally, width, dark=dark) if findings.tally is not None else None
     if shares is not None:
         title = Content.styled("what the trials came to, as shares of each cell", "bold")
         yield Static(Content.assemble(title, "\n", cleaned(shares)), classes="block wide")

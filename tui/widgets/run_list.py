@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from textual import events
 from textual.content import Content
@@ -95,7 +96,9 @@ class RunList(Lines):
             (text[stop:], ""),
         ]
 
-    def show(self, rows: Mapping[str, Mapping[str, str]], usual: str, slots: Mapping[str, int]) -> None:
+    def show(
+        self, rows: Mapping[str, Mapping[str, str]], usual: str, slots: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         """Show these rows, by id; the cursor stays on its run, or goes to the usual one.
 
         Args:
