@@ -60,7 +60,7 @@ class ReviewPage(TrialActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
         Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
-        Binding("i", "condition", "Injected", id="review.condition", tooltip="Injected trials, controls, or all"),
+        Binding("i", "condition", "Condition", id="review.condition", tooltip="Injected trials, controls, or all"),
         Binding("v", "next('grade')", "Verdict", id="review.grade", tooltip="Trials of the next class of verdict"),
         Binding("d", "flag('disputed')", "Disputed", id="review.disputed", tooltip="Trials graders disagree on"),
         Binding("u", "flag('unlabelled')", "Unlabelled", id="review.unlabelled", tooltip="Trials nobody has labelled"),
