@@ -23,6 +23,7 @@ from mlxintro.protocol import controls
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.extraction import extract
+from tests.cli import mlxintro
 from tests.simulated import row_of
 
 WORDS = ("ocean", "bread", "fear", "music", "silver", "trees", "milk", "rain")
@@ -161,3 +162,34 @@ def test_centred_vectors_sum_to_nothing(tmp_path: Path) -> None:
         vectors = [vector.direction[5].astype(np.float64) for vector in session_of(backend, one).vectors.values()]
         # Each is a word minus the mean of the others, which is the centred word times n / (n - 1).
         assert np.linalg.norm(np.sum(vectors, axis=0)) < 1e-3 * np.linalg.norm(vectors[0])
+
+
+def test_random_vectors_of_the_norm_are_tried_where_those_of_the_impact_are_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeBackend("detector") as backend:
+        plain = made(backend, tmp_path)
+        assert "random" not in {spec.arm for spec in plain.planned}
+        ratios = [2.0 / strength for strength in plain.calibration.options["matched"]]
+        assert plain.calibration.shorter == pytest.approx(np.exp(np.mean(np.log(ratios))))
+        monkeypatch.setattr("mlxintro.ladder.certify.assembly.WELL_MATCHED", plain.calibration.shorter / 2)
+        assert "random" in {spec.arm for spec in made(backend, tmp_path).planned}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_frameworks_come_to_the_same_states_with_the_embedded_model(tmp_path: Path) -> None:
+    pytest.importorskip("mlx.core")
+    small = ("--concepts", "dust,trees,bread,silver", "--repeats", "3", "--layer", "20", "--strength", "0.5")
+    states: dict[str, dict[str, str]] = {}
+    shifts: dict[str, list[float]] = {}
+    for framework in ("torch", "mlx"):
+        options = ("-m", "smollm2", "--backend", framework, "--dtype", "float32", "--max-tokens", "12", "--json")
+        done = mlxintro(tmp_path / framework, "certify", *options, *small, seconds=1500)
+        assert done.code == 0, done.err
+        found = done.lines[-1]
+        states[framework] = {rung["name"]: rung["state"] for rung in found["ladder"]["rungs"]}
+        shifts[framework] = [one["value"]["value"] for name, one in found["figures"].items() if name.endswith("_shift")]
+    assert states["mlx"] == states["torch"]
+    # Scores are the same numbers up to rounding; replies may part at a sampled token.
+    np.testing.assert_allclose(shifts["mlx"], shifts["torch"], atol=2e-3)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, linregress, t
 
+from mlxintro.analysis.reply_tally import detects, share
 from mlxintro.analysis.results import Row, VerdictKind
 from mlxintro.analysis.stats import rate
 from mlxintro.grading.base import Grade
 from mlxintro.ladder.case import ALPHA, Case
 from mlxintro.ladder.claims import detectable
 from mlxintro.ladder.climb import climb, judge, kind_of, verdict
-from mlxintro.ladder.rows import Rows, detects, effective, share
+from mlxintro.ladder.rows import Rows, effective
 from mlxintro.ladder.rungs import RIVALS, Ladder
 from mlxintro.ladder.shifts import QuestionShift, TrialShift, residual
 from mlxintro.protocol import controls

@@ -221,6 +221,13 @@ class MLXLane:
             at += rows
         self._change, self._relative = mx.concatenate(change), mx.concatenate(relative)
 
+    def count_on(self, other: MLXLane) -> None:
+        """Let every row go on from what a lane of one row has counted."""
+        for name in ("_touched", "_first", "_last"):
+            getattr(self, name)[:] = getattr(other, name)[0]
+        rows = len(self.owners)
+        self._change, self._relative = mx.repeat(other._change, rows), mx.repeat(other._relative, rows)
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed and renumber."""
         for name in ("owners", "_starts", "_stops", "_spans", "_touched", "_first", "_last"):
@@ -264,6 +271,12 @@ class Interventions:
                 hooks.append((site_module(self._blocks[layer], site), _hook(place, active, positions, keep)))
         with patched(hooks, inputs):
             yield seen
+
+    def count_on(self, other: Interventions) -> None:
+        """Go on counting from one row, whose injections are the first of every row here."""
+        for place, lanes in other._lanes.items():
+            for mine, lane in zip(self._lanes[place], lanes, strict=False):
+                mine.count_on(lane)
 
     def pending(self) -> list[mx.array]:
         return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]

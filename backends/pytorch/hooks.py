@@ -71,6 +71,12 @@ class Injector:
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
 
+    def count_on(self, other: Injector) -> None:
+        """Go on counting from one row, whose injections are the first of every row here."""
+        for place, members in other._lanes.items():
+            for mine, lane in zip(self._lanes[place], members, strict=False):
+                mine.tally = lane.tally.repeat(len(mine.rows), 1)
+
     def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> InjectionPass:
         """A forward pass.
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.analysis.trial_classes import TrialClass
@@ -226,7 +227,7 @@ def _against_others(own: Sequence[Row], words: Sequence[str]) -> Contrast:
 
 
 def _share(rows: Sequence[Row]) -> Rate:
-    return rate(sum(map(right, rows)), len(rows))
+    return share(rows, right)
 
 
 EXPERIMENT = ForcedIdentification()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlxintro.analysis.contrasts import contrast, contrast_beyond
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import (
     Analysis,
     Cell,
@@ -22,7 +23,7 @@ from mlxintro.analysis.results import (
     Table,
     rows_about,
 )
-from mlxintro.analysis.stats import Rate, mean, rate
+from mlxintro.analysis.stats import Rate, mean
 from mlxintro.analysis.tally import Place
 from mlxintro.experiments.cells import CellReport, places_of, rows_at
 from mlxintro.ladder.contrasted import ContrastedRival
@@ -117,7 +118,7 @@ class _Answers:
 
     def leaning(self, rows: Sequence[Row]) -> Rate:
         """How often yes is likelier than no."""
-        return rate(sum(self.odds[row.key] > 0 for row in rows), len(rows))
+        return share(rows, lambda row: self.odds[row.key] > 0)
 
     def probability(self, rows: Sequence[Row]) -> float | None:
         """Mean probability of yes."""

@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import (
     Analysis,
     Curve,
@@ -28,7 +29,7 @@ from mlxintro.analysis.results import (
     Row,
     rows_about,
 )
-from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
@@ -215,17 +216,17 @@ def _looks_different(arm: str) -> ContrastedRival:
 
 
 def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:
-    def share(arm: str, condition: str = "injected") -> Rate:
+    def found(arm: str, condition: str = "injected") -> Rate:
         return accuracy(rows_about(rows, arm=arm, condition=condition))
 
     chance = f"chance {1 / rows[0].detail['count']:.0%}" if rows else ""
     return (
-        Figure("accuracy", "injected sentence found", share(""), chance),
-        Figure("accuracy_control", "sentence found, no injection", share("", "control")),
-        Figure("accuracy_random", "sentence found, random vector", share(RANDOM)),
-        *(Figure(f"accuracy_{arm}", f"sentence picked when asked: {arm}", share(arm)) for arm in arms),
-        Figure("stronger", "stronger of two found", share(STRONGER), "chance 50%"),
-        Figure("stronger_control", "stronger of two, no injection", share(STRONGER, "control")),
+        Figure("accuracy", "injected sentence found", found(""), chance),
+        Figure("accuracy_control", "sentence found, no injection", found("", "control")),
+        Figure("accuracy_random", "sentence found, random vector", found(RANDOM)),
+        *(Figure(f"accuracy_{arm}", f"sentence picked when asked: {arm}", found(arm)) for arm in arms),
+        Figure("stronger", "stronger of two found", found(STRONGER), "chance 50%"),
+        Figure("stronger_control", "stronger of two, no injection", found(STRONGER, "control")),
     )
 
 
@@ -244,7 +245,7 @@ def _rightness(row: Row) -> float:
 
 
 def accuracy(rows: Sequence[Row]) -> Rate:
-    return rate(sum(map(right, rows)), len(rows))
+    return share(rows, right)
 
 
 def _by_layer(rows: Sequence[Row], layers: Sequence[int], arms: Sequence[str]) -> Plot:

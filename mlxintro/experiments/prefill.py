@@ -19,8 +19,9 @@ from pydantic import Field
 
 from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
-from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
@@ -270,8 +271,7 @@ def _class_of(row: Row) -> TrialClass:
 
 def apology_rate(rows: Sequence[Row]) -> Rate:
     """Share of replies that disown the word, among those that are clear."""
-    known = [one for row in rows if (one := apologises(row.response)) is not None]
-    return rate(sum(known), len(known))
+    return share(rows, lambda row: apologises(row.response))
 
 
 def _reduction(against: Sequence[Row], matched: Sequence[Row]) -> Contrast:
@@ -289,7 +289,7 @@ def _best_reduction(table: Sequence[tuple[object, ...]]) -> float | None:
 
 
 def _repeated(rows: Sequence[Row]) -> Rate:
-    return rate(sum(repeats(row.response, row.detail["sentence"]) for row in rows), len(rows))
+    return share(rows, lambda row: repeats(row.response, row.detail["sentence"]))
 
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:

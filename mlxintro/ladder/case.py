@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mlxintro.analysis.reply_tally import detects, leaks, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
-from mlxintro.ladder.rows import Rows, detects, effective, leaks, names, share
+from mlxintro.ladder.rows import Rows, effective
 from mlxintro.ladder.shifts import (
     FEWEST_CONCEPTS,
     QuestionShift,

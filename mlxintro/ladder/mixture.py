@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Row
 from mlxintro.ladder.case import Case
-from mlxintro.ladder.rows import detects, names
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
 from mlxintro.ladder.witnesses import READABLE

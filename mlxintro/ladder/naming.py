@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.ladder.case import FEW, MARK, Case, in_words, versus
-from mlxintro.ladder.rows import detects, names, share
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import above, trial_shift
 from mlxintro.protocol import controls

@@ -63,13 +63,7 @@ def extract(
         ModelError: activations overflow, or a vector is zero at every layer.
     """
     asked = {recipe.key: recipe for recipe in recipes}
-    vectors: dict[str, ConceptVector] = {}
-    for recipe in asked.values():
-        if recipe.model != model_key(backend.info):
-            raise UsageError(f"the vector of {recipe.word!r} is planned for {recipe.model}, not {backend.info.model}")
-        kept = cache.load_vector(recipe, backend.info) if cache is not None else None
-        if kept is not None:
-            vectors[recipe.key] = kept
+    vectors = _cached(asked.values(), backend.info, cache)
     missing = [recipe for recipe in asked.values() if recipe.key not in vectors]
     given = {recipe.key: _imported(recipe, backend.info, cache) for recipe in missing if recipe.method == "imported"}
     references = {
@@ -106,6 +100,18 @@ def extract(
         if cache is not None:
             cache.save_vector(kept)
     return {key: vectors[key] for key in asked}
+
+
+def _cached(recipes: Iterable[VectorRecipe], info: ModelInfo, cache: VectorCache | None) -> dict[str, ConceptVector]:
+    """Take from the cache what it holds; refuse a recipe that is for another model."""
+    vectors = {}
+    for recipe in recipes:
+        if recipe.model != model_key(info):
+            raise UsageError(f"the vector of {recipe.word!r} is planned for {recipe.model}, not {info.model}")
+        kept = cache.load_vector(recipe, info) if cache is not None else None
+        if kept is not None:
+            vectors[recipe.key] = kept
+    return vectors
 
 
 def _imported(recipe: VectorRecipe, info: ModelInfo, cache: VectorCache | None) -> Float32:

@@ -173,4 +173,4 @@ def export_run(run: str, path: Path, store: Store) -> int:
     from mlxintro.rendering.exporting import write_rows
     from mlxintro.store.export import export_rows
 
-    return write_rows(export_rows(store, run), path.suffix.lstrip("."), path)
+    return write_rows(export_rows(store, [run]), path.suffix.lstrip("."), path)

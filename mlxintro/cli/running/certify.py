@@ -82,8 +82,8 @@ def _is_run(db: Path, name: str) -> bool:
 
 def _order(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What is asked for, and how the model is loaded."""
-    from mlxintro.cli.running.run import adapter_name, model_name
     from mlxintro.ladder.certify.assembly import CertifyOrder
+    from mlxintro.running.subject_names import adapter_name, model_name
 
     loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits")}
     loading["adapter"] = adapter_name(options)

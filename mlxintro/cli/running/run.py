@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -176,6 +176,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked
     from mlxintro.protocol import presets, study_file
     from mlxintro.protocol.study import make_study
     from mlxintro.running import launch
+    from mlxintro.running.subject_names import adapter_name, model_name
 
     own = given.pop("preset_file", None)
     extra = dict(study_file.setting(text) for text in given.pop("set_", ()))
@@ -216,27 +217,6 @@ def _given(context: click.Context) -> list[tuple[str, bool]]:
     from click.core import ParameterSource
 
     return [(name, context.get_parameter_source(name) == ParameterSource.COMMANDLINE) for name in context.params]
-
-
-def model_name(settings: dict[str, Any]) -> str:
-    """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
-    from mlxintro.backends.models import sources
-    from mlxintro.backends.registry import choose, default_model
-
-    backend = choose(settings.get("backend", "auto"), settings.get("device"))
-    name: str = settings.get("model") or default_model(backend)
-    if backend not in ("mlx", "torch"):
-        return name
-    kind, where = sources.locate(name, cast("sources.Framework", backend))
-    return where if kind == "folder" else name
-
-
-def adapter_name(settings: dict[str, Any]) -> str | None:
-    """The adapter's name as it is stored with a run."""
-    from mlxintro.backends.adapters import sources
-
-    name = settings.get("adapter")
-    return None if name is None else sources.canonical(name)
 
 
 def _backend_of(settings: Any, batch_size: int | None = None) -> Any:

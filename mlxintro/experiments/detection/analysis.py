@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from mlxintro.analysis import taxonomy
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.reply_tally import coherent, detects, names, share
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
 from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
@@ -17,7 +18,7 @@ from mlxintro.ladder.case import Case
 from mlxintro.ladder.climb import judge
 from mlxintro.ladder.climb import verdict as verdict_of
 from mlxintro.ladder.contrasted import certifying
-from mlxintro.ladder.rows import Rows, by_place, coherent, detects, names, share
+from mlxintro.ladder.rows import Rows, by_place
 from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
 from mlxintro.protocol import concepts, controls
 from mlxintro.protocol.study import Study
