@@ -10,7 +10,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from mlxintro.analysis.trial_classes import ColourRole
-from mlxintro.ladder.rungs import State
+from mlxintro.ladder.rungs import RungState
 from mlxintro.tui.app import DARK, LIGHT
 from mlxintro.tui.reading.colours import RAMP, RUNG_ROLES, role_colour
 from mlxintro.tui.reading.wording import RUNG_SIGNS
@@ -94,6 +94,6 @@ def test_the_ramp_rises_in_grey_as_well() -> None:
 
 
 def test_every_state_of_a_rung_has_a_sign_of_its_own_beside_its_colour() -> None:
-    assert set(RUNG_ROLES) == set(RUNG_SIGNS) == set(get_args(State))
+    assert set(RUNG_ROLES) == set(RUNG_SIGNS) == set(get_args(RungState))
     assert len(set(RUNG_SIGNS.values())) == len(RUNG_SIGNS)
     assert len(set(RUNG_ROLES.values())) == len(RUNG_ROLES)

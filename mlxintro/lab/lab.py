@@ -13,7 +13,7 @@ from typing import Any
 
 from mlxintro import data
 from mlxintro.backends.base import Backend, Completion, Message, Prompt, Sampling, TokenEvent
-from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
+from mlxintro.lab.messages import SIDES, Ask, Done, Extracting, LabEvent, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
@@ -59,7 +59,7 @@ class Lab:
         backend: Backend,
         cache: VectorCache,
         *,
-        tell: Callable[[Event], None],
+        tell: Callable[[LabEvent], None],
         stands: Callable[[Ask], bool],
         needed: Callable[[Ask], bool],
     ) -> None:

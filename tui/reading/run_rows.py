@@ -30,7 +30,7 @@ GROUPINGS = ("", "model", "experiment")
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
-RunRow = dict[str, str]
+RunCells = dict[str, str]
 """Text by the name of its column; a heading has one column, ``heading``."""
 
 
@@ -39,7 +39,7 @@ class Counted:
     run: str
     done: int
     """Trials that there were."""
-    rates: RunRow
+    rates: RunCells
     value: float | None = None
     """The first head figure, for sorting."""
 
@@ -125,7 +125,7 @@ class RunRows:
             del self.marks[next(iter(self.marks))]
         self.marks[run] = next(slot for slot in range(len(MARKS)) if slot not in self.marks.values())
 
-    def rows(self, wanted: str, *, bars: bool) -> dict[str, RunRow]:
+    def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
         """Rows by run in which every wanted word occurs somewhere, whatever the case, in order and in groups."""
         sought = wanted.casefold().split()
         rows = {run.id: self._row(run, bars) for run in self._ordered()}
@@ -133,10 +133,10 @@ class RunRows:
         grouping = self.arrangement.grouping
         if not grouping:
             return found
-        groups: dict[str, dict[str, RunRow]] = {}
+        groups: dict[str, dict[str, RunCells]] = {}
         for run, row in found.items():
             groups.setdefault(row[grouping], {})[run] = row
-        grouped: dict[str, RunRow] = {}
+        grouped: dict[str, RunCells] = {}
         for name in sorted(groups):
             folded = name in self.arrangement.folded
             count = len(groups[name])
@@ -173,7 +173,7 @@ class RunRows:
             return [*reversed(known), *(run for run in found if run not in known)] if falling else found[::-1]
         return found
 
-    def _row(self, run: Run, bars: bool) -> RunRow:
+    def _row(self, run: Run, bars: bool) -> RunCells:
         known = self._rates.get(run.id)
         failed = f" ✗{run.errors}" if run.errors else ""
         bar = f"{wording.bar(run.done, run.planned, 6)} " if bars else ""

@@ -16,7 +16,7 @@ from mlxintro.store.records import Run
 from mlxintro.tools.demo import demo_study
 
 from ..reading.run_preview import about
-from ..reading.run_rows import GROUP, ORDERS, Arrangement, Counted, RunRow, count
+from ..reading.run_rows import GROUP, ORDERS, Arrangement, Counted, RunCells, count
 from ..widgets.lines import Lines
 from ..widgets.run_list import GAP, RunColumns, RunList
 from ..widgets.text import Text
@@ -80,7 +80,7 @@ class RunsPage(RunActions):
     def __init__(self) -> None:
         super().__init__()
         self._last_grade = 0
-        self._shown: dict[str, RunRow] = {}
+        self._shown: dict[str, RunCells] = {}
         self._usual = ""
         """Run that the cursor goes to at first, from the last time."""
 
