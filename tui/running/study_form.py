@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.cli.options import LAYERS, Controls
+from mlxintro.cli.options import LAYERS, ControlsParam
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.trials import Unit
@@ -168,7 +168,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "layers": _of_command(LAYERS),
     "strengths": _strengths,
     "trials": _whole(1),
-    "controls": _of_command(Controls()),
+    "controls": _of_command(ControlsParam()),
     "temperature": _temperature,
     "max_tokens": _whole(1),
     "unit": _unit,
