@@ -11,10 +11,10 @@ from textual.theme import BUILTIN_THEMES
 
 from mlxintro.analysis.trial_classes import ColourRole
 from mlxintro.ladder.rungs import RungState
-from mlxintro.tui.app import DARK, LIGHT
 from mlxintro.tui.reading.colours import RAMP, RUNG_ROLES, role_colour
 from mlxintro.tui.reading.wording import RUNG_SIGNS
 from mlxintro.tui.shell import themes
+from mlxintro.tui.shell.themes import DARK, LIGHT
 
 READABLE = 4.5
 """Least contrast of text of ordinary size: WCAG 2.2, success criterion 1.4.3."""

@@ -19,14 +19,14 @@ from mlxintro.backends.models.sources import Framework
 from mlxintro.lab.messages import Started, Trace
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.lab_widgets.cosines import Cosines, bar_of, drawn
+from mlxintro.tui.lab_widgets.lab_dials import Dials
+from mlxintro.tui.lab_widgets.replies import Replies
+from mlxintro.tui.lab_widgets.sweep_map import SweepMap
 from mlxintro.tui.running.lab_controls import Knobs
 from mlxintro.tui.screens import lab
 from mlxintro.tui.screens.lab import LabPage
 from mlxintro.tui.screens.lab_tools import FAKE
-from mlxintro.tui.widgets.cosines import Cosines, bar_of, drawn
-from mlxintro.tui.widgets.lab_dials import Dials
-from mlxintro.tui.widgets.replies import Replies
-from mlxintro.tui.widgets.sweep_map import SweepMap
 from mlxintro.tui.widgets.text import Text
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 

@@ -9,21 +9,19 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.theme import Theme
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
 from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
-from mlxintro.store.database import OlderFormat
+from mlxintro.store.database import OlderFormat, is_locked
 from mlxintro.store.store import Store
 
 from .running.processes import ChildProcess, Processes
-from .shell import error_border, keymap, themes
+from .shell import error_border, keymap
 from .shell.app_state import Memory
 from .shell.commands import Actions
 from .shell.dialogues import AskLine, Confirm
@@ -35,6 +33,7 @@ from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
 from .shell.run_news import RunNews
+from .shell.themes import ThemedApp
 
 T = TypeVar("T")
 
@@ -48,12 +47,11 @@ _PATIENCE = 1800.0
 """Seconds for which a change waits for a store that another program holds locked."""
 _KEEP_SECONDS = 5.0
 """How often what the screens want to find again is written down."""
-DARK, LIGHT = "textual-dark", "textual-light"
 
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(error_border.Guarded, App[int]):
+class IntroApp(error_border.Guarded, ThemedApp):
     """mlxintro in a terminal."""
 
     TITLE = "mlxintro"
@@ -116,9 +114,7 @@ class IntroApp(error_border.Guarded, App[int]):
     # -- where one is
 
     async def on_mount(self) -> None:
-        self._take_themes()
-        if self.remembered.theme in self.available_themes:
-            self.theme = self.remembered.theme
+        self.take_themes(self.data.db.parent / "themes")
         self._take_keys()
         self.set_interval(_KEEP_SECONDS, self.keep)
         self.set_interval(0.5, self._watch_processes)
@@ -126,26 +122,6 @@ class IntroApp(error_border.Guarded, App[int]):
         self.set_interval(_INDEX_SECONDS, self._watch_index)
         self.set_timer(_INDEX_AFTER, self._watch_index)
         await self.switch_mode(find(self.remembered.place).name)
-
-    def _take_themes(self) -> None:
-        """Offer the themes that can be read, a person's own among them."""
-        readable = set(themes.built_in())
-        for name in [one for one in self.available_themes if one not in readable]:
-            self.unregister_theme(name)
-        found = themes.user_themes(self.data.db.parent / "themes")
-        for theme in found.themes:
-            self.register_theme(theme)
-        if found.problems:
-            self.trouble(UsageError(f"themes: {'; '.join(found.problems[:3])}: left out"))
-        self.theme_changed_signal.subscribe(self, self._remember_theme)
-
-    def get_css_variables(self) -> dict[str, str]:
-        return {**super().get_css_variables(), **themes.inks(self.current_theme)}
-
-    def _remember_theme(self, theme: Theme) -> None:
-        if self.remembered.theme != theme.name:
-            self.remembered.theme = theme.name
-            self.remembered.save(self.state_file)
 
     def _take_keys(self) -> None:
         try:
@@ -376,9 +352,6 @@ class IntroApp(error_border.Guarded, App[int]):
         self.notices.leave()
         await super().action_quit()
 
-    def action_toggle_light(self) -> None:
-        self.theme = LIGHT if self.current_theme.dark else DARK
-
     def action_jump(self) -> None:
         """Show a letter over every pane."""
         page = self.screen
@@ -394,11 +367,6 @@ class IntroApp(error_border.Guarded, App[int]):
         self.keys_file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.keys_file, keymap.keys_template(self._key_groups))
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
-
-
-def is_locked(error: KnownError) -> bool:
-    """Tell whether an error of the store says that another program holds it locked."""
-    return getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def run_app(db: str | Path | None = None) -> int:

@@ -11,8 +11,8 @@ from mlxintro.running.live import Writing
 from mlxintro.store.searching.browse import Seen
 
 from ..running.run_monitor import RunSight
+from ..trials.trial_line import TrialLines
 from . import colours, head_text, wording
-from .trial_line import TrialLines
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 

@@ -32,12 +32,12 @@ from mlxintro.lab.messages import (
 )
 from mlxintro.tools.model_list import ModelRow, rows
 
+from ..lab_widgets.cosines import Cosines, sides_of
+from ..lab_widgets.lab_dials import Dials
+from ..lab_widgets.lab_form import LabForm, PromptField
+from ..lab_widgets.replies import Replies
+from ..lab_widgets.sweep_map import SweepMap
 from ..running.lab_client import Ended, Heard, LabClient
-from ..widgets.cosines import Cosines, sides_of
-from ..widgets.lab_dials import Dials
-from ..widgets.lab_form import LabForm, PromptField
-from ..widgets.replies import Replies
-from ..widgets.sweep_map import SweepMap
 from ..widgets.text import Text
 from .lab_tools import FAKE, LabTools
 

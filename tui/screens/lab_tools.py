@@ -14,6 +14,11 @@ from mlxintro.lab.messages import Ask, Cancel, Done, Extracting, Ready, Started,
 from mlxintro.protocol.windows import WINDOWS
 from mlxintro.rendering.whole_file import write_whole
 
+from ..lab_widgets.cosines import Cosines
+from ..lab_widgets.lab_dials import Dials
+from ..lab_widgets.lab_form import LabForm
+from ..lab_widgets.replies import Replies
+from ..lab_widgets.sweep_map import SweepMap
 from ..reading import lab_file, wording
 from ..running.lab_client import LabClient
 from ..running.lab_controls import UNITS, Knobs
@@ -21,11 +26,6 @@ from ..running.lab_history import LabHistory
 from ..running.lab_sweep import Sweep
 from ..shell.dialogues import AskPath, free_path
 from ..shell.page import Page
-from ..widgets.cosines import Cosines
-from ..widgets.lab_dials import Dials
-from ..widgets.lab_form import LabForm
-from ..widgets.replies import Replies
-from ..widgets.sweep_map import SweepMap
 from ..widgets.text import Text
 
 FAKE = "simulated"

@@ -24,12 +24,12 @@ from mlxintro.store.searching.browse import Choices, Seen
 from mlxintro.store.store import Store
 
 from ..reading import wording
-from ..reading.filter_line import in_words
-from ..reading.review_filter import NewestVerdicts, Searching
-from ..reading.trial_line import Part, TrialLines
-from ..reading.trial_order import COLUMNS, TrialOrder, ordered
-from ..reading.trial_scan import ScannedTrials
-from ..reading.trial_sources import display_or_none
+from ..trials.filter_line import in_words
+from ..trials.review_filter import NewestVerdicts, Searching
+from ..trials.trial_line import Part, TrialLines
+from ..trials.trial_order import COLUMNS, TrialOrder, ordered
+from ..trials.trial_scan import ScannedTrials
+from ..trials.trial_sources import display_or_none
 from ..widgets.filter_field import FilterField
 from ..widgets.lines import Lines
 from ..widgets.text import Text

@@ -11,10 +11,10 @@ from mlxintro.protocol.trials import PromptRecord
 from mlxintro.store.records import Run
 from mlxintro.store.searching.browse import Seen
 
-from ..reading import trial_text
-from ..reading.trial_line import TrialLines
-from ..reading.trial_sources import citation, open_outside
 from ..shell.page import Page
+from ..trials import trial_text
+from ..trials.trial_line import TrialLines
+from ..trials.trial_sources import citation, open_outside
 from ..widgets.trial_list import TrialList
 from ..widgets.trial_pane import TrialPane
 from .labelling import Blind, LabelSetup, OpenedSet, Wish, open_blind

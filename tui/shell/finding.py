@@ -17,7 +17,7 @@ from mlxintro.store.searching.browse import Seen
 from mlxintro.store.store import Store
 
 from ..reading import wording
-from ..reading.trial_scan import ScannedTrials
+from ..trials.trial_scan import ScannedTrials
 from .home import Home, home_of
 
 _TRIALS, _CONCEPTS = 6, 8

@@ -20,6 +20,8 @@ T = TypeVar("T")
 class Home(Protocol):
     """The app, as everything inside it sees it. ``tui.app.IntroApp`` is the one that keeps this promise."""
 
+    state_file: Path
+    """Where what is remembered is written."""
     keys_file: Path
     """Where a person's own keys are written."""
     data: DataHome

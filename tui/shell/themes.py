@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from mlxintro.analysis.trial_classes import ColourRole
+from mlxintro.backends.errors import UsageError
 
 from ..reading.colours import role_colour
+from .home import home_of
 
+DARK, LIGHT = "textual-dark", "textual-light"
 READABLE = 4.5
 """Least contrast of text on its ground."""
 _GROUNDS = ("background", "surface", "panel")
@@ -133,3 +137,34 @@ def _theme(name: str, settings: dict[str, Any]) -> Theme:
             except (ColorParseError, TypeError, AttributeError) as error:
                 raise ValueError(f"{key} = {value!r} is no colour: write e.g. #4078c0") from error
     return Theme(name=name, **settings)
+
+
+class ThemedApp(App[int]):
+    """The app's looks: which themes there are, which one is in use, and that it is remembered."""
+
+    def take_themes(self, folder: Path) -> None:
+        """Offer the themes that can be read, a person's own in a folder among them, and take up the last one."""
+        readable = set(built_in())
+        for name in [one for one in self.available_themes if one not in readable]:
+            self.unregister_theme(name)
+        found = user_themes(folder)
+        for theme in found.themes:
+            self.register_theme(theme)
+        home = home_of(self)
+        if found.problems:
+            home.trouble(UsageError(f"themes: {'; '.join(found.problems[:3])}: left out"))
+        if home.remembered.theme in self.available_themes:
+            self.theme = home.remembered.theme
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        home = home_of(self)
+        if home.remembered.theme != theme.name:
+            home.remembered.theme = theme.name
+            home.remembered.save(home.state_file)
+
+    def get_css_variables(self) -> dict[str, str]:
+        return {**super().get_css_variables(), **inks(self.current_theme)}
+
+    def action_toggle_light(self) -> None:
+        self.theme = LIGHT if self.current_theme.dark else DARK

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from mlxintro.store.searching.browse import Seen
 
-from ..reading.trial_order import COLUMNS, TrialOrder
+from ..trials.trial_order import COLUMNS, TrialOrder
 from .lines import Lines
 from .text import Text
 

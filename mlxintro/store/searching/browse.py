@@ -15,7 +15,7 @@ from mlxintro.store.searching.filter_plan import FilterPlanner, Route
 from mlxintro.store.searching.filters import condition
 from mlxintro.store.trials import COLUMNS, trial_of
 
-Column = Literal["ordinal", "concept", "layer", "strength"]
+OrderColumn = Literal["ordinal", "concept", "layer", "strength"]
 """Columns that trials can be ordered by without reading them."""
 
 
@@ -95,7 +95,7 @@ class TrialBrowser:
                 labels[label.key].append(label)
         return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
 
-    def rows_by(self, run: str, column: Column, *, descending: bool) -> list[int]:
+    def rows_by(self, run: str, column: OrderColumn, *, descending: bool) -> list[int]:
         """Rows of a run's trials by a column, those without a value last, equal ones in the order of the plan."""
         if column not in ("ordinal", "concept", "layer", "strength"):
             raise ValueError(column)

@@ -12,7 +12,7 @@ from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
 from mlxintro.store.searching.browse import Seen
 
-from . import colours, head_text, wording
+from ..reading import colours, head_text, wording
 from .trial_line import HIT_STYLE, TrialLines, chosen, marked, row_for
 
 MARKED = {"affirmation": ("reverse", "claims"), "mention": ("bold underline", "names"), "denial": ("italic", "denies")}

@@ -15,7 +15,7 @@ from mlxintro.grading.passes import counted, row_of
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 from mlxintro.store.searching.browse import Seen
 
-from . import colours, head_text, wording
+from ..reading import colours, head_text, wording
 
 Part = tuple[str, str]
 """A piece of a line and its style; an empty style is that of the line."""

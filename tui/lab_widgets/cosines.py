@@ -17,7 +17,7 @@ from textual.message import Message
 from mlxintro.lab.messages import SIDES, Side, Trace
 
 from ..reading import wording
-from .text import Text
+from ..widgets.text import Text
 
 BARS = "▁▂▃▄▅▆▇█"
 _NAME = 9

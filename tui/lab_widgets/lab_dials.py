@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 
 from ..running.lab_controls import IN_UNIT, Knobs
-from .text import Text
+from ..widgets.text import Text
 
 
 class Dials(Text, can_focus=True):

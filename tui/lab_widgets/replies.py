@@ -12,7 +12,7 @@ from textual.markup import escape
 from mlxintro.lab.messages import SIDES, Side, Started
 
 from ..reading import wording
-from .text import Text
+from ..widgets.text import Text
 
 
 class Replies(Horizontal):

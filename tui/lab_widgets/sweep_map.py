@@ -13,7 +13,7 @@ from textual.message import Message
 from ..reading import wording
 from ..reading.colours import role_colour
 from ..running.lab_sweep import Sweep
-from .text import Text
+from ..widgets.text import Text
 
 _LAYER, _CELL = 6, 6
 """Columns of a layer's name and of a cell."""

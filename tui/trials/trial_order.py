@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.errors import UsageError
-from mlxintro.store.searching.browse import Column, Seen
+from mlxintro.store.searching.browse import OrderColumn, Seen
 from mlxintro.store.store import Store
 
 from .trial_line import TrialLines
@@ -19,7 +19,7 @@ COLUMNS = ("trial", "verdict", "reply", "concept", "layer", "α")
 MOST = 50_000
 """Trials that are sorted by what has to be read of each: its reply or its class."""
 _PORTION = 1_000
-_STORED: Mapping[str, Column] = {
+_STORED: Mapping[str, OrderColumn] = {
     "trial": "ordinal",
     "concept": "concept",
     "layer": "layer",

@@ -15,7 +15,7 @@ from mlxintro.analysis.run import display_of
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import Run, Trial
 
-from . import wording
+from ..reading import wording
 
 
 def display_or_none(run: Run) -> Display:
