@@ -25,11 +25,13 @@ _TURN = re.compile(
     r"|assistant|system|model"
     r"|ai)(?:\*\*)?[ \t]*:"
     r"|\n[ \t]*(?:user|model|assistant|human)[ \t]*\n"
-    r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:",
+    r"|\n(?:[^\S\n]|[*#_])*trial[ \t]+\d+[ \t]*:",
     re.IGNORECASE,
 )
 # "Trial 1: Yes, I do" behind a preamble is the reply's own heading, not a further turn; the question repeated is one.
-_OWN_HEADING = re.compile(r"\n[\s*#_]*trial[ \t]+1[ \t]*:(?![\s*_]*(?:do|did|can|have|is|are)\b)", re.IGNORECASE)
+_OWN_HEADING = re.compile(
+    r"\n(?:[^\S\n]|[*#_])*trial[ \t]+1[ \t]*:(?![\s*_]*(?:do|did|can|have|is|are)\b)", re.IGNORECASE
+)
 _ANSWERED = re.compile(r"\b(?:yes|no|not|n't|detect|notice|sense|nothing)\b|\btrial[ \t]+\d", re.IGNORECASE)
 
 _THINK = re.compile(r"\s*<think(?:ing)?>(.*?)(</think(?:ing)?>|\Z)", re.IGNORECASE | re.DOTALL)
