@@ -5,6 +5,7 @@ Conventions, stated once for the whole project:
 * Layers are 0-based. The site ``resid_post`` at layer ``L`` is the output of block ``L``, which Hugging Face calls
   ``hidden_states[L + 1]``; it is never the entry after the final norm. ``attn_out`` and ``mlp_out`` are what the
   attention and the MLP of block ``L`` add to the residual stream (after the block's own post-norm, where it has one).
+  ``head_out`` is what the attention's heads of block ``L`` hand to its output projection, one head after the other.
 * A position is the absolute index of a token in its own sequence: the prompt is ``0 .. P-1`` and the k-th generated
   token is ``P + k``, whatever padding, batching, chunking or caching happens underneath.
 * A window is half open, ``[start, stop)``; ``stop=None`` means "through every generated token".
@@ -96,6 +97,8 @@ class Backend(abc.ABC):
     """Whether a person chose it, so that it is not fitted to the trials."""
     _sites_checked: bool = False
     """Whether ``attn_out`` and ``mlp_out`` were found to be what the contract says."""
+    _heads_checked: bool = False
+    """Whether ``head_out`` was found to be all that ``attn_out`` depends on."""
     shape: Shape | None = None
     """Sizes from which its use of memory is predicted; ``None`` where they are not known."""
 
@@ -132,14 +135,14 @@ class Backend(abc.ABC):
             positions: token positions, negative ones counted from the end; all when ``None``.
 
         Returns:
-            Per prompt, site -> float32 array of shape (layers, positions, width).
+            Per prompt, site -> float32 array of shape (layers, positions, ``info.size_of(site)``).
 
         Raises:
             UsageError: positions or prompts that do not fit.
             OutOfMemory: as for ``generate``.
         """
         chosen = tuple(range(self.info.layers)) if layers is None else tuple(self.info.layer(i) for i in layers)
-        check_sites(sites)
+        check_sites(sites, self.info)
         where = []
         for prompt in prompts:
             check_prompt(prompt, self.info, 0)
@@ -260,17 +263,24 @@ class Backend(abc.ABC):
         raise self._freed()
 
     def _check_sites(self, sites: Set[Site]) -> None:
-        """Before ``attn_out`` or ``mlp_out`` is used: together they must be what a block adds to the residual stream.
-
-        Some families scale a sublayer's output on its way into the stream; there the sites would not mean what the
-        contract says.
+        """Before other sites than ``resid_post`` are used: do they mean what the contract says?
 
         Raises:
-            ModelError: they do not add up.
+            ModelError: they do not.
         """
-        if self._sites_checked or sites <= {"resid_post"} or self.info.layers < 2:
-            return
-        [(_, captured, _)] = self._guarded(self._capture([Prompt((0, 1, 2))], (0, 1), SITES, [(2,)]))
+        if "head_out" in sites and not self._heads_checked:
+            self._check_heads()
+            self._heads_checked = True
+        if not (self._sites_checked or sites <= {"resid_post", "head_out"} or self.info.layers < 2):
+            self._check_sum()
+            self._sites_checked = True
+
+    def _check_sum(self) -> None:
+        """``attn_out`` and ``mlp_out`` must together be what a block adds to the residual stream.
+
+        Some families scale a sublayer's output on its way into the stream.
+        """
+        captured = self._activations(Prompt((0, 1, 2)), (0, 1), ("resid_post", "attn_out", "mlp_out"), (2,))
         before, after = captured["resid_post"][:, 0]
         added = captured["attn_out"][1, 0] + captured["mlp_out"][1, 0]
         # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
@@ -280,7 +290,31 @@ class Backend(abc.ABC):
                 f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
                 "use the site resid_post"
             )
-        self._sites_checked = True
+
+    def _check_heads(self) -> None:
+        """``attn_out`` at a position must follow from ``head_out`` there: moved elsewhere, it brings it along.
+
+        Some families change what attention gives after its heads have been projected.
+        """
+        layer = min(1, self.info.layers - 1)
+        tokens = (0, 1, 2)
+        found = self._activations(Prompt(tokens), (layer,), ("head_out", "attn_out"), (1, 2))
+        moved = Injection(layer, found["head_out"][0, 0], 2, 3, "head_out", "replace")
+        after = self._activations(Prompt(tokens, (moved,)), (layer,), ("attn_out",), (2,))["attn_out"][0, 0]
+        expected, own = found["attn_out"][0]
+        allowed = 0.02 * np.linalg.norm(expected - own) + 2**-7 * np.linalg.norm(expected)
+        if not np.linalg.norm(after - expected) <= allowed:
+            raise ModelError(
+                f"in {self.info.architecture} head_out is not all that attention adds to the residual stream comes "
+                "from: use the site attn_out"
+            )
+
+    def _activations(
+        self, prompt: Prompt, layers: tuple[int, ...], sites: tuple[Site, ...], positions: tuple[int, ...]
+    ) -> dict[Site, Float32]:
+        """``capture`` of one prompt, without checks."""
+        [(_, captured, _)] = self._guarded(self._capture([prompt], layers, sites, [positions]))
+        return captured
 
     def _freed(self) -> OutOfMemory:
         gc.collect()

@@ -30,6 +30,11 @@ def check_prompt(prompt: Prompt, info: ModelInfo, extra: int) -> None:
         raise UsageError(f"a token id is outside the vocabulary of {info.vocabulary}")
     for injection in prompt.injections:
         check_injection(injection, info, n + extra)
+        if injection.vector.ndim > 1 and (injection.stop is None or injection.stop > n):
+            raise UsageError(
+                f"a vector for each position needs a window that ends with the prompt of {n} tokens or before, got "
+                f"[{injection.start}, {injection.stop})"
+            )
 
 
 def check_injection(injection: Injection, info: ModelInfo, length: int) -> None:
@@ -44,22 +49,50 @@ def check_injection(injection: Injection, info: ModelInfo, length: int) -> None:
             f"no such site or operation: {injection.site}, {injection.operation} "
             f"(sites: {', '.join(SITES)}; operations: {', '.join(OPERATIONS)})"
         )
+    _check_head(injection, info)
     vector: Any = injection.vector
-    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (info.width,):
+    size = info.size_of(injection.site, injection.head)
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape[-1:] != (size,):
         shape = getattr(vector, "shape", None)
-        raise UsageError(f"an injected vector must be float32 of shape ({info.width},), got {shape}")
+        raise UsageError(f"an injected vector must be float32 of shape ({size},), got {shape}")
     if not np.isfinite(vector).all():
         raise UsageError(f"the vector for layer {injection.layer} holds NaN or infinity: check its strength")
     if injection.operation == "ablate" and not np.any(vector):
         raise UsageError("a zero vector has no direction to ablate")
+    _check_by_position(injection)
     if injection.start < 0 or (injection.stop is not None and injection.stop <= injection.start):
         raise UsageError(f"the window [{injection.start}, {injection.stop}) is empty or negative")
     if injection.start >= max(length, 1):
         raise UsageError(f"the window starts at position {injection.start}, past the last of {length}")
 
 
-def check_sites(sites: Sequence[str]) -> None:
-    """Refuse a site that no block has.
+def _check_head(injection: Injection, info: ModelInfo) -> None:
+    if injection.site == "head_out":
+        check_sites(("head_out",), info)
+    if injection.head is None:
+        return
+    if injection.site != "head_out":
+        raise UsageError(f"only the site head_out has heads: leave head {injection.head} out at {injection.site}")
+    if not 0 <= injection.head < info.heads:
+        raise UsageError(f"head {injection.head} is out of range: {info.model} has heads 0 to {info.heads - 1}")
+
+
+def _check_by_position(injection: Injection) -> None:
+    """A vector for each position must have as many rows as the window has positions."""
+    if injection.vector.ndim == 1:
+        return
+    count = None if injection.stop is None else injection.stop - injection.start
+    if injection.vector.ndim != 2 or len(injection.vector) != count:
+        raise UsageError(
+            f"the window [{injection.start}, {injection.stop}) needs one vector, or one for each of its positions; "
+            f"got the shape {injection.vector.shape}"
+        )
+    if injection.operation == "ablate" and not np.any(injection.vector, axis=-1).all():
+        raise UsageError("a zero vector has no direction to ablate")
+
+
+def check_sites(sites: Sequence[str], info: ModelInfo) -> None:
+    """Refuse a site that no block has, or that cannot be reached in this model.
 
     Raises:
         UsageError: with the offending value.
@@ -67,6 +100,11 @@ def check_sites(sites: Sequence[str]) -> None:
     for site in sites:
         if site not in SITES:
             raise UsageError(f"no such site: {site} (sites: {', '.join(SITES)})")
+        if site == "head_out" and not info.heads:
+            raise UsageError(
+                f"the heads of {info.architecture} cannot be told apart before their output projection on the "
+                f"{info.backend} backend: use the site attn_out"
+            )
 
 
 def check_sampling(sampling: Sampling) -> None:

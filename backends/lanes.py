@@ -8,7 +8,7 @@ one have an empty window. Applying a lane is then one masked tensor operation, w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,12 @@ class Lane:
     """One injection per row at one place, as arrays over the rows of the batch."""
 
     vectors: Float32
-    """(rows, width); for ``ablate`` a unit vector."""
+    """(rows, span, size of the place); for ``ablate`` unit vectors. The last of a row's vectors goes on to the end of
+    its window, so one is enough where it is the same at every position."""
+    spans: NDArray[np.int32]
+    """(rows,); how many vectors of its own a row has."""
+    columns: NDArray[np.bool_]
+    """(rows, size) which columns are touched, at places that have heads; (rows, 1) elsewhere."""
     starts: NDArray[np.int32]
     """(rows,); equal to ``stops`` where a row has no injection here."""
     stops: NDArray[np.int32]
@@ -37,8 +42,12 @@ class Lane:
     """(rows,); index into the row's injections, -1 for none."""
 
 
-def lay_out(prompts: Sequence[Prompt], width: int) -> dict[Place, list[Lane]]:
-    """Group the injections of a batch by place. Lanes of one place apply in order, as listed by each row."""
+def lay_out(prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> dict[Place, list[Lane]]:
+    """Group the injections of a batch by place. Lanes of one place apply in order, as listed by each row.
+
+    Args:
+        sizes: columns of the activation at each site.
+    """
     columns: dict[Place, list[list[tuple[int, int]]]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
         depth: dict[Place, int] = defaultdict(int)
@@ -49,24 +58,34 @@ def lay_out(prompts: Sequence[Prompt], width: int) -> dict[Place, list[Lane]]:
                 lanes.append([])
             lanes[depth[place]].append((row, owner))
             depth[place] += 1
-    return {place: [_lane(prompts, members, width) for members in lanes] for place, lanes in columns.items()}
+    return {place: [_lane(prompts, members, place[1], sizes) for members in lanes] for place, lanes in columns.items()}
 
 
-def _lane(prompts: Sequence[Prompt], members: list[tuple[int, int]], width: int) -> Lane:
-    rows = len(prompts)
-    lane = Lane(
-        vectors=np.zeros((rows, width), np.float32),
+def blank(rows: int, site: Site, sizes: Mapping[Site, int], span: int = 1) -> Lane:
+    """A lane in which no row injects anything."""
+    return Lane(
+        vectors=np.zeros((rows, span, sizes[site]), np.float32),
+        spans=np.ones(rows, np.int32),
+        columns=np.zeros((rows, sizes[site] if site == "head_out" else 1), np.bool_),
         starts=np.zeros(rows, np.int32),
         stops=np.zeros(rows, np.int32),
         operations=np.zeros(rows, np.int32),
         owners=np.full(rows, -1, np.int32),
     )
+
+
+def _lane(prompts: Sequence[Prompt], members: list[tuple[int, int]], site: Site, sizes: Mapping[Site, int]) -> Lane:
+    span = max(len(np.atleast_2d(prompts[row].injections[owner].vector)) for row, owner in members)
+    lane = blank(len(prompts), site, sizes, span)
     for row, owner in members:
         injection = prompts[row].injections[owner]
-        vector = injection.vector
+        vectors = np.atleast_2d(injection.vector)
         if injection.operation == "ablate":
-            vector = (vector / np.linalg.norm(vector.astype(np.float64))).astype(np.float32)
-        lane.vectors[row] = vector
+            norms = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+            vectors = (vectors / norms).astype(np.float32)
+        lane.vectors[row, : len(vectors), injection.columns] = vectors
+        lane.spans[row] = len(vectors)
+        lane.columns[row, injection.columns] = True
         lane.starts[row] = injection.start
         lane.stops[row] = NEVER if injection.stop is None else injection.stop
         lane.operations[row] = OPERATIONS.index(injection.operation)

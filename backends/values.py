@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 
-Site = Literal["resid_post", "attn_out", "mlp_out"]
+Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
 Float32 = NDArray[np.float32]
 Message = dict[str, str]
 """``{"role": "system" | "user" | "assistant", "content": ...}``"""
 
-SITES: tuple[Site, ...] = ("resid_post", "attn_out", "mlp_out")
+SITES: tuple[Site, ...] = ("resid_post", "attn_out", "mlp_out", "head_out")
 OPERATIONS: tuple[Operation, ...] = ("add", "ablate", "replace")
 
 
@@ -34,7 +34,9 @@ class Injection:
     layer: int
     """0-based block index."""
     vector: Float32
-    """Shape (width,), float32, already scaled: ``add`` adds exactly this."""
+    """Shape (size,), float32, already scaled: ``add`` adds exactly this. The size is ``ModelInfo.size_of`` the site and
+    head. Shape (positions, size) gives every position of the window a vector of its own; such a window ends with the
+    prompt or before."""
     start: int
     """First absolute position touched."""
     stop: int | None = None
@@ -43,6 +45,16 @@ class Injection:
     operation: Operation = "add"
     """``add`` the vector; ``ablate`` projects its direction out (its length does not matter); ``replace`` puts it in
     the activation's place (activation patching)."""
+    head: int | None = None
+    """At the site ``head_out``, the one attention head that is touched, from 0; all of them when ``None``."""
+
+    @property
+    def columns(self) -> slice:
+        """Which columns of the activation are touched."""
+        if self.head is None:
+            return slice(None)
+        size = self.vector.shape[-1]
+        return slice(self.head * size, (self.head + 1) * size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +166,16 @@ class ModelInfo:
     """What the user asked for as a low-rank adapter; empty without one."""
     adapter_revision: str = ""
     """``sha256:...`` over the adapter's configuration and weights."""
+    heads: int = 0
+    """Attention heads of a block; 0 where the site ``head_out`` cannot be reached."""
+    head_width: int = 0
+    """Columns of one head at the site ``head_out``."""
+
+    def size_of(self, site: Site, head: int | None = None) -> int:
+        """Columns of the activation at a site, or of one head of it."""
+        if site != "head_out":
+            return self.width
+        return self.head_width if head is not None else self.heads * self.head_width
 
     def layer(self, where: int | float) -> int:
         """Resolve an index, or a depth fraction in [0, 1) given as a float, to a block index.

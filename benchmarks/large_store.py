@@ -32,7 +32,7 @@ _TRIAL = (
     "run, key, ordinal, status, condition, arm, concept, layer, strength, unit, finish, tokens, created, error, "
     "response, doses, proofs, measurements, spec"
 )
-_GRADE = "run, key, grader, version, affirms, identifies, coherent, refuses, abstained, created, reason, evidence"
+_GRADE = "run, key, grader, version, affirms, identifies, coherent, refuses, state, created, reason, evidence"
 
 
 class Prose:
@@ -82,10 +82,11 @@ def _grades(run: str, key: str, at: int, count: int) -> Iterator[tuple[Any, ...]
     refuses, disputed = left <= RARE, RARE < left <= 2 * RARE
     affirms = int(at % 97 == 0)
     evidence = canonical_json({"denial": [0, 40]})
-    yield (run, key, "rules", "1", affirms, affirms, 1, int(refuses), 0, f"2026-01-01T00:00:00.{at:07}", "", evidence)
+    first, second = (f"2026-01-0{day}T00:00:00.{at:07}" for day in (1, 2))
+    yield (run, key, "rules", "1", affirms, affirms, 1, int(refuses), "scored", first, "", evidence)
     if at % 10 == 0 or disputed:
         other = 1 - affirms if disputed else affirms
-        yield (run, key, "claude", "1", other, affirms, 1, 0, 0, f"2026-01-02T00:00:00.{at:07}", "", evidence)
+        yield (run, key, "claude", "1", other, affirms, 1, 0, "scored", second, "", evidence)
 
 
 def fill(home: Path, trials: int, runs: int) -> None:

@@ -24,7 +24,9 @@ HEAD = """# Model families
 A tiny random model of every family, in float32 on the CPU, against transformers' own forward pass: log-probabilities
 of six tokens after prompts of three lengths. "works" means at most 0.002 nats apart, the same greedy tokens in a
 batch as alone, and an injection that is accepted and proven. Parity is the same greedy tokens on both backends.
-Sites: "all" where `attn_out` and `mlp_out` are what a block adds to the residual stream. Folders are written by
+Sites: "all" where `attn_out` and `mlp_out` are what a block adds to the residual stream, and `attn_out` follows from
+`head_out`, the output of every single head; else those that can be used, and the program says so in one line.
+Folders are written by
 transformers {transformers} with the keys that checkpoints on the hub carry; "another form" means that mlx-lm {mlx_lm}
 expects others, and a conversion made for it may still load. Made by `python docs/families_table.py`.
 
@@ -56,10 +58,16 @@ def table(data: dict[str, Any]) -> str:
     for name, found in sorted(data["families"].items()):
         torch, mlx = found.get("torch", {}), found.get("mlx", {})
         parity = {True: "yes", False: "no", None: "-"}[found.get("parity")]
-        lines.append(
-            f"| {name} | {_said(torch)} | {_said(mlx)} | {parity} | {torch.get('sites', mlx.get('sites', '-'))} |\n"
-        )
+        lines.append(f"| {name} | {_said(torch)} | {_said(mlx)} | {parity} | {_sites(torch, mlx)} |\n")
     return "".join(lines)
+
+
+def _sites(torch: dict[str, Any], mlx: dict[str, Any]) -> str:
+    """Sites that can be read and changed; of both backends where they differ."""
+    reached = {name: found["sites"] for name, found in (("torch", torch), ("MLX", mlx)) if "sites" in found}
+    if len(set(reached.values())) <= 1:
+        return next(iter(reached.values()), "-")
+    return "; ".join(f"{name}: {sites}" for name, sites in reached.items())
 
 
 def _said(found: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ writes the table of the documentation and the data that the MLX backend goes by.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import sys
@@ -315,7 +316,7 @@ def _by_transformers(model: Any, prompts: list[Any], tails: list[Any]) -> list[A
 def _by_backend(
     folder: Path, name: str, prompts: list[Any], tails: list[Any], expected: list[Any]
 ) -> tuple[dict[str, Any], Any]:
-    from mlxintro.backends.base import Injection, Prompt, Request, Sampling
+    from mlxintro.backends.base import SITES, Injection, Prompt, Request, Sampling, Site
     from mlxintro.backends.errors import KnownError
     from mlxintro.backends.registry import open_backend
 
@@ -331,11 +332,13 @@ def _by_backend(
             together, alone = replies(prompts), [replies([prompt])[0] for prompt in prompts]
             vector = (random_direction(backend.info.width) * 4).astype(np.float32)
             replies(prompts, (Injection(1, vector, 20),))
-            try:
-                backend.capture([Prompt(prompts[0])], sites=("attn_out", "mlp_out"))
-                sites = "all"
-            except KnownError:
-                sites = "resid_post"
+            reached: list[Site] = ["resid_post"]
+            groups: tuple[tuple[Site, ...], ...] = (("attn_out", "mlp_out"), ("head_out",))
+            for some in groups:
+                with contextlib.suppress(KnownError):
+                    backend.capture([Prompt(prompts[0])], sites=some)
+                    reached += some
+            sites = "all" if len(reached) == len(SITES) else ", ".join(reached)
             works = nats <= TOLERANCE and together == alone
             return {"works": works, "nats": nats, "batched": together == alone, "sites": sites}, together
     except KnownError as error:

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import related_words
@@ -50,7 +51,7 @@ def current() -> dict[str, str]:
 
 def main() -> int:
     """Write the file for a new version."""
-    before = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {"version": "", "grades": {}}
+    before: Any = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {"version": "", "grades": {}}
     grades = current()
     changed = [name for name, now in grades.items() if before["grades"].get(name, now) != now]
     if changed and before["version"] == VERSION:

@@ -67,7 +67,8 @@ def reply(number: int) -> str:
 def expected(number: int) -> Fields:
     concept = plan(number + 1)[number].concept
     if concept is None or concept == "ocean":
-        return CASES[number % len(CASES)][1 if concept is None else 2]
+        _, without, with_concept = CASES[number % len(CASES)]
+        return without if concept is None else with_concept
     affirms, _, _, coherent, refuses, abstained = CASES[number % len(CASES)][1]
     # No reply names another concept; bread is named once.
     named = CASES[number % len(CASES)][0].count(concept) > 0

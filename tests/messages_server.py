@@ -237,16 +237,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"data": data, "has_more": False, "first_id": None, "last_id": None})
             return
         match = re.fullmatch(r"/v1/messages/batches/(\w+)(/results)?", path)
-        batch = owner.batches.get(match[1]) if match else None
-        if batch is None or owner.forgetful > 0:
+        found = owner.batches.get(match[1]) if match else None
+        if found is None or owner.forgetful > 0:
             owner.forgetful -= 1
             self._error(404, "not_found_error", "no such batch")
         elif match and match[2]:
-            self._results(batch)
+            self._results(found)
         else:
             if not owner.hold_batches:
-                batch.ended = True
-            self._json(200, self._batch(batch))
+                found.ended = True
+            self._json(200, self._batch(found))
 
     def _known(self) -> bool:
         self.owner.seen.append((self.command, self.path, dict(self.headers)))

@@ -45,7 +45,7 @@ class Pretend(torch.Tensor):
 
     @staticmethod
     def __new__(cls, raw: torch.Tensor, home: torch.device) -> Pretend:
-        made: Pretend = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Pretend = torch.Tensor._make_wrapper_subclass(
             cls,
             raw.size(),
             strides=raw.stride(),
@@ -63,7 +63,7 @@ class Pretend(torch.Tensor):
         return f"Pretend({self.raw}, {self.home})"
 
     @classmethod
-    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return computed(operation, args, kwargs or {})
 
     def tolist(self) -> Any:
@@ -163,7 +163,8 @@ class Everywhere(TorchDispatchMode):
 def stand_in() -> None:
     """Change what torch does before its dispatcher is asked."""
     _setup_privateuseone_for_python_backend("gpu")
-    attention, tensor = torch.nn.functional.scaled_dot_product_attention, torch.tensor
+    attention: Any = torch.nn.functional.scaled_dot_product_attention
+    tensor: Any = torch.tensor
 
     def attended(query: Any, key: Any, value: Any, attn_mask: Any = None, **settings: Any) -> Any:
         parts = [query, key, value, attn_mask]
@@ -178,7 +179,7 @@ def stand_in() -> None:
         found = tensor(data, *args, **({} if home else {"device": device}), **settings)
         return found if home is None else found.to(home)
 
-    torch.nn.functional.scaled_dot_product_attention = attended
+    torch.nn.functional.scaled_dot_product_attention = attended  # type: ignore[assignment]
     torch.tensor = made
 
 

@@ -6,6 +6,7 @@ family by hand. The backends share no code with this.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ class Reference:
         block = self.model.model.layers[layer]
         if site == "attn_out":
             return block.post_attention_layernorm if self.sandwiched else block.self_attn
+        if site == "head_out":
+            return block.self_attn.o_proj
         if site == "mlp_out":
             return block.post_feedforward_layernorm if self.sandwiched else block.mlp
         return block
@@ -90,10 +93,13 @@ class Reference:
 
     @contextmanager
     def injecting(self, injections: Sequence[Injection], changes: dict[int, NDArray[np.float64]]) -> Iterator[None]:
-        handles = [
-            self.module(injection.layer, injection.site).register_forward_hook(_changed(injection, number, changes))
-            for number, injection in enumerate(injections)
-        ]
+        handles = []
+        for number, injection in enumerate(injections):
+            module, changed = self.module(injection.layer, injection.site), _changed(injection, number, changes)
+            if injection.site == "head_out":
+                handles.append(module.register_forward_pre_hook(functools.partial(_on_input, changed)))
+            else:
+                handles.append(module.register_forward_hook(changed))
         try:
             yield
         finally:
@@ -101,19 +107,27 @@ class Reference:
                 handle.remove()
 
 
+def _on_input(changed: Callable[..., Any], module: Any, inputs: Any) -> Any:
+    return changed(module, (), inputs)
+
+
 def _changed(injection: Injection, number: int, changes: dict[int, NDArray[np.float64]]) -> Callable[..., Any]:
     def hook(module: Any, inputs: Any, output: Any) -> Any:
         stream = (output[0] if isinstance(output, tuple) else output).clone()
         vector = torch.tensor(injection.vector)
-        window = slice(injection.start, injection.stop)
-        before = stream[0, window].clone()
+        size = injection.vector.shape[-1]
+        columns = slice(None) if injection.head is None else slice(injection.head * size, (injection.head + 1) * size)
+        window = (0, slice(injection.start, injection.stop), columns)
+        before = stream[window].clone()
         if injection.operation == "add":
-            stream[0, window] += vector
+            stream[window] += vector
         elif injection.operation == "replace":
-            stream[0, window] = vector
+            stream[window] = vector
         else:
-            stream[0, window] -= torch.outer(before @ vector, vector) / (vector @ vector)
-        moved = (stream[0, window] - before).norm(dim=1)
+            direction = torch.atleast_2d(vector)
+            along = (before * direction).sum(1, keepdim=True) / (direction * direction).sum(1, keepdim=True)
+            stream[window] -= along * direction
+        moved = (stream[window] - before).norm(dim=1)
         changes[number] = torch.stack([moved, moved / before.norm(dim=1)], dim=1).double().numpy()
         return (stream, *output[1:]) if isinstance(output, tuple) else stream
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mlxintro.analysis.arm_rates import arm_rates, warnings
 from mlxintro.analysis.results import Row
 from mlxintro.grading.base import Grade
+from mlxintro.replies.grade_terms import GradeState
 
-OPEN = Grade(None, None, None, True, None, abstained=True)
+OPEN = Grade(None, None, None, True, None, state=GradeState.ABSTAINED)
 GARBLED = Grade(None, None, None, False, None)
 DENIES = Grade(False, None, None, True, False)
 

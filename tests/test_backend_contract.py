@@ -28,12 +28,12 @@ from mlxintro.backends.base import (
     Sampling,
     TokenEvent,
 )
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
 from tests.reference import Reference
 from tests.tiny import FAMILIES, TORCH_DEVICE, VOCABULARY
 
-WIDTH, LAYERS = 64, 4
+WIDTH, LAYERS, HEADS, HEAD_WIDTH = 64, 4, 4, 16
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ def vector(seed: int, scale: float = 1.0) -> Float32:
     return (np.random.default_rng(1000 + seed).normal(size=WIDTH) * scale).astype(np.float32)
 
 
+def by_position(seed: int, positions: int, size: int) -> Float32:
+    return np.random.default_rng(2000 + seed).normal(size=(positions, size)).astype(np.float32)
+
+
 def mixture(temperature: float = 0.0) -> list[Request]:
     """Rows that differ in everything a row may differ in, most of them with a beginning in common."""
     head = tokens(24)
@@ -142,6 +146,18 @@ def mixture(temperature: float = 0.0) -> list[Request]:
                 Injection(3, vector(6), start=24, site="mlp_out"),
                 Injection(3, vector(7), start=26, stop=31, operation="ablate"),
                 Injection(1, vector(8, 3.0), start=31, stop=33, site="attn_out", operation="replace"),
+            ),
+        ),
+        Prompt(
+            head + tokens(8, 7),
+            (
+                # Everything that may be touched by head and by position, at one layer.
+                Injection(2, vector(10, 2.0), start=25, site="head_out"),
+                Injection(2, vector(11, 2.0)[:HEAD_WIDTH], start=26, stop=33, site="head_out", head=3),
+                Injection(2, by_position(12, 4, HEAD_WIDTH), 27, 31, "head_out", "replace", head=1),
+                Injection(2, by_position(13, 5, WIDTH), 25, 30, "resid_post", "replace"),
+                Injection(1, by_position(14, 3, WIDTH), 26, 29, "mlp_out"),
+                Injection(1, by_position(15, 6, HEAD_WIDTH), 24, 30, "head_out", "ablate", head=0),
             ),
         ),
         Prompt(tokens(3, 6), (Injection(2, vector(9, 2.0), start=0),)),
@@ -299,13 +315,13 @@ def test_strength_zero_is_no_injection_bit_for_bit(subject: Subject) -> None:
     ):
         for site in SITES:
             assert ours[site].tobytes() == theirs[site].tobytes()
-    options = [[(5, 6, 7), (8,)], [(9,)]]
+    options: list[list[tuple[int, ...]]] = [[(5, 6, 7), (8,)], [(9,)]]
     for a, b in zip(subject.backend.score(plain, options), subject.backend.score(zero, options), strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
     requests = [[Request(p, Sampling(max_tokens=8, temperature=0.7)) for p in prompts] for prompts in (plain, zero)]
-    ours, theirs = (together(subject.backend, r) for r in requests)
-    assert same(ours, theirs)
-    assert all(proof.change == 0 and proof.positions > 0 for c in theirs for proof in c.proofs)
+    untouched, edited = (together(subject.backend, r) for r in requests)
+    assert same(untouched, edited)
+    assert all(proof.change == 0 and proof.positions > 0 for c in edited for proof in c.proofs)
 
 
 def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> None:
@@ -356,7 +372,11 @@ def test_scores_are_the_log_softmax_of_a_full_forward(subject: Subject) -> None:
         Prompt(tokens(9, 2)),
         Prompt(tokens(31, 3), (Injection(2, vector(2), start=32, stop=33),)),
     ]
-    options = [[(5,), (6,), (7, 8, 9)], [(300, 5)], [(5, 6, 7, 8), (5,), (9, 6, 7, 8)]]
+    options: list[list[tuple[int, ...]]] = [
+        [(5,), (6,), (7, 8, 9)],
+        [(300, 5)],
+        [(5, 6, 7, 8), (5,), (9, 6, 7, 8)],
+    ]
     for prompt, continuations, scored in zip(prompts, options, subject.backend.score(prompts, options), strict=True):
         for option, found in zip(continuations, scored, strict=True):
             logits = subject.reference.logits(prompt.tokens + option[:-1], prompt.injections).astype(np.float64)
@@ -375,6 +395,36 @@ def test_the_lens_at_the_last_layer_is_the_model(subject: Subject) -> None:
     assert seen.shape == (LAYERS, 16, VOCABULARY)
     np.testing.assert_allclose(seen[-1], expected, rtol=1e-4, atol=2e-5)
     np.testing.assert_array_equal(subject.backend.lens(captured["resid_post"], [7, 3]), seen[..., [7, 3]])
+
+
+def test_heads_are_what_the_output_projection_is_given(subject: Subject) -> None:
+    prompt = Prompt(tokens(16))
+    [captured] = subject.backend.capture([prompt], layers=[1], sites=("head_out",))
+    seen: list[Any] = []
+    handle = subject.reference.module(1, "head_out").register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    subject.reference.logits(prompt.tokens)
+    handle.remove()
+    assert captured["head_out"].shape == (1, 16, HEADS * HEAD_WIDTH)
+    np.testing.assert_allclose(captured["head_out"][0], seen[0][0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_that_attention_does_more_with_are_refused(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family may change what its heads give once more after the projection; then a patched head says nothing."""
+    backend: Any = subject.backend
+    attention = type(backend._network.blocks[1].self_attn)
+    original = getattr(attention, "forward", None) or attention.__call__
+
+    def gated(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        found = original(self, *args, **kwargs)
+        if isinstance(found, tuple):
+            return (found[0] * hidden, *found[1:])
+        return found * hidden
+
+    monkeypatch.setattr(attention, "forward" if hasattr(attention, "forward") else "__call__", gated)
+    monkeypatch.setattr(backend, "_heads_checked", False)
+    with pytest.raises(ModelError, match="head_out is not all"):
+        backend.capture([Prompt(tokens(8))], sites=("head_out",))
 
 
 def test_tokens_are_told_as_they_come_and_make_up_the_reply(subject: Subject) -> None:
@@ -425,13 +475,20 @@ def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) 
     [
         (Injection(LAYERS, vector(1), start=0), "out of range"),
         (Injection(0, vector(1)[:-1], start=0), "shape"),
-        (Injection(0, vector(1).astype(np.float64), start=0), "float32"),  # type: ignore[arg-type]
+        (Injection(0, vector(1).astype(np.float64), start=0), "float32"),
         (Injection(0, vector(1, np.inf), start=0), "NaN or infinity"),
         (Injection(0, vector(1), start=3, stop=3), "empty"),
         (Injection(0, vector(1), start=-1), "negative"),
         (Injection(0, vector(1), start=500), "past the last"),
         (Injection(0, vector(1, 0.0), start=0, operation="ablate"), "no direction"),
         (Injection(0, vector(1), start=0, site="nowhere"), "no such site"),  # type: ignore[arg-type]
+        (Injection(0, vector(1), start=0, head=1), "only the site head_out has heads"),
+        (Injection(0, vector(1)[:HEAD_WIDTH], start=0, site="head_out", head=HEADS), "heads 0 to 3"),
+        (Injection(0, vector(1), start=0, site="head_out", head=1), "shape"),
+        (Injection(0, by_position(1, 3, WIDTH), start=0), "one for each of its positions"),
+        (Injection(0, by_position(1, 3, WIDTH), start=0, stop=4), "one for each of its positions"),
+        (Injection(0, by_position(1, 3, WIDTH), start=6, stop=9), "ends with the prompt"),
+        (Injection(0, by_position(1, 3, WIDTH) * 0, 1, 4, operation="ablate"), "no direction"),
     ],
 )
 def test_an_injection_that_does_not_fit_is_refused_in_one_line(
@@ -473,6 +530,7 @@ def test_the_backend_says_what_is_loaded(subject: Subject) -> None:
     info, memory = subject.backend.info, subject.backend.memory()
     assert (info.backend, info.layers, info.width, info.vocabulary) == (subject.name, LAYERS, WIDTH, VOCABULARY)
     assert (info.dtype, info.quantization, info.chat_template) == ("float32", "none", True)
+    assert (info.heads, info.head_width) == (HEADS, HEAD_WIDTH)
     assert min(memory.used, memory.free, memory.peak) > 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from mlxintro.analysis.results import Analysis, Row
+from mlxintro.analysis.stats import Rate
 from mlxintro.experiments.detection.analysis import analyse
 from mlxintro.ladder.best_cell import Best, best_cell
 from mlxintro.ladder.rows import Rows, names, share
@@ -85,6 +86,7 @@ def test_what_a_report_shows_of_the_best_cell_is_from_the_other_concepts(
     analysis = analysed(list(rows({CELLS[1]: first, CELLS[2]: second})))
     (table,) = (table for table in analysis.tables if table.name == "best_cell")
     label, count, _, identified = table.rows[0]
+    assert isinstance(identified, Rate)
     assert (label, count) == ("layer 4, strength 4", 3)
     assert (identified.successes, identified.trials) == (0, 9)
     data = analysis.data["best_cell"]

@@ -82,7 +82,7 @@ def test_every_arm_runs_and_the_introspector_stands_on_no_rung_of_a_liar(
     found = one.checked.experiment.analyse(rows, one.checked.study, one.checked.preset)
     assert found.ladder is not None
     for name in ("chance", "yes-bias", "compression", "any disturbance", "own words"):
-        assert found.ladder[name].state == "excluded", found.ladder[name].said  # type: ignore[index]
+        assert found.ladder[name].state == "excluded", found.ladder[name].said
     witness = next(row for row in rows if row.arm == controls.WITNESS)
     logits = witness.measurements["logits"]
     # Text and state exchanged: only the state tells this subject.

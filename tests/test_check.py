@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlxintro.backends.base import Backend, Completion, Float32, MemoryUse, OnToken, Prompt, Proof, Request, Site
+from mlxintro.backends.base import (
+    Backend,
+    Completion,
+    Float32,
+    Injection,
+    MemoryUse,
+    OnToken,
+    Prompt,
+    Proof,
+    Request,
+    Site,
+)
 from mlxintro.backends.registry import open_backend
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.tools.check import CheckLine, run_checks
@@ -94,7 +105,10 @@ class Weak(FakeBackend):
     """Adds half of what it should."""
 
     def _capture(self, prompts: Sequence[Prompt], *rest: Any) -> Captured:
-        halved = [replace(p, injections=tuple(replace(i, vector=i.vector / 2) for i in p.injections)) for p in prompts]
+        def weakened(one: Injection) -> Injection:
+            return replace(one, vector=one.vector / np.float32(2))
+
+        halved = [replace(p, injections=tuple(map(weakened, p.injections))) for p in prompts]
         return super()._capture(halved, *rest)
 
 

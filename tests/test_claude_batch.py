@@ -172,8 +172,8 @@ def test_a_question_that_fails_in_a_batch_is_unscored_and_retried_by_the_next_co
         grades = graded(store, run)
         billed = len(server.paid)
         assert store.calls.spent(run, "claude") == pytest.approx(billed * HALF)
-    assert fields(grades[4]) == (None, None, None, None, None, True)
-    assert grades[4].reason.startswith("not graded")
+    assert fields(grades[4]) == (None, None, None, None, None, False)
+    assert grades[4].state == "unscored"
     assert {n: fields(g) for n, g in grades.items() if n != 4} == {n: expected(n) for n in range(10) if n != 4}
     server.fate = lambda asked: "succeeded"
     report, _ = grade(path, run)

@@ -209,7 +209,7 @@ def test_rates_agree_with_the_exported_verdicts(call: Call) -> None:
     (found,) = call("stats", "first", "--json").lines
     for condition, counted in (("injected", found["overall"]["counts"]), ("control", found["controls"])):
         mine = [row for row in rows if row["condition"] == condition]
-        judged = [r for r in mine if not r["rules.abstained"]]
+        judged = [r for r in mine if r["rules.state"] == "scored"]
         claims = [r for r in judged if r["rules.affirms"] and r["rules.coherent"] and not r["rules.refuses"]]
         assert (counted["trials"], counted["graded"], counted["detected"]) == (len(mine), len(judged), len(claims))
     assert sum(cell["counts"]["trials"] for cell in found["cells"]) == 12

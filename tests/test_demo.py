@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
@@ -74,7 +75,7 @@ def test_few_trials_conclude_nothing_however_they_fall(injected: int, controls: 
 
 def test_at_the_least_number_of_trials_an_effect_agrees_with_an_exact_test() -> None:
     for claiming, alarms in product(range(FEW + 1), repeat=2):
-        exact = fisher_exact([[claiming, FEW - claiming], [alarms, FEW - alarms]], alternative="greater")
+        exact = fisher_exact(np.array([[claiming, FEW - claiming], [alarms, FEW - alarms]]), alternative="greater")
         if "more often with" in said(summary((FEW, claiming), (FEW, alarms))):
             assert exact.pvalue < 0.05, (claiming, alarms)
 

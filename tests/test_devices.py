@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,7 @@ def test_mlx_does_not_compute_on_the_cpu_of_a_cuda_machine_unless_told_to(
 ) -> None:
     pytest.importorskip("mlx.core")
     monkeypatch.setattr(nvidia, "driver", lambda: "580.65.06")
-    monkeypatch.setattr(registry.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     folder = str(tiny("llama"))
     for device in (None, "gpu"):
         with pytest.raises(PrerequisiteError, match="--backend torch"):
@@ -111,12 +113,12 @@ def test_weights_do_not_pass_through_main_memory_that_is_too_small(
 ) -> None:
     cards(monkeypatch, [70 * 10**9])
     source = read_folder(tiny("llama"), name="tiny", repository="tiny")
-    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert devices.placement("cuda", source, "bfloat16", None) is None
     monkeypatch.setattr(memory, "machine", lambda: memory.Room("cpu", 10**5, 10**5))
     with pytest.raises(PrerequisiteError, match=r"mlxintro\[cuda\]"):
         devices.placement("cuda", source, "bfloat16", None)
-    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert devices.placement("cuda", source, "bfloat16", None) == {"": "cuda:0"}
 
 
@@ -187,7 +189,7 @@ def test_an_apple_gpu_has_its_working_set_whatever_other_programs_hold(monkeypat
     class Memory:
         total, available, wired = 16 * 2**30, 2 * 2**30, 3 * 2**30
 
-    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 12 * 2**30})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
     assert memory.room("gpu") == memory.Room("gpu", 12 * 2**30, 12 * 2**30)

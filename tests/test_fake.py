@@ -124,7 +124,7 @@ def test_rates_over_400_seeds_lie_in_their_exact_binomial_range(
     # Six tokens are enough to tell yes from no.
     for rate, injections in [(with_thought, [injected("milk", 2)]), (without, [])]:
         count = sum(map(affirms, ask(model, injections, range(400), tokens=6)))
-        low, high = binom.ppf([0.0005, 0.9995], 400, rate)
+        low, high = (float(binom.ppf(tail, 400, rate)) for tail in (0.0005, 0.9995))
         assert max(low, 0) <= count <= max(high, 0)
 
 

@@ -17,6 +17,7 @@ from mlxintro.grading.claude import prices
 from mlxintro.grading.claude.budget import Budget, BudgetSpentError
 from mlxintro.grading.claude.prices import Long, Model, Tariff, Usage
 from mlxintro.grading.disagreements import contradictions
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store import records
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, Result, environment
@@ -201,9 +202,7 @@ def test_a_budget_counts_what_is_under_way() -> None:
 def test_open_fields_contradict_nothing() -> None:
     yes = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
     late = Grade(affirms=True, identifies=True, named_before_affirming=True, coherent=True, refuses=False)
-    open_ = Grade(
-        affirms=None, identifies=None, named_before_affirming=None, coherent=None, refuses=None, abstained=True
-    )
+    open_ = Grade(None, None, None, None, None, GradeState.ABSTAINED)
     assert contradictions([yes, open_, yes]) == ()
     assert contradictions([yes]) == ()
     assert contradictions([yes, open_, late]) == ("named_before_affirming", "success")

@@ -38,7 +38,7 @@ def test_every_line_gets_its_fields_and_verdict_in_order_and_no_store_is_made(tm
     assert done.returncode == 0
     assert [row["id"] for row in rows] == ["a", "b", 3, 7, "e"]
     assert [row["verdict"] for row in rows] == ["success", "failure", "failure", None, "failure"]
-    assert [row["abstained"] for row in rows] == [False, False, False, True, False]
+    assert [row["state"] for row in rows] == ["scored", "scored", "scored", "abstained", "scored"]
     assert rows[2]["refuses"] is True
     assert rows[4]["detects"] is True
     assert rows[4]["identifies"] is None

@@ -144,7 +144,7 @@ def test_no_operation_hands_out_what_a_backend_proves_wrongly(call: Callable[...
     backend = Liar("null")
     prompt = injected(backend)
     call(backend, prompt)
-    backend.lie = lie  # type: ignore[method-assign]
+    backend.lie = lie
     with pytest.raises(InjectionError):
         call(backend, prompt)
 

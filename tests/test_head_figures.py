@@ -20,6 +20,7 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import find_grader, grade_run, rows_of
 from mlxintro.protocol.study import make_study
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running import launch
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
@@ -134,16 +135,16 @@ def test_forced_identification_is_not_shown_by_its_claims(stored: tuple[Store, d
 
 def test_every_grade_has_one_class_and_rates_follow_from_the_classes() -> None:
     values = (True, False, None)
-    for fields in product(values, values, values, values, values, (True, False)):
+    for fields in product(values, values, values, values, values, GradeState):
         grade = Grade(*fields)
         class_ = graded_class(grade, injected=True)
         assert class_ in GRADED_CLASSES
-        if grade.detects and not grade.abstained:
+        if grade.detects and grade.state is GradeState.SCORED:
             assert class_.role in ("hit", "partial")
             assert graded_class(grade, injected=False).role == "alarm"
         elif class_.role in ("hit", "partial"):
             pytest.fail(f"{grade} does not detect and is shown as {class_.label}")
-        if not grade.abstained and grade.success:
+        if grade.success:
             assert class_.role == "hit"
 
 

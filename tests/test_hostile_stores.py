@@ -166,6 +166,7 @@ def hostile(tmp_path: Path) -> Callable[[str], Path]:
         path.parent.mkdir()
         packed = Path(__file__).parent / "data" / "store_m008.db.gz"
         path.write_bytes(gzip.decompress(packed.read_bytes()))
+        Store(path).close()
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("DELETE FROM runs WHERE name <> 'first'")

@@ -17,6 +17,7 @@ from mlxintro.backends.base import Backend, Injection, Prompt
 from mlxintro.backends.models import embedded
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools import dose
+from mlxintro.vectors import impact
 
 HEADS, KEY_HEADS, SIZE, LAYERS = 9, 3, 64, 30
 
@@ -126,7 +127,7 @@ def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, refere
     tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
     vector = np.random.default_rng(5).standard_normal(576).astype(np.float32) * 2
     prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]
-    plain, steered = dose.next_token(backend, prompts)
+    plain, steered = impact.next_token(backend, prompts)
     assert plain.shape == (backend.info.vocabulary,)
     last = [
         one["resid_post"][0, 0].astype(np.float64)
@@ -135,4 +136,4 @@ def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, refere
     direct = [softmax(reference.norm(x, "output_norm") @ reference.weight("token_embd").T) for x in last]
     wanted = rel_entr(direct[1], direct[0]).sum()
     assert wanted > 0.01
-    assert dose.divergence(steered[None], plain[None])[0] == pytest.approx(wanted, abs=1e-5)
+    assert impact.divergence(steered[None], plain[None])[0] == pytest.approx(wanted, abs=1e-5)

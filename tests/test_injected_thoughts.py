@@ -16,7 +16,8 @@ from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running import launch
 
-GRID = {"concepts": ("ocean", "bread", "fear"), "layers": (4, 5), "strengths": (2.0, 4.0), "trials": 3}
+CONCEPTS = ("ocean", "bread", "fear")
+GRID = {"concepts": CONCEPTS, "layers": (4, 5), "strengths": (2.0, 4.0), "trials": 3}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_the_count_is_what_the_plan_expands_to_and_no_trial_stands_twice(backend
 
 def test_every_cell_of_the_grid_holds_as_many_trials_of_every_concept(backend: FakeBackend) -> None:
     cells = Counter((s.concept, s.injections[0].layer, s.injections[0].strength) for s in injected(planned(backend)))
-    wanted = {(concept, layer, dose) for concept in GRID["concepts"] for layer in (4, 5) for dose in (2.0, 4.0)}
+    wanted = {(concept, layer, dose) for concept in CONCEPTS for layer in (4, 5) for dose in (2.0, 4.0)}
     assert cells == dict.fromkeys(wanted, 3)
 
 
@@ -156,13 +157,13 @@ def test_every_injection_refers_to_a_recipe_and_every_trial_to_the_prompt(backen
     plan = planned(backend)
     assert {i.vector for spec in plan for i in spec.injections} == set(plan.recipes)
     assert {spec.prompt for spec in plan} == set(plan.prompts)
-    assert {plan.recipes[i.vector].word for spec in plan for i in spec.injections} == set(GRID["concepts"])
+    assert {plan.recipes[i.vector].word for spec in plan for i in spec.injections} == set(CONCEPTS)
     assert all(plan.recipes[s.injections[0].vector].word == s.concept for s in injected(plan))
 
 
 def test_what_the_subject_is_asked_does_not_name_the_concept(backend: FakeBackend) -> None:
     for prompt in planned(backend).prompts.values():
-        assert not any(concept in prompt.text.lower() for concept in GRID["concepts"])
+        assert not any(concept in prompt.text.lower() for concept in CONCEPTS)
 
 
 @pytest.mark.parametrize(

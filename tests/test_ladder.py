@@ -48,9 +48,11 @@ def scored(arm: str, question: str, base: float, shift: float, noise: Sequence[f
 
     def row(logit: float, word: str | None, number: int) -> Row:
         halves = {**dict.fromkeys(controls.YES, logit), **dict.fromkeys(controls.NO, 0.0)}
-        where = (9, 2.0) if word else (None, None)
+        layer, strength = (9, 2.0) if word else (None, None)
         condition = "injected" if word else "control"
-        return Row("", condition, arm, word, *where, number, "", {"logprobs": halves}, {"question": question}, None)
+        return Row(
+            "", condition, arm, word, layer, strength, number, "", {"logprobs": halves}, {"question": question}, None
+        )
 
     injected = [row(base + shift + extra, word, at) for at, (word, extra) in enumerate(zip(WORDS, noise, strict=True))]
     return [row(base, None, 0), *injected]
@@ -197,7 +199,7 @@ def test_a_best_cell_counts_where_the_whole_grid_is_diluted_and_at_half_the_leve
     assert kind_of(ladder) == "claims and names it"
     # Enough alone, too little as one of two looks.
     small = Rows.of([*replies("injected", "", 20, 10), *replies("control", "", 20, 2)])
-    p = fisher_exact([[10, 10], [2, 18]], alternative="greater").pvalue
+    p = fisher_exact(np.array([[10, 10], [2, 18]]), alternative="greater").pvalue
     assert ALPHA / 2 < p < ALPHA
     alone = Case(small, small.injected, "all trials")
     assert climb(alone)["chance"].state == "excluded"

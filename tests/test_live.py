@@ -19,12 +19,13 @@ from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.passes import find_grader, grade_run, summary_of
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running import launch, live
 from mlxintro.running.events import TokenGenerated, TrialFinished
 from mlxintro.running.launch import Checked
 from mlxintro.running.live import Writing, live_file, read_live
 from mlxintro.running.session import Session
-from mlxintro.store.records import GradeRecord, Run
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Run
 from mlxintro.store.store import Store
 from tests.grading_runs import CASES, stored_run
 from tests.plans import plan
@@ -133,12 +134,14 @@ def check_rates(store: Store, run: Run) -> None:
 
 def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
     """Every kind of verdict in every cell; some trials graded twice, some by another grader only, some not at all."""
-    fields = ("affirms", "identifies", "named_before_affirming", "coherent", "refuses", "abstained")
     run_id = stored_run(tmp_path / "s.db", 120, ["text"] * 120)
 
     def grade(i: int, case: int, grader: str = "rules") -> GradeRecord:
-        values = CASES[case % len(CASES)][2 if specs[i].condition == "injected" else 1]
-        return GradeRecord(key=specs[i].key, grader=grader, version="1", **dict(zip(fields, values, strict=True)))
+        _, control, injected = CASES[case % len(CASES)]
+        *values, abstained = injected if specs[i].condition == "injected" else control
+        state = GradeState.ABSTAINED if abstained else GradeState.SCORED
+        said: dict[str, Any] = dict(zip(GRADE_FIELDS, values, strict=True))
+        return GradeRecord(key=specs[i].key, grader=grader, version="1", state=state, **said)
 
     specs = plan(120)
     with Store(tmp_path / "s.db") as store:
@@ -150,11 +153,7 @@ def test_rates_from_counts_are_those_of_the_summary(tmp_path: Path) -> None:
         store.grades.add(run_id, [grade(i, 0, "somebody else") for i in range(120)])
         store.grades.add(
             run_id,
-            [
-                GradeRecord(
-                    key=specs[7].key, grader="rules", version="1", abstained=True, reason="not graded: it failed"
-                )
-            ],
+            [GradeRecord(key=specs[7].key, grader="rules", version="1", state=GradeState.UNSCORED, reason="it failed")],
         )
         check_rates(store, run)
         found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run_id, "rules"))

@@ -95,7 +95,7 @@ def test_only_the_questions_about_naming_know_the_concept_and_controls_are_not_a
         shown.extend(zip(backend.asked[before:], (backend.tokenizer.decode(p.tokens) for p in prompts), strict=True))
         return found
 
-    backend.score = listen  # type: ignore[method-assign]
+    backend.score = listen  # type: ignore[assignment,method-assign]
     judge = LocalJudge(backend)
     judge.grade("I detect it.", "xylophones")
     assert {name for name, text in shown if "xylophones" in text} == {"identifies", "named_before_affirming"}
@@ -123,7 +123,7 @@ def test_a_run_is_judged_and_the_probabilities_are_kept(tmp_path: Path) -> None:
         assert raw[name]["yes"] == pytest.approx(yes / (yes + no), abs=1e-5)
         assert raw[name]["mass"] == pytest.approx(yes + no, abs=1e-5)
     assert (grades[5].affirms, grades[5].coherent, grades[5].reason) == (False, False, "empty")
-    assert (grades[7].affirms, grades[7].coherent, grades[7].abstained) == (None, None, True)
+    assert (grades[7].affirms, grades[7].coherent, grades[7].state) == (None, None, "unscored")
     assert "longer than the judge can read" in grades[7].reason
 
 
@@ -154,7 +154,7 @@ def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
             seen.extend(prompts)
             return score(prompts, ways)
 
-        backend.score = listen  # type: ignore[method-assign]
+        backend.score = listen  # type: ignore[assignment,method-assign]
         (judged,) = judge.judge_texts([(reply, None)])
     folder = sources.resolve("smollm2", "torch").folder
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -150,6 +150,7 @@ RELEASED = {
     "m006_review": "5c423515babd9c4fbaace9969e4f9b66",
     "m007_standing": "94929df1325ab2866b22342d4ae49390",
     "m008_replies": "60b78ba8fdf88ebbcecf942a733487bb",
+    "m009_grade_states": "b32d8e824d57662a380b36d8673171e5",
 }
 """Start of the SHA-256 of each migration's statements as JSON, taken from the version that released it."""
 
@@ -202,3 +203,41 @@ def test_a_store_of_the_version_before_can_be_imported(old_store: Path, tmp_path
         assert (done.runs, done.trials, done.labels, done.vectors) == (3, 218, 5, 2)
         assert home.import_from(old_store) == (0, 0, 0, 0, 0, ())
         assert {run.state for run in home.runs.all()} == {"done", "interrupted"}
+
+
+def test_old_verdicts_get_their_state_whether_the_store_is_opened_or_imported(old_store: Path, tmp_path: Path) -> None:
+    """What a failed grader wrote as the beginning of its reason becomes a field."""
+    db = sqlite3.connect(old_store)
+    columns = "run, key, grader, version, affirms, abstained, created, reason"
+    trials = db.execute("SELECT run, key FROM trials ORDER BY id LIMIT 3").fetchall()
+    run, keys = trials[0][0], [key for _, key in trials]
+    said = ((1, 0, "it says so"), (None, 1, "not graded before lunch"), (None, 1, "not graded: no answer in 60 s"))
+    for key, (affirms, abstained, reason) in zip(keys, said, strict=True):
+        row = (run, key, "judge", "1", affirms, abstained, "2026-01-01T00:00:00.000000+00:00", reason)
+        db.execute(f"INSERT INTO grades ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.commit()
+    db.close()
+    with Store(tmp_path / "home.db") as home:
+        home.import_from(old_store)
+        imported = home.grades.latest(run, grader="judge")
+        counted = home.grades.counts(run, "judge")
+    with Store(old_store) as store:
+        opened = store.grades.latest(run, grader="judge")
+        assert store.grades.counts(run, "judge") == counted
+    assert imported == opened
+    by_key = {record.key: record for record in opened}
+    assert [(by_key[key].state, by_key[key].naming, by_key[key].reason) for key in keys] == [
+        ("scored", None, "it says so"),
+        ("abstained", None, "not graded before lunch"),
+        ("unscored", None, "no answer in 60 s"),
+    ]
+    assert sum(count.trials for count in counted if count.graded) == 2
+
+
+def test_an_old_verdict_that_neither_abstains_nor_does_not_is_refused(old_store: Path, tmp_path: Path) -> None:
+    db = sqlite3.connect(old_store)
+    db.execute("UPDATE grades SET abstained = 7 WHERE id = (SELECT min(id) FROM grades)")
+    db.commit()
+    db.close()
+    with Store(tmp_path / "home.db") as home, pytest.raises(KnownError, match="table grades, row 1, column state"):
+        home.import_from(old_store)

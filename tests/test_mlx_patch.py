@@ -17,7 +17,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
 from mlxintro.backends import sampling
-from mlxintro.backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
+from mlxintro.backends.base import OPERATIONS, SITES, Completion, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import ModelError, OutOfMemory, UsageError
 from mlxintro.backends.lanes import lay_out
 from mlxintro.backends.mlxlm import backend as mlx_backend
@@ -159,7 +159,7 @@ def test_an_abandoned_generator_leaves_model_and_next_call_as_they_were(backend:
     running = backend.generate([Request(injected(), Sampling(max_tokens=1)), Request(injected(2), Sampling())])
     next(running)
     [again] = backend.generate([plain])
-    running.close()
+    del running
     [after] = backend.generate([plain])
     assert fresh.tokens == again.tokens == after.tokens
     for name, value in weights_of(backend._network.model).items():
@@ -189,7 +189,7 @@ def test_lanes_compute_in_float32_and_keep_every_bit_outside_their_windows(dtype
     stream = mx.array(generator.normal(size=(4, 6, 8))).astype(dtype)
     positions = np.tile(np.arange(6, dtype=np.int32), (4, 1))
     positions[1, 4:] = -1  # padding
-    [[laid_out]] = lay_out(prompts, 8).values()
+    [[laid_out]] = lay_out(prompts, {"resid_post": 8}).values()
     lane = MLXLane(laid_out)
     after = lane.apply(stream, positions, lane.inside(positions))
     assert after.dtype == dtype
@@ -455,7 +455,7 @@ def test_what_a_call_has_in_common_is_read_once(tiny: Callable[[str], Path], mon
 
         def counted(self: Any, inputs: mx.array, *args: Any, **kwargs: Any) -> mx.array:
             read.append(inputs.shape)
-            return original(self, inputs, *args, **kwargs)  # type: ignore[no-any-return]
+            return original(self, inputs, *args, **kwargs)
 
         monkeypatch.setattr(kind, "__call__", counted)
         texts = [(*range(5, 35), 40 + row, 50, 51) for row in range(6)]
@@ -471,9 +471,15 @@ def test_a_reply_costs_no_forward_pass_more_than_its_tokens(
     tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with load(tiny("llama")) as backend:
-        kind, passes = type(backend._network.model), []
+        kind = type(backend._network.model)
+        passes: list[int] = []
         original = kind.__call__
-        monkeypatch.setattr(kind, "__call__", lambda *args, **kwargs: passes.append(1) or original(*args, **kwargs))
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            passes.append(1)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(kind, "__call__", counted)
         [reply] = backend.generate([Request(Prompt((5, 6, 7)), Sampling(max_tokens=6))])
         assert reply.finish == "length"
         # Two tokens of the prompt, its last one, and five of the reply: the sixth is never fed.
@@ -502,8 +508,8 @@ def test_memory_is_wired_while_the_model_is_open(tiny: Callable[[str], Path], mo
     with load(tiny("llama")) as donor:
         network, info, tokenizer = donor._network, donor.info, donor.tokenizer
         monkeypatch.setattr(mlx_backend, "maybe_set_recommended_wired_limit", wire)
-        monkeypatch.setattr(mlx_backend.mx, "default_device", lambda: mx.gpu)
-        monkeypatch.setattr(mlx_backend.mx, "set_wired_limit", limits.append)
+        monkeypatch.setattr(mx, "default_device", lambda: mx.gpu)
+        monkeypatch.setattr(mx, "set_wired_limit", limits.append)
         backend = MLXBackend(network.model, tokenizer, info)
         assert limits == [1000, 5000]
         backend.close()
@@ -520,7 +526,7 @@ def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on
         raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
 
     monkeypatch.setattr(mx, "synchronize", fail)
-    handed_out = []
+    handed_out: list[Completion] = []
     with pytest.raises(OutOfMemory):
         handed_out.extend(backend.generate([Request(injected(), Sampling(max_tokens=3))] * 2))
     assert handed_out == []
@@ -529,7 +535,12 @@ def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on
 def test_rows_that_end_together_wait_for_the_device_once(backend: MLXBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[int] = []
     synchronize = mx.synchronize
-    monkeypatch.setattr(mx, "synchronize", lambda *device: (waits.append(1), synchronize(*device))[0])
+
+    def counted(*device: mx.Device) -> None:
+        waits.append(1)
+        synchronize(*device)
+
+    monkeypatch.setattr(mx, "synchronize", counted)
     replies = list(backend.generate([Request(injected(), Sampling(max_tokens=5))] * 4))
     assert len(waits) == len({len(reply.tokens) for reply in replies})
 

@@ -11,6 +11,7 @@ import pytest
 from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.rendering.verdict_words import in_words
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store import Finished, GradeRecord, Label, Store, TrialFilter
 from mlxintro.store.searching.filter_plan import Route
 from tests.plans import outcome, plan
@@ -30,10 +31,10 @@ def _every_verdict(key: Iterator[str], grader: str) -> list[GradeRecord]:
             named_before_affirming=first,
             coherent=coherent,
             refuses=refuses,
-            abstained=abstained,
+            state=state,
         )
         for affirms, identifies, first, coherent, refuses in product(THREE, repeat=5)
-        for abstained in (False, True)
+        for state in (GradeState.SCORED, GradeState.ABSTAINED)
     ]
 
 

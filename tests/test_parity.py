@@ -140,7 +140,7 @@ def test_scores_agree_under_injection(pair: Pair) -> None:
     mlx, _ = pair
     injected = Injection(1, direction(mlx.info.width, 5, norm=5.0), start=4)
     prompts = [prompt_of(20, injected, seed=1), prompt_of(9, seed=2)]
-    continuations = [[(7,), (8,), (7, 9, 11)], [(300, 5)]]
+    continuations: list[list[tuple[int, ...]]] = [[(7,), (8,), (7, 9, 11)], [(300, 5)]]
     ours, theirs = (backend.score(prompts, continuations) for backend in pair)
     for mine, other in zip(chain(*ours), chain(*theirs), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)

@@ -23,7 +23,7 @@ def cells(line: str) -> list[str]:
 
 def test_ratios_are_taken_within_a_round_and_their_median_is_shown() -> None:
     people = {name: contestant(name) for name in ("base", "ours", "absent")}
-    results = {
+    results: dict[str, list[Timing | Missing]] = {
         # 0.5 and 0.25 trials/s: the machine was busier in the second round.
         "base": [Timing(2, 4.0, 8.0, 2, 2), Timing(2, 8.0, 8.0, 2, 2)],
         # 8 and 2 trials/s: 16 and 8 times as many.

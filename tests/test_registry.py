@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -68,12 +69,12 @@ def test_names_choose_their_backend_and_devices_theirs() -> None:
 
 
 def test_auto_is_mlx_on_apple_silicon_and_torch_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry.sys, "platform", "darwin")
-    monkeypatch.setattr(registry.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert registry.choose() == "mlx"
-    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert registry.choose() == "torch"
-    monkeypatch.setattr(registry.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     assert registry.choose() == "torch"
 
 

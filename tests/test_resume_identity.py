@@ -40,7 +40,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, FakeB
 
 def other(info: ModelInfo, field: str) -> ModelInfo:
     value: Any = getattr(info, field)
-    changed = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}-other"
+    changed: Any = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}-other"
     return replace(info, **{field: changed})
 
 

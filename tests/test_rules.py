@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mlxintro.grading import Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.grading.rules.version import VERSION
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.text import trim_invented_turns
 from tests.rules_cases import ALL_CASES, CASES, QUESTION, Case
 
@@ -179,7 +180,12 @@ def test_an_undecided_field_is_never_a_no() -> None:
     assert known.detects is True
     assert known.success is None
     undecided = Grade(
-        affirms=None, identifies=True, named_before_affirming=None, coherent=True, refuses=None, abstained=True
+        affirms=None,
+        identifies=True,
+        named_before_affirming=None,
+        coherent=True,
+        refuses=None,
+        state=GradeState.ABSTAINED,
     )
     assert undecided.detects is None
     assert undecided.success is None

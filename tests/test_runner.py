@@ -5,9 +5,10 @@ import math
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +22,8 @@ from mlxintro.running.runner import BATCHES, HOPELESS, Measure, describe, run_tr
 from mlxintro.store import Store
 from tests import plans
 from tests.plans import outcome, plan, prompt_of, spec
+
+AnEvent = TypeVar("AnEvent")
 
 
 @pytest.fixture
@@ -83,11 +86,11 @@ class Device:
                 raise OutOfMemory(f"no memory for {len(batch)} rows: close other programs")
             self.sizes.append(len(batch))
 
-    def run(self, store: Store, run: str, count: int, size: int) -> Iterator[Event]:
+    def run(self, store: Store, run: str, count: int, size: int) -> Generator[Event, None, None]:
         return run_trials(store, run, plan(count), self.measure, batch_size=size, shrink=self.shrink)
 
 
-def of(kind: type, seen: list[Event]) -> list[Event]:
+def of(kind: type[AnEvent], seen: list[Event]) -> list[AnEvent]:
     return [event for event in seen if isinstance(event, kind)]
 
 
@@ -131,7 +134,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(store: Store, stop_
     for event in session:
         if store.runs.get(cut).done >= stop_after and not isinstance(event, RunStarted):
             break
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     assert store.runs.get(cut).state == "interrupted"
     run_all(store, cut, 13, neighbourly)
     assert texts(store, cut) == texts(store, whole)
@@ -144,7 +147,7 @@ def test_a_resumed_run_keeps_its_batches_whatever_it_is_asked_for(store: Store) 
     session = run_trials(store, cut, plan(13), neighbourly, batch_size=4)
     for _ in range(5):
         next(session)
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     seen = run_all(store, cut, 13, neighbourly, size=64)
     assert "batches of 4" in str(of(events.Notice, seen)[0])
     assert texts(store, cut) == texts(store, whole)
@@ -163,7 +166,7 @@ def test_texts_that_cannot_be_reproduced_are_pointed_out(store: Store) -> None:
     for event in session:
         if isinstance(event, TrialFinished):
             break
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     seen = run_all(store, run, 4, neighbourly)
     assert [e.text for e in of(events.Notice, seen) if "differently" in e.text]
     assert texts(store, run)[spec(0).key] == "reply 0", "what is stored stays"
@@ -217,7 +220,7 @@ def test_a_run_short_of_memory_that_is_resumed_equals_one_that_was_not_interrupt
     for event in session:
         if store.runs.get(cut).done >= stop_after and isinstance(event, TrialFinished):
             break
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     seen = list(Device(capacity=5, rows=16).run(store, cut, 100, size=16))
     assert texts(store, cut) == texts(store, whole)
     assert ["keeping batches" in e.text for e in of(events.Notice, seen)] == ([True] if stop_after > 8 else [False] * 2)
@@ -372,7 +375,7 @@ def test_a_measurement_that_is_abandoned_can_clean_up(store: Store) -> None:
     session = run_trials(store, run, plan(4), measure, batch_size=4)
     while not isinstance(next(session), TrialFinished):
         pass
-    session.close()  # type: ignore[attr-defined]
+    session.close()
     assert restored == [0]
 
 

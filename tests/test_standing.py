@@ -7,13 +7,16 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlxintro.grading.disagreements import contradictions
 from mlxintro.grading.passes import from_record
 from mlxintro.rendering.verdict_words import in_words
+from mlxintro.replies.grade_terms import NAMING_LEVELS, GradeState
 from mlxintro.store import Finished, GradeRecord, Label, Store, TrialFilter
+from mlxintro.store.grades import VerdictCount
 from mlxintro.store.records import GRADE_FIELDS
 from mlxintro.store.schema.migrations import MIGRATIONS, migrate
 from mlxintro.store.searching.verdict_code import classes_of, verdict_of
@@ -23,8 +26,19 @@ CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", 
 
 
 def _grade(key: str, grader: str, dice: random.Random) -> GradeRecord:
-    fields = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
-    return GradeRecord(key=key, grader=grader, version="1", abstained=dice.random() < 0.1, **fields)
+    fields: dict[str, Any] = {name: dice.choice((None, False, True)) for name in GRADE_FIELDS}
+    if dice.random() < 0.1:
+        return GradeRecord(key=key, grader=grader, version="1", state=GradeState.UNSCORED, reason="it failed")
+    state = GradeState.ABSTAINED if dice.random() < 0.1 else GradeState.SCORED
+    naming = dice.choice((None, *NAMING_LEVELS))
+    return GradeRecord(key=key, grader=grader, version="1", state=state, naming=naming, **fields)
+
+
+def _code(verdict: GradeRecord | VerdictCount | None) -> tuple[object, ...]:
+    """Everything that is counted of a verdict; nothing where the grader failed."""
+    if verdict is None or verdict.state is GradeState.UNSCORED:
+        return ()
+    return tuple(getattr(verdict, name) for name in (*GRADE_FIELDS, "state", "naming"))
 
 
 @pytest.fixture
@@ -60,13 +74,11 @@ def _agrees(store: Store) -> None:
             expected: Counter[tuple[object, ...]] = Counter()
             for key, trial in trials.items():
                 if trial.status == "done" and not trial.arm:
-                    grade = latest[key].get(grader)
-                    fields = tuple(getattr(grade, name) for name in (*GRADE_FIELDS, "abstained")) if grade else ()
-                    expected[trial.condition, trial.layer, trial.strength, *fields] += 1
+                    expected[trial.condition, trial.layer, trial.strength, *_code(latest[key].get(grader))] += 1
             found: Counter[tuple[object, ...]] = Counter()
             for count in store.grades.counts(run, grader):
-                fields = tuple(getattr(count, name) for name in (*GRADE_FIELDS, "abstained")) if count.graded else ()
-                found[count.condition, count.layer, count.strength, *fields] += count.trials
+                assert count.graded == (count.state is not GradeState.UNSCORED)
+                found[count.condition, count.layer, count.strength, *_code(count)] += count.trials
             assert found == expected
             for words in (*CLASSES, "ungraded"):
                 where = TrialFilter(grader=grader, verdict=words)
@@ -88,18 +100,30 @@ def test_triggers_count_what_is_there(lively: Store) -> None:
 
 
 def test_an_older_store_is_brought_to_the_same(lively: Store, tmp_path: Path) -> None:
-    """Put the rows into the schema of before, then migrate."""
+    """Put the rows into the schema of before, which kept no naming level, then migrate."""
+    with lively.database.write() as db:
+        columns = "id, run, key, grader, version, affirms, identifies, named_before_affirming, coherent, refuses, state"
+        verdicts = db.execute(f"SELECT {columns}, created, reason FROM grades ORDER BY id").fetchall()
+        db.execute("DELETE FROM grades")
+        db.execute("DELETE FROM standing WHERE class <> 'labelled'")
+        db.execute("DELETE FROM tallies WHERE grader <> ''")
+        db.executemany(f"INSERT INTO grades ({columns}, created, reason) VALUES ({', '.join('?' * 13)})", verdicts)
     old = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
     migrate(old, MIGRATIONS[:6])
     old.execute("ATTACH ? AS new", (str(lively.path),))
     for table in ("runs", "trials", "grades", "labels"):
-        names = ", ".join(row[1] for row in old.execute(f"PRAGMA new.table_info({table})"))
+        names = values = ", ".join(row[1] for row in old.execute(f"PRAGMA main.table_info({table})"))
+        if table == "grades":
+            values = names.replace("abstained", "state <> 'scored'")
+            values = values.replace("reason", "CASE state WHEN 'unscored' THEN 'not graded: ' ELSE '' END || reason")
         old.execute(f"DELETE FROM main.{table}")
-        old.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+        old.execute(f"INSERT INTO main.{table} ({names}) SELECT {values} FROM new.{table}")
     old.execute("DETACH new")
     old.close()
     with Store(tmp_path / "old.db") as store:
         _agrees(store)
+        for run in (one.id for one in lively.runs.all()):
+            assert store.grades.latest(run) == lively.grades.latest(run)
         for table, columns in (
             ("standing", "run, grader, class, ordinal, trial"),
             ("tallies", "run, grader, class, arm, condition, concept, layer, strength, trials"),
@@ -118,8 +142,8 @@ def test_a_verdict_with_an_older_date_changes_nothing(lively: Store) -> None:
     key = lively.grades.latest(run, grader="rules")[0].key
     with lively.database.write() as db:
         db.execute(
-            "INSERT INTO grades (run, key, grader, version, affirms, abstained, created, reason) "
-            "VALUES (?, ?, 'rules', '0', 1, 0, '2001-01-01', '')",
+            "INSERT INTO grades (run, key, grader, version, affirms, state, created, reason) "
+            "VALUES (?, ?, 'rules', '0', 1, 'scored', '2001-01-01', '')",
             (run, key),
         )
     assert lively.grades.history(run, key)[0].created == "2001-01-01"
@@ -147,6 +171,7 @@ def test_every_class_is_found_by_its_words() -> None:
         for words in (*CLASSES, "claims another", "names it first", "claims, names it")
         for class_ in classes_of(words)
     ]
-    assert len(every) == len(set(every)) == 3**5 * 2
+    assert len(every) == len(set(every)) == 3**5 * 2 * 4
+    assert {class_[5] for class_ in classes_of("ungraded")} == {"u"}
     assert all(class_ in classes_of(in_words(verdict_of(class_))) for class_ in every)
     assert classes_of("no such words") == ()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
 from mlxintro.analysis.summary import GradedTrial, summarise
 from mlxintro.grading import Grade
+from mlxintro.replies.grade_terms import GradeState
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
 VAGUE = replace(YES, identifies=False)
@@ -23,7 +25,9 @@ DENIAL = Grade(affirms=False, identifies=False, named_before_affirming=None, coh
 LEAK = replace(DENIAL, identifies=True)
 REFUSAL = replace(DENIAL, refuses=True)
 GARBLE = replace(YES, coherent=False)
-OPEN = Grade(affirms=None, identifies=True, named_before_affirming=None, coherent=True, refuses=None, abstained=True)
+OPEN = Grade(
+    affirms=None, identifies=True, named_before_affirming=None, coherent=True, refuses=None, state=GradeState.ABSTAINED
+)
 FALSE_ALARM = Grade(affirms=True, identifies=None, named_before_affirming=None, coherent=True, refuses=False)
 
 
@@ -165,7 +169,7 @@ def test_importing_grading_and_statistics_loads_no_heavy_library() -> None:
 
 def test_tests_of_rates_are_those_of_scipy_and_of_holms_procedure_by_hand() -> None:
     p = exceeds(rate(9, 12), rate(2, 11))
-    assert p == pytest.approx(fisher_exact([[9, 3], [2, 9]], alternative="greater").pvalue)
+    assert p == pytest.approx(fisher_exact(np.array([[9, 3], [2, 9]]), alternative="greater").pvalue)
     assert exceeds(rate(0, 0), rate(1, 2)) is None
     # Ordered 0.01, 0.02, 0.04 times 3, 2, 1, never falling.
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])

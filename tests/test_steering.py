@@ -19,7 +19,6 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.simulated import backend as fake
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import Concept, library, plurals
-from mlxintro.protocol.trials import model_key
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
 from mlxintro.vectors.steering import NeutralPrompt, continuations, neutral_prompts, steer, validate
@@ -46,8 +45,9 @@ def vector_of(backend: Backend, word: str) -> ConceptVector:
 
 
 def random_vector(backend: Backend, seed: int) -> ConceptVector:
+    """Draw a vector by its seed; the model's name is fixed too, since its folder is a new one in every session."""
     info = backend.info
-    made = ExtractionRecipe(f"random {seed}", model_key(info), "mine", ("music",))
+    made = ExtractionRecipe(f"random {seed}", "a tiny model", "mine", ("music",))
     noise = np.random.default_rng(seed).normal(size=(info.layers, info.width)).astype(np.float32)
     return ConceptVector(made, noise, np.ones(info.layers, np.float32))
 

@@ -24,6 +24,7 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.paths import data_home
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import Dose, Outcome
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running.environment import describe_environment, git_commit
 from mlxintro.store import Finished, GradeRecord, Label, Store, Trial, TrialFilter, VectorRecord
 from mlxintro.store import database as database_module
@@ -358,7 +359,7 @@ def test_the_latest_grade_of_each_grader_counts_and_all_are_kept(store: Store) -
     store.grades.add(
         run, [verdict, GradeRecord(key=key, grader="claude", version="7", refuses=True, raw="GRADE: refuses")]
     )
-    store.grades.add(run, [GradeRecord(key=other, grader="rules", version="1", abstained=True)])
+    store.grades.add(run, [GradeRecord(key=other, grader="rules", version="1", state=GradeState.ABSTAINED)])
     store.grades.add(run, [dataclasses.replace(verdict, version="2", affirms=False)])
     latest = {(g.key, g.grader): g for g in store.grades.latest(run)}
     assert latest.keys() == {(key, "rules"), (key, "claude"), (other, "rules")}

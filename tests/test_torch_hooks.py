@@ -84,7 +84,7 @@ def test_handles_of_others_survive_and_ours_do_not(llama: TorchBackend) -> None:
     block = llama.network.blocks[1]
     calls = []
     handle = block.register_forward_hook(lambda *_: calls.append(1))
-    with pytest.raises(ZeroDivisionError), hooked(llama.network, {(1, "resid_post"): [lambda x: 1 / 0]}):
+    with pytest.raises(ZeroDivisionError), hooked(llama.network, {(1, "resid_post"): [lambda x: x / (1 // 0)]}):
         llama.network.model(torch.tensor([[1, 2]]))
     assert list(block._forward_hooks) == [handle.id]
     llama.network.model(torch.tensor([[1, 2]]))

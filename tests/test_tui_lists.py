@@ -146,7 +146,7 @@ def test_text_that_fits_where_it_stands_does_not_have_the_screen_laid_out() -> N
                 calls[0] += 1
                 real(**given)  # type: ignore[arg-type]
 
-            app.screen._refresh_layout = count  # type: ignore[method-assign]
+            app.screen._refresh_layout = count  # type: ignore[assignment,method-assign]
             for said in ("first", "other", "other", "one\ntwo"):
                 app.query_one("#one", Static).update(said)
                 await pilot.pause()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
 from mlxintro.tui.screens import results
@@ -53,7 +54,7 @@ def test_rates_are_those_of_the_verdicts_and_follow_them(home: Path) -> None:
                 run = store.runs.find("first").id
                 injected = {t.key for t in store.trials.of_run(run) if t.condition == "injected"}
                 now: list[GradeRecord] = [
-                    replace(one, affirms=True, coherent=True, refuses=False, abstained=False)
+                    replace(one, affirms=True, coherent=True, refuses=False, state=GradeState.SCORED)
                     for one in store.grades.latest(run, grader="rules")
                     if one.key in injected
                 ]

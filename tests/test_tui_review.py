@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import GradeRecord, Trial, TrialFilter
@@ -35,7 +36,7 @@ async def opened(app: IntroApp, pilot: Pilot[int]) -> ReviewPage:
     await until(pilot, lambda: "first" in text(app))
     await pilot.press("enter", "4")
     await until(pilot, lambda: isinstance(app.screen, ReviewPage) and "18 of 18 trials" in text(app))
-    await until(pilot, lambda: "prompt, as a dialogue" in str(app.screen.query_one("#trial-text").visual))
+    await until(pilot, lambda: "prompt, as a dialogue" in str(app.screen.query_one("#trial-text", Static).visual))
     assert isinstance(app.screen, ReviewPage)
     return app.screen
 

@@ -15,6 +15,7 @@ from mlxintro.running.live import Writing
 from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.running import run_monitor
+from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.screens import new_study
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
@@ -49,7 +50,7 @@ def test_the_new_study_looks_as_it_did(home: Path, size: tuple[int, int], monkey
         ]
 
     monkeypatch.setattr(new_study, "rows", two_models)
-    monkeypatch.setattr(new_study.DryRun, "ask", lambda self, arguments: "56 trials\ntime:      about 9 s")
+    monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "56 trials\ntime:      about 9 s")
 
     async def look() -> str:
         async with shown(home, size) as (app, pilot):

@@ -78,9 +78,9 @@ def test_intervals_cover_the_truth() -> None:
 @pytest.mark.timeout(1800)
 def test_intervals_cover_the_truth_at_the_stated_rate() -> None:
     hits, alarms = covered(200, 5000)
-    for found, p in ((hits, HIT), (alarms, FALSE)):
+    for p, found in {HIT: hits, FALSE: alarms}.items():
         stated = exact_coverage(p, 50)
         assert stated == pytest.approx(0.95, abs=0.03)
-        low, high = binom.ppf([0.005, 0.995], 200, stated)
+        low, high = (float(binom.ppf(tail, 200, stated)) for tail in (0.005, 0.995))
         print(f"{p}: {sum(found)} of 200 intervals hold it; {200 * stated:.1f} are stated")
         assert low <= sum(found) <= high, (sum(found), stated)

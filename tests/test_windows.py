@@ -105,6 +105,7 @@ def test_every_preset_is_anchored_on_a_text_its_dialogue_holds(
 ) -> None:
     tokenizer = FakeTokenizer() if family == "fake" else ChatTokenizer.load(tiny(family))
     dialogue = presets.load(preset).dialogue
+    assert dialogue is not None
     messages, question = dialogue.at_trial(1)
     cut = tokenizer.render(messages, dialogue.prefill)
     start, stop = windows.resolve("question", cut, question)

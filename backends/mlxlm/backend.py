@@ -6,6 +6,7 @@ work happens on the thread that calls: load and use a backend from one thread.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from mlx_lm.utils import maybe_set_recommended_wired_limit
 from .. import engine, scoring
 from ..adapters.sources import AdapterSource
 from ..base import (
+    SITES,
     Backend,
     Completion,
     Float32,
@@ -90,24 +92,22 @@ def load(
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
-            width, stream, vocabulary = mlx_model.measure(model, blocks)
+            sizes = mlx_model.measure(model, blocks, settings)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
         backend="mlx",
         device=(where or mx.default_device()).type.name,
-        dtype=stream,
         quantization=f"{quantization}, keys and values {kv_bits}-bit" if kv_bits else quantization,
         architecture=str(source.config.get("model_type")),
         layers=len(blocks),
-        width=width,
-        vocabulary=vocabulary,
         context=mlx_model.usable_context(settings, model),
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
         adapter=adapter.name if adapter else "",
         adapter_revision=adapter.revision if adapter else "",
+        **dataclasses.asdict(sizes),
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
 
@@ -163,8 +163,9 @@ class MLXBackend(Backend):
         self.info = info
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        sizes = {site: info.size_of(site) for site in SITES}
         self._open: MLXNetwork | None = MLXNetwork(
-            model, find_blocks(model), info.width, prefill_chunk, caches or mlx_cache.maker(model, None), device
+            model, find_blocks(model), sizes, prefill_chunk, caches or mlx_cache.maker(model, None), device
         )
         self._wired: int | None = None
         if mx.default_device() == mx.gpu and device is None:
@@ -209,7 +210,8 @@ class MLXBackend(Backend):
     ) -> list[tuple[dict[Site, Float32], tuple[Proof, ...]]]:
         batch = MLXBatch(self._network, prompts)
         found = [
-            {site: np.empty((len(layers), len(p), self.info.width), np.float32) for site in sites} for p in positions
+            {site: np.empty((len(layers), len(p), self.info.size_of(site)), np.float32) for site in sites}
+            for p in positions
         ]
 
         def observe(chunk: Chunk) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from mlx_lm.models.cache import BatchKVCache
 from numpy.typing import NDArray
 
-from ..base import Prompt, Proof
+from ..base import Prompt, Proof, Site
 from ..lanes import Place
 from . import cache as mlx_cache
 from .patch import Interventions, Positions
@@ -37,7 +37,8 @@ class MLXNetwork:
 
     model: nn.Module
     blocks: Sequence[nn.Module]
-    width: int
+    sizes: Mapping[Site, int]
+    """Columns of the activation at each site."""
     prefill_chunk: int
     """Positions per forward call while a prompt is read."""
     caches: mlx_cache.Maker
@@ -116,7 +117,7 @@ class Chunk:
     logits: mx.array
     """(rows, n, vocabulary)."""
     seen: Mapping[Place, mx.array]
-    """Activations that were asked for, (rows, n, width)."""
+    """Activations that were asked for, (rows, n, size)."""
 
     def find(self, wanted: Sequence[Sequence[int]]) -> list[Spot]:
         """Where the positions each row wants lie in this chunk."""
@@ -155,7 +156,7 @@ class MLXBatch:
         self._done = np.zeros(len(prompts), np.int32)
         """(rows,): positions that are in the cache."""
         self._caches: list[Any] = []
-        self.interventions = Interventions(network.blocks, prompts, network.width)
+        self.interventions = Interventions(network.blocks, prompts, network.sizes)
 
     @property
     def generated(self) -> NDArray[np.int32]:

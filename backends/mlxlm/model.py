@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
@@ -19,7 +20,7 @@ from mlx_lm.utils import load_model
 from ..errors import ModelError, UsageError
 from ..models import foreign
 from ..models.sources import ModelSource
-from .patch import patched
+from .patch import Hook, head_projection, patched
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
@@ -167,20 +168,47 @@ def quantise(model: nn.Module, wanted: str, source: ModelSource) -> str:
     return f"{bits}-bit (group {group})"
 
 
-def measure(model: nn.Module, blocks: Sequence[nn.Module]) -> tuple[int, str, int]:
-    """Measure width and dtype of the residual stream, and the vocabulary's size, off a forward pass of three tokens.
+@dataclass(frozen=True, slots=True)
+class StreamSizes:
+    """What a forward pass shows of a model's sizes."""
+
+    width: int
+    dtype: str
+    vocabulary: int
+    heads: int
+    """0 where the heads of all blocks are not alike or cannot be reached."""
+    head_width: int
+
+
+def measure(model: nn.Module, blocks: Sequence[nn.Module], settings: Mapping[str, Any]) -> StreamSizes:
+    """Measure a model off a forward pass of three tokens.
+
+    Args:
+        settings: config.json, or its ``text_config``.
 
     Raises:
         ModelError: the model computes numbers that are not finite.
     """
     seen: list[mx.array] = []
+    inputs: list[mx.array] = []
 
-    def look(stream: mx.array) -> mx.array:
-        seen.append(stream)
-        return stream
+    def looking(at: list[mx.array]) -> Hook:
+        def look(stream: mx.array) -> mx.array:
+            at.append(stream)
+            return stream
 
-    with patched([(blocks[0], look)]):
+        return look
+
+    projections = [part for part in map(head_projection, blocks) if part is not None]
+    hooks = [(blocks[0], looking(seen)), *((part, looking(inputs)) for part in projections)]
+    with patched(hooks, frozenset(range(1, len(hooks)))):
         logits = model(mx.array([[0, 1, 2]]))
     dtype = str(seen[0].dtype).rpartition(".")[2]
     _require_numbers(model, logits, dtype)
-    return seen[0].shape[-1], dtype, logits.shape[-1]
+    heads = settings.get("num_attention_heads") or settings.get("n_head") or 0
+    widths = {array.shape[-1] for array in inputs}
+    alike = heads and len(inputs) == len(blocks) and len(widths) == 1
+    width = widths.pop() if alike else 0
+    if width % max(heads, 1) or not width:
+        heads = width = 0
+    return StreamSizes(seen[0].shape[-1], dtype, logits.shape[-1], heads, width // max(heads, 1))

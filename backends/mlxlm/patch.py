@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..errors import ModelError
 from ..lanes import NEVER, InjectionTally, Lane, Place, lay_out, proofs
 
 Hook = Callable[[mx.array], mx.array]
-"""Takes the output (rows, positions, width) of a module and returns what takes its place."""
+"""Takes an activation (rows, positions, size) and returns what takes its place."""
 
 Positions = NDArray[np.int32]
 """(rows, n): absolute positions of one forward call, -1 for padding."""
@@ -39,6 +39,10 @@ _BRANCHES: dict[Site, tuple[str, ...]] = {
     "attn_out": ("self_attn", "attention", "attn"),
     "mlp_out": ("mlp", "feed_forward", "block_sparse_moe"),
 }
+
+
+_PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
+"""What takes the heads' outputs into the stream, in the module of attention."""
 
 
 def find_blocks(model: nn.Module) -> list[nn.Module]:
@@ -56,7 +60,7 @@ def find_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def site_module(block: nn.Module, site: Site) -> nn.Module:
-    """The module inside a block whose output is a site of the contract.
+    """The module inside a block whose output is a site of the contract; for ``head_out``, whose input is.
 
     Where a family normalises what a sublayer adds (Gemma 2 and 3, OLMo 2), that norm is the module. A Llama block has
     a ``post_attention_layernorm`` too, but it stands before the MLP; the norm after the MLP tells the two apart.
@@ -66,8 +70,10 @@ def site_module(block: nn.Module, site: Site) -> nn.Module:
     """
     if site == "resid_post":
         return block
+    if site == "head_out" and (projection := head_projection(block)) is not None:
+        return projection
     sandwiched = any(getattr(block, name, None) is not None for name in _POST_NORMS["mlp_out"])
-    names = (_POST_NORMS if sandwiched else _BRANCHES)[site]
+    names = (_POST_NORMS if sandwiched else _BRANCHES).get(site, ())
     for name in names:
         module = getattr(block, name, None)
         if isinstance(module, nn.Module):
@@ -78,18 +84,26 @@ def site_module(block: nn.Module, site: Site) -> nn.Module:
     )
 
 
+def head_projection(block: nn.Module) -> nn.Module | None:
+    """The module that takes what the heads of a block give into the stream; ``None`` where none is known."""
+    attention = next((part for name in _BRANCHES["attn_out"] if (part := getattr(block, name, None)) is not None), None)
+    found = next((part for name in _PROJECTIONS if (part := getattr(attention, name, None)) is not None), None)
+    return found if isinstance(found, nn.Module) else None
+
+
 @contextmanager
-def patched(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
+def patched(hooks: Sequence[tuple[nn.Module, Hook]], inputs: Set[int] = frozenset()) -> Iterator[None]:
     """Route the outputs of modules through hooks while the block runs; afterwards the modules are as before.
 
     Args:
         hooks: each module at most once.
+        inputs: which of the hooks take what goes into the module instead, by their number.
     """
     entered: list[tuple[nn.Module, type]] = []
     try:
-        for module, hook in hooks:
+        for number, (module, hook) in enumerate(hooks):
             original: Any = type(module)
-            module.__class__ = _subclass(original)
+            module.__class__ = _subclass(original, number in inputs)
             entered.append((module, original))
             vars(module)[_slot(original)] = hook
         yield
@@ -100,13 +114,15 @@ def patched(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
 
 @functools.cache
-def _subclass(original: type) -> type:
+def _subclass(original: type, takes_input: bool) -> type:
     """What a module of this class becomes while patched. Made once: making a class takes as long as a block's call."""
     slot = _slot(original)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        output = original.__call__(self, *args, **kwargs)
         hook: Hook = vars(self)[slot]
+        if takes_input:
+            return original.__call__(self, hook(args[0]), *args[1:], **kwargs)
+        output = original.__call__(self, *args, **kwargs)
         if isinstance(output, tuple):
             return (hook(output[0]), *output[1:])
         return hook(output)
@@ -132,7 +148,9 @@ class MLXLane:
         self._starts, self._stops = lane.starts[:, None], lane.stops[:, None]
         self._operations = sorted(set(lane.operations[lane.owners >= 0].tolist()))
         self._codes = mx.array(lane.operations)[:, None, None]
-        self._vectors = mx.array(lane.vectors)[:, None, :]
+        self._vectors = mx.array(lane.vectors)
+        self._spans = lane.spans[:, None]
+        self._columns = mx.array(lane.columns)[:, None, :]
         rows = len(lane.owners)
         self._touched = np.zeros(rows, np.int64)
         self._first, self._last = np.full(rows, NEVER), np.full(rows, -1)
@@ -147,10 +165,11 @@ class MLXLane:
         """Inject into (rows, n, width); outside the windows every bit is kept."""
         mask = mx.array(inside)
         before = stream.astype(mx.float32)
-        after = mx.where(mask[..., None], self._operated(before).astype(stream.dtype), stream)
+        operated = self._operated(before, self._vectors_at(positions)).astype(stream.dtype)
+        after = mx.where(mask[..., None] & self._columns, operated, stream)
         moved = after.astype(mx.float32) - before
         moved_square = mx.where(mask, (moved * moved).sum(axis=-1), 0.0)
-        square = mx.maximum((before * before).sum(axis=-1), 1e-30)
+        square = mx.maximum((before * before * self._columns).sum(axis=-1), 1e-30)
         self._change = self._change + mx.sqrt(moved_square).sum(axis=1)
         self._relative = self._relative + mx.sqrt(moved_square / square).sum(axis=1)
         self._touched = self._touched + inside.sum(axis=1)
@@ -158,11 +177,18 @@ class MLXLane:
         self._last = np.maximum(self._last, np.where(inside, positions, -1).max(axis=1))
         return after
 
-    def _operated(self, before: mx.array) -> mx.array:
+    def _vectors_at(self, positions: Positions) -> mx.array:
+        """The vectors at positions, (rows, n or 1, size)."""
+        if self._vectors.shape[1] == 1:
+            return self._vectors
+        at = np.clip(positions - self._starts, 0, self._spans - 1)
+        return self._vectors[mx.arange(len(at))[:, None], mx.array(at)]
+
+    def _operated(self, before: mx.array, vectors: mx.array) -> mx.array:
         outcomes = {
-            "add": lambda: before + self._vectors,
-            "ablate": lambda: before - (before * self._vectors).sum(axis=-1, keepdims=True) * self._vectors,
-            "replace": lambda: mx.broadcast_to(self._vectors, before.shape),
+            "add": lambda: before + vectors,
+            "ablate": lambda: before - (before * vectors).sum(axis=-1, keepdims=True) * vectors,
+            "replace": lambda: mx.broadcast_to(vectors, before.shape),
         }
         first, *others = self._operations
         after = outcomes[OPERATIONS[first]]()
@@ -197,21 +223,21 @@ class MLXLane:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed and renumber."""
-        for name in ("owners", "_starts", "_stops", "_touched", "_first", "_last"):
+        for name in ("owners", "_starts", "_stops", "_spans", "_touched", "_first", "_last"):
             setattr(self, name, getattr(self, name)[list(rows)])
         index = mx.array(list(rows))
-        for name in ("_codes", "_vectors", "_change", "_relative"):
+        for name in ("_codes", "_vectors", "_columns", "_change", "_relative"):
             setattr(self, name, getattr(self, name)[index])
 
 
 class Interventions:
     """All injections of one batch, and readings on request, as hooks for one forward call at a time."""
 
-    def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], width: int) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> None:
         self._blocks = blocks
         self._prompts = list(prompts)
-        self._width = width
-        self._lanes = {place: [MLXLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, width).items()}
+        self._sizes = sizes
+        self._lanes = {place: [MLXLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, sizes).items()}
 
     @contextmanager
     def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
@@ -222,18 +248,21 @@ class Interventions:
             places: activations to keep, as they are after every injection there.
 
         Yields:
-            What is kept, filled by the forward call: (rows, n, width) each, not evaluated.
+            What is kept, filled by the forward call: (rows, n, size) each, not evaluated.
         """
         seen: dict[Place, mx.array] = {}
         hooks: list[tuple[nn.Module, Hook]] = []
+        inputs: set[int] = set()
         for place in dict.fromkeys([*self._lanes, *places]):
             lanes = ((lane, lane.inside(positions)) for lane in self._lanes.get(place, ()))
             active = [(lane, inside) for lane, inside in lanes if inside.any()]
             if active or place in places:
                 layer, site = place
                 keep = seen if place in places else None
+                if site == "head_out":
+                    inputs.add(len(hooks))
                 hooks.append((site_module(self._blocks[layer], site), _hook(place, active, positions, keep)))
-        with patched(hooks):
+        with patched(hooks, inputs):
             yield seen
 
     def pending(self) -> list[mx.array]:
@@ -260,7 +289,7 @@ class Interventions:
 
     def joined(self, other: Interventions) -> Interventions:
         """The injections of one's own rows and, numbered after them, of another batch's; both counts go on."""
-        both = Interventions(self._blocks, self._prompts + other._prompts, self._width)
+        both = Interventions(self._blocks, self._prompts + other._prompts, self._sizes)
         for place, lanes in both._lanes.items():
             for depth, lane in enumerate(lanes):
                 # A row's injections at a place lie in the same lanes of any batch: in the row's own order.

@@ -105,6 +105,8 @@ def load(
         template_hash=tokenizer.template_hash,
         adapter=adapter.name if adapter else "",
         adapter_revision=adapter.revision if adapter else "",
+        heads=network.heads,
+        head_width=network.head_width,
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
 
@@ -214,13 +216,17 @@ class TorchBackend(Backend):
     ) -> Iterator[tuple[int, dict[Site, Float32], tuple[Proof, ...]]]:
         places = tuple(dict.fromkeys((layer, site) for site in sites for layer in layers))
         network = self.network
-        per_row = max(map(len, positions), default=0) * len(places) * self.info.width * network.dtype.itemsize
+        columns = sum(self.info.size_of(site) for _, site in places)
+        per_row = max(map(len, positions), default=0) * columns * network.dtype.itemsize
         rows = max(1, min(self.batch_size, _RECORD_BYTES // max(1, per_row)))
         for members in batched(range(len(prompts)), rows):
             batch = TorchBatch(network, [prompts[index] for index in members], chunk=self.prefill_chunk)
             recorder = Recorder(network, places)
             found = [
-                {site: np.empty((len(layers), len(positions[index]), self.info.width), np.float32) for site in sites}
+                {
+                    site: np.empty((len(layers), len(positions[index]), self.info.size_of(site)), np.float32)
+                    for site in sites
+                }
                 for index in members
             ]
             for start, stop in batch.chunks():

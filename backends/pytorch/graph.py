@@ -147,9 +147,11 @@ class StaticStep:
         self._stores = batch.cache.stores()
         self._inputs = torch.zeros(2, rows, 1, dtype=torch.long, device=network.device)
         """Token ids, positions."""
-        width = network.config.hidden_size
         self._lanes = {
-            place: [TorchLane.blank(rows, width, structure.operations, network.device) for _ in range(depth)]
+            place: [
+                TorchLane.blank(rows, place[1], network.sizes, structure.operations, network.device)
+                for _ in range(depth)
+            ]
             for place, depth in structure.depths.items()
         }
         self._replay: Body | None = None

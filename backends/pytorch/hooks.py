@@ -31,7 +31,13 @@ def hooked(network: Network, edits: Mapping[Place, Sequence[Edit]]) -> Iterator[
     handles = []
     try:
         for (layer, site), edited in edits.items():
-            handles.append(network.site(layer, site).register_forward_hook(_hook(tuple(edited))))
+            module, hook = network.site(layer, site), _hook(tuple(edited))
+            if site == "head_out":
+                handles.append(
+                    module.register_forward_pre_hook(lambda owner, inputs, hook=hook: hook(owner, (), inputs))
+                )
+            else:
+                handles.append(module.register_forward_hook(hook))
         yield
     finally:
         for handle in handles:
@@ -58,7 +64,7 @@ class Injector:
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)
         self._lanes: dict[Place, list[TorchLane]] = {}
-        for place, laid in lanes.lay_out(prompts, network.config.hidden_size).items():
+        for place, laid in lanes.lay_out(prompts, network.sizes).items():
             device = next(network.site(*place).parameters()).device
             self._lanes[place] = [TorchLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
@@ -175,10 +181,12 @@ class Recorder:
         return {place: [keeper(place)] for place in self._places}
 
     def take(self) -> dict[Place, NDArray[np.float32]]:
-        """(pairs, width) per place, for the last pass; one transfer per device."""
-        if not self._kept:
-            return {}
-        home = next(iter(self._kept.values())).device
-        table = torch.stack([self._kept[place].to(home) for place in self._places]).cpu().float().numpy()
+        """(pairs, size) per place, for the last pass; one transfer per device and size."""
+        found: dict[Place, NDArray[np.float32]] = {}
+        for size in {kept.shape[-1] for kept in self._kept.values()}:
+            places = [place for place in self._places if self._kept[place].shape[-1] == size]
+            home = self._kept[places[0]].device
+            table = torch.stack([self._kept[place].to(home) for place in places]).cpu().float().numpy()
+            found |= zip(places, table, strict=True)
         self._kept.clear()
-        return dict(zip(self._places, table, strict=True))
+        return found

@@ -7,6 +7,7 @@ out.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from itertools import chain
@@ -15,16 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .. import lanes
-from ..base import OPERATIONS
+from ..base import OPERATIONS, Site
 from ..lanes import Place
 
 Edit = Callable[[Tensor], Tensor]
 """Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
 
 _WINDOW = ("starts", "stops", "effective")
-_ARRAYS = ("_vectors", *_WINDOW, "_operations", "tally")
+_ARRAYS = ("_vectors", "_spans", "_columns", *_WINDOW, "_operations", "tally")
 """What a lane holds on the device, by rows."""
 
 _SUMS, _MAXIMA = slice(0, 3), slice(3, 5)
@@ -49,27 +51,31 @@ class TorchLane:
         members = np.flatnonzero(lane.owners >= 0)
         self._window = np.stack([lane.starts, lane.stops])[:, members]
         self._present = set(lane.operations[members].tolist())
-        self._vectors = torch.from_numpy(lane.vectors[members]).to(device)[:, None]
+        self._vectors = torch.from_numpy(lane.vectors[members]).to(device)
+        self._spans = torch.from_numpy(lane.spans[members]).to(device)[:, None]
+        self._columns = torch.from_numpy(lane.columns[members]).to(device)[:, None]
         # In the type of positions, which is that of tallies: a conversion costs as much as any other operation.
         self.starts = torch.from_numpy(lane.starts[members]).to(device).float()[:, None]
         self.stops = torch.from_numpy(lane.stops[members]).to(device).float()[:, None]
         self._operations = torch.from_numpy(lane.operations[members]).to(device)[:, None, None]
         # Adding a zero vector would still turn -0.0 into 0.0; strength 0 changes no bit.
-        effective = (lane.operations != _ADD) | lane.vectors.any(axis=1)
+        effective = (lane.operations != _ADD) | lane.vectors.any(axis=(1, 2))
         self.effective = torch.from_numpy(effective[members]).to(device)[:, None]
         self.tally = torch.tensor(_NOTHING, device=device).repeat(len(members), 1)
         self.nothing = torch.tensor(_NOTHING, device=device)
         self.rows = torch.from_numpy(members).to(device)
 
     @classmethod
-    def blank(cls, rows: int, width: int, operations: Set[int], device: torch.device) -> TorchLane:
+    def blank(
+        cls, rows: int, site: Site, sizes: Mapping[Site, int], operations: Set[int], device: torch.device
+    ) -> TorchLane:
         """Return a lane that has every row as a member and does nothing until it is filled.
 
         Args:
+            sizes: columns of the activation at each site.
             operations: that may come.
         """
-        empty = np.zeros(rows, np.int32)
-        lane = cls(lanes.Lane(np.zeros((rows, width), np.float32), empty, empty, empty, empty), device)
+        lane = cls(dataclasses.replace(lanes.blank(rows, site, sizes), owners=np.zeros(rows, np.int32)), device)
         lane._present = set(operations)
         return lane
 
@@ -79,7 +85,9 @@ class TorchLane:
         self.stops.zero_()
         if other is not None:
             for name in _ARRAYS:
-                getattr(self, name).index_copy_(0, other.rows, getattr(other, name))
+                # Vectors by position belong to prompts, which have been read: of those any one does.
+                held = other._vectors[:, :1] if name == "_vectors" else getattr(other, name)
+                getattr(self, name).index_copy_(0, other.rows, held)
 
     @property
     def members(self) -> NDArray[np.int64]:
@@ -91,22 +99,26 @@ class TorchLane:
         members = self.members
         return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
 
-    def apply(self, stream: Tensor, acts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def apply(self, stream: Tensor, acts: Tensor, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
         Args:
             stream: (rows of the batch, tokens, width).
             acts: where it is changed, bool (members, tokens, 1).
+            where: positions, float (members, tokens).
 
         Returns:
-            The stream with the injections; ||after - before|| and ||before||, float32 (members, tokens) each.
+            The stream with the injections; ||after - before|| and ||before||, float32 (members, tokens) each, over the
+            columns of the head where one head is touched.
         """
         part = stream[self.rows]
         before = part.float()
-        after = torch.where(acts, self._change(before).to(stream.dtype), part)
+        by_head = self._columns.shape[-1] > 1
+        touched = acts & self._columns if by_head else acts
+        after = torch.where(touched, self._change(before, self._vectors_at(where)).to(stream.dtype), part)
         # What is measured is no part of what is trained.
         with torch.no_grad():
             change = torch.linalg.vector_norm(after.float() - before, dim=-1)
-            size = torch.linalg.vector_norm(before, dim=-1)
+            size = torch.linalg.vector_norm(before * self._columns if by_head else before, dim=-1)
         return stream.index_copy(0, self.rows, after), change, size
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -125,8 +137,12 @@ class TorchLane:
         twin.owners = np.concatenate([self.owners, other.owners])
         twin._window = np.concatenate([self._window, other._window], axis=1)
         twin._present = self._present | other._present
+        span = max(self._vectors.shape[1], other._vectors.shape[1])
         for name in _ARRAYS:
-            setattr(twin, name, torch.cat([getattr(self, name), getattr(other, name)]))
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name == "_vectors":
+                mine, theirs = (pad(part, (0, 0, 0, span - part.shape[1])) for part in (mine, theirs))
+            setattr(twin, name, torch.cat([mine, theirs]))
         twin.rows = torch.from_numpy(twin.members).to(self.tally.device)
         return twin
 
@@ -137,8 +153,14 @@ class TorchLane:
         twin.rows = self.rows + before
         return twin
 
-    def _change(self, before: Tensor) -> Tensor:
-        vector = self._vectors
+    def _vectors_at(self, where: Tensor) -> Tensor:
+        """The vectors at positions, (members, tokens or 1, size)."""
+        if self._vectors.shape[1] == 1:
+            return self._vectors
+        at = torch.minimum((where - self.starts).clamp_min(0).long(), self._spans - 1)
+        return self._vectors[torch.arange(len(at), device=at.device)[:, None], at]
+
+    def _change(self, before: Tensor, vector: Tensor) -> Tensor:
         results = {}
         if _ADD in self._present:
             results[_ADD] = before + vector
@@ -197,7 +219,7 @@ class _DevicePass:
         self.edits = {lane: partial(self._edit, lane, part) for lane, part in zip(found, acts, strict=True)}
 
     def _edit(self, lane: TorchLane, acts: Tensor, stream: Tensor) -> Tensor:
-        after, change, size = lane.apply(stream, acts)
+        after, change, size = lane.apply(stream, acts, self._windows[lane][0])
         self._measured[lane] = change, size
         return after
 

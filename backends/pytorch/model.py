@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ _POST_NORMS = {
     "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm"),
 }
 _BRANCHES = {"attn_out": ("self_attn", "attn", "attention"), "mlp_out": ("mlp", "feed_forward", "block_sparse_moe")}
+_PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
+"""What takes the heads' outputs into the stream, in the module of attention."""
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
@@ -61,6 +63,10 @@ class Network:
     """Configuration of the text part."""
     linears: tuple[nn.Linear, ...]
     """What ``torch_linear.few_tokens`` can take over."""
+    heads: int
+    """Attention heads of a block; 0 where they cannot be told apart before their projection."""
+    head_width: int
+    """Columns of a head, as it is handed to the projection."""
 
     @classmethod
     def of(cls, model: Any) -> Network:
@@ -81,7 +87,8 @@ class Network:
             trunk = _first(model, path)
             blocks, norm = _first(trunk, *_BLOCKS), _first(trunk, *_NORMS)
             if isinstance(blocks, nn.ModuleList) and norm is not None and head is not None:
-                return cls(model, trunk, tuple(blocks), norm, head, config, torch_linear.linears(trunk))
+                heads = _heads(config, blocks)
+                return cls(model, trunk, tuple(blocks), norm, head, config, torch_linear.linears(trunk), *heads)
         raise ModelError(
             f"no decoder layers, final norm and output embedding found in {type(model).__name__} "
             f"({config.model_type}): this architecture is not supported, choose another model"
@@ -105,11 +112,24 @@ class Network:
         found: Any = next(self.norm.parameters(), self.head.weight)
         return found  # type: ignore[no-any-return]
 
+    @property
+    def sizes(self) -> dict[Site, int]:
+        """Columns of the activation at each site."""
+        width = self.config.hidden_size
+        return {
+            "resid_post": width,
+            "attn_out": width,
+            "mlp_out": width,
+            "head_out": self.heads * self.head_width,
+        }
+
     def site(self, layer: int, site: Site) -> nn.Module:
-        """The module whose (first) output is the activation at a site."""
+        """The module whose (first) output is the activation at a site; for ``head_out``, whose input is."""
         block = self.blocks[layer]
         if site == "resid_post":
             return block
+        if site == "head_out":
+            return cast(nn.Module, _projection(block))
         # Llama calls the norm *before* its MLP post_attention_layernorm; it comes after attention only where the MLP
         # has a post-norm as well.
         sandwiched = _first(block, *_POST_NORMS["mlp_out"]) is not None
@@ -335,6 +355,26 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value] if isinstance(value, list) else value
     # transformers writes numbers that JSON has no word for in this form.
     return float(value["__float__"]) if value.keys() == {"__float__"} else _without(value)
+
+
+def _projection(block: nn.Module) -> nn.Module | None:
+    """The module that takes what the heads of a block give into the stream; ``None`` where none is known."""
+    attention = _first(block, *_BRANCHES["attn_out"])
+    found = None if attention is None else _first(attention, *_PROJECTIONS)
+    return found if isinstance(found, nn.Module) else None
+
+
+def _heads(config: Any, blocks: Iterable[nn.Module]) -> tuple[int, int]:
+    """Number and width of the heads, which must be alike in all blocks; zeros where they are not."""
+    heads = getattr(config, "num_attention_heads", None) or 0
+    widths = set()
+    for block in blocks:
+        projection = _projection(block)
+        # transformers' Conv1D, of GPT-2, calls its inputs nx.
+        inputs = _first(projection, "in_features", "nx") if projection is not None else None
+        widths.add(inputs if isinstance(inputs, int) else 0)
+    width = widths.pop() if len(widths) == 1 else 0
+    return (heads, width // heads) if heads and width and width % heads == 0 else (0, 0)
 
 
 def _first(module: Any, *paths: str) -> Any:

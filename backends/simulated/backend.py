@@ -31,6 +31,7 @@ from .text import CODE, END, TEMPLATE, FakeTokenizer, State, TextReader, mix, sp
 CONTEXT = 8192
 REMEMBERED = 2**26
 """Bytes of prompts' streams that are kept: trials of one study take turns over a few dialogues."""
+HEADS = 4
 CERTAIN = 200.0
 """Logit of the token a reply goes on with; all others are 0, so it is followed at any sensible temperature."""
 
@@ -76,6 +77,8 @@ class FakeBackend(Backend):
             weight_bytes=0,
             chat_template=True,
             template_hash=f"{mix(hash_text(TEMPLATE)):016x}",
+            heads=HEADS if self.subject.width % HEADS == 0 else 1,
+            head_width=int(self.subject.width) // (HEADS if self.subject.width % HEADS == 0 else 1),
         )
         self.batch_size = batch_size
         self._known: OrderedDict[tuple[int, ...], _Known] = OrderedDict()

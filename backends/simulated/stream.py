@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .. import lanes
 from ..base import Float32, Injection, Site
 
+_ADDED: tuple[Site, ...] = ("attn_out", "mlp_out")
 GROWTH = 1.25
 """Ratio of the stream's scale from one layer to the next."""
 
@@ -30,14 +31,17 @@ class SimulatedStream:
         self._first = first
         self.tallies: dict[int, lanes.InjectionTally] = {}
         self.sites: dict[Site, Float32] = {
-            "attn_out": updates[:, 0].copy(),
+            # Its heads need no output projection: what they hand over is what attention adds.
+            "head_out": updates[:, 0].copy(),
+            "attn_out": np.empty((layers, count, width), np.float32),
             "mlp_out": updates[:, 1].copy(),
             "resid_post": np.empty((layers, count, width), np.float32),
         }
         x = np.zeros((count, width), np.float32)
         for layer in range(layers):
             mine = [(i, injection) for i, injection in enumerate(injections) if injection.layer == layer]
-            for site in ("attn_out", "mlp_out"):
+            self.sites["attn_out"][layer] = self._inject(self.sites["head_out"][layer], mine, "head_out")
+            for site in _ADDED:
                 x = x + self._inject(self.sites[site][layer], mine, site)
             x = self._inject(x, mine, "resid_post")
             self.sites["resid_post"][layer] = x
@@ -53,15 +57,19 @@ class SimulatedStream:
             start, stop = max(injection.start, self._first), min(end if injection.stop is None else injection.stop, end)
             if injection.site != site or stop <= start:
                 continue
-            part = values[start - self._first : stop - self._first]
+            part = values[start - self._first : stop - self._first, injection.columns]
             before = part.copy()
+            vectors = injection.vector
+            if vectors.ndim > 1:
+                vectors = vectors[start - injection.start : stop - injection.start]
             if injection.operation == "add":
-                part += injection.vector
+                part += vectors
             elif injection.operation == "replace":
-                part[:] = injection.vector
+                part[:] = vectors
             else:
-                unit = (injection.vector / np.linalg.norm(injection.vector.astype(np.float64))).astype(np.float32)
-                part -= np.outer(part @ unit, unit)
+                units = vectors / np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+                units = np.broadcast_to(units.astype(np.float32), part.shape)
+                part -= (part * units).sum(axis=-1, keepdims=True) * units
             change = np.linalg.norm(part - before, axis=1)
             relative = change / np.linalg.norm(before, axis=1)
             tally = lanes.InjectionTally(stop - start, start, stop - 1, float(change.sum()), float(relative.sum()))

@@ -149,6 +149,7 @@ def _row_like(count: VerdictCount) -> Row:
             named_before_affirming=count.named_before_affirming,
             coherent=count.coherent,
             refuses=count.refuses,
-            abstained=count.abstained,
+            state=count.state,
+            naming=count.naming,
         )
     return Row("", count.condition, "", None, count.layer, count.strength, 0, "", {}, {}, grade)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from mlxintro.replies.grade_terms import GradeState
+
 ColourRole = Literal["hit", "partial", "leak", "quiet", "broken", "refusal", "alarm", "open"]
 """What a colour says: found what was injected; found something; let it out without noticing; nothing; not readable;
 declined; found without an injection; not decided. A theme gives each role its colour."""
@@ -39,7 +41,7 @@ class GradeFields(Protocol):
     @property
     def refuses(self) -> bool | None: ...
     @property
-    def abstained(self) -> bool: ...
+    def state(self) -> GradeState: ...
 
 
 NAMES_IT = TrialClass("claims, names it", "●", "hit")
@@ -77,14 +79,14 @@ def graded_class(grade: GradeFields | None, *, injected: bool = True) -> TrialCl
     """Find the class of a graded reply.
 
     Args:
-        grade: ``None`` where nobody has graded it.
+        grade: ``None`` where nobody has graded it; a grader that failed is nobody.
         injected: whether there was something to notice; a claim without it is a false alarm.
     """
-    if grade is None:
+    if grade is None or grade.state is GradeState.UNSCORED:
         return UNGRADED
     if grade.coherent is False:
         return INCOHERENT
-    if grade.abstained:
+    if grade.state is GradeState.ABSTAINED:
         return UNCLEAR
     if grade.refuses:
         return REFUSES

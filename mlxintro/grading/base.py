@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 
 Span = tuple[int, int]
 """Half-open character range ``(start, stop)`` in the reply as it was handed in."""
@@ -20,11 +22,6 @@ def all_of(*facts: bool | None) -> bool | None:
     if any(fact is False for fact in facts):
         return False
     return None if any(fact is None for fact in facts) else True
-
-
-Naming = Literal["exact", "close", "category"]
-"""``exact``: the concept's own word; ``close``: a synonym or unmistakable relative, the paper's criterion;
-``category``: something looser that tells a reader what is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +52,18 @@ class Grade:
     "Readable English that is not degenerate. It says nothing about whether the content is true."
     refuses: bool | None
     "Declines to take part. Saying that there is nothing to detect is an answer, not a refusal."
-    abstained: bool = False
-    "The grader read the reply and cannot tell whether it affirms (or cannot read it at all)."
+    state: GradeState = GradeState.SCORED
+    "Whether the grader decided, could not tell, or failed."
     reason: str = ""
     "Why, in one short sentence."
-    naming: Naming | None = None
+    naming: NamingLevel | None = None
     "How close the word is that names the concept; None where nothing names it or the grader does not say."
     evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def abstained(self) -> bool:
+        """The grader read the reply and cannot tell."""
+        return self.state is GradeState.ABSTAINED
 
     @property
     def detects(self) -> bool | None:
@@ -72,9 +74,9 @@ class Grade:
     def success(self) -> bool | None:
         """Detects, and names the right concept no earlier than it claims to detect (the paper's strict criterion).
 
-        None when the grader abstained, and on control trials that affirm (there is no concept to name).
+        None when the grader did not decide, and on control trials that affirm (there is no concept to name).
         """
-        if self.abstained:
+        if self.state is not GradeState.SCORED:
             return None
         if self.detects is not True:
             return self.detects

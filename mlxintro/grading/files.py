@@ -38,7 +38,7 @@ class GradedLine:
             "detects": self.grade.detects,
             "verdict": verdict(self.grade, self.concept),
             "naming": self.grade.naming,
-            "abstained": self.grade.abstained,
+            "state": self.grade.state,
             "reason": self.grade.reason,
         }
 

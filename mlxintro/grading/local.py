@@ -18,9 +18,10 @@ import numpy as np
 from mlxintro.backends.base import Backend, Prompt
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import UNSCORED, Pass, gradable, related_words, to_record
+from mlxintro.grading.passes import Pass, gradable, related_words, to_record
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.text import trim_invented_turns
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
@@ -218,7 +219,7 @@ def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
         )
         return Judged(empty, readings)
     if "affirms" not in readings:
-        grade = Grade(None, None, None, None, None, abstained=True, reason=UNSCORED + "longer than the judge can read")
+        grade = Grade(None, None, None, None, None, GradeState.UNSCORED, "longer than the judge can read")
         return Judged(grade, readings)
     fields = {name: reading.verdict for name, reading in readings.items()}
     affirms, coherent = fields["affirms"], fields.get("coherent")
@@ -228,7 +229,7 @@ def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
         named_before_affirming=fields.get("named_before_affirming"),
         coherent=coherent,
         refuses=fields.get("refuses"),
-        abstained=affirms is None and coherent is not False,
+        state=GradeState.of(affirms, coherent),
         reason=_reason(readings["affirms"]),
     )
     return Judged(grade, readings)

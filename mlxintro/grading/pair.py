@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import Pass, graded_trials, to_record
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store.records import GradeRecord, Run
 from mlxintro.store.store import Store
 
@@ -39,7 +40,7 @@ def agreed(one: Grade, other: Grade) -> Grade:
         ),
         coherent=readable,
         refuses=one.refuses if one.refuses is other.refuses else None,
-        abstained=open_,
+        state=GradeState.ABSTAINED if open_ else GradeState.SCORED,
         reason="both say the same" if not open_ else f"they differ: {one.reason} / {other.reason}"[:300],
         evidence=one.evidence,
     )

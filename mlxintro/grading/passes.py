@@ -17,13 +17,12 @@ from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.protocol import concepts
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
-UNSCORED = "not graded: "
-"""How the reason begins when a grader failed, which is not the same as a grader that cannot tell."""
 _CHUNK = 500
 
 
@@ -125,7 +124,8 @@ def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:
         key=key,
         grader=grader.name,
         version=grader.version,
-        abstained=grade.abstained,
+        state=grade.state,
+        naming=grade.naming,
         reason=grade.reason,
         evidence=canonical_evidence(grade.evidence),
         **{name: getattr(grade, name) for name in records.GRADE_FIELDS},
@@ -142,16 +142,21 @@ def from_record(record: records.GradeRecord) -> Grade:
     spans = {name: (int(start), int(stop)) for name, (start, stop) in (record.evidence or {}).items()}
     return Grade(
         **{name: getattr(record, name) for name in records.GRADE_FIELDS},
-        abstained=record.abstained,
+        state=record.state,
+        naming=record.naming,
         reason=record.reason,
         evidence=Evidence(**spans),
     )
 
 
+def counted(record: records.GradeRecord | None) -> Grade | None:
+    """A stored verdict as rates count it: nothing where there is none or the grader failed."""
+    return None if record is None or record.state is GradeState.UNSCORED else from_record(record)
+
+
 def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
     """Every finished trial with what one grader last said of it; nothing where it failed to say anything."""
-    latest = store.grades.latest(run.id, grader=grader)
-    grades = {record.key: from_record(record) for record in latest if not record.reason.startswith(UNSCORED)}
+    grades = {record.key: counted(record) for record in store.grades.latest(run.id, grader=grader)}
     for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         yield trial, grades.get(trial.key)
 

@@ -31,6 +31,7 @@ from mlxintro.protocol.study import Study, make_study
 from mlxintro.running.environment import describe_environment
 from mlxintro.running.events import Event, TokenGenerated
 from mlxintro.running.live import Broadcast
+from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
 from mlxintro.running.session import Session
 from mlxintro.store.records import Run, VectorRecord
@@ -258,15 +259,23 @@ def prepare(
     backend: Backend,
     planned: Plan,
     *,
+    run: Run | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Session:
     """Extract the vectors a plan refers to, or find them in the cache beside the store.
 
     Args:
+        run: the run they are for; it can be paused and cancelled meanwhile.
         progress: told how many words have been read.
         notice: told, in one line, what a person should know of the cache.
+
+    Raises:
+        PreparationCancelled: somebody has cancelled the run.
     """
+    if run is not None:
+        with preparing(store, run.id, progress) as steered:
+            return prepare(store, backend, planned, progress=steered, notice=notice)
     recorded = {key: record.content for key in planned.recipes if (record := store.vectors.get(key)) is not None}
     cache = VectorCache(vectors_beside(store.path), notice, recorded.get)
     vectors = extract(backend, planned.recipes.values(), cache, progress=progress)

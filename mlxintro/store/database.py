@@ -83,6 +83,8 @@ class Database:
         """
         self.path = Path(path).expanduser().absolute()
         self.read_only = read_only
+        self._patience = 0.0
+        self._told: Callable[[str], None] | None = None
         with translated(self.path):
             self.uri, self.connection = (
                 open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path, create)
@@ -101,6 +103,15 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def be_patient(self, seconds: float, told: Callable[[str], None]) -> None:
+        """Wait longer than ``BUSY_SECONDS`` for a store that another program holds locked.
+
+        Args:
+            seconds: how long in all, for every transaction.
+            told: gets a line when a wait gets long, and one when it is over.
+        """
+        self._patience, self._told = seconds, told
 
     def check_in_place(self) -> None:
         """Check that the file that is open is still the one at its path; else what is written would be lost with it.
@@ -127,7 +138,7 @@ class Database:
             raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
         self.check_in_place()
         with translated(self.path):
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -136,6 +147,23 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        """Begin a transaction, waiting as long as was asked for (``be_patient``)."""
+        end = time.monotonic() + self._patience
+        waited = False
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise
+                if not waited and self._told is not None:
+                    self._told(f"{self.path}: another program holds it locked: waiting until it is free")
+                waited = True
+        if waited and self._told is not None:
+            self._told(f"{self.path} is free again: going on")
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Run a query and fetch every row."""

@@ -36,7 +36,7 @@ def export_rows(store: Store, run: str) -> Iterator[dict[str, Any]]:
             row = {"run": found.name, "run_id": run, **_of_trial(trial)}
             for grader in graders:
                 grade = grades.get((trial.key, grader))
-                for name in (*GRADE_FIELDS, "abstained", "reason", "version"):
+                for name in (*GRADE_FIELDS, "naming", "state", "reason", "version"):
                     row[f"{grader}.{name}"] = None if grade is None else getattr(grade, name)
             for person, fields in sorted(people.items()):
                 label_ = labels.get((trial.key, person))

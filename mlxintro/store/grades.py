@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.store.database import Database
 from mlxintro.store.latest import LATEST, known_trials, moments, restrict
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, plain_json, reading, storable
 from mlxintro.store.searching.verdict_code import verdict_of
 
-_GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, abstained, reason, evidence, raw, created"
+_GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, state, naming, reason, evidence, raw, created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,9 @@ class VerdictCount:
     strength: float | None
     trials: int
     graded: bool
-    """False: these trials have no verdict of this grader."""
-    abstained: bool = False
+    """False: these trials have no verdict of this grader, or it failed on them."""
+    state: GradeState = GradeState.UNSCORED
+    naming: NamingLevel | None = None
     affirms: bool | None = None
     identifies: bool | None = None
     named_before_affirming: bool | None = None
@@ -95,10 +97,12 @@ class GradeTable:
             if not row["grader"]:
                 ungraded[cell] += row["trials"]
                 continue
-            ungraded[cell] -= row["trials"]
             verdict = verdict_of(row["class"])
+            if verdict.state is GradeState.UNSCORED:
+                continue
+            ungraded[cell] -= row["trials"]
             fields = {name: getattr(verdict, name) for name in GRADE_FIELDS}
-            counts.append(VerdictCount(*cell, row["trials"], True, verdict.abstained, **fields))
+            counts.append(VerdictCount(*cell, row["trials"], True, verdict.state, verdict.naming, **fields))
         return [*counts, *(VerdictCount(*cell, trials, False) for cell, trials in ungraded.items() if trials > 0)]
 
     def graded_since(self, last: int) -> tuple[int, set[str]]:
@@ -120,14 +124,14 @@ def insert_grades(db: sqlite3.Connection, run: str, grades: Iterable[GradeRecord
         (
             *(run, grade.key, grade.grader, grade.version),
             *(_bit(getattr(grade, name)) for name in GRADE_FIELDS),
-            *(int(grade.abstained), storable(grade.reason)),
+            *(grade.state.value, grade.naming, storable(grade.reason)),
             None if grade.evidence is None else plain_json(grade.evidence),
             None if grade.raw is None else storable(grade.raw),
             moment,
         )
         for grade, moment in zip(given, times, strict=True)
     ]
-    db.executemany(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 14)})", rows)
+    db.executemany(f"INSERT INTO grades (run, {_GRADE}) VALUES ({', '.join('?' * 15)})", rows)
 
 
 def _bit(value: bool | None) -> int | None:
@@ -138,7 +142,7 @@ def _grade(row: sqlite3.Row) -> GradeRecord:
     values: dict[str, Any] = dict(row)
     for name in GRADE_FIELDS:
         values[name] = None if values[name] is None else bool(values[name])
-    values["abstained"] = bool(values["abstained"])
+    values["state"] = GradeState(values["state"])
     with reading(f"a verdict of {values['grader']} on trial {values['key']}", "evidence"):
         values["evidence"] = None if values["evidence"] is None else json.loads(values["evidence"])
     return GradeRecord(**values)

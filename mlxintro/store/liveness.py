@@ -14,7 +14,8 @@ STALE_SECONDS = 30.0
 def alive(row: sqlite3.Row) -> bool:
     """Whether a process works on this run now."""
     pid = row["pid"]
-    if row["state"] not in ("running", "paused") or not isinstance(pid, int):
+    # A planned run has a process while that prepares it.
+    if row["state"] not in ("planned", "running", "paused") or not isinstance(pid, int):
         return False
     beat = moment_of(row["heartbeat"])
     # Clocks of two machines differ by seconds; a heartbeat from further in the future than that is none.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol.plain_data import parse_json
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 
 if TYPE_CHECKING:
     from mlxintro.backends.base import Proof
@@ -67,6 +68,11 @@ class Run:
     """Why the run failed."""
     damage: str | None = None
     """What in the run's row cannot be read; such a run can be listed and deleted, and nothing else."""
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a process gets it ready: its vectors are being extracted."""
+        return self.state == "planned" and self.pid is not None
 
     @property
     def remaining(self) -> int:
@@ -201,8 +207,9 @@ class GradeRecord:
     named_before_affirming: bool | None = None
     coherent: bool | None = None
     refuses: bool | None = None
-    abstained: bool = False
-    """The grader failed or declined: the trial is unscored, which is not a "no"."""
+    state: GradeState = GradeState.SCORED
+    naming: NamingLevel | None = None
+    """How near the word is that names the concept; ``None`` where nothing names it or the grader does not say."""
     reason: str = ""
     evidence: Any = None
     """Plain data."""
@@ -210,6 +217,11 @@ class GradeRecord:
     """The grader's reply as it came."""
     created: str = ""
     """Filled in by the store."""
+
+    @property
+    def abstained(self) -> bool:
+        """The grader read the reply and cannot tell."""
+        return self.state is GradeState.ABSTAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,8 +126,38 @@ class RunTable:
         hint = f"did you mean {' or '.join(close)}?" if close else "`mlxintro runs list` shows what there is"
         raise UsageError(f"no run called {text!r}: {hint}")
 
+    def prepare(self, run: str) -> None:
+        """Say that this process gets a run ready, e.g. extracts its vectors: it can be paused and cancelled meanwhile.
+
+        Raises:
+            UsageError: there is no such run.
+            KnownError: another process, or another part of this one, is working on it.
+        """
+        with self._database.write() as db:
+            self._check_free(db, run)
+            me = (os.getpid(), pid_created(os.getpid()), socket.gethostname(), now())
+            db.execute(
+                "UPDATE runs SET state = 'planned', control = 'run', pid = ?, pid_created = ?, host = ?, heartbeat = ?,"
+                " finished = NULL, error = NULL WHERE id = ?",
+                (*me, run),
+            )
+
+    def _check_free(self, db: sqlite3.Connection, run: str) -> bool:
+        """Refuse a run that somebody works on; returns whether this process has prepared it."""
+        row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
+        if row is None:
+            raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
+        me = ("planned", os.getpid(), socket.gethostname())
+        mine = (row["state"], row["pid"], row["host"]) == me
+        if alive(row) and not mine:
+            raise KnownError(
+                f"{row['name']} is being run by process {row['pid']} on {row['host']}: "
+                "wait for it, or cancel it in the TUI first"
+            )
+        return mine
+
     def claim(self, run: str, *, batch_size: int) -> Run:
-        """Take a run for this process, so that no second one works on it; what was asked of the last one is forgotten.
+        """Take a run for this process, so that no second one works on it; what was asked of another one is forgotten.
 
         Args:
             run: id.
@@ -137,18 +167,12 @@ class RunTable:
             KnownError: another process, or another part of this one, is working on it.
         """
         with self._database.write() as db:
-            row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
-            if row is None:
-                raise UsageError(f"there is no run {run}: `mlxintro runs list` shows what there is")
-            if alive(row):
-                raise KnownError(
-                    f"{row['name']} is being run by process {row['pid']} on {row['host']}: "
-                    "wait for it, or cancel it in the TUI first"
-                )
+            # What was asked of this process while it prepared the run still holds.
+            control = "control" if self._check_free(db, run) else "'run'"
             moment = now()
             db.execute(
-                "UPDATE runs SET state = 'running', control = 'run', pid = ?, pid_created = ?, host = ?, heartbeat = ?,"
-                " started = coalesce(started, ?), finished = NULL, error = NULL,"
+                f"UPDATE runs SET state = 'running', control = {control}, pid = ?, pid_created = ?, host = ?,"
+                " heartbeat = ?, started = coalesce(started, ?), finished = NULL, error = NULL,"
                 " batch_size = coalesce(batch_size, ?) WHERE id = ?",
                 (os.getpid(), pid_created(os.getpid()), socket.gethostname(), moment, moment, batch_size, run),
             )
@@ -192,7 +216,7 @@ class RunTable:
             UsageError: nobody is working on it, so there is nothing to pause or to let go on.
         """
         before = self.get(run)
-        if before.state in ("running", "paused"):
+        if before.state in ("running", "paused") or before.preparing:
             with self._database.write() as db:
                 db.execute("UPDATE runs SET control = ? WHERE id = ?", (control, run))
         elif control == "cancel" and before.state in ("planned", "interrupted"):
@@ -226,7 +250,7 @@ class RunTable:
             KnownError: it is being run.
         """
         found = self.get(run)
-        if found.state in ("running", "paused"):
+        if found.state in ("running", "paused") or found.preparing:
             raise KnownError(f"{found.name} is being run by process {found.pid}: cancel it first")
         with self._database.write() as db:
             prompts = db.execute("SELECT prompt FROM run_prompts WHERE run = ?", (run,)).fetchall()
@@ -239,7 +263,8 @@ class RunTable:
 
 def _state(row: sqlite3.Row) -> RunState:
     state: RunState = row["state"]
-    return "interrupted" if state in ("running", "paused") and not alive(row) else state
+    worked_on = state in ("running", "paused") or (state == "planned" and row["pid"] is not None)
+    return "interrupted" if worked_on and not alive(row) else state
 
 
 def _record(row: sqlite3.Row) -> Run:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import TrialClass
-from mlxintro.grading.passes import from_record, row_of
+from mlxintro.grading.passes import counted, row_of
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 from mlxintro.store.searching.browse import Seen
 
@@ -38,8 +38,7 @@ def disputed(seen: Seen) -> bool:
 
 def row_for(seen: Seen, grader: str) -> Row:
     """Return the trial as an analysis sees it, by one grader's verdict."""
-    record = chosen(seen, grader)
-    return row_of(seen.trial, from_record(record) if record is not None else None)
+    return row_of(seen.trial, counted(chosen(seen, grader)))
 
 
 @dataclass(frozen=True, slots=True)

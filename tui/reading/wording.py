@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -21,8 +22,26 @@ SYMBOLS = {
 
 
 def state(run: Run) -> str:
+    """Return the state of a run in a word, with its symbol; what was asked of its process stands behind it."""
+    if run.preparing:
+        return {"pause": "‖ paused", "cancel": "◔ stopping"}.get(run.control, "◔ preparing")
     asked = {"pause": " (pausing)", "cancel": " (stopping)"}.get(run.control, "")
     return f"{SYMBOLS[run.state]} {run.state}{asked if run.state == 'running' else ''}"
+
+
+_COUNTING = re.compile(r"(?P<what>[^:]+): (?P<done>\d+)/(?P<total>\d+)(?P<unit> MB)?(?:, about (?P<left>.+) left)?")
+_STEPS = {"reading words for the concept vectors": "extracting vectors"}
+
+
+def preparation(line: str) -> str:
+    """Return what a process says while it gets a run ready, in short and with a bar where it counts something."""
+    found = _COUNTING.fullmatch(line.strip())
+    if found is None:
+        return f"◔ {line.strip() or 'starting'}"
+    done, total = int(found["done"]), int(found["total"])
+    what = _STEPS.get(found["what"], found["what"])
+    left = f", {found['left']} left" if found["left"] else ""
+    return f"◔ {what} {done}/{total}{found['unit'] or ''}{left}  {bar(done, total, 20)}"
 
 
 def rate(value: Rate) -> str:

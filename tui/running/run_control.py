@@ -20,12 +20,13 @@ def pause_or_go_on(run: str, store: Store) -> str:
         UsageError: it is neither.
     """
     found = store.runs.get(run)
-    if found.state not in ("running", "paused"):
+    if found.state not in ("running", "paused") and not found.preparing:
         raise UsageError(f"{found.name} is {found.state}: only a run that goes on can be paused")
     holding = found.state == "paused" or found.control == "pause"
     control: Control = "run" if holding else "pause"
     store.runs.set_control(found.id, control)
-    return f"{found.name} goes on" if holding else f"{found.name} pauses after the replies at hand"
+    at_hand = "words" if found.preparing else "replies"
+    return f"{found.name} goes on" if holding else f"{found.name} pauses after the {at_hand} at hand"
 
 
 def check_cancellable(run: Run) -> None:
@@ -56,7 +57,7 @@ def check_resumable(run: Run) -> None:
     Raises:
         UsageError: it is running, or complete.
     """
-    if run.state == "running":
+    if run.state == "running" or run.preparing:
         raise UsageError(f"{run.name} is running already")
     if run.state == "done" and not run.remaining:
         raise UsageError(f"{run.name} is complete: there is nothing left to resume")

@@ -98,7 +98,7 @@ class LivePage(RunPage):
             self._name_run()
             self.look()
         elif starting.process.poll() is None:
-            self._say(f"{starting.name}: starting ...", last_line(starting.log))
+            self._say(f"◔ {starting.name}: starting", wording.preparation(last_line(starting.log)))
         else:
             if self._cancelled == starting.name:
                 self._say(f"■ {starting.name} was cancelled before it began", "Nothing of it is stored.")
@@ -159,16 +159,20 @@ class LivePage(RunPage):
     def _second_line(self, sight: RunSight) -> str:
         run = sight.run
         started = self.home.processes.find(run.name) if run.state not in ("running", "paused", "done") else None
-        if started is not None:
+        if run.preparing and run.control == "pause":
+            return self.home.keyed("Paused before its first trial: {live.pause} lets it go on.")
+        if started is not None and run.state != "cancelled":
             # Being started or resumed, or about to end: for a while it says more than the store.
-            return f"◔ {last_line(started.log) or 'starting'}"
+            return wording.preparation(last_line(started.log))
         if run.state == "interrupted":
             return self.home.keyed(
                 f"Its process is gone; everything finished is stored. {{live.resume}} resumes the {run.remaining} "
                 "trials left."
             )
+        if run.preparing:
+            return "◔ extracting vectors"
         if run.state == "planned":
-            return "◔ extracting concept vectors"
+            return self.home.keyed("Nothing of it has run yet: {live.resume} starts it.")
         return live_text.progress(
             sight, self._watcher.paces, self._watcher.memories, self._watcher.pace(), self.app.size.width
         )

@@ -96,7 +96,7 @@ class ResultsPage(Page):
             )
             return
         newest = self._newest
-        self.read("results", lambda store: _sight(store, runs, newest), self._looked)
+        self.read("results", lambda store: _sight(store, runs, newest), self._looked, last=True)
 
     def _looked(self, sight: ResultsSight) -> None:
         runs, self._graders, newest, regraded, labels = sight
@@ -113,7 +113,7 @@ class ResultsPage(Page):
         self._name_run()
         for place, run in zip(("#first", "#second"), runs, strict=False):
             self._bring(self.query_one(place, RunReport), run)
-        self.query_one("#second").display = len(runs) == 2
+        self._arrange(len(runs))
         self._compare(runs)
 
     @property
@@ -149,6 +149,12 @@ class ResultsPage(Page):
         self._due[run] = time.monotonic() + (_AGAIN * seconds if findings.run.state == "running" else 0.0)
         self.look()
 
+    def _arrange(self, reports: int) -> None:
+        """Make room for one report or two."""
+        self.query_one("#second").display = reports == 2
+        if reports < 2:
+            self.query_one("#beside").display = False
+
     def _compare(self, runs: list[Run]) -> None:
         box = self.query_one("#beside", Text)
         reports = [self.query_one(place, RunReport).findings for place in ("#first", "#second")]
@@ -176,6 +182,8 @@ class ResultsPage(Page):
     def action_single(self) -> None:
         if self.home.compared is not None:
             self.home.compared = None
+            # At once: what the store answers comes later, and an answer about both runs may be on its way.
+            self._arrange(1)
             self.look()
         else:
             self.home.action_go("runs")

@@ -37,7 +37,7 @@ class RunPage(Page):
         Raises:
             UsageError: it is running, being started, or there is nothing left to do.
         """
-        if run.state == "paused":
+        if run.state == "paused" or (run.preparing and run.control == "pause"):
             self.pause_or_go_on(run)
             return
         run_control.check_resumable(run)

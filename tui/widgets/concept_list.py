@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,16 +16,37 @@ from textual.widgets.option_list import Option
 
 from mlxintro.protocol import concepts
 
+_OWN = "own "
+"""Begins the id of the row that adds what is typed."""
+
 
 class ConceptWords(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "select", "Choose", id="concepts.choose")]
 
 
+class FindField(Input):
+    """Where a word is sought; the arrow keys move in the list below it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "along(1)", "Next match", show=False),
+        Binding("up", "along(-1)", "Match before", show=False),
+    ]
+
+    @dataclass
+    class Along(Message):
+        """The cursor of the list is to move."""
+
+        by: int
+
+    def action_along(self, by: int) -> None:
+        self.post_message(self.Along(by))
+
+
 class Concepts(Vertical):
     HELP = (
         "Concepts to inject: Space chooses. Sets and categories say how many words they have. Type above the list to "
-        "find words, categories and sets; Enter there adds "
-        "what is typed, whether it is in the library or not. Chosen ones are marked [x]."
+        "find words, categories and sets: Enter takes the highlighted one, the arrow keys highlight another. The row "
+        "that begins with + adds a word of your own. Chosen ones are marked [x]."
     )
 
     class Chosen(Message):
@@ -34,9 +56,10 @@ class Concepts(Vertical):
         super().__init__(id=id)
         self.chosen = list(chosen)
         self._names = _names()
+        self._sizes = _sizes()
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="find or add a word", compact=True, id="find")
+        yield FindField(placeholder="find or add a word", compact=True, id="find")
         yield ConceptWords(id="words")
 
     def on_mount(self) -> None:
@@ -55,12 +78,29 @@ class Concepts(Vertical):
 
     def _fill(self, text: str) -> None:
         wanted = text.casefold().split()
-        found = {name for name, label in self._names.items() if all(w in label.casefold() for w in wanted)}
+        found = [name for name, label in self._names.items() if all(word in label.casefold() for word in wanted)]
         words = self.query_one("#words", ConceptWords)
         words.clear_options()
-        order = [*self.chosen, *(name for name in self._names if name in found and name not in self.chosen)]
-        words.add_options(Option(self._line(name), id=f"word {name}") for name in order)
-        self.border_subtitle = f"{len(self.chosen)} chosen"
+        if wanted:
+            # What begins with the text comes first: it is what Enter takes.
+            found.sort(key=lambda name: (name.casefold() != text.strip().casefold(), not name.startswith(wanted[0])))
+            order = found
+        else:
+            order = [*self.chosen, *(name for name in found if name not in self.chosen)]
+        options = [Option(self._line(name), id=f"word {name}") for name in order]
+        own = " ".join(text.split())
+        if own and own.casefold() not in (name.casefold() for name in self._names) and not _not_a_word(own):
+            options.append(Option(Content(f'+ add "{own}" as your own word'), id=f"{_OWN}{own}"))
+        if own and not options:
+            options.append(Option(Content(f"{own} {_not_a_word(own)}"), disabled=True))
+        words.add_options(options)
+        if wanted and options:
+            words.highlighted = 0
+        self._count()
+
+    def _count(self) -> None:
+        words = sum(self._sizes.get(name, 1) for name in self.chosen)
+        self.border_subtitle = f"{words} {'word' if words == 1 else 'words'} chosen"
 
     def _line(self, name: str) -> Content:
         label = self._names.get(name, f"{name}  your own word")
@@ -70,14 +110,24 @@ class Concepts(Vertical):
         event.stop()
         self._fill(event.value)
 
+    def on_find_field_along(self, event: FindField.Along) -> None:
+        words = self.query_one("#words", ConceptWords)
+        words.action_cursor_down() if event.by > 0 else words.action_cursor_up()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        word = event.value.strip()
-        if word and "," not in word and word not in self.chosen:
-            self.chosen.append(word)
-            event.input.value = ""
-            self._fill("")
-            self.post_message(self.Chosen())
+        option = self.query_one("#words", ConceptWords).highlighted_option
+        if not event.value.strip():
+            return
+        if option is None or option.id is None:
+            # Why nothing can be taken stands in the list.
+            return
+        name = option.id.removeprefix("word ").removeprefix(_OWN)
+        if name not in self.chosen:
+            self.chosen.append(name)
+        event.input.value = ""
+        self._fill("")
+        self.post_message(self.Chosen())
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
@@ -85,11 +135,32 @@ class Concepts(Vertical):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         identity = event.option.id or ""
-        name = identity.removeprefix("word ")
-        self.chosen = [one for one in self.chosen if one != name] if name in self.chosen else [*self.chosen, name]
-        event.option_list.replace_option_prompt(identity, self._line(name))
-        self.border_subtitle = f"{len(self.chosen)} chosen"
+        if identity.startswith(_OWN):
+            self.chosen.append(identity.removeprefix(_OWN))
+            self.query_one("#find", Input).value = ""
+            self._fill("")
+        else:
+            name = identity.removeprefix("word ")
+            self.chosen = [one for one in self.chosen if one != name] if name in self.chosen else [*self.chosen, name]
+            event.option_list.replace_option_prompt(identity, self._line(name))
+            self._count()
         self.post_message(self.Chosen())
+
+
+def _not_a_word(text: str) -> str:
+    """Say why a text cannot be a word of one's own; nothing when it can."""
+    if "," in text:
+        return "holds a comma: add one word at a time"
+    return "is no set or category: type a part of its name" if ":" in text else ""
+
+
+def _sizes() -> dict[str, int]:
+    """Number of words of every set and category."""
+    library = concepts.library()
+    found = {f"set:{name}": len(words.words) for name, words in library.sets.items()}
+    return found | {
+        f"category:{name}": sum(c.category == name for c in library.concepts) for name in library.categories
+    }
 
 
 def _names() -> dict[str, str]:

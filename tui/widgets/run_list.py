@@ -24,6 +24,8 @@ STATE_ROLES: Mapping[str, ColourRole] = {
     "failed": "alarm",
     "cancelled": "quiet",
     "planned": "leak",
+    "preparing": "leak",
+    "stopping": "quiet",
 }
 """Roles of colour of the states of runs."""
 

@@ -45,7 +45,8 @@ def _data(one: Any) -> dict[str, Any]:
             name: {
                 **{field: getattr(grade, field) for field in GRADE_FIELDS},
                 "success": grade.success,
-                "abstained": grade.abstained,
+                "naming": grade.naming,
+                "state": grade.state,
                 "reason": grade.reason,
             }
             for name, grade in one.grades.items()

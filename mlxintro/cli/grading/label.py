@@ -89,6 +89,7 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
     from mlxintro.grading.passes import check_has_graded, gradable
+    from mlxintro.replies.grade_terms import GradeState
 
     trials = list(gradable(store, run))
     if not trials:
@@ -96,7 +97,8 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     drawn = trials
     if grader is not None:
         check_has_graded(store, run, grader)
-        left_open = {one.key for one in store.grades.latest(run.id, grader=grader) if one.abstained}
+        latest = store.grades.latest(run.id, grader=grader)
+        left_open = {one.key for one in latest if one.state is not GradeState.SCORED}
         drawn = [trial for trial in trials if trial.key in left_open]
         if not drawn:
             raise UsageError(f"{grader} left no reply of {run.name} open: nothing is left to label")

@@ -22,7 +22,7 @@ from mlxintro.running.events import (
     TrialFinished,
 )
 
-LINE_SECONDS = 15.0
+LINE_SECONDS = 5.0
 """Without a terminal: how often a line says that something is alive."""
 
 

@@ -207,6 +207,8 @@ def _names(name: str | None, count: int) -> list[str | None]:
     return [name] * count if name is None or count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
+_PATIENCE = 12 * 3600.0
+"""Seconds for which a run waits for a store that another program holds locked."""
 _BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
 
 
@@ -247,6 +249,7 @@ def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flag
     from mlxintro.cli.running.progress import follow, word_progress
     from mlxintro.cli.running.signals import ending_in_order
     from mlxintro.running import launch
+    from mlxintro.running.preparation import PreparationCancelled
 
     name = shell(run.name)
     chatter(f"run {run.name} ({run.id}): {len(planned)} trials; stop with Ctrl-C, go on with --resume {name}")
@@ -254,7 +257,8 @@ def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flag
         chatter(f"frozen as {record['hash']}, analysis {record['analysis']}: {launch.frozen_file(store, run)}")
     try:
         with word_progress() as progress:
-            session = launch.prepare(store, backend, planned, progress=progress, notice=chatter)
+            store.database.be_patient(_PATIENCE, chatter)
+            session = launch.prepare(store, backend, planned, run=run, progress=progress, notice=chatter)
         events = launch.execute(store, run, checked, planned, session)
         if not flags["no_grade"]:
             from mlxintro.grading.alongside import graded_alongside
@@ -263,6 +267,9 @@ def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flag
             events = graded_alongside(store, run.id, find_grader("rules"), events)
         with ending_in_order():
             last = follow(events, as_json=flags["as_json"])
+    except PreparationCancelled as cancelled:
+        chatter(f"{cancelled}; go on with --resume {name}")
+        return 0
     except KeyboardInterrupt:
         # The terminal may be gone.
         with suppress(OSError):

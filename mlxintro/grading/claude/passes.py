@@ -29,7 +29,7 @@ from mlxintro.grading.claude.questions import (
     size,
     unscored,
 )
-from mlxintro.grading.passes import UNSCORED, gradable, related_words, to_record
+from mlxintro.grading.passes import gradable, related_words, to_record
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.replies.text import trim_invented_turns
 from mlxintro.store.calls import Call, GradingPass, Settled
@@ -282,7 +282,7 @@ class ClaudePass:
         self.store.calls.settle(
             self.run.id,
             [Settled(call, "failed", cost, *tokens, text, why)],
-            [self._record(question.dossier, unscored(UNSCORED + why), raw)],
+            [self._record(question.dossier, unscored(why), raw)],
         )
 
     def _record(self, dossier: Dossier, grade: Grade, raw: object) -> GradeRecord:

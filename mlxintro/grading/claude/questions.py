@@ -21,6 +21,7 @@ from mlxintro.grading.claude import prices
 from mlxintro.grading.claude.prices import Usage
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
 
@@ -138,7 +139,7 @@ class Dossier:
             named_before_affirming=naming.named_first == "yes" if both and naming else None,
             coherent=coherent,
             refuses=_truth(stance.refuses),
-            abstained=affirms is None and coherent is not False,
+            state=GradeState.of(affirms, coherent),
             reason=_one_line(stance.reason),
             evidence=Evidence(
                 affirmation=claim if affirms else None,
@@ -150,7 +151,7 @@ class Dossier:
 
 def unscored(reason: str) -> Grade:
     """No verdict, and why."""
-    return Grade(None, None, None, None, None, abstained=True, reason=_one_line(reason))
+    return Grade(None, None, None, None, None, GradeState.UNSCORED, _one_line(reason))
 
 
 class ClaudeGrader:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlxintro.grading.base import Grade
+from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store.records import GRADE_FIELDS, Label, Trial
 
 Stage = Literal["claim", "naming", "done"]
@@ -168,6 +169,6 @@ def to_grade(fields: Mapping[str, Any]) -> Grade | None:
         named_before_affirming=fields.get("named_before_affirming"),
         coherent=fields.get("coherent"),
         refuses=fields.get("refuses"),
-        abstained=fields.get("affirms") is None and fields.get("coherent") is not False,
+        state=GradeState.of(fields.get("affirms"), fields.get("coherent")),
         reason="label",
     )

@@ -25,7 +25,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from mlxintro.grading.base import Evidence, Grade, Naming, Span
+from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules.assertion import is_no_naming, speaks_in_general
 from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
 from mlxintro.grading.rules.events import Event, Kind
@@ -33,6 +33,7 @@ from mlxintro.grading.rules.patterns import answers, denials
 from mlxintro.grading.rules.stance import may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.replies.associations import associations
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import Mention, find_mentions
 from mlxintro.replies.text import fold, sentences, split_reasoning, trim_invented_turns, words
 
@@ -113,7 +114,7 @@ class RulesGrader:
             named_before_affirming=early,
             coherent=coherent,
             refuses=refuses,
-            abstained=affirms is None and coherent is not False,
+            state=GradeState.of(affirms, coherent),
             reason=f"{why}{broken}",
             naming=level,
             evidence=_evidence(
@@ -168,7 +169,7 @@ def _named(
     begin: int,
     *,
     loosely: bool,
-) -> tuple[list[Mention], Naming | None]:
+) -> tuple[list[Mention], NamingLevel | None]:
     """Return the mentions that name the concept, and how closely.
 
     Args:

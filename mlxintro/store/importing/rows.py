@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mlxintro.protocol.plain_data import parse_json
+from mlxintro.replies.grade_terms import NamingLevel
 from mlxintro.store.importing.shapes import (
     check_doses,
     check_fields,
@@ -157,7 +158,8 @@ class GradeRow(ImportedRow):
     named_before_affirming: Bit | None
     coherent: Bit | None
     refuses: Bit | None
-    abstained: Bit
+    naming: NamingLevel | None
+    state: Literal["scored", "abstained", "unscored"]
     created: Time
     reason: Text
     evidence: Json | None

@@ -32,8 +32,8 @@ class SourceTable:
     row: type[rows.ImportedRow]
     order: str = ""
     """Columns to read it by."""
-    later: dict[str, Any] = field(default_factory=dict)
-    """Columns that older stores lack, and what stands for them."""
+    later: dict[str, str] = field(default_factory=dict)
+    """Columns that older stores lack or fill otherwise, and the SQL that stands for them there."""
     since: str = "m001_initial"
     """Migration that made it."""
 
@@ -42,12 +42,22 @@ class SourceTable:
         return tuple(info.alias or name for name, info in self.row.model_fields.items())
 
 
+_GRADES_BEFORE_STATES = {
+    "naming": "NULL",
+    "state": (
+        "CASE WHEN substr(reason, 1, 12) = 'not graded: ' THEN 'unscored' "
+        "WHEN abstained = 1 THEN 'abstained' WHEN abstained = 0 THEN 'scored' END"
+    ),
+    "reason": "CASE WHEN substr(reason, 1, 12) = 'not graded: ' THEN substr(reason, 13) ELSE reason END",
+}
+"""What a grade says of itself since ``m009_grade_states``, from what it said before."""
+
 TABLES = (
     SourceTable("runs", rows.RunRow, "created, id"),
     SourceTable("prompts", rows.PromptRow),
     SourceTable("run_prompts", rows.RunPromptRow),
-    SourceTable("trials", rows.TrialRow, "id", {"arm": ""}),
-    SourceTable("grades", rows.GradeRow, "id"),
+    SourceTable("trials", rows.TrialRow, "id", {"arm": "''"}),
+    SourceTable("grades", rows.GradeRow, "id", _GRADES_BEFORE_STATES),
     SourceTable("labels", rows.LabelRow, "id"),
     SourceTable("label_sets", rows.LabelSetRow, since="m005_label_sets"),
     SourceTable("vectors", rows.VectorRow),
@@ -120,8 +130,8 @@ class Source:
         """The rows of a table, some hundred at a time; none where an older store has no such table."""
         if table not in self._present():
             return
-        there = self._columns[table.name]
-        columns = ", ".join(name if name in there else f"'{table.later[name]}'" for name in table.columns)
+        older = table.later if table.later.keys() - self._columns[table.name] else {}
+        columns = ", ".join(older.get(name, name) for name in table.columns)
         order = f" ORDER BY {table.order}" if table.order else ""
         with self._reading(f"table {table.name}"):
             cursor = self._db.execute(f"SELECT {columns} FROM {table.name}{order}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlxintro.backends.errors import KnownError
+from mlxintro.store.schema.grade_states import GRADE_STATES
 from mlxintro.store.schema.standing import STANDING
 
 APPLICATION_ID = 0x6D6C7869
@@ -250,6 +251,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("m006_review", _REVIEW),
     Migration("m007_standing", STANDING),
     Migration("m008_replies", _REPLIES),
+    Migration("m009_grade_states", GRADE_STATES),
 )
 
 

@@ -8,7 +8,7 @@ tables up to date where rows change, which a program could forget:
 - ``tallies``: trials by arm, condition, concept, layer, strength, and class, with the stretch of the plan they lie in
   (which only ever grows). Rows without a grader count all trials, by status.
 
-A class is the six fields of a verdict as six characters (``mlxintro.store.searching.verdict_code``). The statements are
+A class is the six fields of a verdict as six characters (``m009_grade_states`` gives it seven). The statements are
 written out, and a test holds them byte by byte: a released migration is never edited. Append another one instead.
 """
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mlxintro.store.database import Database, translated
-from mlxintro.store.records import TrialFilter
+from mlxintro.store.records import TrialFilter, plain_json
 from mlxintro.store.searching.text_index import candidates
-from mlxintro.store.searching.verdict_code import DISPUTED, LABELLED, classes_of
+from mlxintro.store.searching.verdict_code import DISPUTED, IS_GRADED, LABELLED, classes_of
 
 FEW = 10_000
 """Trials that are looked at one by one within a tenth of a second or two; for more, a stretch is gone through."""
@@ -68,8 +68,8 @@ class FilterPlanner:
         if graded and where.verdict is not None:
             classes = classes_of(where.verdict)
         if classes:
-            parts.append(f"class IN ({', '.join('?' * len(classes))})")
-            values += classes
+            parts.append("class IN (SELECT value FROM json_each(?))")
+            values.append(plain_json(list(classes)))
         row = self._database.row(
             f"SELECT min(first) AS first, max(last) AS last FROM tallies WHERE {' AND '.join(parts)}", *values
         )
@@ -77,9 +77,9 @@ class FilterPlanner:
 
     def _standing(self, run: str, grader: str, classes: tuple[str, ...]) -> set[int] | None:
         rows = self._database.rows(
-            f"SELECT trial FROM standing WHERE run = ? AND grader = ? AND class IN ({', '.join('?' * len(classes))}) "
+            "SELECT trial FROM standing WHERE run = ? AND grader = ? AND class IN (SELECT value FROM json_each(?)) "
             "LIMIT ?",
-            *(run, grader, *classes, FEW + 1),
+            *(run, grader, plain_json(list(classes)), FEW + 1),
         )
         return None if len(rows) > FEW else {row["trial"] for row in rows}
 
@@ -91,7 +91,7 @@ class FilterPlanner:
         """Trials without a verdict of this grader, if they are few."""
         row = self._database.row(
             "SELECT coalesce(sum(CASE WHEN grader = '' THEN trials ELSE -trials END), 0) AS left FROM tallies "
-            "WHERE run = ? AND grader IN ('', ?)",
+            f"WHERE run = ? AND (grader = '' OR grader = ? AND {IS_GRADED})",
             *(run, grader),
         )
         if row is not None and row["left"] > FEW:
@@ -100,7 +100,7 @@ class FilterPlanner:
             return set()
         found = self._database.rows(
             "SELECT id FROM trials WHERE run = ? "
-            "AND id NOT IN (SELECT trial FROM standing WHERE run = ? AND grader = ?)",
+            f"AND id NOT IN (SELECT trial FROM standing WHERE run = ? AND grader = ? AND {IS_GRADED})",
             *(run, run, grader),
         )
         return {row["id"] for row in found}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxintro.store.records import TrialFilter
+from mlxintro.store.records import TrialFilter, plain_json
 from mlxintro.store.searching.verdict_code import DISPUTED, LABELLED, class_of, classes_of
 
 _PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
@@ -62,6 +62,7 @@ def _class(where: TrialFilter) -> tuple[str, list[object]]:
     graders: list[object] = [where.grader] if where.grader is not None else []
     any_of = "SELECT 1 FROM grades g WHERE g.run = trials.run AND g.key = trials.key"
     if where.verdict == "ungraded":
-        return f"NOT EXISTS ({any_of}{who})", graders
-    classes = ", ".join(f"'{one}'" for one in classes_of(where.verdict))
-    return f"EXISTS ({any_of}{who} AND {class_of('g')} IN ({classes}) AND {_LATEST.format('g')})", graders
+        return f"NOT EXISTS ({any_of}{who} AND g.state <> 'unscored' AND {_LATEST.format('g')})", graders
+    classes = plain_json(list(classes_of(where.verdict)))
+    wanted = f"{class_of('g')} IN (SELECT value FROM json_each(?))"
+    return f"EXISTS ({any_of}{who} AND {wanted} AND {_LATEST.format('g')})", [*graders, classes]
