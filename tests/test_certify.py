@@ -20,6 +20,7 @@ from mlxintro.ladder.observers import Witness, observe
 from mlxintro.protocol import controls
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
+from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
 from tests.simulated import row_of
 
@@ -30,7 +31,7 @@ def made(backend: FakeBackend, folder: Path, **settings: Any) -> Assembled:
     wanted = {"preset": "lindsey", "concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 3, "trials": None}
     return assemble(
         backend,
-        folder,
+        VectorCache(folder),
         model=backend.info.model,
         settings={"backend": "fake", "max_tokens": 40},
         hours=None,

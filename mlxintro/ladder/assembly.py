@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlxintro.backends.base import Backend
@@ -41,7 +40,7 @@ class Assembled:
 
 def assemble(
     backend: Backend,
-    vectors: Path,
+    cache: VectorCache,
     *,
     model: str,
     settings: dict[str, Any],
@@ -59,7 +58,7 @@ def assemble(
 
     Args:
         backend: the loaded model.
-        vectors: folder of the cache of vectors.
+        cache: where vectors are kept.
         model: its name, as the study stores it.
         settings: further settings of the study.
         preset: whose wording.
@@ -78,7 +77,6 @@ def assemble(
     if trials is not None and repeats is not None:
         raise UsageError("give either --trials, for the whole study, or --repeats, for every concept")
     words = _words(concepts)
-    cache = VectorCache(vectors, told)
     cell = _cell(backend, cache, preset, words, layer, strength, told)
     told(f"layer {cell.layer}, strength {cell.strength:g} of the residual norm")
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mlxintro.protocol.spelling import composed
+
 _ONE_TO_ONE = str.maketrans(
     "’‘‛ʼ`´“”„«»–—−‐‑\u00a0\u202f\t",
     "''''''" + '"""""' + "-----" + "   ",
@@ -70,8 +72,11 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def fold(text: str) -> str:
-    """Lower-case and straighten quotes and dashes, keeping the length, so that offsets stay valid."""
-    text = text.translate(_ONE_TO_ONE)
+    """Lower-case and straighten quotes and dashes.
+
+    The length of a text that is composed (``spelling.composed``) is kept, so that offsets into it stay valid.
+    """
+    text = composed(text).translate(_ONE_TO_ONE)
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered

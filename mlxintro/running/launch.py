@@ -27,6 +27,7 @@ from mlxintro.paths import vectors_beside
 from mlxintro.protocol import concepts
 from mlxintro.protocol.hashing import canonical_json
 from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.running.environment import describe_environment
 from mlxintro.running.events import Event, TokenGenerated
@@ -130,7 +131,7 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
-    if any(one.name == name for one in store.runs.all()):
+    if any(composed(one.name) == composed(name) for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
 

@@ -16,6 +16,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.trials import model_key
 from mlxintro.protocol.windows import span, token_at
 
@@ -129,7 +130,7 @@ def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> Ex
     """The recipe of a word as a preset extracts it, the word itself left out of the baseline."""
     baseline = library().baseline(extraction.baseline)
     return ExtractionRecipe(
-        word=word.strip(),
+        word=composed(word.strip()),
         model=model_key(info),
         baseline=baseline.name,
         baseline_words=baseline.without(word),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mlxintro.analysis.run import tally_of
 from mlxintro.backends.errors import KnownError
+from mlxintro.protocol.spelling import comparable
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
@@ -66,7 +67,7 @@ class RunRows:
 
     def rows(self, wanted: str, *, bars: bool) -> dict[str, RunRow]:
         """Rows by run in which every wanted word occurs somewhere, whatever the case."""
-        sought = wanted.casefold().split()
+        sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self.runs.values()}
         return {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
 
@@ -136,4 +137,4 @@ def about(run: Run | None, row: Mapping[str, str] | None) -> str:
 
 
 def _holds(texts: Iterable[str], word: str) -> bool:
-    return any(word in text.casefold() for text in texts)
+    return any(word in comparable(text) for text in texts)

@@ -55,6 +55,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     """
     from mlxintro.paths import data_home
     from mlxintro.protocol.trials import model_key
+    from mlxintro.store.vectors import recorded_content
     from mlxintro.training.checkpoint import TrainingFolder
     from mlxintro.training.loop import train as training
     from mlxintro.vectors.cache import VectorCache
@@ -62,8 +63,9 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
     settings = {name: options.pop(name) for name in names}
     folder = TrainingFolder(output)
+    home = data_home(context.obj)
     with load_backend(**settings) as backend:
-        cache = VectorCache(data_home(context.obj).vectors, chatter)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         plan = folder.plan()
         if plan is None:
             plan = _planned(backend, options, minutes, cache)

@@ -51,6 +51,8 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
     from mlxintro.paths import data_home
     from mlxintro.running import launch
     from mlxintro.store.store import Store
+    from mlxintro.store.vectors import recorded_content
+    from mlxintro.vectors.cache import VectorCache
 
     home = data_home(context.find_root().obj)
     loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits")}
@@ -67,7 +69,7 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
         given = {key: value for key, value in loading.items() if value is not None}
         made = assemble(
             backend,
-            home.vectors,
+            VectorCache(home.vectors, chatter, recorded_content(home.db)),
             model=name,
             settings={**given, "seed": options["seed"], "max_tokens": options["max_tokens"]},
             centred=options["centred"],
