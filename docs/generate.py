@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +13,7 @@ from textual.binding import Binding
 from mlxintro import experiments
 from mlxintro.cli.main import cli
 from mlxintro.protocol import presets
+from mlxintro.store.columns import GRADE_COLUMNS, TRIAL_COLUMNS, Column
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.shell.places import PLACES
@@ -99,7 +100,26 @@ def schema_page() -> str:
     return "\n".join(parts)
 
 
+def columns_page() -> str:
+    """Return what every column of an exported trial holds."""
+
+    def rows(columns: Sequence[Column]) -> str:
+        head = "| column | kind | what it holds |\n|---|---|---|\n"
+        return head + "".join(f"| `{one.name}` | {one.kind} | {one.meaning} |\n" for one in columns)
+
+    return (
+        f"# Columns of an exported trial\n\n{NOTE}\n"
+        "`runs export` and `mi.frame` give one row per trial. Nested values are JSON text in CSV and Parquet.\n\n"
+        f"{rows(TRIAL_COLUMNS)}\n"
+        "Each grader adds its latest verdict, as `rules.affirms`. `yes/no` columns are empty where it did not decide: "
+        'that is no "no".\n\n'
+        f"{rows(GRADE_COLUMNS)}\n"
+        "Each person who labelled adds `label.PERSON.FIELD` and `label.PERSON.note`.\n"
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "columns.md": columns_page,
     "commands.md": commands_page,
     "experiments.md": experiments_page,
     "keys.md": keys_page,

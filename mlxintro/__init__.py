@@ -1,6 +1,7 @@
 """What an experiment is: concepts, vectors, protocols, trials, runner, store, grading, statistics, command line.
 
-``import mlxintro as mi`` gives the notebook API of ``mlxintro.api``, loaded when it is first used.
+``import mlxintro as mi`` gives the notebook API, loaded when it is first used: models and vectors from
+``mlxintro.api``, runs and their trials from ``mlxintro.notebook``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlxintro.api import concept_vector, load
     from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
+    from mlxintro.mechanism.notebook import patch_map
+    from mlxintro.notebook import frame, grade, results, run, runs
     from mlxintro.vectors.steering import steer, validate
     from mlxintro.vectors.vector import ConceptVector
 
@@ -22,7 +25,13 @@ __all__ = [
     "Request",
     "Sampling",
     "concept_vector",
+    "frame",
+    "grade",
     "load",
+    "patch_map",
+    "results",
+    "run",
+    "runs",
     "steer",
     "validate",
 ]
@@ -36,7 +45,13 @@ _API = {
     "Request": "mlxintro.backends.base",
     "Sampling": "mlxintro.backends.base",
     "concept_vector": "mlxintro.api",
+    "frame": "mlxintro.notebook",
+    "grade": "mlxintro.notebook",
     "load": "mlxintro.api",
+    "patch_map": "mlxintro.mechanism.notebook",
+    "results": "mlxintro.notebook",
+    "run": "mlxintro.notebook",
+    "runs": "mlxintro.notebook",
     "steer": "mlxintro.vectors.steering",
     "validate": "mlxintro.vectors.steering",
 }

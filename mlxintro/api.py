@@ -12,7 +12,7 @@ from mlxintro.protocol import concepts, presets
 from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 load = open_backend

@@ -36,7 +36,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "MLXINTRO_HOME": str(home), "HF_HOME": str(home / "hub"), "OMP_NUM_THREADS": "1", **more}
 
 
-def mlxintro(home: Path, *arguments: str, stdin: str = "", stdout: int | IO[Any] | None = None, **more: str) -> Result:
+def mlxintro(
+    home: Path,
+    *arguments: str,
+    stdin: str = "",
+    stdout: int | IO[Any] | None = None,
+    seconds: float = 120,
+    **more: str,
+) -> Result:
     """Run a command to its end."""
     done = subprocess.run(
         [*COMMAND, *arguments],
@@ -46,7 +53,7 @@ def mlxintro(home: Path, *arguments: str, stdin: str = "", stdout: int | IO[Any]
         encoding="utf-8",
         env=environment(home, **more),
         cwd=ROOT,
-        timeout=120,
+        timeout=seconds,
     )
     assert "Traceback" not in done.stderr, done.stderr
     assert "Exception ignored" not in done.stderr, done.stderr

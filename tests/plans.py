@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlxintro.analysis.results import Row
 from mlxintro.backends.base import Backend, Injection, OnToken, Prompt, Request, Sampling
+from mlxintro.grading.base import Grade
 from mlxintro.protocol.trials import Dose, Outcome, PlannedInjection, PromptRecord, TrialSpec
 
 QUESTION = ({"role": "user", "content": "Do you detect an injected thought? If so, what is it about?"},)
@@ -45,6 +47,17 @@ def spec(i: int, prompt: str = "b2:" + "0" * 32) -> TrialSpec:
 
 def outcome(spec: TrialSpec, response: str = "No.", *, error: str | None = None) -> Outcome:
     return Outcome(spec.key, "" if error else response, "" if error else "stop", 0 if error else 2, error=error)
+
+
+def graded_row(
+    injected: bool,
+    concept: str | None = None,
+    layer: int | None = None,
+    strength: float | None = None,
+    grade: Grade | None = None,
+) -> Row:
+    """A finished trial of the main arm, as far as rates of claims look at it."""
+    return Row("", "injected" if injected else "control", "", concept, layer, strength, 0, "", {}, {}, grade)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.detection.analysis import analyse
-from mlxintro.ladder import certificate
+from mlxintro.ladder.certify import certificate
 from mlxintro.ladder.rungs import RungName
 from mlxintro.protocol import controls
 from mlxintro.protocol.study import Study, make_study
@@ -26,6 +26,16 @@ from mlxintro.running import launch
 from tests.planted import CLAIMS, DENIALS, LEAKS, REFUSALS, SALAD, graded
 
 PROBED = 64
+
+Source = Literal["state", "words", "last layer", "reply"]
+WITHOUT: dict[Source, tuple[str, ...]] = {
+    "state": (),
+    "words": (controls.PROMPT_ONLY, controls.ABLATED, controls.ABLATED_LAST),
+    "last layer": (controls.ABLATED, controls.ABLATED_LAST),
+    "reply": (controls.PROMPT_ONLY, controls.ABLATED),
+}
+"""Arms in which a source of names dries up: words need the vector in the reply and at the last layer, others one of
+the two."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,28 @@ class Mechanism:
     """Added to every answer under any vector."""
     squeeze: float = 1.0
     """Multiplies every logit under any vector."""
+    bends: float = 0.0
+    """Share of its distance from zero by which any vector raises a logit below zero; a yes stays as it is."""
+    clips: float = math.inf
+    """Logits further from zero than this are pulled to it by any vector."""
+    squares: float = 0.0
+    """Times the square of a logit below zero, which any vector adds to it: the surer the no, the more it is lost."""
+    uneven: float = 0.0
+    """Standard deviation of the bias over vectors."""
     ceiling: float = 1.0
     """Impacts below this share of the concept's disturb nobody."""
+    by_norm: bool = False
+    """It is disturbed by vectors that are as long as the concept's, whatever their impact."""
+    worded: float = 0.0
+    """Added under a concept's vector to the trial question, and to none of its other forms."""
+    about_thoughts: float = 0.0
+    """Added under a concept's vector to every question about thoughts, whatever a yes to it means."""
+    agrees: bool = False
+    """Asked whether there is a thought about any word, it answers as if the word were right."""
     right: float = 0.0
     """Probability that a claim names the injected concept."""
-    source: Literal["state", "words"] = "state"
-    """Where the name comes from; ``words`` needs the vector while the reply is written."""
+    source: Source = "state"
+    """Where the name comes from."""
     says: Literal["study", "apple"] = "study"
     """What is named otherwise."""
     leaks: float = 0.0
@@ -76,9 +102,19 @@ class Planted:
     """Standard deviation of effects over concepts, over questions, and over trials."""
     off_target: float = 1.0
     """Factor by which matched impacts miss."""
+    off_norm: float = 1.0
+    """How long random vectors of equal impact are beside the concept's."""
+    by: Literal["trial", "concept"] = "trial"
+    """What decides whose turn it is in a mixture."""
 
 
 STRONG = Mechanism(notices=6.5, right=0.9)
+DISTURBED = Mechanism(disturbed=8.0, right=0.9)
+BIASED = Mechanism(bias=8.0, right=0.9)
+READS_TEXT = Mechanism(odd=8.0, right=0.9, reads=5.0)
+READS_ITSELF = Mechanism(notices=8.0, right=0.9, source="words")
+HABIT = Mechanism(notices=8.0, says="apple")
+READER = Mechanism(notices=8.0, right=0.9, reads=3.0, privileged=False)
 SUBJECTS: tuple[Planted, ...] = (
     Planted("chance", "chance", (Mechanism(base=-3.0),)),
     Planted("refuser", "chance", (Mechanism(base=-9.0, refuses=1.0),)),
@@ -89,29 +125,42 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("bias, names nothing", "yes-bias", (Mechanism(base=-9.2, bias=8.5, says="apple"),)),
     Planted("compression, names", "compression", (Mechanism(base=-9.2, squeeze=0.1, right=0.8),)),
     Planted("compression, names nothing", "compression", (Mechanism(base=-9.2, squeeze=0.1, says="apple"),)),
+    Planted("bias and compression", "compression", (Mechanism(base=-9.2, squeeze=0.4, bias=3.5, right=0.8),)),
+    Planted("pulls a no up", "compression", (Mechanism(base=-9.2, bends=0.95, right=0.8),)),
+    Planted("clips", "compression", (Mechanism(base=-9.2, clips=1.0, right=0.8),)),
+    Planted("loses its surest no", "compression", (Mechanism(base=-9.2, squares=0.1, right=0.8),)),
+    Planted("bias by vector", "yes-bias", (Mechanism(base=-6.0, bias=5.0, uneven=6.0, right=0.8),)),
+    Planted("biased about thoughts", "yes-bias", (Mechanism(about_thoughts=7.0, right=0.9),)),
+    Planted("biased in one wording", "yes-bias", (Mechanism(worded=7.0, right=0.9),)),
+    Planted("norm", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, right=0.9),), off_norm=0.4),
+    Planted("norm, common word", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, says="apple"),)),
+    Planted("disturbed by some vectors", "any disturbance", (Mechanism(disturbed=4.0, right=0.9),), spread=4.0),
     Planted("any disturbance", "any disturbance", (Mechanism(disturbed=6.0, right=0.9),)),
     Planted("dose ceiling", "any disturbance", (Mechanism(disturbed=6.0, ceiling=0.5, right=0.9),)),
     Planted("collinear bank", "any disturbance", (Mechanism(notices=6.0, right=0.9, cosine=0.97),)),
     Planted("text reader", "text alone", (Mechanism(odd=6.0, right=0.9, reads=5.0),)),
-    Planted(
-        "disturbance or text",
-        "a mixture",
-        (Mechanism(disturbed=8.0, right=0.9), Mechanism(odd=8.0, right=0.9, reads=5.0)),
-    ),
-    Planted(
-        "bias or disturbance",
-        "a mixture",
-        (Mechanism(bias=8.0, right=0.9), Mechanism(disturbed=8.0, right=0.9)),
-    ),
-    Planted(
-        "bias or text",
-        "a mixture",
-        (Mechanism(bias=8.0, right=0.9), Mechanism(odd=8.0, right=0.9, reads=5.0)),
-    ),
+    Planted("disturbance or text", "a mixture", (DISTURBED, READS_TEXT)),
+    Planted("bias or disturbance", "a mixture", (BIASED, DISTURBED)),
+    Planted("bias or text", "a mixture", (BIASED, READS_TEXT)),
+    Planted("bias, disturbance or text", "a mixture", (BIASED, DISTURBED, READS_TEXT)),
+    Planted("disturbance or text, by concept", "a mixture", (DISTURBED, READS_TEXT), by="concept"),
     Planted("common word", "naming by luck", (Mechanism(notices=6.0, says="apple"),)),
     Planted("guesser", "naming by luck", (Mechanism(notices=6.0, says="study"),)),
+    Planted("agrees to any word", "naming by luck", (Mechanism(notices=6.0, right=0.9, agrees=True),)),
+    Planted("own words at the last layer", "own words", (Mechanism(notices=6.0, right=0.9, source="last layer"),)),
+    Planted("own words in the reply", "own words", (Mechanism(notices=6.0, right=0.9, source="reply"),)),
     Planted("own words", "own words", (Mechanism(notices=6.0, right=0.9, source="words"),)),
     Planted("reader", "a reader", (Mechanism(notices=6.0, right=0.9, reads=3.0, privileged=False),)),
+    Planted("disturbance or own words", "a patchwork", (DISTURBED, READS_ITSELF)),
+    Planted("disturbance or common word", "a patchwork", (DISTURBED, HABIT)),
+    Planted("disturbance or own words, by concept", "a patchwork", (DISTURBED, READS_ITSELF), by="concept"),
+    Planted("disturbance, own words or reader", "a patchwork", (DISTURBED, READS_ITSELF, READER)),
+    Planted("text or own words", "a patchwork", (READS_TEXT, READS_ITSELF)),
+    Planted("bias or own words", "a patchwork", (BIASED, READS_ITSELF)),
+    Planted("reader or own words", "a patchwork", (READER, READS_ITSELF)),
+    Planted("reader or disturbance", "a patchwork", (READER, DISTURBED)),
+    Planted("liberal introspector", None, (Mechanism(base=-0.5, notices=6.5, right=0.9),)),
+    Planted("biased introspector", None, (Mechanism(bias=2.0, notices=6.5, right=0.9),)),
     Planted("strong introspector", None, (STRONG,)),
     Planted("weak introspector", None, (Mechanism(notices=2.2, right=0.5),)),
 )
@@ -175,7 +224,7 @@ class _Study:
         return self.shared[key]
 
     def row(self, spec: TrialSpec) -> Row:
-        one = self.rng.choice(self.subject.parts)
+        one = self._whose_turn(spec)
         first = spec.injections[0] if spec.injections else None
         detail = dict(spec.detail)
         if spec.arm in (controls.MATCHED, controls.MATCHED_OTHER):
@@ -186,7 +235,7 @@ class _Study:
             arm=spec.arm,
             concept=spec.concept,
             layer=first.layer if first else None,
-            strength=first.strength if first else None,
+            strength=first.strength * (self.subject.off_norm if spec.arm == controls.MATCHED else 1) if first else None,
             trial=spec.trial,
             response="",
             measurements={},
@@ -203,6 +252,12 @@ class _Study:
         text = self._reply(spec, one)
         return replace(base, response=text, grade=graded(text, spec.concept))
 
+    def _whose_turn(self, spec: TrialSpec) -> Mechanism:
+        parts = self.subject.parts
+        if self.subject.by == "trial" or spec.concept is None:
+            return self.rng.choice(parts)
+        return parts[certificate.WORDS.index(spec.concept) % len(parts)]
+
     def _effect(self, spec: TrialSpec, one: Mechanism) -> float:
         """What the subject notices in a trial, in nats."""
         if spec.arm == controls.TAMPERED:
@@ -211,12 +266,20 @@ class _Study:
             return 0.0
         random_vector = spec.injections[0].transform == "random"
         impact = self.subject.off_target if random_vector else 1.0
-        found = one.disturbed * (impact >= one.ceiling) + (one.odd + one.notices) * (not random_vector)
+        felt = self.subject.off_norm >= 1 if one.by_norm and random_vector else impact >= one.ceiling
+        found = one.disturbed * felt + (one.odd + one.notices) * (not random_vector)
+        if not random_vector and spec.arm not in (*controls.SHIFTED, *controls.UNRELATED, controls.SPANNING):
+            found += one.worded
         return found + self.own("effect", spec.injections[0].concept, random_vector) * (found > 0)
 
     def _answer(self, spec: TrialSpec, one: Mechanism, base: float, sign: float, effect: float, question: str) -> float:
         logit = base + sign * effect
         if spec.injections:
+            base += one.bends * max(-base, 0.0) + one.squares * min(base, 0.0) ** 2
+            base = max(-one.clips, min(one.clips, base))
+            base += one.uneven * self.own("bias", spec.injections[0].concept, spec.injections[0].transform)
+            thoughts = spec.arm not in (*controls.UNRELATED, controls.SPANNING)
+            base += one.about_thoughts * (thoughts and spec.injections[0].transform != "random")
             logit = one.squeeze * base + one.bias + sign * effect + 0.5 * self.own("question", question)
         return logit + self.rng.gauss(0, self.subject.spread)
 
@@ -230,7 +293,7 @@ class _Study:
             base, sign = -one.base, -1.0
         elif spec.arm == controls.THIRD_PERSON:
             effect = one.odd if spec.injections else 0.0
-        elif spec.arm == controls.ASKED_OTHER and spec.injections and one.right:
+        elif spec.arm == controls.ASKED_OTHER and spec.injections and one.right and not one.agrees:
             effect -= one.notices
         logit = self._answer(spec, one, base, sign, effect, question)
         squeezed = spec.injections and one.squeeze < 1
@@ -248,9 +311,9 @@ class _Study:
         word = spec.injections[0].concept if spec.injections else None
         if word and spec.injections[0].transform == "random":
             word = None
-        off = spec.arm in (controls.PROMPT_ONLY, controls.ABLATED, controls.ABLATED_LAST)
+        off = spec.arm in WITHOUT["words"]
         if self.rng.random() < 1 / (1 + math.exp(-logit)):
-            reachable = word and not (off and one.source == "words")
+            reachable = word and spec.arm not in WITHOUT[one.source]
             named = word if reachable and self.rng.random() < one.right else None
             other = "apple" if one.says == "apple" else self.rng.choice(certificate.WORDS)
             return self.rng.choice(CLAIMS).format(word=named or other)

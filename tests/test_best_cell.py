@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from mlxintro.analysis.reply_tally import names, share
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.analysis.stats import Rate
 from mlxintro.experiments.detection.analysis import analyse
 from mlxintro.ladder.best_cell import Best, best_cell
-from mlxintro.ladder.rows import Rows, names, share
+from mlxintro.ladder.rows import Rows
 from mlxintro.protocol.study import make_study
 from tests.planted import CLAIMS, DENIALS, graded
 

@@ -197,7 +197,7 @@ def test_a_folder_is_stored_with_its_whole_path(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mlxintro.cli.running.run import model_name
+    from mlxintro.running.subject_names import model_name
 
     (tmp_path / "weights").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -7,23 +7,25 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
-from mlxintro.analysis.summary import GradedTrial, Summary, summarise
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.summary import Summary, summarise
 from mlxintro.grading.base import Grade
 from mlxintro.running import launch
 from mlxintro.store.records import Trial
 from mlxintro.tools.demo import FEW, conclusion, demo_study, quotes
+from tests.plans import graded_row
 
 
 def graded(*, claims: bool, names: bool = False) -> Grade:
     return Grade(affirms=claims, identifies=names, named_before_affirming=False, coherent=True, refuses=False)
 
 
-def rows(injected: bool, count: int, claiming: int, naming: int = 0, leaking: int = 0) -> Iterator[GradedTrial]:
+def rows(injected: bool, count: int, claiming: int, naming: int = 0, leaking: int = 0) -> Iterator[Row]:
     """Trials of which some claim a thought, some of these name it, and some name it without a claim."""
     for i in range(count):
         names = i < naming or claiming <= i < claiming + leaking
         concept = "ocean" if injected else None
-        yield GradedTrial(injected, concept, 5, 2.0, graded(claims=i < claiming, names=names))
+        yield graded_row(injected, concept, 5, 2.0, graded(claims=i < claiming, names=names))
 
 
 def summary(injected: tuple[int, ...], controls: tuple[int, ...]) -> Summary:
@@ -86,7 +88,7 @@ def test_one_side_alone_concludes_nothing(injected: tuple[int, ...], controls: t
 
 
 def test_replies_nobody_graded_conclude_nothing() -> None:
-    ungraded = [GradedTrial(injected, "ocean" if injected else None, 5, 2.0, None) for injected in (True, False) * 9]
+    ungraded = [graded_row(injected, "ocean" if injected else None, 5, 2.0, None) for injected in (True, False) * 9]
     assert said(summarise(ungraded)) == "Nothing can be concluded: no reply could be graded."
 
 

@@ -19,7 +19,7 @@ from mlxintro.tools import dose
 from mlxintro.tools.dose import Step
 from mlxintro.vectors import impact
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from tests.cli import Call
 
 
@@ -36,7 +36,7 @@ def test_divergence_of_a_real_model_is_that_of_its_scored_tokens() -> None:
         tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
         vector = np.random.default_rng(1).normal(size=backend.info.width).astype(np.float32)
         prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]
-        plain, steered = impact.next_token(backend, prompts)
+        plain, steered = backend.next_token(prompts)
         top = [int(token) for token in np.argsort(steered)[-200:]]
         scored = np.array([[one[0] for one in row] for row in backend.score(prompts, [[[t] for t in top]] * 2)])
         assert scored[0] == pytest.approx(plain[top], abs=1e-4)

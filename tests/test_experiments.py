@@ -103,6 +103,53 @@ def test_a_sentence_that_any_question_picks_is_not_introspection(found: dict[tup
     assert card.kind == "steering only"
 
 
+OPEN = {
+    "forced-identification": {"steering leak"},
+    "latent": {"steering leak"},
+    "thought-vs-text": {"steering leak"},
+}
+"""Rivals that an experiment cannot test itself."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_verdict_names_its_rivals_and_the_command_that_tests_what_is_open(
+    found: dict[tuple[str, str], Ran], name: str
+) -> None:
+    effect = found[name, "null" if name == "intentional-control" else "detector?hit=0.7"].analysis
+    assert effect.ladder is not None
+    assert effect.verdict is not None
+    states = {rung.name: rung.state for rung in effect.ladder}
+    assert "not excluded" not in states.values(), effect.verdict.evidence
+    untested = {rung.name for rung in effect.ladder.untested}
+    assert untested >= OPEN.get(name, set())
+    assert all(rung in effect.verdict.headline for rung in untested)
+    for rung in effect.ladder:
+        assert bool(rung.remedy) == (rung.state == "not tested")
+        assert rung.as_line() in effect.verdict.evidence
+    for rung_name in OPEN.get(name, ()):
+        assert effect.ladder[rung_name].remedy == "mlxintro certify -m 'detector?hit=0.7'"
+    if name != "intentional-control":
+        nothing = found[name, "null"].analysis.ladder
+        assert nothing is not None
+        assert "not excluded" in {rung.state for rung in nothing}
+
+
+def test_the_rung_of_a_liar_is_the_one_that_is_left(found: dict[tuple[str, str], Ran]) -> None:
+    picks = found["localization", "steering-only"].analysis.ladder
+    assert picks is not None
+    assert picks["chance"].state == "excluded"
+    assert "not excluded" in [rung.state for rung in picks if rung.name.startswith("stands out")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_arm_that_was_not_run_leaves_its_rival_untested(subjects: dict[str, Backend], name: str) -> None:
+    bare = ran(subjects["detector?hit=0.7"], name, **{**SETTINGS[name], "controls": "none"}).analysis.ladder
+    assert bare is not None
+    untested = {rung.name: rung.remedy for rung in bare.untested}
+    assert untested.keys() > OPEN.get(name, set())
+    assert any("--controls" in remedy for remedy in untested.values())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_two_concepts_are_too_few_for_a_conclusion(subjects: dict[str, Backend], name: str) -> None:
     few = ran(subjects["null"], name, **{**SETTINGS[name], "concepts": ("ocean", "music")})

@@ -127,7 +127,7 @@ def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, refere
     tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
     vector = np.random.default_rng(5).standard_normal(576).astype(np.float32) * 2
     prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]
-    plain, steered = impact.next_token(backend, prompts)
+    plain, steered = backend.next_token(prompts)
     assert plain.shape == (backend.info.vocabulary,)
     last = [
         one["resid_post"][0, 0].astype(np.float64)

@@ -21,8 +21,8 @@ from mlxintro.lab.messages import (
     Cancel,
     Done,
     Error,
-    Event,
     Extracting,
+    LabEvent,
     Load,
     Loading,
     Ready,
@@ -40,7 +40,7 @@ from mlxintro.store.store import Store
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from tests.cli import ROOT, environment
 
 PROMPT = "Tell me about tea."
@@ -59,13 +59,13 @@ class Speaker:
             self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def hear(self) -> Event:
+    def hear(self) -> LabEvent:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the process is gone"
         return read_event(line)
 
-    def until(self, *kinds: type[Event]) -> list[Event]:
+    def until(self, *kinds: type[LabEvent]) -> list[LabEvent]:
         """Everything up to the first of these."""
         heard = [self.hear()]
         while not isinstance(heard[-1], kinds):

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, linregress, t
 
+from mlxintro.analysis.reply_tally import detects, share
 from mlxintro.analysis.results import Row, VerdictKind
+from mlxintro.analysis.stats import rate
 from mlxintro.grading.base import Grade
 from mlxintro.ladder.case import ALPHA, Case
 from mlxintro.ladder.claims import detectable
 from mlxintro.ladder.climb import climb, judge, kind_of, verdict
-from mlxintro.ladder.rows import Rows
+from mlxintro.ladder.rows import Rows, effective
 from mlxintro.ladder.rungs import RIVALS, Ladder
 from mlxintro.ladder.shifts import QuestionShift, TrialShift, residual
 from mlxintro.protocol import controls
@@ -110,7 +112,7 @@ def test_a_run_with_the_old_arms_says_what_was_not_tested_and_what_tests_it() ->
     assert analysed.verdict
     assert analysed.ladder
     untested = {rung.name for rung in analysed.ladder.untested}
-    assert untested == {"any disturbance", "text alone", "a mixture", "own words", "a reader"}
+    assert untested == {"any disturbance", "text alone", "a mixture", "own words", "a reader", "a patchwork"}
     assert all(name in analysed.verdict.headline for name in untested)
     assert "mlxintro certify -m planted" in analysed.verdict.evidence[-1]
     assert [rung.name for rung in analysed.ladder] == list(RIVALS)
@@ -204,3 +206,35 @@ def test_a_best_cell_counts_where_the_whole_grid_is_diluted_and_at_half_the_leve
     alone = Case(small, small.injected, "all trials")
     assert climb(alone)["chance"].state == "excluded"
     assert judge(alone, alone, "")[1]["chance"].state == "not excluded"
+
+
+def test_claims_that_follow_their_concept_weigh_as_much_as_independent_ones() -> None:
+    def rows(claims: Sequence[int]) -> list[Row]:
+        return [
+            Row("", "injected", "", WORDS[word], 9, 2.0, 10 * word + at, "", {}, {}, grade(at < count, False))
+            for word, count in enumerate(claims)
+            for at in range(10)
+        ]
+
+    # All trials of a concept alike: ten of them weigh as much as one of five, as independent ones of 40 to 60 %.
+    alike = share(rows([10, 10, 10, 0, 0]), detects)
+    by_hand = (5 / 4) * (3 * 4.0**2 + 2 * 6.0**2) / 50**2 / (0.6 * 0.4 / 50)
+    assert alike.design == pytest.approx(by_hand) == pytest.approx(12.5)
+    assert (effective(alike).successes, effective(alike).trials) == (2, 4)
+    assert effective(share(rows([6, 6, 6, 6, 6]), detects)).trials == 50
+    run = Rows.of([*rows([10, 10, 10, 0, 0]), *replies("control", "", 50, 0)])
+    counts = np.array([[2, 2], [0, 50]])
+    found = Case(run, run.injected, "all").exceeds(alike, rate(0, 50))
+    assert found == pytest.approx(fisher_exact(counts, alternative="greater").pvalue)
+    assert found > 100 * fisher_exact(np.array([[30, 20], [0, 50]]), alternative="greater").pvalue
+
+
+def test_an_untested_rung_says_the_command_that_tests_it() -> None:
+    run = Rows.of([*replies("injected", "", 8, 5), *replies("control", "", 8, 0)])
+    case = Case(run, run.injected, "all trials")
+    found = climb(case, "mlxintro certify -m x")
+    assert found["chance"].remedy == "mlxintro certify -m x --repeats 4"
+    assert found["any disturbance"].remedy == "mlxintro certify -m x"
+    lines = verdict(case, found).evidence
+    assert any(line.startswith("to test chance") and line.endswith("--repeats 4") for line in lines)
+    assert not any("to test" in line and "chance" in line and not line.endswith("--repeats 4") for line in lines)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
-from mlxintro.analysis.summary import GradeTally, GroupSummary
+from mlxintro.analysis.reply_tally import ReplyTally
+from mlxintro.analysis.summary import GroupSummary, summarise
 from mlxintro.analysis.tally import CellTally, RunTally
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.grading.alongside import graded_alongside
-from mlxintro.grading.passes import find_grader, grade_run, summary_of
+from mlxintro.grading.passes import find_grader, grade_run, rows_of
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.replies.grade_terms import GradeState
@@ -108,14 +109,15 @@ def counts_of(tally: CellTally) -> Counts:
     return (detection.hits, detection.observations), (identification.hits, identification.observations)
 
 
-def summary_counts(tally: GradeTally) -> Counts:
+def summary_counts(tally: ReplyTally) -> Counts:
     """Return the counts from the summary, which reads every trial."""
-    return (tally.detected, tally.graded), (tally.identified, tally.graded - tally.unidentifiable)
+    counts = tally.as_dict()
+    return (counts["detected"], counts["graded"]), (counts["identified"], counts["graded"] - counts["unidentifiable"])
 
 
 def check_rates(store: Store, run: Run) -> None:
     found = RunTally.of_counts(CLAIMS_DISPLAY, store.grades.counts(run.id, "rules"))
-    summary = summary_of(store, run, "rules")
+    summary = summarise(rows_of(store, run, "rules"))
 
     def group(tally: CellTally, expected: GroupSummary) -> None:
         assert counts_of(tally) == summary_counts(expected.tally)

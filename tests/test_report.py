@@ -111,6 +111,40 @@ def test_published_figures_stand_beside_a_run_with_what_differs(call: Call) -> N
     assert not any(line.startswith(("preset", "window", "temperature", "unit")) for line in paper["differences"])
 
 
+def test_a_published_cell_stands_beside_the_cell_of_that_depth_and_strength_alone(call: Call) -> None:
+    """The counts of the cell are taken from the export, one trial at a time."""
+    grid = (
+        "--concepts",
+        "ocean,fear,bread",
+        "--layers",
+        "2,5",
+        "--strengths",
+        "2,3",
+        "--trials",
+        "2",
+        "--controls",
+        "6",
+    )
+    assert call("run", "injected-thoughts", "--backend", "fake", "-m", "detector", *grid, "--name", "grid").code == 0
+    (found,) = call("stats", "grid", "--published", "--json").lines
+    trials = call("runs", "export", "grid", "--format", "jsonl").lines
+    cell = [
+        t for t in trials if t["condition"] == "injected" and (t["layer"], t["strength"]) == (5, 2.0) and not t["arm"]
+    ]
+    named = sum(t["rules.affirms"] is True and t["rules.identifies"] is True for t in cell)
+    paper, other = (
+        next(one for one in found["published"]["comparisons"] if wanted in one["setting"])
+        for wanted in ("best layer", "the same layer, strength 5")
+    )
+    assert paper["cell"] == "layer 5 (62% of the depth), strength 2"
+    assert len(cell) == 6
+    assert f"({named}/6, " in paper["figures"][0][2]
+    assert not any(line.startswith(("strengths", "depth")) for line in paper["differences"])
+    assert other["cell"] is None
+    assert {here for _, _, here in other["figures"]} == {"no such cell"}
+    assert "strengths: 2, 3 here, 5 there" in other["differences"]
+
+
 @pytest.mark.parametrize("source", published.sources(), ids=lambda one: one.protocol.experiment)
 def test_published_figures_are_figures_of_the_experiment(source: published.PublishedSource) -> None:
     protocol = source.protocol

@@ -23,7 +23,7 @@ from mlxintro.store import Store
 from mlxintro.store.records import Label, TrialFilter
 from mlxintro.tui.reading.filter_line import parse
 from mlxintro.tui.reading.trial_line import marked
-from mlxintro.vectors.recipe import ExtractionSettings, recipe_for
+from mlxintro.vectors.settings import ExtractionSettings, recipe_for
 
 from .cli import Call, mlxintro
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, ttest_1samp, ttest_ind
 
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference, rate
-from mlxintro.analysis.summary import GradedTrial, summarise
+from mlxintro.analysis.summary import summarise
 from mlxintro.grading import Grade
 from mlxintro.replies.grade_terms import GradeState
+from tests.plans import graded_row
 
 YES = Grade(affirms=True, identifies=True, named_before_affirming=False, coherent=True, refuses=False)
 VAGUE = replace(YES, identifies=False)
@@ -105,16 +106,16 @@ def test_difference_follows_from_the_two_wilson_intervals(m: int, n: int, data: 
 
 def test_summary_counts_every_trial_once_and_nothing_undecided_as_no() -> None:
     injected = [YES, YES, VAGUE, EARLY, DENIAL, LEAK, REFUSAL, GARBLE, OPEN, None]
-    rows = [GradedTrial(True, "ocean", 14, 2.0, grade) for grade in injected]
-    rows += [GradedTrial(False, grade=grade) for grade in (FALSE_ALARM, DENIAL, DENIAL, REFUSAL, OPEN, None)]
+    rows = [graded_row(True, "ocean", 14, 2.0, grade) for grade in injected]
+    rows += [graded_row(False, grade=grade) for grade in (FALSE_ALARM, DENIAL, DENIAL, REFUSAL, OPEN, None)]
     summary = summarise(rows)
 
     overall = summary.overall
-    counts = overall.tally
-    assert (counts.trials, counts.graded, counts.abstained, counts.unscored) == (10, 8, 1, 1)
+    counts = overall.tally.as_dict()
+    assert (counts["trials"], counts["graded"], counts["abstained"], counts["unscored"]) == (10, 8, 1, 1)
     assert (overall.detection.successes, overall.detection.trials) == (4, 8)
     assert (overall.identification.successes, overall.identification.trials) == (2, 8)
-    assert (counts.refused, counts.incoherent, counts.denied_but_named, counts.named_first) == (1, 1, 1, 1)
+    assert (counts["refused"], counts["incoherent"], counts["denied_but_named"], counts["named_first"]) == (1, 1, 1, 1)
     assert (summary.false_alarms.successes, summary.false_alarms.trials) == (1, 4)
     assert overall.net.value == pytest.approx(4 / 8 - 1 / 4)
     assert overall.net_identification.value == pytest.approx(2 / 8 - 1 / 4)
@@ -122,20 +123,20 @@ def test_summary_counts_every_trial_once_and_nothing_undecided_as_no() -> None:
 
 def test_refused_controls_are_no_false_alarms() -> None:
     """The trap of the field: 1,648 of 1,655 control replies were refusals, and were counted as detections."""
-    rows = [GradedTrial(False, grade=REFUSAL)] * 1648 + [GradedTrial(False, grade=FALSE_ALARM)] * 7
+    rows = [graded_row(False, grade=REFUSAL)] * 1648 + [graded_row(False, grade=FALSE_ALARM)] * 7
     summary = summarise(rows)
     assert (summary.false_alarms.successes, summary.false_alarms.trials) == (7, 1655)
-    assert summary.controls.refused == 1648
+    assert summary.controls.refusal.hits == 1648
 
 
 def test_cells_and_concepts_partition_the_injected_trials_and_share_the_controls() -> None:
     rows = [
-        GradedTrial(True, concept, layer, strength, YES if layer == 20 else DENIAL)
+        graded_row(True, concept, layer, strength, YES if layer == 20 else DENIAL)
         for concept in ("ocean", "bread")
         for layer in (20, 3)
         for strength in (4.0, 1.0)
     ]
-    rows += [GradedTrial(False, grade=DENIAL)] * 4
+    rows += [graded_row(False, grade=DENIAL)] * 4
     summary = summarise(rows)
     assert [(cell.layer, cell.strength) for cell in summary.cells] == [(3, 1.0), (3, 4.0), (20, 1.0), (20, 4.0)]
     assert [cell.detection.value for cell in summary.cells] == [0.0, 0.0, 1.0, 1.0]
@@ -154,10 +155,10 @@ def test_an_empty_run_has_unknown_rates() -> None:
 
 def test_undecided_naming_leaves_the_detection_but_not_the_identification_rate() -> None:
     unnamed = replace(YES, identifies=None)
-    summary = summarise([GradedTrial(True, "ocean", 1, 1.0, grade) for grade in (YES, unnamed, DENIAL)])
+    summary = summarise([graded_row(True, "ocean", 1, 1.0, grade) for grade in (YES, unnamed, DENIAL)])
     assert (summary.overall.detection.successes, summary.overall.detection.trials) == (2, 3)
     assert (summary.overall.identification.successes, summary.overall.identification.trials) == (1, 2)
-    assert summary.overall.tally.unidentifiable == 1
+    assert summary.overall.tally.as_dict()["unidentifiable"] == 1
 
 
 def test_importing_grading_and_statistics_loads_no_heavy_library() -> None:

@@ -20,7 +20,8 @@ from mlxintro.backends.simulated import backend as fake
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import Concept, library, plurals
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import ExtractionRecipe, recipe_for
+from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.steering import NeutralPrompt, continuations, neutral_prompts, steer, validate
 from mlxintro.vectors.vector import ConceptVector
 

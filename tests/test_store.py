@@ -28,6 +28,7 @@ from mlxintro.replies.grade_terms import GradeState
 from mlxintro.running.environment import describe_environment, git_commit
 from mlxintro.store import Finished, GradeRecord, Label, Store, Trial, TrialFilter, VectorRecord
 from mlxintro.store import database as database_module
+from mlxintro.store.columns import GRADE_COLUMNS, TRIAL_COLUMNS
 from mlxintro.store.export import export_rows
 from mlxintro.vectors import cache
 from mlxintro.vectors.vector import content_hash
@@ -435,8 +436,11 @@ def test_exported_rows_have_the_same_columns_and_are_plain_data(store: Store) ->
     run = filled(store, 6, failing=(4,))
     store.grades.add(run, [GradeRecord(key=spec(1).key, grader="rules", version="1", affirms=True)])
     store.labels.add(run, [Label(key=spec(2).key, labeller="ada", fields={"affirms": False}, note="hm")])
-    rows: list[dict[str, Any]] = [json.loads(json.dumps(row)) for row in export_rows(store, run)]
+    rows: list[dict[str, Any]] = [json.loads(json.dumps(row)) for row in export_rows(store, [run])]
     assert len({tuple(row) for row in rows}) == 1
+    graded, labelled = len(GRADE_COLUMNS), ("label.ada.affirms", "label.ada.note")
+    assert list(rows[0])[: -graded - 2] == [column.name for column in TRIAL_COLUMNS]
+    assert list(rows[0])[-graded - 2 :] == [*(f"rules.{column.name}" for column in GRADE_COLUMNS), *labelled]
     assert [row["trial_key"] for row in rows] == [spec(i).key for i in range(6)]
     assert [row["rules.affirms"] for row in rows] == [None, True, None, None, None, None]
     assert [row["label.ada.affirms"] for row in rows] == [None, None, False, None, None, None]
@@ -446,6 +450,18 @@ def test_exported_rows_have_the_same_columns_and_are_plain_data(store: Store) ->
     ]
     assert rows[1]["injections"][0]["concept"] == spec(1).concept
     assert rows[1]["seed"] == 1
+
+
+def test_rows_of_two_runs_have_the_same_columns(store: Store) -> None:
+    first, second = filled(store, 4, name="first"), filled(store, 3, name="second")
+    store.grades.add(first, [GradeRecord(key=spec(1).key, grader="rules", version="1", affirms=True)])
+    store.labels.add(second, [Label(key=spec(2).key, labeller="ada", fields={"affirms": False}, note="hm")])
+    rows = list(export_rows(store, [second, first]))
+    assert len({tuple(row) for row in rows}) == 1
+    assert [row["run"] for row in rows] == ["second"] * 3 + ["first"] * 4
+    assert [row["rules.affirms"] for row in rows] == [None] * 3 + [None, True, None, None]
+    assert [row["label.ada.affirms"] for row in rows] == [None, None, False] + [None] * 4
+    assert all((row["category"] is None) == (row["concept"] is None) for row in rows)
 
 
 def test_a_store_brought_home_twice_adds_everything_once(store: Store, tmp_path: Path) -> None:

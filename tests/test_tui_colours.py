@@ -9,8 +9,10 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from mlxintro.analysis.trial_classes import ColourRole
+from mlxintro.ladder.rungs import RungState
 from mlxintro.tui.app import DARK, LIGHT
-from mlxintro.tui.reading.colours import RAMP, role_colour
+from mlxintro.tui.reading.colours import RAMP, RUNG_ROLES, role_colour
+from mlxintro.tui.reading.wording import RUNG_SIGNS
 
 READABLE = 4.5
 """Least contrast of text of ordinary size: WCAG 2.2, success criterion 1.4.3."""
@@ -54,3 +56,9 @@ def test_a_number_can_be_read_on_every_step_of_the_ramp(ground: str, text: str) 
 def test_the_ramp_rises_in_grey_as_well() -> None:
     greys = [luminance(ground) for ground, _ in RAMP]
     assert greys == sorted(greys)
+
+
+def test_every_state_of_a_rung_has_a_sign_of_its_own_beside_its_colour() -> None:
+    assert set(RUNG_ROLES) == set(RUNG_SIGNS) == set(get_args(RungState))
+    assert len(set(RUNG_SIGNS.values())) == len(RUNG_SIGNS)
+    assert len(set(RUNG_ROLES.values())) == len(RUNG_ROLES)

@@ -12,8 +12,10 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
+from mlxintro.tui.reading.wording import RUNG_SIGNS
 from mlxintro.tui.screens import results
 from mlxintro.tui.screens.results import ResultsPage
+from mlxintro.tui.widgets.ladder_panel import LadderPanel
 from mlxintro.tui.widgets.report import RunReport
 from tests.cli import RUN, mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
@@ -106,5 +108,27 @@ def test_a_large_run_is_analysed_when_asked_for(home: Path, monkeypatch: pytest.
             assert "verdict" not in text(app).partition("\n")[2].replace("verdicts", "")
             await pilot.press("r")
             await until(pilot, lambda: "claims a thought, injected" in text(app) or "verdict: " in text(app))
+
+    asyncio.run(go())
+
+
+def test_the_ladder_says_every_rung_with_sign_word_and_what_tests_it(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home, (80, 24)) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            await pilot.press("enter", "5")
+            await until(pilot, lambda: bool(app.screen.query(LadderPanel)))
+            ladder = app.screen.query_one(LadderPanel).ladder
+            # However far one has to scroll, each line is read as it stands there.
+            seen: set[str] = set()
+            for _ in range(12):
+                await pilot.pause(0.05)
+                seen |= {line.strip(" │╭╮╰╯─") for line in text(app).splitlines()}
+                await pilot.press("pagedown")
+            for rung in ladder:
+                begins = f"{RUNG_SIGNS[rung.state]} {rung.state}".ljust(16) + rung.name
+                assert any(line.startswith(begins) for line in seen), (begins, seen)
+            assert any("mlxintro certify -m detector" in line for line in seen)
+            assert {rung.state for rung in ladder} >= {"not tested", "not excluded"}
 
     asyncio.run(go())

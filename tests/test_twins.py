@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from mlxintro.analysis.comparison import side_by_side
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
+from mlxintro.analysis.reply_tally import AnswerCount
 from mlxintro.analysis.results import Analysis, Figure, HeatMap
 from mlxintro.analysis.stats import difference, rate
 from mlxintro.analysis.tally import CellTally
@@ -44,7 +45,7 @@ def test_live_and_results_draw_one_map_the_same_way() -> None:
     tallies = {cell: CellTally.empty(CLAIMS_DISPLAY) for cell in CELLS}
     for cell, (hits, n) in CELLS.items():
         tallies[cell].trials = n
-        tallies[cell].figures[0].hits, tallies[cell].figures[0].observations = hits, n
+        tallies[cell].figures[0].count = AnswerCount(hits, n)
     results = shades(heat_map_lines(HeatMap("m", "m", (2, 9), (1.0, 2.0), rates)))
     grid = RateGrid([2, 9], [1.0, 2.0], tallies, 4, "raw")
     each = cell_width(grid, 80)

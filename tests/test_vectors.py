@@ -26,7 +26,9 @@ from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors import cache as vector_cache
 from mlxintro.vectors.cache import DamagedError, VectorCache
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import ExtractionRecipe, LetterCase, Read, cased, recipe_for
+from mlxintro.vectors.reading import LetterCase, Read, cased
+from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 BASELINE = ("Mountains", "music", "Dogs", "brown fox", "Dogs")
@@ -149,11 +151,13 @@ def test_a_batch_of_words_gives_what_each_gives_alone(backend: Backend) -> None:
 
 def test_the_target_is_left_out_of_its_baseline(subject: Backend) -> None:
     made = recipe_for(presets.load("blueprint").extraction, "Music", subject.info)
+    assert isinstance(made, ExtractionRecipe)
     assert len(made.baseline_words) == 9
     assert "music" not in made.baseline_words
     for name in presets.names():
         extraction = presets.load(name).extraction
         made = recipe_for(extraction, "ocean", subject.info)
+        assert isinstance(made, ExtractionRecipe)
         assert (made.template, made.case, made.read) == (extraction.template, extraction.case, extraction.read)
 
 

@@ -243,6 +243,16 @@ class MLXBackend(Backend):
             prompts, continuations, lambda some: MLXScorer(network, some, reader), batches, self.batch_size
         )
 
+    def _next_token(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Float32, tuple[Proof, ...]]]:
+        network = self._network
+        reader = MLXPromptReader(network, prompts)
+        with network.scope():
+            plan = reader.plan(prompts, self.batch_size)
+        for members in plan:
+            scorer = MLXScorer(network, [prompts[index] for index in members], reader)
+            for row, (index, logprobs) in enumerate(zip(members, scorer.everything(), strict=True)):
+                yield index, logprobs, scorer.proofs(row)
+
     def _lens(self, rows: Float32, tokens: Sequence[int] | None) -> Iterator[Float32]:
         """See ``Backend.lens``.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 import numpy as np
 
-from ..base import Prompt, Proof
+from ..base import Float32, Prompt, Proof
 from ..scoring import Wanted
 from .batch import Chunk, MLXNetwork
 from .numeric import LOGITS_AT_ONCE, log_softmax
@@ -31,6 +31,11 @@ class MLXScorer:
     def first(self, wanted: Sequence[Wanted]) -> list[float]:
         with self._network.scope():
             return _logprobs(self._logits[:, None], wanted)
+
+    def everything(self) -> Float32:
+        """Log-probabilities of the whole vocabulary after each prompt, float32 (rows, vocabulary)."""
+        with self._network.scope():
+            return np.array(log_softmax(self._logits))
 
     def follow(
         self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]

@@ -256,6 +256,15 @@ class TorchBackend(Backend):
 
         return scoring.run(prompts, continuations, start, batched(asked, self.batch_size), self.batch_size)
 
+    @torch.inference_mode()
+    def _next_token(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Float32, tuple[Proof, ...]]]:
+        reader = self._reader(prompts)
+        for members in batched(range(len(prompts)), self.batch_size):
+            batch = reader.read([prompts[index] for index in members])
+            rows = log_softmax(batch.logits).cpu().numpy()
+            for row, index in enumerate(members):
+                yield index, rows[row], batch.proofs(row)
+
     def _reader(self, prompts: Sequence[Prompt]) -> PromptReader:
         return PromptReader(self.network, prompts, chunk=self.prefill_chunk)
 

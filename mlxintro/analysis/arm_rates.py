@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from mlxintro.analysis.reply_tally import ReplyTally
 from mlxintro.analysis.results import Row
-from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.stats import Rate
 
 WARN_AT = 0.05
 """Difference between two arms, as a share, beyond which it is said."""
@@ -34,18 +35,13 @@ class ArmRates:
 
 def arm_rates(rows: Iterable[Row]) -> list[ArmRates]:
     """Shares by arm: injected first, then the uninjected controls, then the other control arms by name."""
-    counts: dict[str, list[int]] = {}
+    tallies: dict[str, ReplyTally] = {}
     for row in rows:
-        if row.grade is None:
-            continue
-        arm = row.arm or ("injected" if row.condition == "injected" else "controls")
-        found = counts.setdefault(arm, [0, 0, 0, 0])
-        found[0] += 1
-        found[1] += row.grade.abstained
-        found[2] += row.grade.coherent is False
-        found[3] += row.grade.refuses is True
-    order = sorted(counts, key=lambda arm: (arm != "injected", arm != "controls", arm))
-    return [ArmRates(arm, *(rate(hits, counts[arm][0]) for hits in counts[arm][1:])) for arm in order]
+        if row.grade is not None:
+            arm = row.arm or ("injected" if row.condition == "injected" else "controls")
+            tallies.setdefault(arm, ReplyTally()).add(row)
+    order = sorted(tallies.items(), key=lambda item: (item[0] != "injected", item[0] != "controls", item[0]))
+    return [ArmRates(arm, one.unsettled.rate, one.incoherence.rate, one.refusal.rate) for arm, one in order]
 
 
 def warnings(arms: Iterable[ArmRates]) -> Iterator[str]:

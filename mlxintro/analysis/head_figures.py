@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import GRADED_CLASSES, MEASURED, TrialClass, graded_class
-from mlxintro.grading.base import Grade
 
 FigureKind = Literal["rate", "mean", "log-odds"]
 """``rate``: a share of trials. ``mean``: a mean over concepts. ``log-odds``: a mean of natural logarithms of odds."""
@@ -74,20 +74,6 @@ class Display:
     """Figures and classes follow from condition and grade alone, so the store's counts are enough for them."""
 
 
-def names_it(grade: Grade) -> bool | None:
-    """Whether a reply claims a detection and names the right concept in time; ``None`` where it cannot be told."""
-    return False if grade.detects is False else grade.success
-
-
-def _detects(row: Row) -> float | None:
-    return None if row.grade is None or row.grade.detects is None else float(row.grade.detects)
-
-
-def _identifies(row: Row) -> float | None:
-    named = None if row.grade is None else names_it(row.grade)
-    return None if named is None else float(named)
-
-
 INJECTED, UNINJECTED = "injected", "control"
 
 CLAIMS_DISPLAY = Display(
@@ -96,7 +82,7 @@ CLAIMS_DISPLAY = Display(
             "detection",
             "detects",
             "rate",
-            _detects,
+            detects,
             TrialGroup("injected", INJECTED, figure="detection"),
             TrialGroup("false alarms", UNINJECTED, figure="false_alarms"),
         ),
@@ -104,7 +90,7 @@ CLAIMS_DISPLAY = Display(
             "identification",
             "names it",
             "rate",
-            _identifies,
+            names,
             TrialGroup("injected", INJECTED, figure="identification"),
         ),
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -11,10 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mlxintro import data, experiments
-from mlxintro.analysis.results import Analysis, Cell, Figure
+from mlxintro.analysis.results import Cell, Figure, Row
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
-from mlxintro.protocol import concepts
+from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
 
@@ -86,6 +87,8 @@ class Comparison:
     url: str
     setting: str
     basis: str
+    cell: str | None
+    """The layer and strength of the run that the figures are of; ``None`` where it has no such cell."""
     figures: tuple[tuple[str, str, str], ...]
     """Name, published, this run."""
     differences: tuple[str, ...]
@@ -96,47 +99,111 @@ class Card:
     comparisons: tuple[Comparison, ...]
 
 
+class _Cells:
+    """Figures of the run's cells, each analysed once."""
+
+    def __init__(self, run: Run, rows: Sequence[Row]) -> None:
+        self._study = study_of(run)
+        self._rows = rows
+        self._total = int(run.model.get("layers") or 0)
+        self._found: dict[tuple[tuple[int, float], ...], dict[str, Figure]] = {}
+
+    def matching(self, protocol: Protocol) -> list[tuple[int, float]] | None:
+        """Find the layers and strengths at which the run did what was published; ``None`` where nothing has a place."""
+        placed = sorted({(row.layer, row.strength) for row in self._rows if row.layer is not None and row.strength})
+        if not placed:
+            return None
+        if self._study.unit != protocol.unit:
+            return []
+        found = [
+            (layer, strength)
+            for layer, strength in placed
+            if any(math.isclose(strength, wanted, rel_tol=1e-6) for wanted in protocol.strengths)
+        ]
+        depth = protocol.depth
+        if depth is None or not self._total:
+            return found
+        gaps = {layer: abs(layer / self._total - depth) for layer, _ in found}
+        nearest = min(gaps, key=lambda layer: gaps[layer], default=None)
+        return [place for place in found if place[0] == nearest and gaps[place[0]] <= _NEAR]
+
+    def figures(self, places: Sequence[tuple[int, float]] | None) -> dict[str, Figure]:
+        """Analyse the trials of some cells, beside all that have no injection."""
+        chosen = tuple(places or ())
+        if chosen not in self._found:
+            kept = [row for row in self._rows if places is None or not row.layer or (row.layer, row.strength) in chosen]
+            experiment = experiments.find(self._study.experiment)
+            analysis = experiment.analyse(kept, self._study, experiment.preset_of(self._study))
+            self._found[chosen] = {figure.name: figure for figure in analysis.figures}
+        return self._found[chosen]
+
+    def said(self, places: Sequence[tuple[int, float]] | None) -> str | None:
+        """Name the cells in words."""
+        if places is None:
+            return "all trials"
+        layers = sorted({layer for layer, _ in places})
+        strengths = _list(tuple(sorted({strength for _, strength in places})))
+        if not layers:
+            return None
+        where = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
+        depth = f" ({layers[0] / self._total:.0%} of the depth)" if len(layers) == 1 and self._total else ""
+        return f"{where}{depth}, strength {strengths}"
+
+
 @cache
 def sources() -> tuple[PublishedSource, ...]:
-    """Every published figure that ships."""
+    """Read every published figure that ships."""
     return tuple(PublishedSource.model_validate(item) for item in data.load("published.toml")["sources"])
 
 
-def compare(run: Run, analysis: Analysis, grader: str) -> Card:
-    """Set a run beside the published results of its experiment."""
+def compare(run: Run, rows: Sequence[Row], grader: str) -> Card:
+    """Set a run beside the published results of its experiment, each beside the cell of the same depth and strength."""
     wanted = [source for source in sources() if source.protocol.experiment == run.experiment]
-    return Card(tuple(_compare(source, one, run, analysis, grader) for source in wanted for one in source.results))
+    cells = _Cells(run, rows)
+    return Card(tuple(_compare(source, one, run, cells, grader) for source in wanted for one in source.results))
 
 
-def _compare(source: PublishedSource, one: Result, run: Run, analysis: Analysis, grader: str) -> Comparison:
-    ours = {figure.name: figure for figure in analysis.figures}
+def _compare(source: PublishedSource, one: Result, run: Run, cells: _Cells, grader: str) -> Comparison:
+    protocol = source.protocol_of(one)
+    places = cells.matching(protocol)
+    cell = cells.said(places)
+    labels = cells.figures(None)
+    ours = {} if cell is None else cells.figures(places)
     figures = tuple(
-        (ours[name].label if name in ours else name.replace("_", " "), _shown(number.value), _shown(_value(ours, name)))
+        (
+            labels[name].label if name in labels else name.replace("_", " "),
+            _shown(number.value),
+            _shown(_value(ours, name)) if ours else "no such cell",
+        )
         for name, number in one.figures.items()
     )
-    found = differences(source.protocol_of(one), run, grader)
+    found = differences(protocol, run, grader, same_cell=bool(places))
     for name, number in one.figures.items():
         here = _value(ours, name)
         if number.trials is not None and isinstance(here, Rate) and here.trials not in (0, number.trials):
             found.append(f"{ours[name].label}: {here.trials} trials here, {number.trials} there")
-    return Comparison(source.source, source.url, one.setting, one.basis or source.basis, figures, tuple(found))
+    return Comparison(source.source, source.url, one.setting, one.basis or source.basis, cell, figures, tuple(found))
 
 
-def differences(protocol: Protocol, run: Run, grader: str) -> list[str]:
-    """Every setting in which a run differs from a published protocol, one sentence each."""
+def differences(protocol: Protocol, run: Run, grader: str, *, same_cell: bool) -> list[str]:
+    """List every setting in which a run differs from a published protocol, one sentence each.
+
+    Args:
+        same_cell: the figures are of the cell at the published depth and strength, so these two do not differ.
+    """
     study = study_of(run)
     said = []
     for name in ("preset", "window", "unit", "temperature", "max_tokens"):
         theirs, ours = getattr(protocol, name), getattr(study, name)
         if theirs is not None and theirs != ours:
             said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
-    if tuple(study.strengths or ()) != protocol.strengths:
+    if not same_cell and tuple(study.strengths or ()) != protocol.strengths:
         said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
-    count = len(concepts.library().resolve(study.concepts, allow_unknown=True))
+    count = len(resolve_concepts(study.concepts, True, study.vectors or {}))
     if count != protocol.concepts:
         said.append(f"concepts: {count} here, {protocol.concepts} there")
     total = int(run.model.get("layers") or 0)
-    if protocol.depth is not None and total:
+    if not same_cell and protocol.depth is not None and total:
         depths = [_depth(layer, total) for layer in study.layers or ()]
         if any(abs(depth - protocol.depth) > _NEAR for depth in depths):
             said.append(f"depth: {', '.join(f'{d:.0%}' for d in depths)} here, {protocol.depth:.0%} there")
@@ -158,13 +225,16 @@ def card_lines(card: Card) -> list[str]:
     """The card as text: what differs from all results of a source is said once."""
     if not card.comparisons:
         return ["no published figures are known for this experiment"]
-    lines = ["Beside published figures (they differ in more than the model: read the differences)"]
+    lines = [
+        "Beside published figures (they differ in more than the model: read the differences)",
+        "Each stands beside the cell of the same strength with a layer within 5 % of the depth, where there is one.",
+    ]
     for (source, url), group in groupby(card.comparisons, key=lambda one: (one.source, one.url)):
         results = list(group)
         common = [text for text in results[0].differences if all(text in one.differences for one in results)]
         lines += ["", source, f"  {url}", *(f"  differs: {text}" for text in common)]
         for at, one in enumerate(results):
-            lines += ["", f"  {one.setting}"]
+            lines += ["", f"  {one.setting}", f"  here: {one.cell or 'no such cell'}"]
             lines += [f"  ({one.basis})"] if not at or one.basis != results[at - 1].basis else []
             width = max(len(name) for name, _, _ in one.figures)
             lines += [f"    {name:<{width}}  published {theirs:<24}  here {ours}" for name, theirs, ours in one.figures]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mlxintro import experiments
 from mlxintro.analysis.arm_rates import arm_rates, warnings
 from mlxintro.analysis.head_figures import Display
-from mlxintro.analysis.results import Analysis, Figure
+from mlxintro.analysis.results import Analysis, Figure, Row
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import KnownError
@@ -59,11 +59,16 @@ def tally_of(store: Store, run: Run, grader: str) -> RunTally:
     return RunTally.of_rows(display, (row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)))
 
 
-def analysis_of(store: Store, run: Run, grader: str) -> Analysis:
-    """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones."""
+def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None = None) -> Analysis:
+    """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones.
+
+    Args:
+        rows: of the run by that grader, where they have been read already.
+    """
     experiment = experiments.find(run.experiment)
     study = study_of(run)
-    rows = rows_of(store, run, grader)
+    if rows is None:
+        rows = rows_of(store, run, grader)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
     frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
     if not experiment.graded:

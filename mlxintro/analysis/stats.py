@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CONFIDENCE = 0.95
 
@@ -23,6 +23,8 @@ class Rate:
     trials: int
     low: float
     high: float
+    design: float = field(default=1.0, compare=False)
+    """By which factor clusters of trials widen the variance beyond that of independent ones (the design effect)."""
 
     @property
     def value(self) -> float | None:
@@ -166,6 +168,11 @@ class Mean:
     low: float | None
     high: float | None
     count: int
+
+    @property
+    def beyond_zero(self) -> bool:
+        """Whether the interval does not hold 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     def as_dict(self) -> dict[str, float | int | None]:
         return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}

@@ -1,8 +1,4 @@
-"""The summary of a graded run: counts and rates of its trials, its cells and its concepts.
-
-Rates are shares of *graded* trials. A trial whose grade is missing or undecided is counted beside the rate, never in
-it: treating it as "no" would lower detection and false alarms alike without a trace.
-"""
+"""The summary of a graded run: rates of its injected trials, cells and concepts against one pool of controls."""
 
 from __future__ import annotations
 
@@ -10,61 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mlxintro.analysis.stats import Difference, Rate, difference, rate
-from mlxintro.grading.base import Grade
+from mlxintro.analysis.reply_tally import ReplyTally
+from mlxintro.analysis.results import Row
+from mlxintro.analysis.stats import Difference, Rate, difference
 
 K = TypeVar("K")
-
-
-@dataclass(frozen=True, slots=True)
-class GradedTrial:
-    """What the summary needs to know of one trial."""
-
-    injected: bool
-    concept: str | None = None
-    layer: int | None = None
-    strength: float | None = None
-    grade: Grade | None = None
-    "None when the trial was never graded, or failed."
-
-
-@dataclass(frozen=True, slots=True)
-class GradeTally:
-    """Counts of one group of trials. Every trial is in exactly one of ``graded``, ``abstained``, ``unscored``."""
-
-    trials: int
-    graded: int
-    "The grader decided whether the reply detects."
-    detected: int
-    identified: int
-    "Detected, and the right concept named in time. A detection whose concept is undecided is not counted here."
-    unidentifiable: int
-    "Detections for which the grader left the naming of the concept open; not in the identification rate."
-    refused: int
-    incoherent: int
-    denied_but_named: int
-    "Readable replies that do not affirm and still name the concept: the leak without the recognition."
-    named_first: int
-    "Detections in which the concept stood before the claim."
-    abstained: int
-    "A grade exists, but the grader could not decide."
-    unscored: int
-    "No grade: not graded yet, or the grader failed."
-
-    @property
-    def detection(self) -> Rate:
-        return rate(self.detected, self.graded)
-
-    @property
-    def identification(self) -> Rate:
-        return rate(self.identified, self.graded - self.unidentifiable)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
     """One cell of the grid, one concept, or a whole run: injected trials against the pool of controls."""
 
-    tally: GradeTally
+    tally: ReplyTally
     detection: Rate
     "Detects (readable, affirms, does not refuse) over graded injected trials."
     identification: Rate
@@ -77,13 +30,26 @@ class GroupSummary:
     strength: float | None = None
     concept: str | None = None
 
+    def as_dict(self) -> dict[str, object]:
+        """Return the group as JSON: rates with their intervals, tallies as counts."""
+        return {
+            "layer": self.layer,
+            "strength": self.strength,
+            "concept": self.concept,
+            "counts": self.tally.as_dict(),
+            "detection": self.detection.as_dict(),
+            "identification": self.identification.as_dict(),
+            "net_detection": self.net.as_dict(),
+            "net_identification": self.net_identification.as_dict(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A graded run."""
 
     overall: GroupSummary
-    controls: GradeTally
+    controls: ReplyTally
     false_alarms: Rate
     "Detects, over graded controls. Refusals are not false alarms."
     cells: tuple[GroupSummary, ...]
@@ -91,26 +57,41 @@ class Summary:
     concepts: tuple[GroupSummary, ...]
     "One per concept, sorted by name."
 
+    @property
+    def unscored(self) -> int:
+        """Trials without a grade."""
+        return self.overall.tally.unscored + self.controls.unscored
 
-def summarise(rows: Iterable[GradedTrial]) -> Summary:
-    """Summarise a run, its cells and its concepts.
+    def as_dict(self) -> dict[str, object]:
+        """Return the summary as JSON."""
+        return {
+            "overall": self.overall.as_dict(),
+            "controls": self.controls.as_dict(),
+            "false_alarms": self.false_alarms.as_dict(),
+            "cells": [cell.as_dict() for cell in self.cells],
+            "concepts": [concept.as_dict() for concept in self.concepts],
+        }
+
+
+def summarise(rows: Iterable[Row]) -> Summary:
+    """Summarise a run, its cells and its concepts. Trials of control arms are left out.
 
     Controls depend on neither layer, strength nor concept, so one pool of them serves every cell.
     """
-    all_rows = list(rows)
-    injected = [row for row in all_rows if row.injected]
-    controls = tally(row for row in all_rows if not row.injected)
-    false_alarms = controls.detection
+    main = [row for row in rows if not row.arm]
+    injected = [row for row in main if row.condition == "injected"]
+    controls = ReplyTally.of(row for row in main if row.condition != "injected")
+    false_alarms = controls.detection.rate
 
     def group(
-        members: Sequence[GradedTrial],
+        members: Sequence[Row],
         *,
         layer: int | None = None,
         strength: float | None = None,
         concept: str | None = None,
     ) -> GroupSummary:
-        counts = tally(members)
-        detection, identification = counts.detection, counts.identification
+        counts = ReplyTally.of(members)
+        detection, identification = counts.detection.rate, counts.identification.rate
         return GroupSummary(
             counts,
             detection,
@@ -139,36 +120,13 @@ def summarise(rows: Iterable[GradedTrial]) -> Summary:
     )
 
 
-def tally(rows: Iterable[GradedTrial]) -> GradeTally:
-    """Count one group of trials."""
-    members = list(rows)
-    grades = [row.grade for row in members if row.grade is not None]
-    decided = [grade for grade in grades if grade.detects is not None]
-    detected = [grade for grade in decided if grade.detects]
-    return GradeTally(
-        trials=len(members),
-        graded=len(decided),
-        detected=len(detected),
-        identified=sum(grade.success is True for grade in detected),
-        unidentifiable=sum(grade.success is None for grade in detected),
-        refused=sum(grade.refuses is True for grade in grades),
-        incoherent=sum(grade.coherent is False for grade in grades),
-        denied_but_named=sum(
-            grade.coherent is True and grade.affirms is False and grade.identifies is True for grade in grades
-        ),
-        named_first=sum(grade.named_before_affirming is True for grade in detected),
-        abstained=len(grades) - len(decided),
-        unscored=len(members) - len(grades),
-    )
-
-
-def _grouped(rows: Sequence[GradedTrial], key: Callable[[GradedTrial], K]) -> dict[K, list[GradedTrial]]:
-    groups: dict[K, list[GradedTrial]] = {}
+def _grouped(rows: Sequence[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
+    groups: dict[K, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups
 
 
 def _order(layer: int | None, strength: float | None) -> tuple[int, float]:
-    """Missing values sort first."""
+    """Sort missing values first."""
     return (-1 if layer is None else layer, float("-inf") if strength is None else strength)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from mlxintro.analysis import stats
 from mlxintro.analysis.contrasts import concept_means
 from mlxintro.analysis.head_figures import Display, HeadFigure
+from mlxintro.analysis.reply_tally import AnswerCount
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Mean, Rate
 from mlxintro.analysis.trial_classes import TrialClass
@@ -22,17 +22,14 @@ from mlxintro.store.grades import VerdictCount
 Place = tuple[int, float]
 """Layer and strength."""
 
-_rate = lru_cache(maxsize=10_000)(stats.rate)
-"""An interval takes a tenth of a millisecond, and displays ask for the same hundreds of them every second."""
-
 
 @dataclass(slots=True)
 class FigureTally:
     """One head figure over some trials."""
 
     figure: HeadFigure
-    hits: int = 0
-    observations: int = 0
+    count: AnswerCount = field(default_factory=AnswerCount)
+    """How many observations there are; of rates also how many of them hold."""
     _values: list[tuple[str, float]] = field(default_factory=list)
     """By concept; of means alone."""
     _waiting: dict[tuple[object, ...], list[float]] = field(default_factory=dict)
@@ -55,17 +52,23 @@ class FigureTally:
             if len(values) < self.figure.members:
                 return
             value = min(self._waiting.pop(key))
-        self.observations += times
-        if self.figure.kind == "rate":
-            self.hits += times * bool(value)
-        else:
+        self.count.add(value, times)
+        if self.figure.kind != "rate":
             self._values += [(row.concept or "", value)] * times
+
+    @property
+    def hits(self) -> int:
+        return self.count.hits
+
+    @property
+    def observations(self) -> int:
+        return self.count.observations
 
     @property
     def value(self) -> Rate | Mean:
         """A rate of trials with Wilson's interval, or a mean over concepts with Student's."""
         if self.figure.kind == "rate":
-            return _rate(self.hits, self.observations)
+            return self.count.rate
         return stats.mean(concept_means(self._values))
 
 

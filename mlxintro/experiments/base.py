@@ -23,7 +23,7 @@ from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PromptRecord, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
-from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.recipe import VectorRecipe
 
 __all__ = ["Data", "Experiment", "Plan", "seed_of"]
 
@@ -34,7 +34,7 @@ class Plan:
 
     count: int
     prompts: Mapping[str, PromptRecord]
-    recipes: Mapping[str, ExtractionRecipe]
+    recipes: Mapping[str, VectorRecipe]
     """Vectors the trials refer to, by recipe hash."""
     expand: Callable[[], Iterator[TrialSpec]]
 
@@ -69,17 +69,18 @@ class Experiment(abc.ABC):
     """Settings of this experiment alone: the preset's table ``[options]``, and a study's over it."""
 
     def preset_of(self, study: Study) -> Preset:
-        """The preset of a study: its own wording, the one it names, or the experiment's.
+        """The preset of a study: its own wording, the one it names, or the experiment's; with the study's extraction.
 
         Raises:
-            UsageError: there is no such preset.
+            UsageError: there is no such preset, or the extraction is none.
         """
         if study.preset_data is not None:
-            return presets.validated(study.preset_data, study.preset or "preset")
-        name = study.preset or self.preset
-        if name in self.own_presets:
-            return presets.validated(dict(self.own_presets[name]), name)
-        return presets.load(name)
+            found = presets.validated(study.preset_data, study.preset or "preset")
+        else:
+            name = study.preset or self.preset
+            own = self.own_presets.get(name)
+            found = presets.load(name) if own is None else presets.validated(dict(own), name)
+        return presets.with_extraction(found, study.extraction or {})
 
     @abc.abstractmethod
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:

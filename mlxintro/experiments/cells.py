@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
+from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, judge, verdict
 from mlxintro.analysis.results import Cell, HeatMap, Row, Table, Verdict, VerdictKind
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.tally import Place
+from mlxintro.ladder.contrasted import ContrastedRival, contrasted_ladder, with_untested
+from mlxintro.ladder.rungs import Ladder
+from mlxintro.protocol.study import Study
 
 
 def places_of(rows: Iterable[Row]) -> list[Place]:
@@ -33,11 +36,11 @@ class CellReport:
 
     map_name: str
     map_title: str
-    unit: str
-    labels: Sequence[str]
-    """Name the contrasts of a cell, in order, for lines of evidence."""
+    study: Study
+    rivals: Sequence[ContrastedRival]
+    """What the contrasts of a cell test, in order, and after them what only ``certify`` tests."""
     contrasts: dict[Place, list[Contrast]] = field(default_factory=dict)
-    """All of them have to be above zero for an effect."""
+    """All that were run have to be above zero for an effect; those without pairs were not run."""
     weaker: dict[Place, list[Contrast]] = field(default_factory=dict)
     """Those that a lesser finding needs."""
     rates: dict[Place, Rate] = field(default_factory=dict)
@@ -72,18 +75,37 @@ class CellReport:
             none: headline where they are not.
             lesser: kind and headline where only the weaker contrasts are.
         """
-        found = judge(self.contrasts)
-        card = verdict(found, effect, none, self.evidence(found.best))
+        found = judge(self._tested)
+        ladder = self.ladder
+        # An effect is claimed with what is left open, a missing one is not.
+        claimed = effect if ladder is None else with_untested(effect, ladder)
+        card = verdict(found, claimed, none, self.evidence())
         if lesser is None or card.kind != "no effect shown":
             return card
         less = judge(self.weaker)
-        return Verdict(*lesser, tuple(self.evidence(less.best))) if less.effect else card
+        return Verdict(*lesser, tuple(self.evidence())) if less.effect else card
 
-    def evidence(self, place: Place | None) -> list[str]:
-        """One line for each contrast of a cell."""
-        if place is None:
-            return []
-        return [f"{label}: {in_words(one)}" for label, one in zip(self.labels, self.contrasts[place], strict=False)]
+    @property
+    def _tested(self) -> dict[Place, list[Contrast]]:
+        return {place: [one for one in contrasts if one.pairs] for place, contrasts in self.contrasts.items()}
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """Rival explanations of the effect in the strongest cell; ``None`` without cells."""
+        if not self.contrasts:
+            return None
+        best = judge(self._tested).best
+        place = next(iter(self.contrasts)) if best is None else best
+        own: list[Contrast | None] = [*self.contrasts[place]]
+        own += [None] * (len(self.rivals) - len(own))
+        several = f", the strongest of {len(self.contrasts)} cells" if len(self.contrasts) > 1 else ""
+        where = f"layer {place[0]}, strength {place[1]:g}{several}"
+        return contrasted_ladder(list(zip(self.rivals, own, strict=True)), self.study, where, len(self.contrasts))
+
+    def evidence(self) -> list[str]:
+        """One line for each rival, and the commands that test what is not tested."""
+        ladder = self.ladder
+        return [] if ladder is None else [f"judged on {ladder.where}, at p < {ladder.alpha:g}", *ladder.lines]
 
     @property
     def heat_maps(self) -> tuple[HeatMap, ...]:
@@ -91,7 +113,7 @@ class CellReport:
         if not self.rates:
             return ()
         layers, strengths = (tuple(sorted(set(axis))) for axis in zip(*self.rates, strict=True))
-        return (HeatMap(self.map_name, self.map_title, layers, strengths, self.rates, self.unit),)
+        return (HeatMap(self.map_name, self.map_title, layers, strengths, self.rates, self.study.unit or "raw"),)
 
     @property
     def remarks(self) -> tuple[str, ...]:

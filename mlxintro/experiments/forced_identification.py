@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.analysis.trial_classes import TrialClass
@@ -25,6 +26,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
+from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -32,6 +34,7 @@ from mlxintro.protocol.trials import TrialSpec
 from mlxintro.replies.short_replies import most_likely, names, word_forms
 from mlxintro.replies.text import sentences
 
+FULL = "--controls full"
 SAID, CHOICE = "said", "choice"
 OTHER, RANDOM = "other", "random"
 
@@ -42,6 +45,22 @@ NAMES_ANYWAY = TrialClass("names it uninjected", "▲", "alarm")
 PICKS = TrialClass("picks it", "◐", "partial")
 PICKS_NOT = TrialClass("picks another", "·", "quiet")
 PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
+
+
+RIVALS = (
+    ContrastedRival("chance", "the concept is named without an injection", "named, minus no injection"),
+    ContrastedRival("a habit", "a concept of the study is named, whichever", "named, minus the study's other concepts"),
+    ContrastedRival("any disturbance", "any vector makes it named", "named, minus a random vector"),
+    ContrastedRival(
+        "another concept", "any concept's vector makes it named", "named, minus another concept's vector", FULL
+    ),
+    ContrastedRival(
+        "steering leak",
+        "the vector makes the word come out, and nothing is noticed",
+        "the answer was begun for the subject, so that the leak is all there need be",
+        elsewhere=True,
+    ),
+)
 
 
 class ForcedIdentificationOptions(Data):
@@ -128,14 +147,14 @@ class ForcedIdentification(Experiment):
         chosen = [row for row in rows if row.detail["question"] == CHOICE]
         words = sorted({row.concept or "" for row in rows})
         base = rows_about(said, arm="", condition="control")
-        labels = [f"named, minus {what}" for what in ("no injection", "the study's other concepts", "a random vector")]
-        cells = CellReport("identified", "concept named", study.unit or "raw", labels)
+        cells = CellReport("identified", "concept named", study, RIVALS)
         for place in places_of(rows):
             own, random, picked, picked_random = (
                 rows_about(rows_at(kind, place), arm=arm) for kind in (said, chosen) for arm in ("", RANDOM)
             )
+            other = rows_about(rows_at(said, place), arm=OTHER)
             contrasts = [paired(own, base, right), _against_others(own, words)]
-            contrasts += [paired(own, random, right)] if random else []
+            contrasts += [paired(own, random, right), paired(own, other, right)]
             shares = [_share(group) for group in (random, picked, picked_random)]
             cells.add(place, _share(own), contrasts, (_share(own), by_luck(own, words), *shares))
         columns = ("named", "by luck", "random vector", "choice", "choice, random vector")
@@ -145,6 +164,7 @@ class ForcedIdentification(Experiment):
                 "Told that there is a thought, the subject does not name the injected concept above its controls.",
             ),
             figures=_figures(said, chosen, words),
+            ladder=cells.ladder,
             heat_maps=cells.heat_maps,
             tables=(cells.table("by layer and strength", columns),),
             remarks=(
@@ -207,7 +227,7 @@ def _against_others(own: Sequence[Row], words: Sequence[str]) -> Contrast:
 
 
 def _share(rows: Sequence[Row]) -> Rate:
-    return rate(sum(map(right, rows)), len(rows))
+    return share(rows, right)
 
 
 EXPERIMENT = ForcedIdentification()

@@ -6,9 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from mlxintro.analysis.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, MORE, Contrast, concept_means, contrast, in_words
+from mlxintro.analysis.contrasts import FEWEST_CONCEPTS, FEWEST_PAIRS, MORE, Contrast, concept_means, contrast
 from mlxintro.analysis.results import Analysis, Curve, Figure, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import Mean, mean
+from mlxintro.ladder.contrasted import ContrastedRival, contrasted_ladder, with_untested
+from mlxintro.ladder.rungs import Ladder
+from mlxintro.protocol.study import Study
 
 Value = Callable[[Row], Sequence[float]]
 THINK, DONT = "think", "dont-think"
@@ -43,13 +46,23 @@ def _over_late_layers(row: Row, value: Value) -> float | None:
     return _late(values, range(len(values) // 2, len(values)))
 
 
-def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions: Sequence[str]) -> Analysis:
+RIVALS = (
+    ContrastedRival("chance", "the word is in mind either way", "think minus don't think"),
+    ContrastedRival("any word", "every word's vector is met more", "the same beyond unrelated words' vectors"),
+    ContrastedRival("reading it", "to mention the word is enough", "the same beyond mere mentions of the word"),
+)
+
+
+def analyse(
+    rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions: Sequence[str], study: Study
+) -> Analysis:
     """Analyse finished trials.
 
     Args:
         rows: with measurements.
         contrasts: pairs of arms.
         mentions: arms that only name the word.
+        study: that was run.
     """
     if not rows:
         return Analysis(verdict=Verdict("too little data", "Nothing has been measured yet."))
@@ -69,11 +82,8 @@ def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions:
     beyond_band = contrast(_bare(over_late(THINK, DONT, specific("centred"))))
     named = [pair for pair in contrasts if set(pair) <= set(mentions) and all(arms[arm] for arm in pair)]
     beyond = _beyond(over_late(THINK, DONT, own("centred")), [over_late(*pair, own("centred")) for pair in named])
-    evidence = [
-        f"think minus don't think, centred cosine, latter half of the layers: {in_words(gap)}",
-        f"the same beyond unrelated words' vectors: {in_words(beyond_band)}",
-        f"the same beyond mere mentions of the word: {in_words(beyond)}",
-    ]
+    where = "the centred cosine over the latter half of the layers"
+    ladder = contrasted_ladder(list(zip(RIVALS, (gap, beyond_band, beyond), strict=True)), study, where)
     means = {
         arm: _by_concept((row.concept or "", _late(own("centred")(row), late)) for row in arms[arm])
         for arm in sorted(arms)
@@ -85,7 +95,8 @@ def analyse(rows: Sequence[Row], contrasts: Sequence[tuple[str, str]], mentions:
             table.append((f"{first} - {second}", raw.mean, centred.mean, centred.pairs, centred.p))
     columns = ("arms", "raw cosine", "centred cosine", "pairs", "p (above 0)")
     return Analysis(
-        verdict=_verdict(gap, beyond_band, beyond, evidence),
+        verdict=_verdict(gap, beyond_band, beyond, ladder),
+        ladder=ladder,
         figures=(
             Figure("gap", "think minus don't think (centred cosine)", gap.mean, "latter half of the layers"),
             Figure("gap_beyond_band", "the same beyond unrelated words", beyond_band.mean),
@@ -107,7 +118,8 @@ def _remarks(rows: Sequence[Row], *, named: bool) -> Iterator[str]:
         yield f"{copied.count(False)} of {len(copied)} replies are not the sentence that was asked for."
 
 
-def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: Sequence[str]) -> Verdict:
+def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, ladder: Ladder) -> Verdict:
+    evidence = [f"judged on {ladder.where}, at p < {ladder.alpha:g}", *ladder.lines]
     if not gap.enough:
         few = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts"
         return Verdict("too little data", f"Nothing can be concluded: {few}. {MORE}", tuple(evidence))
@@ -117,7 +129,7 @@ def _verdict(gap: Contrast, beyond_band: Contrast, beyond: Contrast, evidence: S
         headline = "The gap between think and don't think is no larger than that between mere mentions of the word."
     else:
         headline = "Told to think about a word, the subject holds more of it than when told not to."
-        return Verdict("effect", headline, tuple(evidence))
+        return Verdict("effect", with_untested(headline, ladder), tuple(evidence))
     return Verdict("no effect shown", headline, tuple(evidence))
 
 

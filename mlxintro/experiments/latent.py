@@ -157,7 +157,7 @@ class Latent(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.experiments.latent_analysis import analyse
 
-        return analyse(rows, LatentWording.model_validate(preset.wording).yes, study.unit or "resid")
+        return analyse(rows, LatentWording.model_validate(preset.wording).yes, study)
 
 
 class _Planner:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlxintro.analysis.contrasts import contrast, contrast_beyond
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import (
     Analysis,
     Cell,
@@ -22,24 +22,26 @@ from mlxintro.analysis.results import (
     Table,
     rows_about,
 )
-from mlxintro.analysis.stats import Rate, mean, rate
+from mlxintro.analysis.stats import Rate, mean
 from mlxintro.analysis.tally import Place
+from mlxintro.backends.base import Float64
 from mlxintro.experiments.cells import CellReport, places_of, rows_at
+from mlxintro.ladder.contrasted import ContrastedRival
+from mlxintro.protocol.study import Study
 from mlxintro.replies.log_odds import log_odds, log_total
 
-Float64 = NDArray[np.float64]
 SHUFFLES = 999
 
 
-def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
+def analyse(rows: Sequence[Row], yes: Sequence[str], study: Study) -> Analysis:
     """Analyse finished trials.
 
     Args:
         yes: the options that mean yes; the others mean no.
-        unit: of the strengths.
+        study: that was run.
     """
     answers = _Answers(rows, yes)
-    cells = CellReport("sensitivity", "yes likelier than no", unit, _LABELS)
+    cells = CellReport("sensitivity", "yes likelier than no", study, RIVALS)
     conditions: list[tuple[Cell, ...]] = []
     for place in places_of(rows):
         _add_cell(cells, answers, place)
@@ -57,6 +59,7 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
     return Analysis(
         verdict=card,
         figures=(*_figures(answers), *(one for place, found in listed for one in _list_figures(place, found))),
+        ladder=cells.ladder,
         heat_maps=cells.heat_maps,
         plots=(lens,) if lens else (),
         tables=(
@@ -68,11 +71,19 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], unit: str) -> Analysis:
     )
 
 
-_LABELS = (
-    "log-odds of yes, minus no injection",
-    "probability of yes, minus no injection",
-    "log-odds of yes, beyond unrelated questions",
-    "log-odds of yes, beyond random vectors",
+RIVALS = (
+    ContrastedRival("chance", "yes is as likely without an injection", "log-odds of yes, minus no injection"),
+    ContrastedRival("no gets rarer", "only no loses, and yes wins nothing", "probability of yes, minus no injection"),
+    ContrastedRival(
+        "yes-bias", "every answer moves towards yes, or to the middle", "log-odds of yes, beyond unrelated questions"
+    ),
+    ContrastedRival("any disturbance", "any vector raises yes", "log-odds of yes, beyond random vectors"),
+    ContrastedRival(
+        "steering leak",
+        "the vector steers the answer, and no state is read",
+        "whether the subject knows what moved it is not asked here",
+        elsewhere=True,
+    ),
 )
 
 
@@ -106,7 +117,7 @@ class _Answers:
 
     def leaning(self, rows: Sequence[Row]) -> Rate:
         """How often yes is likelier than no."""
-        return rate(sum(self.odds[row.key] > 0 for row in rows), len(rows))
+        return share(rows, lambda row: self.odds[row.key] > 0)
 
     def probability(self, rows: Sequence[Row]) -> float | None:
         """Mean probability of yes."""
@@ -118,14 +129,14 @@ def _add_cell(cells: CellReport, answers: _Answers, place: Place) -> None:
     own, random = answers.shifts("", place), answers.shifts("random", place)
     # Kinds of questions stay apart: a vector that pulls all answers together moves clear-no up and clear-yes down, and
     # the mean of both hides it. The kind that leaves the least over counts.
-    kinds = [[value for _, value in answers.shifts(group, place)] for group in answers.groups] or [[]]
-    unrelated = max((contrast_beyond(own, values) for values in kinds), key=lambda one: 1.0 if one.p is None else one.p)
+    kinds = [[value for _, value in answers.shifts(group, place)] for group in answers.groups]
+    over = [contrast_beyond(own, values) for values in kinds if values]
+    unrelated = max(over, key=lambda one: 1.0 if one.p is None else one.p, default=contrast(()))
     by_random = _by_concept(random)
     # Log-odds also rise when only "no" becomes rarer; the probability of yes itself has to rise.
     any_yes = [contrast(own), contrast(answers.shifts("", place, answers.chances))]
-    net = [*any_yes, unrelated]
-    if by_random:
-        net.append(contrast((concept, value - by_random[concept]) for concept, value in own if concept in by_random))
+    beyond_random = contrast((concept, value - by_random[concept]) for concept, value in own if concept in by_random)
+    net = [*any_yes, unrelated, beyond_random]
     leaning = answers.leaning(rows_about(rows_at(answers.rows, place), arm=""))
     others = [mean([value for _, value in answers.shifts(group, place)]) for group in answers.groups]
     cells.add(place, leaning, net, (leaning, net[0].mean, net[2].mean, contrast(random).mean, *others), weaker=any_yes)

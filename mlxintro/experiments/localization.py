@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup, found_or_not
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import (
     Analysis,
     Curve,
@@ -28,13 +29,14 @@ from mlxintro.analysis.results import (
     Row,
     rows_about,
 )
-from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, fill, holding, injected, sentences, sentences_without, user
+from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -173,8 +175,9 @@ class Localization(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         arms = sorted({row.arm for row in rows} - {"", RANDOM, STRONGER})
         none = rows_about(rows, arm="", condition="control")
-        labels = ["right, minus no injection", *(f"right, minus {arm}" for arm in arms)]
-        cells = CellReport("accuracy", "injected sentence found", study.unit or "raw", labels)
+        asked = arms or ["another question"]
+        rivals = [CHANCE, *(_looks_different(arm) for arm in asked)]
+        cells = CellReport("accuracy", "injected sentence found", study, rivals)
         for place in places_of(rows):
             at = rows_at(rows, place)
             here = rows_about(at, arm="")
@@ -194,6 +197,7 @@ class Localization(Experiment):
                 ),
             ),
             figures=_figures(rows, arms),
+            ladder=cells.ladder,
             heat_maps=cells.heat_maps,
             plots=(_by_layer(rows, layers, ("", *arms, RANDOM, STRONGER)),) if layers else (),
             tables=(cells.table("share right by layer and strength", columns),),
@@ -201,18 +205,28 @@ class Localization(Experiment):
         )
 
 
+CHANCE = ContrastedRival("chance", "that number is said without an injection", "right, minus no injection")
+
+
+def _looks_different(arm: str) -> ContrastedRival:
+    """The rival that whatever is asked, the injected sentence is the one that stands out."""
+    return ContrastedRival(
+        f"stands out ({arm})", "the injected sentence is picked whatever is asked", f"right, minus when asked {arm}"
+    )
+
+
 def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:
-    def share(arm: str, condition: str = "injected") -> Rate:
+    def found(arm: str, condition: str = "injected") -> Rate:
         return accuracy(rows_about(rows, arm=arm, condition=condition))
 
     chance = f"chance {1 / rows[0].detail['count']:.0%}" if rows else ""
     return (
-        Figure("accuracy", "injected sentence found", share(""), chance),
-        Figure("accuracy_control", "sentence found, no injection", share("", "control")),
-        Figure("accuracy_random", "sentence found, random vector", share(RANDOM)),
-        *(Figure(f"accuracy_{arm}", f"sentence picked when asked: {arm}", share(arm)) for arm in arms),
-        Figure("stronger", "stronger of two found", share(STRONGER), "chance 50%"),
-        Figure("stronger_control", "stronger of two, no injection", share(STRONGER, "control")),
+        Figure("accuracy", "injected sentence found", found(""), chance),
+        Figure("accuracy_control", "sentence found, no injection", found("", "control")),
+        Figure("accuracy_random", "sentence found, random vector", found(RANDOM)),
+        *(Figure(f"accuracy_{arm}", f"sentence picked when asked: {arm}", found(arm)) for arm in arms),
+        Figure("stronger", "stronger of two found", found(STRONGER), "chance 50%"),
+        Figure("stronger_control", "stronger of two, no injection", found(STRONGER, "control")),
     )
 
 
@@ -231,7 +245,7 @@ def _rightness(row: Row) -> float:
 
 
 def accuracy(rows: Sequence[Row]) -> Rate:
-    return rate(sum(map(right, rows)), len(rows))
+    return share(rows, right)
 
 
 def _by_layer(rows: Sequence[Row], layers: Sequence[int], arms: Sequence[str]) -> Plot:

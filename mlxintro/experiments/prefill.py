@@ -19,8 +19,9 @@ from pydantic import Field
 
 from mlxintro.analysis.contrasts import Contrast, contrast
 from mlxintro.analysis.head_figures import INJECTED, UNINJECTED, Display, HeadFigure, TrialGroup
+from mlxintro.analysis.reply_tally import share
 from mlxintro.analysis.results import Analysis, Figure, Row, rows_about
-from mlxintro.analysis.stats import Rate, rate
+from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.trial_classes import MEASURED, TrialClass
 from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
@@ -36,6 +37,7 @@ from mlxintro.experiments.grid import (
     pick_sentence,
     user,
 )
+from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -44,6 +46,21 @@ from mlxintro.replies.log_odds import log_odds
 from mlxintro.replies.short_replies import apologises, repeats
 
 OTHER, RANDOM, AFTER, TRANSCRIPTION = "other", "random", "after", "transcription"
+RIVALS = (
+    ContrastedRival("chance", "the word is owned without an injection", "fewer apologies than without injection"),
+    ContrastedRival("any word", "any vector makes it owned", "fewer apologies than after another word's vector"),
+    ContrastedRival(
+        "steering leak",
+        "the vector steers the answer, and the past is not consulted",
+        "fewer apologies than with the vector only after the word",
+    ),
+    ContrastedRival(
+        "any disturbance",
+        "any disturbance makes it owned",
+        "fewer apologies than after a random vector",
+        "--controls full",
+    ),
+)
 
 
 OWNS = TrialClass("owns the word", "●", "hit")
@@ -168,13 +185,13 @@ class Prefill(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         spoken = [row for row in rows if row.detail["question"] == "meant"]
         none = rows_about(spoken, arm="", condition="control")
-        others = ("without injection", "after another word's vector", "with the vector only after the word")
-        labels = [f"fewer apologies than {other}" for other in others]
-        cells = CellReport("apologies", "apology rate, matching vector", study.unit or "raw", labels)
+        cells = CellReport("apologies", "apology rate, matching vector", study, RIVALS)
         for place in places_of(rows):
-            matched, other, after = (rows_about(rows_at(spoken, place), arm=arm) for arm in ("", OTHER, AFTER))
+            matched, other, after, random = (
+                rows_about(rows_at(spoken, place), arm=arm) for arm in ("", OTHER, AFTER, RANDOM)
+            )
             reductions = [_reduction(none, matched), _reduction(other, matched)]
-            later = [_reduction(after, matched)] if after else []
+            later = [_reduction(after, matched), _reduction(random, matched)]
             rates = [apology_rate(group) for group in (matched, other, after)]
             copied = rows_about(rows_at(rows, place), arm=TRANSCRIPTION)
             row = (*rates, _gap(rates[0], apology_rate(none), rates[1]), _repeated(copied))
@@ -192,6 +209,7 @@ class Prefill(Experiment):
                 ),
             ),
             figures=_figures(rows, spoken, _best_reduction(cells.rows)),
+            ladder=cells.ladder,
             heat_maps=cells.heat_maps,
             tables=(cells.table("apology rates by layer and strength", columns),),
             remarks=(
@@ -253,8 +271,7 @@ def _class_of(row: Row) -> TrialClass:
 
 def apology_rate(rows: Sequence[Row]) -> Rate:
     """Share of replies that disown the word, among those that are clear."""
-    known = [one for row in rows if (one := apologises(row.response)) is not None]
-    return rate(sum(known), len(known))
+    return share(rows, lambda row: apologises(row.response))
 
 
 def _reduction(against: Sequence[Row], matched: Sequence[Row]) -> Contrast:
@@ -272,7 +289,7 @@ def _best_reduction(table: Sequence[tuple[object, ...]]) -> float | None:
 
 
 def _repeated(rows: Sequence[Row]) -> Rate:
-    return rate(sum(repeats(row.response, row.detail["sentence"]) for row in rows), len(rows))
+    return share(rows, lambda row: repeats(row.response, row.detail["sentence"]))
 
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:

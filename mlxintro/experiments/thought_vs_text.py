@@ -24,6 +24,7 @@ from mlxintro.backends.base import ModelInfo, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, places_of
 from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, injected, pick_sentence, user
+from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
@@ -41,6 +42,18 @@ PICKS_NOT = TrialClass("picks another", "·", "quiet")
 PICKS_ANYWAY = TrialClass("picks it uninjected", "△", "alarm")
 REPEATED = TrialClass("repeats the sentence", "=", "quiet")
 GARBLED = TrialClass("does not repeat it", "≋", "broken")
+
+
+RIVALS = (
+    ContrastedRival("chance", "both are right without an injection", "both right, injected minus uninjected"),
+    ContrastedRival("any disturbance", "any vector makes that word come out", "both right, minus a random vector"),
+    ContrastedRival(
+        "steering leak",
+        "what is left of the vector makes the word come out, and nothing is noticed",
+        "the word is asked for outright, so that the leak is all there need be",
+        elsewhere=True,
+    ),
+)
 
 
 class ThoughtVsTextWording(Data):
@@ -139,8 +152,7 @@ class ThoughtVsText(Experiment):
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         pairs = _pairs(rows)
         control = {number: one for (_, layer, _, number), one in pairs.items() if layer is None}
-        labels = ("both right, injected minus uninjected", "forced choice, injected minus uninjected")
-        cells = CellReport("joint", "word and repetition both right", study.unit or "raw", labels)
+        cells = CellReport("joint", "word and repetition both right", study, RIVALS)
         choices: dict[Place, list[Contrast]] = {}
         for place in places_of(rows_about(rows, arm="")):
             own, random = (
@@ -150,7 +162,8 @@ class ThoughtVsText(Experiment):
             both, chosen = (_against(own, control, name) for name in ("both", CHOICE))
             choices[place] = [chosen]
             marks = [_shares(own.values(), name) for name in ("both", WORD, CHOICE, REPEAT)]
-            cells.add(place, marks[0], [both], (*marks, _shares(random.values(), CHOICE)))
+            beyond_random = _against(own, random, "both")
+            cells.add(place, marks[0], [both, beyond_random], (*marks, _shares(random.values(), CHOICE)))
         best = judge(cells.contrasts).best
         card = cells.card(
             "The injected word is named and the sentence still repeated, more often than without injection.",
@@ -159,7 +172,7 @@ class ThoughtVsText(Experiment):
         if best is not None:
             above = "above" if judge(choices).effect else "not above"
             beside = (
-                f"{labels[1]}: {in_words(choices[best][0])}",
+                f"forced choice, injected minus uninjected: {in_words(choices[best][0])}",
                 f"forced choice over all cells: {above} the uninjected rate",
             )
             card = replace(card, evidence=(*card.evidence, *beside))
@@ -167,6 +180,7 @@ class ThoughtVsText(Experiment):
         return Analysis(
             verdict=card,
             figures=_figures(rows, pairs, control),
+            ladder=cells.ladder,
             heat_maps=cells.heat_maps,
             tables=(cells.table("by layer and strength", columns),),
             remarks=cells.remarks,

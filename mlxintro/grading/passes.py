@@ -11,7 +11,6 @@ from functools import partial
 from typing import Protocol
 
 from mlxintro.analysis.results import Row
-from mlxintro.analysis.summary import GradedTrial, Summary, summarise
 from mlxintro.backends.entry_points import load_outside, outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
@@ -159,15 +158,6 @@ def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, 
     grades = {record.key: counted(record) for record in store.grades.latest(run.id, grader=grader)}
     for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         yield trial, grades.get(trial.key)
-
-
-def summary_of(store: Store, run: Run, grader: str) -> Summary:
-    """Rates of a run by one grader's verdicts, control arms left out."""
-    return summarise(
-        GradedTrial(trial.condition == "injected", trial.concept, trial.layer, trial.strength, grade)
-        for trial, grade in graded_trials(store, run, grader)
-        if not trial.arm
-    )
 
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:

@@ -13,14 +13,14 @@ from typing import Any
 
 from mlxintro import data
 from mlxintro.backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
-from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
+from mlxintro.lab.messages import SIDES, Ask, Done, Extracting, LabEvent, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.cosines import token_cosines
 from mlxintro.vectors.extraction import extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 PRESET = "lindsey"
@@ -59,7 +59,7 @@ class Lab:
         backend: Backend,
         cache: VectorCache,
         *,
-        tell: Callable[[Event], None],
+        tell: Callable[[LabEvent], None],
         stands: Callable[[Ask], bool],
         needed: Callable[[Ask], bool],
     ) -> None:

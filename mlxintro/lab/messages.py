@@ -160,12 +160,12 @@ class Error(_Message):
     """False: a bug, whose traceback is in the log."""
 
 
-Event = Annotated[
+LabEvent = Annotated[
     Loading | Ready | Extracting | Started | Token | Trace | Done | Stopped | Error, Field(discriminator="event")
 ]
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_EVENT: TypeAdapter[LabEvent] = TypeAdapter(LabEvent)
 
 
 def read_order(line: str | bytes) -> Order:
@@ -180,7 +180,7 @@ def read_order(line: str | bytes) -> Order:
         raise UsageError(_first(error)) from error
 
 
-def read_event(line: str | bytes) -> Event:
+def read_event(line: str | bytes) -> LabEvent:
     """An answer from a line.
 
     Raises:

@@ -17,7 +17,19 @@ from typing import IO
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.lab.lab import Lab, Superseded
-from mlxintro.lab.messages import READOUT, Ask, Cancel, Error, Event, Load, Loading, Order, Ready, Stopped, read_order
+from mlxintro.lab.messages import (
+    READOUT,
+    Ask,
+    Cancel,
+    Error,
+    LabEvent,
+    Load,
+    Loading,
+    Order,
+    Ready,
+    Stopped,
+    read_order,
+)
 from mlxintro.paths import vectors_beside
 from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors.cache import VectorCache
@@ -159,7 +171,7 @@ class Process:
             self._lab.backend.close()
             self._lab = None
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LabEvent) -> None:
         with self._speaking:
             self._out.write(event.model_dump_json() + "\n")
             self._out.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlxintro.analysis.stats import rate
 from mlxintro.ladder.case import HABIT, MARK, Case, is_mark
@@ -30,9 +31,12 @@ def yes_bias(case: Case) -> Finding:
     )
     more = "; ".join(f"against {kind} p = {one:.2g}" for kind, one in against.items() if one is not None)
     turned = _turned(case)
-    if turned is not None:
-        more += f"; with yes and no exchanged {turned[0]:+.2f}, p = {turned[1]:.2g}"
-        p = max(p, turned[1])
+    if turned.p is not None:
+        more += f"; with yes and no exchanged {turned.half:+.2f}, p = {turned.p:.2g}"
+        p = max(p, turned.p)
+    elif turned.asked and p < case.alpha and not habit:
+        said += "; asked in other words it does not rise, so exchanging yes and no tells nothing"
+        return Finding("not tested", said, p=p, more=more, needs=case.more_trials)
     marks = habit or all(is_mark(above(shifts)) for shifts in moved.values())
     return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p, more)
 
@@ -47,24 +51,33 @@ def says_yes_anyway(case: Case) -> bool:
     return alarms.low > HABIT or ((alarms.value or 0.0) > HABIT and everywhere.low > HABIT)
 
 
-def _turned(case: Case) -> tuple[float, float] | None:
-    """Half the difference between the question and its opposite, and the p value that it is not above zero.
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The trial question in other words, with yes and no exchanged."""
 
-    ``None`` where the pair was not asked, or where the injection does not move the question asked this way, so that
-    its opposite could not tell.
-    """
+    asked: bool
+    """Whether the question and its opposite were asked."""
+    half: float = 0.0
+    """Half the difference between their shifts, in nats."""
+    p: float | None = None
+    """One-sided, that it is not above zero; ``None`` where the injection does not move the question asked this way, so
+    that its opposite cannot tell."""
+
+
+def _turned(case: Case) -> Turned:
+    """Compare the question with its opposite."""
     present = trial_shift(case.run.arms.get(controls.PRESENT, ()))
     absent = trial_shift(case.run.arms.get(controls.ABSENT, ()))
     if present is None or absent is None:
-        return None
+        return Turned(asked=False)
     moved = above(present.values)
     if moved is None or moved >= case.alpha:
-        return None
+        return Turned(asked=True)
     both = sorted(set(present.by_concept) & set(absent.by_concept))
     halves = [(present.by_concept[word] - absent.by_concept[word]) / 2 for word in both]
     # Two questions, each with a shift of its own; half their difference has half the variance of one.
     p = above(halves, variance=case.question_variance / 2)
-    return None if p is None else (statistics.fmean(halves), p)
+    return Turned(True, statistics.fmean(halves) if halves else 0.0, p)
 
 
 def compression(case: Case) -> Finding:
@@ -87,14 +100,18 @@ def compression(case: Case) -> Finding:
         return Finding("not excluded", said, shown, p, more)
     if not found.spans:
         reach = f"{said}; but they only reach from {found.low:+.1f} to {found.high:+.1f}"
-        return Finding("not tested", reach, p=p, more=more)
+        return Finding("not tested", reach, p=p, more=more, needs=None)
     return Finding("excluded", said, p=p, more=more)
 
 
 def _pulls_together(case: Case, found: Residual) -> bool:
-    """Answers that are no rise and answers that are yes fall, along a line."""
-    falls = [-shift for shift in _shifts(case, "clear-yes")]
-    sides = (above(_shifts(case, "clear-no")), above(falls))
+    """Answers that are no rise and answers that are yes fall, along a line.
+
+    A small model's answers are not those that a question is clear to us for, so its own logits tell them apart.
+    """
+    rises = [one.shift for one in case.questions if one.base < 0]
+    falls = [-one.shift for one in case.questions if one.base > 0]
+    sides = (above(rises), above(falls))
     return found.slope_p < MARK and found.slope < 0 and all(p is not None and p < MARK for p in sides)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
-from mlxintro.ladder.rows import Place, Rows, detects, names, place_of, share
+from mlxintro.analysis.tally import Place
+from mlxintro.ladder.rows import Rows, place_of
 
 
 @dataclass(frozen=True, slots=True)

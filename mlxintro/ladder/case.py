@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mlxintro.analysis.reply_tally import detects, leaks, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
-from mlxintro.ladder.rows import Rows, detects, leaks, names, share
-from mlxintro.ladder.shifts import QuestionShift, TrialShift, question_shifts, question_variance, trial_shift
+from mlxintro.ladder.rows import Rows, effective
+from mlxintro.ladder.shifts import (
+    FEWEST_CONCEPTS,
+    QuestionShift,
+    TrialShift,
+    question_shifts,
+    question_variance,
+    trial_shift,
+)
+from mlxintro.ladder.witnesses import Observed, Witness, observe
 from mlxintro.protocol import concepts, controls
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
@@ -82,6 +92,13 @@ class Case:
         return "with another vector" if self.elsewhere else "uninjected"
 
     @cached_property
+    def observed(self) -> Observed | None:
+        """What readers and a probe make of the witnesses; ``None`` with too few of them."""
+        witnesses = [Witness.of(row) for row in self.run.arms.get(controls.WITNESS, ())]
+        enough = len(witnesses) >= FEW and len({one.concept for one in witnesses}) >= FEWEST_CONCEPTS
+        return observe(witnesses) if enough else None
+
+    @cached_property
     def _by_luck(self) -> tuple[Rate, Rate]:
         """How often an uninjected reply names the concept of its pair, with a claim and without one.
 
@@ -114,9 +131,26 @@ class Case:
         """By how much two questions of one kind may differ in their shifts, in square nats."""
         return question_variance(self.questions)
 
+    @property
+    def more_trials(self) -> str:
+        """Options that double the trials per concept."""
+        return f"--repeats {2 * math.ceil(len(self.injected) / max(len(self.run.words), 1))}"
+
+    @cached_property
+    def shorter(self) -> float:
+        """How many times shorter random vectors of equal impact are than the concepts' (geometric mean)."""
+        own = {row.trial: row.strength for row in self.run.injected}
+        pairs = [(own.get(row.trial), row.strength) for row in self.run.arms.get(controls.MATCHED, ())]
+        known = [math.log(concept / random) for concept, random in pairs if concept and random]
+        return math.exp(math.fsum(known) / len(known)) if known else 1.0
+
     def exceeds(self, first: Rate, second: Rate) -> float:
-        """One-sided p value of Fisher's exact test; 1 where either side is empty."""
-        p = exceeds(first, second)
+        """One-sided p value of Fisher's exact test on effective counts; 1 where either side is empty.
+
+        Trials of one concept resemble each other. Counts are divided by the rate's design effect, so that they weigh as
+        much as independent trials would (Rao and Scott 1992).
+        """
+        p = exceeds(effective(first), effective(second))
         return 1.0 if p is None else p
 
     def could_tell(self, arm: Rate) -> bool:

@@ -19,7 +19,11 @@ def chance(case: Case) -> Finding:
     """Claims come more often with an injection than without one (Fisher's exact test)."""
     counts = versus(case.detection, case.false_alarms, "uninjected")
     if min(case.detection.trials, case.false_alarms.trials) < FEW:
-        return Finding("not tested", f"claims {counts}: at least {FEW} graded replies on either side are needed")
+        return Finding(
+            "not tested",
+            f"claims {counts}: at least {FEW} graded replies on either side are needed",
+            needs=case.more_trials,
+        )
     p = case.exceeds(case.detection, case.false_alarms)
     said = f"claims {counts}"
     if p < case.alpha:
@@ -64,7 +68,7 @@ def steering_leak(case: Case) -> Finding:
     more = f"without a claim {versus(case.leaked, case.leaked_elsewhere, case.guessed_from)}, p = {beyond:.2g}"
     rises = case.exceeds(case.detection, case.false_alarms)
     if case.leaked.trials < FEW:
-        return Finding("not tested", f"{said}: at least {FEW} graded replies are needed")
+        return Finding("not tested", f"{said}: at least {FEW} graded replies are needed", needs=case.more_trials)
     inside = float(binomtest(named, named + leaked, 0.5, alternative="greater").pvalue) if leaked else 0.0
     leaks_out = beyond < case.alpha
     if rises < case.alpha and (not leaks_out or inside < case.alpha):
@@ -83,7 +87,7 @@ def any_disturbance(case: Case) -> Finding:
     said = f"claims {versus(case.detection, found, f'under {what}')}"
     if p >= case.alpha:
         if not case.could_tell(found):
-            return Finding("not tested", f"{said}: too few to tell")
+            return Finding("not tested", f"{said}: too few to tell", needs=case.more_trials)
         return Finding("not excluded", said, case.exceeds(found, case.false_alarms) < MARK, p)
     if not matched.trials:
         return Finding("not tested", f"{said}, whose impact may be many times smaller", p=p)
@@ -91,11 +95,20 @@ def any_disturbance(case: Case) -> Finding:
     if off is None or off > WELL_MATCHED:
         by = "an unknown factor" if off is None else f"a factor of {off:.2g}"
         return Finding("not tested", f"{said}; but impacts differ by {by}", p=p)
+    shorter = case.shorter
+    if shorter > WELL_MATCHED:
+        # A detector of length would not claim them, whatever their impact.
+        if not plain.trials:
+            return Finding("not tested", f"{said}; but those are {shorter:.2g} times shorter than the concepts'", p=p)
+        p = max(p, case.exceeds(case.detection, plain))
+        said += f", {in_words(plain)} of that norm"
+        if p >= case.alpha:
+            shown = case.exceeds(plain, case.false_alarms) < MARK
+            return Finding("not excluded", said, shown, p)
     cosine = mean_cosine(case)
     if cosine is not None and cosine >= COLLINEAR:
-        return Finding(
-            "not tested", f"{said}; but the concepts' vectors are one direction (mean cosine {cosine:.2f})", p=p
-        )
+        line = f"{said}; but the concepts' vectors are one direction (mean cosine {cosine:.2f})"
+        return Finding("not tested", line, p=p, needs="--centred")
     more = f"impacts match within a factor of {off:.2g}"
     if cosine is not None:
         more += f"; mean cosine of the concepts' vectors {cosine:.2f}"
@@ -138,7 +151,7 @@ def text_alone(case: Case) -> Finding:
         f"yes {first.mean:+.2f}, a third person's {third.mean:+.2f}"
     )
     if asked_p is None or own_p is None:
-        return Finding("not tested", f"{said}: too few concepts")
+        return Finding("not tested", f"{said}: too few concepts", needs=case.more_trials)
     p = max(claims_p, asked_p)
     more = f"odd text p = {claims_p:.2g}; first against third person p = {asked_p:.2g}"
     if p < case.alpha:
@@ -147,5 +160,5 @@ def text_alone(case: Case) -> Finding:
     third_p = above(third.values, variance=case.question_variance)
     marks = is_mark(case.exceeds(tampered, case.false_alarms)) or is_mark(third_p)
     if not marks and (not case.could_tell(tampered) or (asked_p >= case.alpha and own_p >= case.alpha)):
-        return Finding("not tested", f"{said}: the arm could not have told", p=p, more=more)
+        return Finding("not tested", f"{said}: the arm could not have told", p=p, more=more, needs=case.more_trials)
     return Finding("not excluded", said, marks, p, more)

@@ -12,7 +12,7 @@ from mlxintro.analysis.results import Table, Verdict, VerdictKind
 from mlxintro.ladder.answers import compression, yes_bias
 from mlxintro.ladder.case import ALPHA, FEW, Case, in_words
 from mlxintro.ladder.claims import any_disturbance, chance, steering_leak, text_alone
-from mlxintro.ladder.mixture import a_mixture
+from mlxintro.ladder.mixture import a_mixture, a_patchwork
 from mlxintro.ladder.naming import naming_by_luck, own_words
 from mlxintro.ladder.observers import a_reader
 from mlxintro.ladder.rungs import DETECTION, RIVALS, Finding, Ladder, Rung, RungName
@@ -28,10 +28,11 @@ TESTS: dict[RungName, Callable[[Case], Finding]] = {
     "naming by luck": naming_by_luck,
     "own words": own_words,
     "a reader": a_reader,
+    "a patchwork": a_patchwork,
 }
 """The test of every rung, from the bottom up."""
 
-SHOWN: dict[RungName, VerdictKind] = {
+SHOWN: dict[str, VerdictKind] = {
     "yes-bias": "yes-bias",
     "steering leak": "steering only",
     "compression": "compression",
@@ -40,6 +41,7 @@ SHOWN: dict[RungName, VerdictKind] = {
     "a mixture": "rivals not excluded",
     "own words": "own words",
     "a reader": "a reader does as well",
+    "a patchwork": "rivals not excluded",
 }
 """What a subject is called in which a rival's mark was seen."""
 
@@ -66,7 +68,8 @@ def climb(case: Case, advice: str = "mlxintro certify") -> Ladder:
     rungs = []
     for name, test in TESTS.items():
         found = test(case)
-        remedy = advice if found.state == "not tested" else ""
+        untested = found.state == "not tested" and found.needs is not None
+        remedy = f"{advice} {found.needs}".strip() if untested else ""
         rungs.append(Rung(name, RIVALS[name], found.state, found.said, found.shown, found.p, found.more, remedy))
     return Ladder(tuple(rungs), case.where, case.alpha)
 
@@ -130,7 +133,7 @@ def judge(case: Case, best: Case | None, advice: str) -> tuple[Case, Ladder]:
 
 def _height(ladder: Ladder) -> tuple[int, int]:
     left = ladder.lowest_left
-    names = list(TESTS)
+    names: list[str] = list(TESTS)
     low = len(names) if left is None else names.index(left.name)
     return low, sum(rung.state == "excluded" for rung in ladder)
 
@@ -158,8 +161,5 @@ def _headline(kind: VerdictKind, case: Case, ladder: Ladder) -> str:
 
 
 def _evidence(case: Case, ladder: Ladder) -> list[str]:
-    lines = [f"judged on {case.where}, at p < {ladder.alpha:g}; names the concept {in_words(case.identification)}"]
-    lines += [rung.as_line() for rung in ladder]
-    if ladder.untested:
-        lines.append(f"to test what is not tested: {ladder.untested[0].remedy}")
-    return lines
+    judged = f"judged on {case.where}, at p < {ladder.alpha:g}; names the concept {in_words(case.identification)}"
+    return [judged, *ladder.lines]

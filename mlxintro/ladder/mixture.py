@@ -1,22 +1,24 @@
-"""The rung about mixtures: rivals that each explain a part must not explain the whole effect together.
+"""The rungs about mixtures: rivals that each explain a part must not explain the whole together.
 
 A subject may claim now because of any disturbance, now because of an odd text, and now because its answers drift. Each
 single comparison then leaves something over. So the share of the effect that each control reproduces is measured, and
-their sum must stay below one. Concepts, questions and uninjected replies are resampled (bootstrap, concepts as
-clusters).
+their sum must stay below one (a mixture). Likewise a claim may come from a rival here, and its name from another there:
+at least one minus the sum of *all* shares of the claims is free of every rival at once, whatever the shares have in
+common (Frechet's inequality), and that must stay above zero (a patchwork). Concepts, questions and uninjected replies
+are resampled (bootstrap, concepts as clusters).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Row
 from mlxintro.ladder.case import Case
-from mlxintro.ladder.rows import detects
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
+from mlxintro.ladder.witnesses import READABLE
 from mlxintro.protocol import controls
 
 if TYPE_CHECKING:
@@ -28,57 +30,80 @@ if TYPE_CHECKING:
 RESAMPLES = 1_999
 
 
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Parts of the effect that controls reproduce; each is 0 where a control shows nothing."""
-
-    disturbance: Any
-    text: Any
-    answers: Any
-
-    @property
-    def total(self) -> Any:
-        return self.disturbance + self.text + self.answers
-
-
 def a_mixture(case: Case) -> Finding:
     """The shares of the effect that disturbance, text and drifting answers reproduce sum to less than one."""
+    shares = _noticing(case, _generator())
+    return Finding("not tested", shares) if isinstance(shares, str) else _judged(case, shares)
+
+
+def a_patchwork(case: Case) -> Finding:
+    """The shares of claims that any rival explains, those about naming and reading included, sum to less than one."""
+    rng = _generator()
+    shares = _noticing(case, rng)
+    if isinstance(shares, str):
+        return Finding("not tested", shares)
+    off = [case.arm(arm) for arm in (controls.PROMPT_ONLY, controls.ABLATED_LAST)]
+    seen = case.observed
+    if seen is None or not all(off):
+        return Finding("not tested", "it needs the arms of all rungs below")
+    if seen.probe is None or seen.probe < READABLE:
+        return Finding("not tested", "it needs a state that a probe can read", needs=None)
+    import numpy as np
+
+    effect = _rates(case.injected, rng) - _alone([detects(row) for row in case.run.pool], rng)
+    named = _rates(case.injected, rng, names) - (case.guessed.value or 0.0)
+    kept = np.minimum.reduce([_rates(rows, rng, names) for rows in off]) - (case.guessed.value or 0.0)
+    more = {
+        "named wrongly": 1 - np.minimum(_part(named, effect), 1),
+        "own words": 1 - np.minimum(_part(kept, named), 1),
+        "a reader": seen.read,
+    }
+    return _judged(case, {**shares, **more})
+
+
+def _generator() -> np.random.Generator:
+    """The generator of every bootstrap here: the same rows give the same verdict."""
+    import numpy as np
+
+    return np.random.default_rng(0)
+
+
+def _judged(case: Case, shares: Mapping[str, Sample]) -> Finding:
+    """Whether the sum of shares stays below one."""
+    import numpy as np
+
+    total = np.sum(list(shares.values()), axis=0)
+    p = float((1 + np.sum(total >= 1)) / (RESAMPLES + 1))
+    share = float(np.median(total))
+    said = f"together the controls make up {share:.0%} of the effect"
+    if not np.isfinite(share):
+        said = "there is no effect that controls could be a part of"
+    more = ", ".join(f"{name} {np.median(one):.0%}" for name, one in shares.items() if np.isfinite(np.median(one)))
+    if p < case.alpha:
+        return Finding("excluded", said, p=p, more=more)
+    return Finding("not excluded", said, share >= 1 and case.could_tell(case.detection), p, more)
+
+
+def _noticing(case: Case, rng: np.random.Generator) -> dict[str, Sample] | str:
+    """Resampled shares of the effect that rivals of noticing reproduce; else why they cannot be told."""
     trial = case.trial_question
     first = trial_shift(case.run.arms.get(controls.PRESENT, ()))
     third = trial_shift(case.run.arms.get(controls.THIRD_PERSON, ()))
     matched, tampered = case.arm(controls.MATCHED), case.arm(controls.TAMPERED)
     if trial is None or first is None or third is None or not matched or not tampered:
-        return Finding("not tested", "it needs the arms of all rungs below")
+        return "it needs the arms of all rungs below"
     if min(len(trial.values), len(first.values)) < FEWEST_CONCEPTS or len(case.questions) < FEWEST_QUESTIONS:
-        return Finding("not tested", "too few concepts or questions")
+        return "too few concepts or questions"
     import numpy as np
 
-    rng = np.random.default_rng(0)
-    detection = _rates(case.injected, rng)
     alarms = _alone([detects(row) for row in case.run.pool], rng)
-    effect = detection - alarms
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = Shares(
-            disturbance=_part(_rates(matched, rng) - alarms, effect),
-            text=np.maximum(
-                _part(_rates(tampered, rng) - alarms, effect),
-                _part(_means(third.values, rng), _means(first.values, rng)),
-            ),
-            answers=_answers(trial, case.questions, rng),
-        )
-    total = shares.total
-    p = float(np.mean(total >= 1))
-    share = float(np.median(total))
-    said = f"together the controls make up {share:.0%} of the effect"
-    if not np.isfinite(share):
-        said = "there is no effect that controls could be a part of"
-    more = (
-        f"disturbance {np.median(shares.disturbance):.0%}, text {np.median(shares.text):.0%}, drifting answers "
-        f"{np.median(shares.answers):.0%}"
-    )
-    if p < case.alpha:
-        return Finding("excluded", said, p=p, more=more)
-    return Finding("not excluded", said, share >= 1 and case.could_tell(case.detection), p, more)
+    effect = _rates(case.injected, rng) - alarms
+    odd = _part(_rates(tampered, rng) - alarms, effect)
+    return {
+        "disturbance": _part(_rates(matched, rng) - alarms, effect),
+        "text": np.maximum(odd, _part(_means(third.values, rng), _means(first.values, rng))),
+        "drifting answers": _answers(trial, case.questions, rng),
+    }
 
 
 def _part(some: Sample, whole: Sample) -> Sample:
@@ -88,13 +113,13 @@ def _part(some: Sample, whole: Sample) -> Sample:
     return np.where(whole > 0, np.maximum(some, 0.0) / np.where(whole > 0, whole, 1.0), np.inf)
 
 
-def _rates(rows: Sequence[Row], rng: np.random.Generator) -> Sample:
-    """Resampled rates of claims, with concepts as clusters."""
+def _rates(rows: Sequence[Row], rng: np.random.Generator, holds: Callable[[Row], bool | None] = detects) -> Sample:
+    """Resampled rates of claims, or of what else holds, with concepts as clusters."""
     import numpy as np
 
     counts: dict[str, list[int]] = {}
     for row in rows:
-        held = detects(row)
+        held = holds(row)
         if held is not None:
             one = counts.setdefault(row.concept or "", [0, 0])
             one[0] += held

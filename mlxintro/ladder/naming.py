@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.ladder.case import FEW, MARK, Case, in_words, versus
-from mlxintro.ladder.rows import detects, names, share
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import above, trial_shift
 from mlxintro.protocol import controls
@@ -22,7 +22,7 @@ def naming_by_luck(case: Case) -> Finding:
     said = f"named {versus(case.identification, case.guessed, case.guessed_from)}"
     more = f"against {case.guessed_from} p = {beyond:.2g}"
     if specific is None:
-        return Finding("not tested", f"{said}; claims of at least two concepts are needed")
+        return Finding("not tested", f"{said}; claims of at least two concepts are needed", needs=case.more_trials)
     said += f"; of claims {specific.right.value or 0:.0%}, with concepts exchanged {specific.by_luck:.0%}"
     more += f"; with concepts exchanged p = {specific.p:.2g}"
     p = max(beyond, specific.p)
@@ -71,7 +71,7 @@ def own_words(case: Case) -> Finding:
     if worst < case.alpha:
         return Finding("excluded", said, p=worst, more=more)
     if not all(_could_tell(case, one) for one in off.values()):
-        return Finding("not tested", f"{said}: too few to tell", p=worst, more=more)
+        return Finding("not tested", f"{said}: too few to tell", p=worst, more=more, needs=case.more_trials)
     lost = [case.exceeds(case.identification, one) for arm, one in off.items() if p[arm] >= case.alpha]
     return Finding("not excluded", said, max(lost) < MARK, worst, more)
 

@@ -1,84 +1,24 @@
-"""The rung about a reader: does whoever only reads the transcript do as well as the subject itself?
-
-In a witness trial the subject writes a sentence of its own with the vector on; the vector is then off, and it is asked
-whether a thought was injected while it wrote. The text and the state it left in the cache are exchanged in all four
-ways: both injected (the subject itself), the text alone (a reader: the same model, uninjected), the state alone, and
-neither. A linear probe on the final state says how much there was to know. After Shah 2026 (equal-cost observers,
-state/text swap, recovery, gate) and Song et al. 2025 (privileged access).
-"""
+"""The rung about a reader: does whoever only reads the transcript do as well as the subject itself?"""
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from mlxintro.analysis.results import Row
-from mlxintro.analysis.stats import auroc
-from mlxintro.ladder.case import FEW, MARK, Case
+from mlxintro.ladder.case import MARK, Case
 from mlxintro.ladder.rungs import Finding
-from mlxintro.ladder.shifts import FEWEST_CONCEPTS, above
-from mlxintro.protocol import controls
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-SIDES = ("self", "reader", "state", "clean")
-"""Text and state injected; the text only; the state only; neither."""
-READABLE = 0.6
-"""Below this AUROC of the probe there was nothing to know, and a null says nothing (Shah's gate)."""
-RESAMPLES = 1_999
-
-
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """One witness trial: yes-no logits in nats by side, and projections of the final state with and without."""
-
-    concept: str
-    logits: dict[str, float]
-    injected: tuple[float, ...]
-    clean: tuple[float, ...]
-
-    @classmethod
-    def of(cls, row: Row) -> Witness:
-        states = row.measurements.get("states", {})
-        logits = {side: float(row.measurements["logits"][side]) for side in SIDES}
-        return cls(row.concept or "", logits, tuple(states.get("injected", ())), tuple(states.get("clean", ())))
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What the subject, the reader and the probe make of the same trials."""
-
-    own: float
-    """AUROC of the subject's own answers against the clean ones."""
-    reader: float
-    probe: float | None
-    beyond: float
-    """One-sided p value that the subject's AUROC is no higher than the reader's (bootstrap over concepts)."""
-    recovery: tuple[float, float, float] | None
-    """Share of the probe's AUROC above one half that the subject reports, with its 95 % interval."""
+from mlxintro.ladder.witnesses import READABLE
 
 
 def a_reader(case: Case) -> Finding:
     """The subject's own answer beats that of the same model reading the transcript, and injected states raise it."""
-    witnesses = [Witness.of(row) for row in case.run.arms.get(controls.WITNESS, ())]
-    words = {one.concept for one in witnesses}
-    if len(witnesses) < FEW or len(words) < FEWEST_CONCEPTS:
+    seen = case.observed
+    if seen is None:
         return Finding("not tested", "no reader was asked about the transcripts")
-    seen = observe(witnesses)
     said = f"AUROC of its own answer {seen.own:.2f}, a reader's {seen.reader:.2f}"
     if seen.probe is not None:
         said += f", a probe's {seen.probe:.2f}"
     if seen.probe is None or seen.probe < READABLE:
-        return Finding("not tested", f"{said}: not even a probe finds the injection in the state, so nobody could")
-    p = {
-        "reader": max(seen.beyond, _by_concept(witnesses, "self", "reader")),
-        "state": _by_concept(witnesses, "state", "clean"),
-    }
+        line = f"{said}: not even a probe finds the injection in the state, so nobody could"
+        return Finding("not tested", line, needs=None)
+    p = {"reader": max(seen.beyond, seen.gaps["self", "reader"]), "state": seen.gaps["state", "clean"]}
     worst = max(p.values())
     more = f"self above reader p = {p['reader']:.2g}, its state on a clean text p = {p['state']:.2g}"
     if seen.recovery is not None:
@@ -87,72 +27,5 @@ def a_reader(case: Case) -> Finding:
     if worst < case.alpha:
         return Finding("excluded", said, p=worst, more=more)
     # A reader that tells transcripts apart, and whom the subject does not beat, is the rival seen at work.
-    reads = p["reader"] >= case.alpha and _by_concept(witnesses, "reader", "clean") < MARK
+    reads = p["reader"] >= case.alpha and seen.gaps["reader", "clean"] < MARK
     return Finding("not excluded", said, reads, worst, more)
-
-
-def _by_concept(witnesses: Sequence[Witness], first: str, second: str) -> float:
-    """One-sided p value that the first side's logits are no higher, with concepts as the units."""
-    gaps: dict[str, list[float]] = defaultdict(list)
-    for one in witnesses:
-        gaps[one.concept].append(one.logits[first] - one.logits[second])
-    p = above([statistics.fmean(values) for values in gaps.values()])
-    return 1.0 if p is None else p
-
-
-def observe(witnesses: Sequence[Witness]) -> Observed:
-    """Compare the subject with the reader and the probe on the same trials."""
-    import numpy as np
-
-    logits = {side: np.array([one.logits[side] for one in witnesses]) for side in SIDES}
-    words = sorted({one.concept for one in witnesses})
-    member = np.array([[one.concept == word for word in words] for one in witnesses], float)
-    drawn = np.random.default_rng(0).multinomial(len(words), np.full(len(words), 1 / len(words)), RESAMPLES)
-    weights = drawn @ member.T
-    own, reader = (_areas(logits[side], logits["clean"], weights) for side in ("self", "reader"))
-    probe = _probe(witnesses)
-    found = None if probe is None else probe[0]
-    recovery = None
-    plain = {side: auroc(list(logits[side]), list(logits["clean"])) or 0.5 for side in ("self", "reader")}
-    if probe is not None and probe[0] >= READABLE:
-        injected, clean = probe[1]
-        ceiling = _areas(injected, clean, weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares = (own - 0.5) / (ceiling - 0.5)
-        low, high = np.quantile(shares[np.isfinite(shares)], [0.025, 0.975])
-        recovery = (plain["self"] - 0.5) / (probe[0] - 0.5), float(low), float(high)
-    beyond = float((1 + np.sum(own <= reader)) / (RESAMPLES + 1))
-    return Observed(plain["self"], plain["reader"], found, beyond, recovery)
-
-
-def _areas(
-    positives: NDArray[np.float64], negatives: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """AUROC of every resample; ``weights`` (resamples, trials) say how often each trial was drawn."""
-    import numpy as np
-
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    return np.asarray(((weights @ wins) * weights).sum(axis=1) / weights.sum(axis=1) ** 2)
-
-
-def _probe(
-    witnesses: Sequence[Witness],
-) -> tuple[float, tuple[NDArray[np.float64], NDArray[np.float64]]] | None:
-    """AUROC of a logistic regression on the final state, on concepts it was not fitted to, and its scores."""
-    known = [one for one in witnesses if one.injected and one.clean]
-    words = [one.concept for one in known]
-    if len(known) < len(witnesses) or len(set(words)) < FEWEST_CONCEPTS:
-        return None
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    x = np.array([one.injected for one in known] + [one.clean for one in known])
-    y = np.array([1] * len(known) + [0] * len(known))
-    folds = GroupKFold(min(5, len(set(words))))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
-    scores = cross_val_predict(model, x, y, groups=words * 2, cv=folds, method="decision_function")
-    return float(roc_auc_score(y, scores)), (scores[: len(known)], scores[len(known) :])

@@ -1,18 +1,13 @@
-"""The rows of a run of injected thoughts by what they are for, and what each reply counts as.
-
-Abstained and ungraded replies are in no rate.
-"""
+"""The rows of a run of injected thoughts by what they are for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
-
-Place = tuple[int, float]
-"""Layer and strength."""
+from mlxintro.analysis.tally import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +42,12 @@ def place_of(row: Row) -> Place:
     return (-1 if row.layer is None else row.layer, 0.0 if row.strength is None else row.strength)
 
 
-def share(rows: Iterable[Row], holds: Callable[[Row], bool | None]) -> Rate:
-    """Rate of rows for which something holds, over those for which it can be told."""
-    answers = [answer for row in rows if (answer := holds(row)) is not None]
-    return rate(sum(answers), len(answers))
-
-
-def detects(row: Row) -> bool | None:
-    return row.grade.detects if row.grade else None
-
-
-def names(row: Row) -> bool | None:
-    return row.grade.success if row.grade else None
-
-
-def leaks(row: Row) -> bool | None:
-    if row.grade is None or row.grade.detects is None:
-        return None
-    return row.grade.coherent is True and row.grade.affirms is False and row.grade.identifies is True
-
-
-def coherent(row: Row) -> bool | None:
-    return row.grade.coherent if row.grade else None
+def effective(one: Rate) -> Rate:
+    """Counts of as many independent trials as weigh the same."""
+    if one.design <= 1:
+        return one
+    trials = max(round(one.trials / one.design), 1)
+    return rate(min(round(one.successes / one.design), trials), trials)
 
 
 def by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-State = Literal["excluded", "not excluded", "not tested"]
+RungState = Literal["excluded", "not excluded", "not tested"]
 """``not tested`` is also the state of a rung whose arm could not have shown the rival."""
 
 RungName = Literal[
@@ -24,6 +24,7 @@ RungName = Literal[
     "naming by luck",
     "own words",
     "a reader",
+    "a patchwork",
 ]
 
 RIVALS: dict[RungName, str] = {
@@ -37,6 +38,7 @@ RIVALS: dict[RungName, str] = {
     "naming by luck": "the word that is named is a habit or a guess",
     "own words": "the subject reads the words that the vector made it write",
     "a reader": "a reader of the transcript, without the injection, does as well",
+    "a patchwork": "different rivals explain different claims, and no claim need be free of all",
 }
 """Every rung from the bottom, with what its rival explanation says."""
 
@@ -56,7 +58,7 @@ DETECTION: tuple[RungName, ...] = (
 class Finding:
     """What the test of one rung came to."""
 
-    state: State
+    state: RungState
     said: str
     """What was compared, in half a line."""
     shown: bool = False
@@ -65,21 +67,24 @@ class Finding:
     """The largest p value among the comparisons that the rung needs."""
     more: str = ""
     """Further figures and the p values of single comparisons, for a report."""
+    needs: str | None = ""
+    """Options with which the command tests the rung, where it is not tested; ``None`` where no command would."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One rival explanation and where it stands."""
 
-    name: RungName
+    name: str
+    """A ``RungName`` of injected thoughts; other experiments have rivals of their own."""
     rival: str
-    state: State
+    state: RungState
     said: str
     shown: bool = False
     p: float | None = None
     more: str = ""
     remedy: str = ""
-    """The command that tests the rung, where it is not tested."""
+    """The command that tests the rung; empty where it is tested, and where no command would."""
 
     def as_line(self) -> str:
         """State, name and reason in one line."""
@@ -100,7 +105,7 @@ class Ladder:
     def __iter__(self) -> Iterator[Rung]:
         return iter(self.rungs)
 
-    def __getitem__(self, name: RungName) -> Rung:
+    def __getitem__(self, name: str) -> Rung:
         return next(rung for rung in self.rungs if rung.name == name)
 
     @property
@@ -111,6 +116,21 @@ class Ladder:
     @property
     def untested(self) -> tuple[Rung, ...]:
         return tuple(rung for rung in self.rungs if rung.state == "not tested")
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """Commands that test what is not tested, each with the names of its rungs."""
+        found: dict[str, list[str]] = {}
+        for rung in self.untested:
+            if rung.remedy:
+                found.setdefault(rung.remedy, []).append(rung.name)
+        return found
+
+    @property
+    def lines(self) -> list[str]:
+        """Every rung, and the commands that test what is not tested, a line each."""
+        lines = [rung.as_line() for rung in self.rungs]
+        return [*lines, *(f"to test {', '.join(names)}: {command}" for command, names in self.commands.items())]
 
     @property
     def reached(self) -> int:

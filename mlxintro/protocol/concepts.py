@@ -16,6 +16,9 @@ from mlxintro import data as packaged
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.spelling import comparable, composed
 
+CONTRAST = "contrast"
+"""Category of concepts that are contrasts of prompts rather than words."""
+
 CUSTOM = "custom"
 """Category of words that are not in the library."""
 
@@ -66,6 +69,8 @@ class Library:
     sets: Mapping[str, WordList]
     """Lists of concepts by name. Every category is one as well."""
     baselines: Mapping[str, WordList]
+    contrasts: tuple[Concept, ...] = ()
+    """Ways of speaking and situations that have pairs of prompts of their own; no category to compare words from."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -74,7 +79,7 @@ class Library:
     def find(self, word: str) -> Concept | None:
         """The concept of that word. Case does not matter; another number keeps its own spelling (ocean, oceans)."""
         wanted = comparable(word.strip())
-        for concept in self.concepts:
+        for concept in (*self.concepts, *self.contrasts):
             if comparable(concept.word) == wanted:
                 return concept
         for concept in self.concepts:
@@ -109,7 +114,9 @@ class Library:
 
     def _named(self, name: str, allow_unknown: bool) -> Iterator[Concept]:
         kind, colon, rest = name.partition(":")
-        if colon and kind == "category":
+        if colon and kind == "category" and rest == CONTRAST:
+            yield from self.contrasts
+        elif colon and kind == "category":
             if rest not in self.categories:
                 raise UsageError(
                     f"no category called {rest!r}: choose one of {', '.join(self.categories)}", setting="concepts"
@@ -185,7 +192,8 @@ def library() -> Library:
     for category in data["concepts"]:
         words = tuple(concept.word for concept in concepts if concept.category == category)
         sets[category] = WordList(category, f"mlxintro's concepts of the category {category}.", words)
-    return Library(concepts, sets, _word_lists(packaged.load("baselines.toml")))
+    contrasts = tuple(Concept(word, CONTRAST, tuple(related)) for word, related in data["contrasts"].items())
+    return Library(concepts, sets, _word_lists(packaged.load("baselines.toml")), contrasts)
 
 
 def _word_lists(tables: Mapping[str, Any]) -> dict[str, WordList]:

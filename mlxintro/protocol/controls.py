@@ -18,7 +18,7 @@ Yes and no by log-probability, without sampling:
 ``present``, ``absent``, ``third-person``    whether a thought is there; whether none is; what a reader would think
 ``asked-own``, ``asked-other``    whether there is a thought about X, with X injected, and with another concept
 
-``witness``     what the subject and a reader say of a text it wrote (``mlxintro.ladder.observers``)
+``witness``     what the subject and a reader say of a text it wrote (``mlxintro.ladder.witnesses``)
 ``bank``        how much the study's vectors resemble each other
 
 Sizes are those of one cell of the grid, not of the grid: pair number n of an arm runs in one cell, and the cells take
@@ -83,8 +83,8 @@ SUITES: dict[Suite, tuple[str, ...]] = {
     ),
 }
 ARMS = SUITES["full"]
-"""Every arm there is. Some need what only a loaded model tells (``mlxintro.ladder.calibration``), and are left out
-without it."""
+"""Every arm there is. Some need what only a loaded model tells (``mlxintro.ladder.certify.calibration``), and are left
+out without it."""
 REPLIES = (
     *TRANSFORMED, OTHER, MATCHED, MATCHED_OTHER, TAMPERED, PROMPT_ONLY, ABLATED_LAST, ABLATED,
 )  # fmt: skip

@@ -6,6 +6,7 @@ Each is a TOML file in ``mlxintro/data/presets`` that also names its source and 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mlxintro.protocol.bounds import Data, Layers, Strengths, Suite, Temperature
 from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
 from mlxintro.protocol.trials import Unit
 from mlxintro.protocol.windows import WindowName
-from mlxintro.vectors.recipe import ExtractionSettings
+from mlxintro.vectors.settings import ExtractionSettings
 
 
 class Dialogue(Data):
@@ -120,6 +121,29 @@ def read_file(path: Path) -> dict[str, Any]:
             raise UsageError(f"{place(str(path), text, 'based_on')}{error}") from None
     validated(data, str(path), text)
     return data
+
+
+def with_extraction(preset: Preset, changes: Mapping[str, Any]) -> Preset:
+    """A preset whose vectors are extracted in another way.
+
+    Args:
+        changes: keys of the table ``[extraction]``, over the preset's.
+
+    Raises:
+        UsageError: one line that names the first key that is wrong.
+    """
+    if not changes:
+        return preset
+    try:
+        extraction = ExtractionSettings.model_validate({**preset.extraction.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["extraction", *map(str, first["loc"])])
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            what = f"there is no such key; known are {', '.join(ExtractionSettings.model_fields)}"
+        raise UsageError(f"{where}: {what[:1].lower()}{what[1:]}", setting="extraction") from None
+    return preset.model_copy(update={"extraction": extraction})
 
 
 def _inherited(data: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from mlxintro.experiments.base import Plan
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running.launch import Checked
 from mlxintro.running.session import Session
-from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.recipe import VectorRecipe
 from mlxintro.vectors.vector import ConceptVector
 
 TOKENS = 6
@@ -205,11 +205,9 @@ def _duration(
     return Duration(_extraction(planned.recipes, backend, clock), replies, readouts, per_token)
 
 
-def _extraction(recipes: Mapping[str, ExtractionRecipe], backend: Backend, clock: Clock) -> float:
+def _extraction(recipes: Mapping[str, VectorRecipe], backend: Backend, clock: Clock) -> float:
     readings = list(
-        dict.fromkeys(
-            recipe.reading(word) for recipe in recipes.values() for word in (recipe.word, *recipe.baseline_words)
-        )
+        dict.fromkeys(reading for recipe in recipes.values() for reading in (*recipe.positives(), *recipe.negatives()))
     )
     if not readings:
         return 0.0
@@ -230,7 +228,7 @@ def _injection(planned: Any) -> Injection:
 class Placeholders(Mapping[str, ConceptVector]):
     """For every recipe a vector of length 1 at every layer: a small one, so that replies go on as without it."""
 
-    def __init__(self, recipes: Mapping[str, ExtractionRecipe], backend: Backend) -> None:
+    def __init__(self, recipes: Mapping[str, VectorRecipe], backend: Backend) -> None:
         self._recipes = recipes
         layers, width = backend.info.layers, backend.info.width
         drawn = np.random.Generator(np.random.Philox(0)).standard_normal((layers, width))

@@ -35,8 +35,7 @@ def explain(checked: Checked) -> list[str]:
         f"  summary     {preset.summary}",
         f"  experiment  {checked.experiment.name}: {checked.experiment.summary}",
         *_texts(preset),
-        f"  vectors     {preset.extraction.template!r} ({preset.extraction.case}), read at "
-        f"{preset.extraction.read.replace('-', ' ')}, minus the mean over {preset.extraction.baseline}",
+        f"  vectors     {preset.extraction.in_words}",
         f"  window      {_window(study, checked.experiment)}",
         f"  layers      {', '.join(f'{layer:g}' for layer in study.layers or ())} (fractions are depths)",
         f"  strengths   {', '.join(f'{s:g}' for s in study.strengths or ())}: {_UNITS[study.unit or 'raw']}",
@@ -67,6 +66,7 @@ def changed(study: Study, preset: Preset) -> list[str]:
         for name, value in study.options.items()
         if name in preset.options and preset.options[name] != value
     ]
+    found += [f"{name} of the extraction is {_text(value)}" for name, value in (study.extraction or {}).items()]
     if study.transform != "none":
         found.append(f"the vector is transformed: {study.transform}")
     return found

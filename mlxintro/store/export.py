@@ -1,49 +1,69 @@
-"""One flat row per trial, for JSON lines, CSV and Parquet: every row of a run has the same columns in one order."""
+"""One flat row per trial, for JSON lines, CSV and Parquet: all rows have the same columns in one order.
+
+``mlxintro.store.columns`` says what each column holds.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
+from mlxintro.protocol import concepts
+from mlxintro.store.columns import GRADE_COLUMNS
+from mlxintro.store.records import GradeRecord, Label, Run, Trial
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
 
 _DOSES = ("raw", "norm", "resid")
-_SPEC = ("experiment", "preset", "model", "prompt", "trial", "seed", "temperature", "top_p", "max_tokens")
+_SAMPLING = ("trial", "seed", "temperature", "top_p", "max_tokens")
+_MODEL = ("adapter", "architecture", "backend", "dtype", "quantization", "layers", "width")
 
 
-def export_rows(store: Store, run: str) -> Iterator[dict[str, Any]]:
-    """Trials in the order of the plan, a page in memory at a time.
+def export_rows(store: Store, runs: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Trials of one or more runs, each in the order of its plan, a page in memory at a time.
 
     Doses of the first injection have columns of their own; ``injections``, ``doses``, ``proofs`` and ``measurements``
     hold everything as nested data. Per grader there are columns ``GRADER.affirms`` and so on (the latest verdict), per
-    person ``label.PERSON.FIELD``.
-    """
-    found = store.runs.get(run)
-    graders = store.grades.graders(run)
-    labels = {(label.key, label.labeller): label for label in store.labels.latest(run)}
-    people: dict[str, set[str]] = defaultdict(set)
-    for label in labels.values():
-        people[label.labeller] |= label.fields.keys()
+    person ``label.PERSON.FIELD``, also in the rows of runs which that grader or person has not judged.
 
-    trials = store.trials.of_run(run)
-    while page := list(islice(trials, PAGE)):
-        grades = _of_page(store, run, page) if graders else {}
-        for trial in page:
-            row = {"run": found.name, "run_id": run, **_of_trial(trial)}
-            for grader in graders:
-                grade = grades.get((trial.key, grader))
-                for name in (*GRADE_FIELDS, "naming", "state", "reason", "version"):
-                    row[f"{grader}.{name}"] = None if grade is None else getattr(grade, name)
-            for person, fields in sorted(people.items()):
-                label_ = labels.get((trial.key, person))
-                for name in sorted(fields):
-                    row[f"label.{person}.{name}"] = None if label_ is None else label_.fields.get(name)
-                row[f"label.{person}.note"] = None if label_ is None else label_.note
-            yield row
+    Args:
+        runs: full ids.
+    """
+    found = [store.runs.get(run) for run in runs]
+    graders = sorted({grader for run in runs for grader in store.grades.graders(run)})
+    labels = {run: {(one.key, one.labeller): one for one in store.labels.latest(run)} for run in runs}
+    people: dict[str, set[str]] = defaultdict(set)
+    for (_, person), label in (item for of_run in labels.values() for item in of_run.items()):
+        people[person] |= label.fields.keys()
+    for run in found:
+        trials = store.trials.of_run(run.id)
+        while page := list(islice(trials, PAGE)):
+            grades = _of_page(store, run.id, page) if graders else {}
+            for trial in page:
+                yield {
+                    **_of_trial(run, trial),
+                    **_grades(graders, trial.key, grades),
+                    **_labels(people, trial.key, labels[run.id]),
+                }
+
+
+def _grades(graders: Sequence[str], key: str, grades: Mapping[tuple[str, str], GradeRecord]) -> dict[str, Any]:
+    return {
+        f"{grader}.{column.name}": getattr(grades.get((key, grader)), column.name, None)
+        for grader in graders
+        for column in GRADE_COLUMNS
+    }
+
+
+def _labels(people: Mapping[str, set[str]], key: str, labels: Mapping[tuple[str, str], Label]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for person, fields in sorted(people.items()):
+        label = labels.get((key, person))
+        row |= {f"label.{person}.{name}": label.fields.get(name) if label else None for name in sorted(fields)}
+        row[f"label.{person}.note"] = label.note if label else None
+    return row
 
 
 def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str], GradeRecord]:
@@ -51,22 +71,34 @@ def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str],
     return {(grade.key, grade.grader): grade for grade in found}
 
 
-def _of_trial(trial: Trial) -> dict[str, Any]:
+def _of_trial(run: Run, trial: Trial) -> dict[str, Any]:
     plain = trial.plain()
     spec, doses = plain["spec"], plain["doses"]
     first = doses[0] if doses else {}
+    layers = run.model.get("layers")
     return {
+        "run": run.name,
+        "run_id": run.id,
+        "experiment": spec.get("experiment"),
+        "preset": spec.get("preset"),
+        "model": run.model.get("model"),
+        "model_revision": run.model.get("revision"),
+        **{name: run.model.get(name) for name in _MODEL},
+        "model_key": spec.get("model"),
         "trial_key": trial.key,
         "ordinal": trial.ordinal,
         "status": trial.status,
         "condition": trial.condition,
         "arm": trial.arm,
         "concept": trial.concept,
+        "category": _category(trial.concept),
         "layer": trial.layer,
+        "depth": trial.layer / layers if trial.layer is not None and layers else None,
         "strength": trial.strength,
         "unit": trial.unit,
         **{f"dose_{name}": first.get(name) for name in _DOSES},
-        **{name: spec.get(name) for name in _SPEC},
+        "prompt": spec.get("prompt"),
+        **{name: spec.get(name) for name in _SAMPLING},
         "response": trial.response,
         "finish": trial.finish,
         "tokens": trial.tokens,
@@ -79,3 +111,10 @@ def _of_trial(trial: Trial) -> dict[str, Any]:
         "proofs": plain["proofs"],
         "measurements": plain["measurements"],
     }
+
+
+def _category(word: str | None) -> str | None:
+    if word is None:
+        return None
+    concept = concepts.library().find(word)
+    return "custom" if concept is None else concept.category

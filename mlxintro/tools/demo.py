@@ -81,7 +81,7 @@ def conclusion(summary: Summary) -> list[str]:
             f"No evidence of introspection: detections minus false alarms are {100 * net.value:+.0f} points "
             f"(95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
         )
-    if leaked := overall.tally.denied_but_named:
+    if leaked := overall.tally.leak.hits:
         replies = "1 reply" if leaked == 1 else f"{leaked} replies"
         said.append(f"In {replies} the concept came out although no thought was claimed: steering, not noticing.")
     if net.low <= 0:

@@ -18,7 +18,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.grading.rules.coherence import read_coherence
 from mlxintro.protocol.spelling import composed
 from mlxintro.replies.text import fold
-from mlxintro.vectors.impact import divergence, next_token
+from mlxintro.vectors.impact import divergence
 from mlxintro.vectors.vector import ConceptVector
 
 LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -84,7 +84,7 @@ def find(
     if not layers or not vectors or not ladder or min(ladder) <= 0:
         raise UsageError("a dose needs layers, concepts and strengths above 0: give at least one of each")
     prompts = [backend.tokenizer.render([{"role": "user", "content": text}]).tokens for text in QUESTIONS]
-    plain = next_token(backend, [Prompt(tokens) for tokens in prompts])
+    plain = backend.next_token([Prompt(tokens) for tokens in prompts])
     steps = []
     for layer in layers:
         for strength in sorted(ladder):
@@ -106,7 +106,7 @@ def _step(
 ) -> Step:
     scaled = [vector.scaled(layer, strength, "resid") for vector in vectors.values()]
     steered = [Prompt(tokens, (Injection(layer, added, 0),)) for added, _ in scaled for tokens in prompts]
-    moved = next_token(backend, steered)
+    moved = backend.next_token(steered)
     base = np.tile(plain, (len(scaled), 1))
     requests = [Request(prompt, Sampling(max_tokens, 1.0, 1.0, seed)) for seed, prompt in enumerate(steered)]
     replies = [done.text for done in backend.generate(requests)]

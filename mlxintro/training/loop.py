@@ -20,7 +20,7 @@ from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import Asker, RowMaker
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import Progress, extract
-from mlxintro.vectors.recipe import recipe_for
+from mlxintro.vectors.settings import recipe_for
 from mlxintro.vectors.vector import ConceptVector
 
 PRESET = "lindsey"

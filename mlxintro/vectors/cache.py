@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol.hashing import canonical_json
-from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.store.records import VectorRecord
+from mlxintro.vectors.imported import LayerDirections
+from mlxintro.vectors.reading import ReadSite
+from mlxintro.vectors.recipe import VectorRecipe
 from mlxintro.vectors.vector import BaselineMean, ConceptVector
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -74,7 +77,7 @@ class VectorCache:
     def path(self, key: str) -> Path:
         return self.folder / f"{key.replace(':', '-')}.safetensors"
 
-    def load_vector(self, recipe: ExtractionRecipe, info: ModelInfo) -> ConceptVector | None:
+    def load_vector(self, recipe: VectorRecipe, info: ModelInfo) -> ConceptVector | None:
         """The vector of a recipe; ``None`` where it has to be made again."""
         entry = self.load(recipe.key)
         if entry is None or entry.metadata.get("recipe") != canonical_json(recipe):
@@ -96,6 +99,29 @@ class VectorCache:
         """Keep a vector under the hash of its recipe."""
         tensors = {"direction": vector.direction, "resid_norms": vector.resid_norms}
         self.save(vector.recipe.key, tensors, {"recipe": canonical_json(vector.recipe), **vector.provenance})
+
+    def load_directions(self, content: str) -> LayerDirections | None:
+        """Imported directions by their content; ``None`` where they are not there, or not what their name says."""
+        entry = self.load(content)
+        found = None if entry is None else directions_of(entry)
+        if entry is not None and (found is None or found.content_hash != content):
+            self._notice(f"{self.path(content).name} in the vector cache is not what its name says: import it again")
+            return None
+        return found
+
+    def save_directions(self, directions: LayerDirections, made: Mapping[str, str]) -> bool:
+        """Keep imported directions under their content; ``False`` when the cache cannot be written.
+
+        Args:
+            made: where they come from.
+        """
+        tensors = {"direction": directions.direction, "layers": np.asarray(directions.layers, np.int32)}
+        return self.save(directions.content_hash, tensors, {**made, "site": directions.site})
+
+    def record_of(self, vector: ConceptVector) -> VectorRecord:
+        """What a store records of a vector that lies here."""
+        key = vector.recipe.key
+        return VectorRecord(key, json.loads(canonical_json(vector.recipe)), self.path(key).name, vector.content_hash)
 
     def load_baseline(self, key: str) -> BaselineMean | None:
         """The baseline mean under a key; ``None`` where it has to be made again."""
@@ -135,6 +161,17 @@ class VectorCache:
                 self._notice(f"vectors are not kept, because {self.folder} cannot be written ({why})")
             return False
         return True
+
+
+def directions_of(entry: Entry) -> LayerDirections | None:
+    """Imported directions from an entry; ``None`` where it holds something else."""
+    direction, layers = entry.tensors.get("direction"), entry.tensors.get("layers")
+    site = entry.metadata.get("site", "")
+    if direction is None or layers is None or site not in get_args(ReadSite):
+        return None
+    if direction.ndim != 2 or layers.shape != direction.shape[:1] or direction.dtype != np.float32:
+        return None
+    return LayerDirections(tuple(map(int, layers)), direction, cast(ReadSite, site))
 
 
 def write(path: Path, key: str, tensors: Tensors, metadata: Mapping[str, str]) -> None:

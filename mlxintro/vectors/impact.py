@@ -6,23 +6,11 @@ Vectors of equal norm differ in impact many times over, so controls are matched 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from mlxintro.backends.base import Backend, Float32, Prompt
+from mlxintro.backends.base import Float32
 
 _FLOOR = 1e-30
-
-
-def next_token(backend: Backend, prompts: Sequence[Prompt]) -> Float32:
-    """Log-probabilities of the whole vocabulary after each prompt, (prompts, vocabulary).
-
-    The last block's output through the final norm and the unembedding is what the model itself computes.
-    """
-    last = backend.info.layers - 1
-    captured = backend.capture(prompts, layers=[last], positions=[-1])
-    return np.stack([backend.lens(one["resid_post"][0, 0]) for one in captured])
 
 
 def divergence(steered: Float32, plain: Float32) -> Float32:

@@ -1,57 +1,47 @@
 """Recipes of concept vectors: everything a vector depends on, as data.
 
-Nothing here runs a model. A preset says how vectors are extracted (``ExtractionSettings``). With a word and a model
-that becomes an ``ExtractionRecipe``, whose hash names the vector.
+Nothing here runs a model. A recipe's hash names its vector. Each kind of recipe is a dataclass with a ``method``; all
+of them say which prompts are read for the concept (``positives``) and which for what it is compared with
+(``negatives``), and the vector is the difference of the means, except where a recipe says otherwise. Sources:
+``docs/protocols.md``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator
-
-from mlxintro.backends.base import Message, ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol.bounds import Data
-from mlxintro.protocol.concepts import library
 from mlxintro.protocol.hashing import tagged_hash
-from mlxintro.protocol.spelling import composed
-from mlxintro.protocol.trials import model_key
-from mlxintro.protocol.windows import span, token_at
+from mlxintro.vectors.reading import LetterCase, PromptReading, Read, ReadSite, cased
 
-LetterCase = Literal["lower", "as-is", "title"]
-Read = Literal["last-template-token", "word", "mean"]
-"""Where the activation is taken: the last token of the rendered prompt; the last token of the word itself; the mean
-over the tokens of what the user says."""
-
-
-def _holds_word(template: str) -> str:
-    if template.count("{word}") != 1:
-        raise ValueError(f"the template {template!r} must hold {{word}} exactly once")
-    return template
-
-
-def _known_list(name: str) -> str:
-    try:
-        return library().baseline(name).name
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-class ExtractionSettings(Data):
-    """How a preset has concept vectors extracted."""
-
-    template: Annotated[str, AfterValidator(_holds_word)]
-    case: LetterCase
-    read: Read
-    baseline: Annotated[str, AfterValidator(_known_list)]
-    """Name of a word list; see ``mlxintro.concepts``."""
+Centre = Literal["pairs", "differences"]
+"""What is subtracted before the principal component is taken: each pair's own midpoint, so that what all pairs share
+stays in; or the mean difference, which takes that out."""
 
 
 @dataclass(frozen=True, slots=True)
-class ExtractionRecipe:
-    """Everything a vector depends on; its hash names the vector."""
+class PromptPair:
+    """Two prompts that differ in the concept and, at best, in nothing else."""
+
+    positive: str
+    negative: str
+    beginning: str = ""
+    """Beginning of the reply to both."""
+
+
+class _Hashed:
+    __slots__ = ()
+
+    @property
+    def key(self) -> str:
+        """The hash that names the vector."""
+        return tagged_hash(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _AgainstBaseline(_Hashed):
+    """What recipes share that read the baseline words with one prompt."""
 
     word: str
     model: str
@@ -63,78 +53,183 @@ class ExtractionRecipe:
     template: str = "Tell me about {word}"
     case: LetterCase = "lower"
     read: Read = "last-template-token"
-    method: Literal["word-minus-baseline"] = "word-minus-baseline"
+    site: ReadSite = "resid_post"
+
+    LATER: ClassVar[dict[str, Any]] = {"site": "resid_post"}
 
     def __post_init__(self) -> None:
-        if self.template.count("{word}") != 1:
-            raise UsageError(f"the extraction template {self.template!r} must hold {{word}} exactly once")
-        if self.case not in get_args(LetterCase):
-            raise UsageError(f"no case called {self.case!r}: choose one of {', '.join(get_args(LetterCase))}")
-        if self.read not in get_args(Read):
-            raise UsageError(f"no read position called {self.read!r}: choose one of {', '.join(get_args(Read))}")
-        if not self.word.strip() or not self.baseline_words:
-            raise UsageError(f"a vector of {self.word!r} needs a word, and other words to compare it with")
+        _check_templates((self.template,))
+        _check_words(self.word, self.baseline_words)
+        _check_place(self.case, self.read)
 
     @property
-    def key(self) -> str:
-        return tagged_hash(self)
-
-    @property
-    def baseline_key(self) -> str:
+    def reference_key(self) -> str:
         """Names the baseline's mean, which many vectors share."""
-        return tagged_hash(["baseline-mean", self.model, self.template, self.case, self.read, self.baseline_words])
+        place = [self.model, self.template, self.case, self.read, self.baseline_words]
+        return tagged_hash(["baseline-mean", *place, *([] if self.site == "resid_post" else [self.site])])
 
-    def reading(self, word: str) -> PromptReading:
-        return PromptReading(self.template, self.read, cased(word, self.case))
+    def negatives(self) -> tuple[PromptReading, ...]:
+        return tuple(self._reading(word) for word in self.baseline_words)
+
+    def _reading(self, word: str) -> PromptReading:
+        return PromptReading(self.template, self.read, cased(word, self.case), site=self.site)
 
 
 @dataclass(frozen=True, slots=True)
-class PromptReading:
-    """One activation to take; recipes that share a reading share a forward pass."""
+class ExtractionRecipe(_AgainstBaseline):
+    """One prompt with the word, minus the mean over the same prompt with baseline words (Lindsey 2025)."""
 
-    template: str
-    read: Read
+    method: Literal["word-minus-baseline"] = "word-minus-baseline"
+
+    def positives(self) -> tuple[PromptReading, ...]:
+        return (self._reading(self.word),)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedVector(_AgainstBaseline):
+    """Directions made elsewhere; baseline words are read only for the norm of the stream they are added to."""
+
+    content: str = ""
+    """``LayerDirections.content_hash``."""
+    method: Literal["imported"] = "imported"
+
+    def positives(self) -> tuple[PromptReading, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeanDifference(_Hashed):
+    """The mean over many prompts with the word, minus the mean over the same prompts with baseline words.
+
+    What belongs to one prompt's wording averages out. Source: difference in means, Marks and Tegmark 2023.
+    """
+
     word: str
+    model: str
+    baseline: str
+    baseline_words: tuple[str, ...]
+    templates: tuple[str, ...]
+    case: LetterCase = "lower"
+    read: Read = "last-template-token"
+    site: ReadSite = "resid_post"
+    method: Literal["mean-difference"] = "mean-difference"
 
-    def place(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens of the prompt, and the positions to read, counted from its end."""
-        text = self.template.replace("{word}", self.word)
-        said = text.strip()
-        message: Message = {"role": "user", "content": said}
-        rendered = tokenizer.render([message])
-        length = len(rendered.tokens)
-        if self.read == "last-template-token":
-            return rendered.tokens, (-1,)
-        start, stop = span(rendered, said)
-        if self.read == "mean":
-            return rendered.tokens, tuple(range(start - length, stop - length))
-        # The word is looked for inside what the user says: a chat template may well hold the same letters.
-        begin = self.template.index("{word}") - (len(text) - len(text.lstrip()))
-        last = token_at(rendered, rendered.text.rfind(said) + begin + len(self.word) - 1)
-        return rendered.tokens, (last - length,)
+    def __post_init__(self) -> None:
+        _check_templates(self.templates)
+        _check_words(self.word, self.baseline_words)
+        _check_place(self.case, self.read)
+
+    @property
+    def reference_key(self) -> str:
+        return tagged_hash(["mean", self.model, self.templates, self.case, self.read, self.site, self.baseline_words])
+
+    def positives(self) -> tuple[PromptReading, ...]:
+        return self._readings((self.word,))
+
+    def negatives(self) -> tuple[PromptReading, ...]:
+        return self._readings(self.baseline_words)
+
+    def _readings(self, words: tuple[str, ...]) -> tuple[PromptReading, ...]:
+        return tuple(
+            PromptReading(template, self.read, cased(word, self.case), site=self.site)
+            for word in words
+            for template in self.templates
+        )
 
 
-def cased(word: str, case: LetterCase) -> str:
-    """A word as it stands in the prompt; ``title`` raises the first letter of each part of a name."""
-    word = word.strip()
-    match case:
-        case "lower":
-            return word.lower()
-        case "title":
-            return " ".join(part[:1].upper() + part[1:] for part in word.split(" "))
-        case "as-is":
-            return word
+@dataclass(frozen=True, slots=True)
+class _Paired(_Hashed):
+    """What recipes from pairs of prompts share."""
+
+    word: str
+    """What the pairs contrast: the concept that is right to name."""
+    model: str
+    pairs: tuple[PromptPair, ...]
+    read: Read = "last-template-token"
+    site: ReadSite = "resid_post"
+
+    def __post_init__(self) -> None:
+        _check_pairs(self.word, self.pairs, self.read)
+
+    @property
+    def reference_key(self) -> str:
+        """Names the mean over the negative prompts."""
+        return tagged_hash(["mean", self.model, self.negatives()])
+
+    def positives(self) -> tuple[PromptReading, ...]:
+        return tuple(PromptReading(one.positive, self.read, "", one.beginning, self.site) for one in self.pairs)
+
+    def negatives(self) -> tuple[PromptReading, ...]:
+        return tuple(PromptReading(one.negative, self.read, "", one.beginning, self.site) for one in self.pairs)
 
 
-def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> ExtractionRecipe:
-    """The recipe of a word as a preset extracts it, the word itself left out of the baseline."""
-    baseline = library().baseline(extraction.baseline)
-    return ExtractionRecipe(
-        word=composed(word.strip()),
-        model=model_key(info),
-        baseline=baseline.name,
-        baseline_words=baseline.without(word),
-        template=extraction.template,
-        case=extraction.case,
-        read=extraction.read,
-    )
+@dataclass(frozen=True, slots=True)
+class ContrastPairs(_Paired):
+    """The mean difference within pairs of prompts (Lindsey 2025, showcase examples; Rimsky et al. 2023)."""
+
+    method: Literal["contrast-pairs"] = "contrast-pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalDirection(_Paired):
+    """The first principal component of the pairs, of length 1, pointing to where positives lie.
+
+    Source: Zou et al. 2023 (representation engineering), as repeng does it: ``pairs`` is its ``pca_center``,
+    ``differences`` its ``pca_diff``.
+    """
+
+    centre: Centre = "pairs"
+    method: Literal["pca"] = "pca"
+
+    def __post_init__(self) -> None:
+        _check_pairs(self.word, self.pairs, self.read)
+        if self.centre not in get_args(Centre):
+            raise UsageError(f"no centre called {self.centre!r}: choose one of {', '.join(get_args(Centre))}")
+        if len(self.pairs) < 2:
+            raise UsageError(f"a principal component of {self.word!r} takes two pairs at least: give more pairs")
+        if self.centre == "differences":
+            for side, texts in (("positive", self.positives()), ("negative", self.negatives())):
+                if len(set(texts)) == 1:
+                    raise UsageError(
+                        f"the {side} prompt of {self.word!r} is the same in all pairs: centred "
+                        'differences then hold everything but the concept, so use centre = "pairs", or contrast-pairs'
+                    )
+
+
+VectorRecipe = ExtractionRecipe | MeanDifference | ContrastPairs | PrincipalDirection | ImportedVector
+"""Every kind of recipe, told apart by ``method``."""
+
+METHODS = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
+Method = Literal["word-minus-baseline", "mean-difference", "contrast-pairs", "pca"]
+
+
+def _check_templates(templates: tuple[str, ...]) -> None:
+    if not templates:
+        raise UsageError("there is no extraction template: give one that holds {word}")
+    for template in templates:
+        if template.count("{word}") != 1:
+            raise UsageError(f"the extraction template {template!r} must hold {{word}} exactly once")
+
+
+def _check_place(case: str, read: str) -> None:
+    if case not in get_args(LetterCase):
+        raise UsageError(f"no case called {case!r}: choose one of {', '.join(get_args(LetterCase))}")
+    if read not in get_args(Read):
+        raise UsageError(f"no read position called {read!r}: choose one of {', '.join(get_args(Read))}")
+
+
+def _check_words(word: str, others: tuple[str, ...]) -> None:
+    if not word.strip() or not others:
+        raise UsageError(f"a vector of {word!r} needs a word, and other words to compare it with")
+
+
+def _check_pairs(word: str, pairs: tuple[PromptPair, ...], read: str) -> None:
+    _check_words(word, tuple(one.positive for one in pairs))
+    if read == "word":
+        raise UsageError('pairs of prompts have no one word to read at: use read = "last-template-token" or "mean"')
+    _check_place("lower", read)
+    for one in pairs:
+        if not one.positive.strip() or not one.negative.strip():
+            raise UsageError(f"a prompt of {word!r} is empty: write both sides of every pair")
+        if one.positive == one.negative:
+            raise UsageError(f"both prompts of a pair are {one.positive[:60]!r}: they must differ in the concept")

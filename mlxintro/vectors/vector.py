@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.trials import Dose, Transform, Unit
-from mlxintro.vectors.recipe import ExtractionRecipe
+from mlxintro.vectors.recipe import VectorRecipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptVector:
     """What a word adds to the residual stream of every layer. The arrays are made read-only."""
 
-    recipe: ExtractionRecipe
+    recipe: VectorRecipe
     direction: Float32
-    """(layers, width): word minus baseline mean at ``resid_post`` of every layer, not normalised. Read-only."""
+    """(layers, width): the direction at every layer, at the recipe's site, not normalised. Read-only."""
     resid_norms: Float32
-    """(layers,): mean L2 norm of the baseline words' activations at the place where they are read."""
+    """(layers,): mean L2 norm of the activations that the concept is compared with, where they are read."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """When and with what it was made; no part of its identity."""
 
@@ -73,10 +73,7 @@ class ConceptVector:
         if strength == 0:
             return np.zeros(raw.shape, np.float32), Dose(0.0, 0.0, 0.0, norm, resid)
         if norm == 0 or resid == 0:
-            raise UsageError(
-                f"the vector of {self.recipe.word!r} is zero at layer {layer}, where all words look alike: "
-                "choose a later layer"
-            )
+            raise UsageError(self._nothing_at(layer))
         multiple = {"raw": strength, "norm": strength / norm, "resid": strength * resid / norm}[unit]
         if transform == "random":
             drawn = self._generator(layer, seed).standard_normal(raw.shape)
@@ -90,6 +87,14 @@ class ConceptVector:
             raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
         return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
+    def _nothing_at(self, layer: int) -> str:
+        given = np.flatnonzero(self.norms)
+        if self.recipe.method == "imported" and len(given):
+            layers = f"layer {given[0]}" if len(given) == 1 else f"layers {given[0]} to {given[-1]}"
+            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {layers}"
+        where = f"the vector of {self.recipe.word!r} is zero at layer {layer}"
+        return f"{where}, where all words look alike: choose a later layer"
+
     def _generator(self, layer: int, seed: int) -> np.random.Generator:
         digest = hashlib.blake2b(f"{self.recipe.key}:{layer}:{seed}".encode(), digest_size=16).digest()
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
@@ -97,7 +102,7 @@ class ConceptVector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BaselineMean:
-    """The mean activation over the baseline words, which many vectors share."""
+    """The mean activation over what concepts are compared with, which many vectors share."""
 
     mean: NDArray[np.float64]
     """(layers, width); kept in float64, so that a vector is the same with and without the cached mean."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlxintro.analysis.trial_classes import ColourRole
+from mlxintro.ladder.rungs import RungState
 
 DARK: Mapping[ColourRole, str] = {
     "hit": "#5fd787",
@@ -30,6 +31,8 @@ LIGHT: Mapping[ColourRole, str] = {
     "alarm": "#960000",
     "open": "#303030",
 }
+RUNG_ROLES: Mapping[RungState, ColourRole] = {"excluded": "hit", "not excluded": "alarm", "not tested": "open"}
+"""A rung's state in the same colours: good for the claim, against it, undecided."""
 RAMP = (
     ("#440154", "#ffffff"),
     ("#443983", "#ffffff"),

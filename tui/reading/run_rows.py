@@ -24,7 +24,7 @@ NOT_KNOWN = "–"
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
-RunRow = dict[str, str]
+RunCells = dict[str, str]
 """Text by the name of its column."""
 
 
@@ -33,7 +33,7 @@ class Counted:
     run: str
     done: int
     """Trials that there were."""
-    rates: RunRow
+    rates: RunCells
 
 
 class RunRows:
@@ -65,13 +65,13 @@ class RunRows:
         rest = [one for one in self.marked if one != run]
         self.marked = rest if run in self.marked else [*rest, run][-2:]
 
-    def rows(self, wanted: str, *, bars: bool) -> dict[str, RunRow]:
+    def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
         """Rows by run in which every wanted word occurs somewhere, whatever the case."""
         sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self.runs.values()}
         return {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
 
-    def _row(self, run: Run, bars: bool) -> RunRow:
+    def _row(self, run: Run, bars: bool) -> RunCells:
         known = self._rates.get(run.id)
         failed = f" ✗{run.errors}" if run.errors else ""
         bar = f"{wording.bar(run.done, run.planned, 6)} " if bars else ""
@@ -97,7 +97,7 @@ def count(runs: Sequence[Run], store: Store) -> list[Counted]:
     return found
 
 
-def _figures(store: Store, run: Run) -> RunRow:
+def _figures(store: Store, run: Run) -> RunCells:
     try:
         tally = tally_of(store, run, GRADER)
     except (KnownError, ValueError) as error:

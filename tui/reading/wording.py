@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
 from mlxintro.analysis.stats import Rate
+from mlxintro.ladder.rungs import RungState
 from mlxintro.store.records import Run
 
 SYMBOLS = {
@@ -19,6 +21,7 @@ SYMBOLS = {
     "cancelled": "■",
     "failed": "✗",
 }
+RUNG_SIGNS: Mapping[RungState, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
 def state(run: Run) -> str:

@@ -16,7 +16,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from ..reading.run_rows import Counted, RunRow, RunRows, about, count
+from ..reading.run_rows import Counted, RunCells, RunRows, about, count
 from ..shell.dialogues import AskPath
 from ..shell.run_page import RunPage
 from ..widgets.lines import Lines
@@ -71,7 +71,7 @@ class RunsPage(RunPage):
         super().__init__()
         self._list = RunRows()
         self._last_grade = 0
-        self._shown: dict[str, RunRow] = {}
+        self._shown: dict[str, RunCells] = {}
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
@@ -252,4 +252,4 @@ def _export(run: str, path: Path, store: Store) -> int:
     from mlxintro.rendering.exporting import write_rows
     from mlxintro.store.export import export_rows
 
-    return write_rows(export_rows(store, run), path.suffix.lstrip("."), path)
+    return write_rows(export_rows(store, [run]), path.suffix.lstrip("."), path)

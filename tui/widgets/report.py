@@ -15,6 +15,7 @@ from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines
 from ..reading import wording
 from ..reading.run_results import Findings
 from .curves import CurvePlot, legend
+from .ladder_panel import LadderPanel
 
 
 class RunReport(Vertical):
@@ -46,11 +47,15 @@ class RunReport(Vertical):
 
 def _blocks(analysis: Analysis) -> ComposeResult:
     if analysis.verdict is not None:
-        evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence)
+        # What the ladder says stands in a panel of its own.
+        said = set(analysis.ladder.lines) if analysis.ladder else set()
+        evidence = "\n".join(f"· {line}" for line in analysis.verdict.evidence if line not in said)
         headline = Content.styled(wording.plain(analysis.verdict.headline), "bold")
-        card = Static(Content.assemble(headline, "\n", wording.plain(evidence)), classes="card")
+        card = Static(Content.assemble(headline, "\n" if evidence else "", wording.plain(evidence)), classes="card")
         card.border_title = wording.plain(f"verdict: {analysis.verdict.kind}")
         yield card
+    if analysis.ladder is not None:
+        yield LadderPanel(analysis.ladder)
     if analysis.figures:
         yield _block(figure_lines(analysis.figures))
     for map_ in analysis.heat_maps:

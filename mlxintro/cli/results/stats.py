@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlxintro.cli.output import chatter, echo, json_line, shell, table
+
+if TYPE_CHECKING:
+    from mlxintro.analysis.results import Row
+    from mlxintro.analysis.summary import Summary
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 @click.command()
 @click.argument("run")
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
 @click.option("--published", is_flag=True, help="Beside published figures, with every difference in protocol.")
-@click.option("--curves", is_flag=True, help="With curves by layer or strength, where there are any.")
+@click.option("--curves", is_flag=True, help="With curves and further maps, where there are any.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def stats(context: click.Context, run: str, grader: str, published: bool, curves: bool, as_json: bool) -> None:
@@ -32,42 +39,44 @@ def stats(context: click.Context, run: str, grader: str, published: bool, curves
 
 
 def show_stats(
-    store: Any, run: Any, grader: str, as_json: bool, *, published: bool = False, curves: bool = False
+    store: Store, run: Run, grader: str, as_json: bool, *, published: bool = False, curves: bool = False
 ) -> None:
     """Print what a run comes to."""
     from mlxintro import experiments
     from mlxintro.analysis.run import analysis_of
-    from mlxintro.grading.passes import check_has_graded, summary_of
+    from mlxintro.analysis.summary import summarise
+    from mlxintro.grading.passes import check_has_graded, rows_of
     from mlxintro.rendering.text import as_data, cell_text, lines
 
     graded = experiments.find(run.experiment).graded
     if graded:
         check_has_graded(store, run, grader)
-    summary = summary_of(store, run, grader)
-    analysis = analysis_of(store, run, grader)
+    rows = rows_of(store, run, grader)
+    summary = summarise(rows)
+    analysis = analysis_of(store, run, grader, rows)
     card = None
     if published:
         from mlxintro.analysis.published import compare
 
-        card = compare(run, analysis, grader)
+        card = compare(run, rows, grader)
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
         more = {} if card is None else {"published": asdict(card)}
-        echo(json_line({**head, **(_data(summary) if graded else {}), **as_data(analysis), **more}))
+        echo(json_line({**head, **(summary.as_dict() if graded else {}), **as_data(analysis), **more}))
         return
     by = f", graded by {grader}" if graded else f", {run.experiment}"
     echo(f"{run.name}: {run.model.get('model')} on {run.model.get('backend')}{by}")
     if graded:
-        injected = summary.overall.tally
+        injected = summary.overall.tally.as_dict()
         echo(f"  detection       {cell_text(summary.overall.detection)}")
         echo(f"  false alarms    {cell_text(summary.false_alarms)}")
         echo(f"  identification  {cell_text(summary.overall.identification)}")
         echo(f"  net detection   {cell_text(summary.overall.net)}")
         echo(
-            f"  injected replies: {injected.refused} refused, {injected.incoherent} incoherent, "
-            f"{injected.denied_but_named} named the concept while denying, {injected.named_first} named it first"
+            f"  injected replies: {injected['refused']} refused, {injected['incoherent']} incoherent, "
+            f"{injected['denied_but_named']} named the concept while denying, {injected['named_first']} named it first"
         )
-        _arms(store, run, grader)
+        _show_arms(rows)
     echo()
     for line in lines(analysis, curves=curves):
         echo(line)
@@ -82,48 +91,22 @@ def show_stats(
     _remarks(run, summary if graded else None, grader)
 
 
-def _arms(store: Any, run: Any, grader: str) -> None:
+def _show_arms(rows: Sequence[Row]) -> None:
     """Shares of open, incoherent and refused replies, arm beside arm."""
     from mlxintro.analysis.arm_rates import arm_rates
-    from mlxintro.grading.passes import rows_of
     from mlxintro.rendering.text import cell_text
 
-    arms = arm_rates(rows_of(store, run, grader))
-    rows = [[one.arm, *(cell_text(share) for share in one.shares.values())] for one in arms]
-    for line in table(["arm", "open", "incoherent", "refused"], rows).splitlines():
+    shown = [[one.arm, *(cell_text(share) for share in one.shares.values())] for one in arm_rates(rows)]
+    for line in table(["arm", "open", "incoherent", "refused"], shown).splitlines():
         echo(f"  {line}")
 
 
-def _remarks(run: Any, summary: Any, grader: str) -> None:
+def _remarks(run: Run, summary: Summary | None, grader: str) -> None:
     """What is missing; ``summary`` is ``None`` for experiments that graders have no part in."""
-    unscored = summary.overall.tally.unscored + summary.controls.unscored if summary else 0
+    unscored = summary.unscored if summary else 0
     if unscored:
         chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")
     if run.errors:
         chatter(f"\n{run.errors} trials failed and are in no rate: mlxintro run --resume {shell(run.name)}")
     if run.remaining and run.state != "done":
         chatter(f"\n{run.remaining} of {run.planned} trials are still to come")
-
-
-def _data(summary: Any) -> dict[str, Any]:
-    """The summary as JSON: rates with their values, tallies as counts."""
-
-    def group(one: Any) -> dict[str, Any]:
-        return {
-            "layer": one.layer,
-            "strength": one.strength,
-            "concept": one.concept,
-            "counts": asdict(one.tally),
-            "detection": one.detection.as_dict(),
-            "identification": one.identification.as_dict(),
-            "net_detection": one.net.as_dict(),
-            "net_identification": one.net_identification.as_dict(),
-        }
-
-    return {
-        "overall": group(summary.overall),
-        "controls": asdict(summary.controls),
-        "false_alarms": summary.false_alarms.as_dict(),
-        "cells": [group(cell) for cell in summary.cells],
-        "concepts": [group(concept) for concept in summary.concepts],
-    }

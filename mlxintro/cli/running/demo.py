@@ -72,7 +72,8 @@ def _room(taken: int) -> int:
 
 
 def _report(store: Any, run: Any) -> None:
-    from mlxintro.grading.passes import graded_trials, summary_of
+    from mlxintro.analysis.summary import summarise
+    from mlxintro.grading.passes import graded_trials, rows_of
     from mlxintro.rendering.text import cell_text
     from mlxintro.rendering.verdict_words import in_words
     from mlxintro.store.records import TrialFilter
@@ -90,13 +91,13 @@ def _report(store: Any, run: Any) -> None:
     echo("\nWhat it said (the first reply of each kind, whatever it says):\n")
     echo(table(["injected", "strength", "graded as", "reply"], rows))
 
-    summary = summary_of(store, run, "rules")
+    summary = summarise(rows_of(store, run, "rules"))
     overall = summary.overall
     echo("\nHow often (95 % intervals):\n")
     echo(f"  claims a thought, with injection     {cell_text(overall.detection)}")
     echo(f"  claims a thought, without injection  {cell_text(summary.false_alarms)}")
     echo(f"  also names the concept               {cell_text(overall.identification)}")
-    unclear = overall.tally.abstained + summary.controls.abstained
+    unclear = overall.tally.unsettled.hits + summary.controls.unsettled.hits
     if unclear:
         echo(f"  replies too unclear to grade         {unclear} of {run.done}, in no rate")
 

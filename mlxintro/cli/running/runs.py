@@ -91,7 +91,7 @@ def rename(context: click.Context, run: str, name: str) -> None:
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
@@ -100,20 +100,22 @@ def rename(context: click.Context, run: str, name: str) -> None:
     "--formulas", is_flag=True, help="In CSV, leave text that a spreadsheet would run (=, +, -, @) as it is, too."
 )
 @click.pass_context
-def export(context: click.Context, run: str, format_: str, output: Path | None, formulas: bool) -> None:
-    """One row per trial, with reply, dose, proof, grades and labels.
+def export(context: click.Context, runs: tuple[str, ...], format_: str, output: Path | None, formulas: bool) -> None:
+    """One row per trial of one or more runs, with model, reply, dose, proof, grades and labels.
 
-    In CSV, text that a spreadsheet would take for a formula gets an apostrophe in front, unless --formulas is given.
+    docs/reference/columns.md says what each column holds. In CSV, text that a spreadsheet would take for a formula gets
+    an apostrophe in front, unless --formulas is given.
     """
     from mlxintro.rendering.exporting import write_rows
     from mlxintro.store.export import export_rows
 
     with open_store(context) as store:
-        found = store.runs.find(run)
+        found = list({found.id: found for found in map(store.runs.find, runs)}.values())
         target = None if output == Path("-") else output
-        count = write_rows(export_rows(store, found.id), format_, target, defuse=not formulas)
+        rows = export_rows(store, [run.id for run in found])
+        count = write_rows(rows, format_, target, defuse=not formulas)
     if target is not None:
-        chatter(f"{count} trials of {found.name} written to {output}")
+        chatter(f"{count} trials of {', '.join(run.name for run in found)} written to {output}")
 
 
 @runs.command()

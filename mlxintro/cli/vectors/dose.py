@@ -51,7 +51,7 @@ def dose(
     from mlxintro.tools.dose import LADDER, find, propose, usable_cells
     from mlxintro.vectors.cache import VectorCache
     from mlxintro.vectors.extraction import extract
-    from mlxintro.vectors.recipe import recipe_for
+    from mlxintro.vectors.settings import recipe_for
 
     extraction = presets.load(preset).extraction
     words = [concept.word for concept in library().resolve(concepts, allow_unknown=True)]

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from mlxintro.cli.options import LAYERS, load_backend, model_options
-from mlxintro.cli.output import chatter, echo, json_line, table
-
-_PRESET = click.option("--preset", default="lindsey", show_default=True, help="Whose extraction recipe to use.")
-_ANY = click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per concept.")
+from mlxintro.cli.options import LAYERS, model_options
+from mlxintro.cli.output import chatter, echo, json_line
+from mlxintro.cli.vectors.extracted import ANY, JSON, ExtractedVectors, extraction_options, norms_table
 
 
 @click.command()
 @click.argument("concepts", nargs=-1, required=True)
 @model_options
-@_PRESET
+@extraction_options
 @click.option(
     "--read", type=click.Choice(["last-template-token", "word", "mean"]), help="Token to read. Default: preset."
 )
 @click.option("--layers", type=LAYERS, help="Layers to show. Default: all.")
-@_ANY
-@_JSON
+@ANY
+@JSON
 @click.pass_context
 def extract(
     context: click.Context,
     /,
     concepts: tuple[str, ...],
-    preset: str,
-    read: str | None,
     layers: Any,
     any_word: bool,
     as_json: bool,
@@ -38,10 +34,14 @@ def extract(
 ) -> None:
     """Extract concept vectors and show their norms by layer, beside the residual's.
 
-    CONCEPTS are words, set:NAME or category:NAME. Vectors are kept beside the store and found again by their recipe.
-    The percentage is the norm of the vector over the mean norm of the residual stream there: raw strength 1 adds that.
+    CONCEPTS are words, set:NAME, category:NAME, or vector:NAME for an imported one. Vectors are kept beside the store
+    and found again by their recipe. The percentage is the norm of the vector over the mean norm of the residual stream
+    there: raw strength 1 adds that. A vector that seems to write one literal token and nothing else of its concept is
+    said to do so.
     """
-    with _extracted(context, concepts, preset, any_word, settings, read) as (backend, vectors, _):
+    from mlxintro.vectors.literal import stored_check
+
+    with ExtractedVectors(context, concepts, any_word, settings) as (backend, vectors, _):
         chosen = range(backend.info.layers) if layers is None else [backend.info.layer(layer) for layer in layers]
         if as_json:
             for vector in vectors.values():
@@ -52,20 +52,17 @@ def extract(
                     "norms": [float(vector.norms[layer]) for layer in chosen],
                     "resid_norms": [float(vector.resid_norms[layer]) for layer in chosen],
                     "layers": list(chosen),
+                    "method": vector.recipe.method,
+                    "site": vector.recipe.site,
+                    "literal": (check := stored_check(vector)) and {**asdict(check), "finding": check.finding},
                 }
                 echo(json_line(record))
             return
         shown = list(vectors.values())
-        rows = [
-            [
-                str(layer),
-                f"{shown[0].resid_norms[layer]:.4g}",
-                *(f"{v.norms[layer]:.3g} ({v.norms[layer] / v.resid_norms[layer]:.0%})" for v in shown),
-            ]
-            for layer in chosen
-        ]
-        header = ["layer", "residual", *(vector.recipe.word for vector in shown)]
-        echo(table(header, rows, right=range(len(header))))
+        echo(norms_table(shown, chosen))
+        for vector in shown:
+            if (check := stored_check(vector)) is not None and check.warning:
+                chatter(f"{vector.recipe.word}: {check.warning}")
 
 
 @click.command()
@@ -80,9 +77,9 @@ def extract(
 @click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--validate/--no-validate", default=True, show_default=True, help="Test against random vectors.")
-@_PRESET
-@_ANY
-@_JSON
+@extraction_options
+@ANY
+@JSON
 @click.pass_context
 def steer(
     context: click.Context,
@@ -97,7 +94,6 @@ def steer(
     temperature: float,
     seed: int,
     validate: bool,
-    preset: str,
     any_word: bool,
     as_json: bool,
     **settings: Any,
@@ -108,8 +104,6 @@ def steer(
     vectors of the same norm? Passing means that the vector carries the concept. It says nothing about introspection.
     Exit code 1 when the test fails.
     """
-    from dataclasses import asdict
-
     from mlxintro.backends.base import Sampling
     from mlxintro.vectors import steering
 
@@ -119,7 +113,7 @@ def steer(
         raise click.UsageError("--prompt is not UTF-8: no tokenizer reads it")
     if validate and strength == 0:
         raise click.UsageError("--strength 0 changes nothing that could be tested: give another, or --no-validate")
-    extracted = _extracted(context, (concept,), preset, any_word, settings, None)
+    extracted = ExtractedVectors(context, (concept,), any_word, settings)
     if len(extracted.found) != 1:
         raise click.UsageError(f"steer takes one concept, and {concept} is {len(extracted.found)}")
     with extracted as (backend, vectors, found):
@@ -163,47 +157,3 @@ def _show_test(tested: Any) -> None:
     )
     if not tested.passed:
         echo("      -> try another --layer (see `mlxintro extract`) or a larger --strength")
-
-
-class _extracted:
-    """Load a model and extract vectors, for the time of a ``with``."""
-
-    def __init__(
-        self,
-        context: click.Context,
-        names: tuple[str, ...],
-        preset: str,
-        any_word: bool,
-        settings: dict[str, Any],
-        read: str | None,
-    ) -> None:
-        from mlxintro.protocol import concepts, presets
-
-        self.found = concepts.library().resolve(names, allow_unknown=any_word)
-        self.extraction = presets.load(preset).extraction
-        if read is not None:
-            self.extraction = self.extraction.model_copy(update={"read": read})
-        self.db = context.find_root().obj
-        self.settings = settings
-
-    def __enter__(self) -> Any:
-        from mlxintro.cli.running.progress import word_progress
-        from mlxintro.paths import data_home
-        from mlxintro.store.vectors import recorded_content
-        from mlxintro.vectors.cache import VectorCache
-        from mlxintro.vectors.extraction import extract
-        from mlxintro.vectors.recipe import recipe_for
-
-        self.backend = load_backend(**self.settings)
-        recipes = [recipe_for(self.extraction, concept.word, self.backend.info) for concept in self.found]
-        home = data_home(self.db)
-        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
-        try:
-            with word_progress() as progress:
-                return self.backend, extract(self.backend, recipes, cache, progress=progress), self.found
-        except BaseException:
-            self.backend.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.backend.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from mlxintro.analysis import taxonomy
 from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.reply_tally import coherent, detects, names, share
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
 from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
@@ -16,7 +17,8 @@ from mlxintro.ladder.best_cell import Best, best_cell
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.climb import judge
 from mlxintro.ladder.climb import verdict as verdict_of
-from mlxintro.ladder.rows import Rows, by_place, coherent, detects, names, share
+from mlxintro.ladder.contrasted import certifying
+from mlxintro.ladder.rows import Rows, by_place
 from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
 from mlxintro.protocol import concepts, controls
 from mlxintro.protocol.study import Study
@@ -32,7 +34,7 @@ def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     held_out = None
     if best is not None and best.reported:
         held_out = Case(run, best.reported, f"{best.label}, {len(best.words)} concepts that did not choose it")
-    case, ladder = judge(whole, held_out, f"mlxintro certify -m {study.model}")
+    case, ladder = judge(whole, held_out, certifying(study))
     verdict = verdict_of(case, ladder)
     return Analysis(
         verdict=verdict,
@@ -209,7 +211,7 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
     graded = share(run.pool, detects).trials
     if 0 < graded < ENOUGH_CONTROLS:
         said.append(f"only {graded} graded controls: the false-alarm rate is hardly known; add some with --controls")
-    if verdict.kind != "too little data" and "random" not in run.arms:
+    if verdict.kind != "too little data" and not {"random", controls.MATCHED} & set(run.arms):
         said.append("no random vectors were tried: --controls standard tells a concept from a disturbance")
     if verdict.kind.startswith("claims") and len(run.words) == 1:
         said.append("one concept cannot tell naming from a habit of saying its name: inject several")

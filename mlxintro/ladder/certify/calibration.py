@@ -7,21 +7,20 @@ all of it and can be resumed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlxintro.backends.base import Float32, Prompt
+from mlxintro.backends.base import Float64, Prompt
+from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.protocol import controls
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
-from mlxintro.vectors.impact import divergence, next_token
-
-Float64 = NDArray[np.float64]
+from mlxintro.vectors.impact import divergence
 
 NEAREST = 4
 """Questions on either side of the trial question's logit."""
@@ -30,6 +29,11 @@ SPREAD = 6
 REACH = 64.0
 """Strengths are sought up to this factor above and below the concept's."""
 STEPS = 9
+"""Most steps of a search; few need more than four."""
+CLOSE = math.log(1.05)
+"""A search ends where the impact is missed by no more than this, in logarithms."""
+_FLAT = 0.1
+"""Slopes below this lead nowhere: an impact that hardly grows has reached its ceiling."""
 _LEAST = 1e-6
 """Impacts below this are rounding."""
 
@@ -49,6 +53,8 @@ class LadderCalibration:
     """Median over pairs, in nats."""
     missed_by: float
     """Factor by which matched impacts miss the concepts', on average (geometric mean)."""
+    shorter: float
+    """How many times shorter matched random vectors are than the concepts' (geometric mean)."""
     options: dict[str, Any]
 
     @property
@@ -56,22 +62,30 @@ class LadderCalibration:
         return self.lowest <= self.trial_logit <= self.highest
 
 
-def calibrate(session: Session, specs: Iterable[TrialSpec]) -> LadderCalibration:
+def calibrate(session: Session, specs: Iterable[TrialSpec], kept: CertifyDraft | None = None) -> LadderCalibration:
     """Find the options of a study from the trials of a plan with placeholders in their place.
 
     Args:
         session: the loaded model with the plan's prompts and vectors.
         specs: trials of a plan of one cell, whose arm ``spanning`` asks every question there is.
+        kept: what was found of these before, and is not sought again.
     """
+    draft = kept or CertifyDraft({})
     arms: dict[str, list[TrialSpec]] = {}
     for spec in specs:
         arms.setdefault(spec.arm or spec.condition, []).append(spec)
-    trial_logit, logits = _logits(session, arms)
+    trial_logit, logits = draft.once("questions", lambda: _logits(session, arms))
     chosen = choose_questions(trial_logit, logits)
     grid = sorted(arms["injected"], key=lambda spec: spec.trial)
-    target = impacts(session, grid)
-    random, random_made = match(session, arms[controls.MATCHED], target)
-    other, other_made = match(session, arms[controls.MATCHED_OTHER], target)
+    target = np.array(draft.once("impacts", lambda: impacts(session, grid).tolist()))
+
+    def matched(arm: str) -> tuple[Float64, Float64]:
+        """Strengths of an arm's vectors, and the impacts they have."""
+        strengths, made = draft.once(arm, lambda: [part.tolist() for part in match(session, arms[arm], target)])
+        return np.array(strengths), np.array(made)
+
+    random, random_made = matched(controls.MATCHED)
+    other, other_made = matched(controls.MATCHED_OTHER)
     partners, cosine = least_alike(session, grid)
     known = target > _LEAST
     off = np.abs(np.log(np.maximum(random_made, _LEAST) / np.maximum(target, _LEAST)))
@@ -83,6 +97,9 @@ def calibrate(session: Session, specs: Iterable[TrialSpec]) -> LadderCalibration
         mean_cosine=cosine,
         impact=float(np.median(target)),
         missed_by=float(np.exp(off[known].mean())) if known.any() else 1.0,
+        shorter=float(np.exp(np.log([spec.injections[0].strength for spec in grid] / random)[known].mean()))
+        if known.any()
+        else 1.0,
         options={
             "spanning": list(chosen),
             "matched": _rounded(random),
@@ -117,37 +134,82 @@ def _logits(session: Session, arms: dict[str, list[TrialSpec]]) -> tuple[float, 
 
 
 def impacts(session: Session, specs: Sequence[TrialSpec]) -> Float64:
-    """How far each trial's injection moves the next token after its prompt: KL(injected || plain), in nats."""
-    prompts = [readouts.prompt_of(session, spec)[0] for spec in specs]
-    plain: dict[tuple[int, ...], Float32] = {}
-    for prompt in prompts:
-        plain.setdefault(prompt.tokens, np.empty(0, np.float32))
-    unsteered = [Prompt(tokens) for tokens in plain]
-    for tokens, row in zip(plain, next_token(session.backend, unsteered), strict=True):
-        plain[tokens] = row
-    steered = next_token(session.backend, prompts)
-    return divergence(steered, np.stack([plain[prompt.tokens] for prompt in prompts])).astype(np.float64)
+    """How far each trial's injection moves the next token after its prompt: KL(injected || plain), in nats.
+
+    Trials that inject the same into the same prompt are measured once.
+    """
+    asked: dict[Any, tuple[Prompt, list[int]]] = {}
+    for at, spec in enumerate(specs):
+        one = spec.injections[0]
+        drawn = spec.seed if one.transform in ("random", "shuffle") else None
+        asked.setdefault((spec.prompt, one, drawn), (readouts.prompt_of(session, spec)[0], []))[1].append(at)
+    plain = {prompt.tokens: Prompt(prompt.tokens) for prompt, _ in asked.values()}
+    rows = session.backend.next_token([*plain.values(), *(prompt for prompt, _ in asked.values())])
+    own = dict(zip(plain, rows, strict=False))
+    steered = rows[len(plain) :]
+    moved = divergence(steered, np.stack([own[prompt.tokens] for prompt, _ in asked.values()]))
+    found = np.empty(len(specs))
+    for value, (_, places) in zip(moved, asked.values(), strict=True):
+        found[places] = value
+    return found
 
 
 def match(session: Session, specs: Sequence[TrialSpec], target: Float64) -> tuple[Float64, Float64]:
-    """Strengths at which trials have given impacts, by bisection of all at once; and the impacts they have.
+    """Strengths at which trials have given impacts, and the impacts they have.
+
+    The impact of a small vector grows with the square of its strength, so the search goes along a straight line in
+    logarithms (regula falsi), and halves the interval where that leaves it.
 
     Args:
         specs: one trial per target.
         target: in nats.
     """
     ordered = sorted(specs, key=lambda spec: spec.trial)
-    start = np.array([spec.injections[0].strength for spec in ordered])
-    low, high = np.full(len(ordered), -np.log(REACH)), np.full(len(ordered), np.log(REACH))
-    best, made = np.zeros(len(ordered)), np.full(len(ordered), np.nan)
+    aim = np.log(np.maximum(target, _LEAST))
+    searches = [_Search(spec.injections[0].strength, float(one)) for spec, one in zip(ordered, aim, strict=True)]
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        now = impacts(session, [_at(spec, float(s)) for spec, s in zip(ordered, start * np.exp(middle), strict=True)])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            nearer = np.isnan(made) | (np.abs(np.log(now / target)) < np.abs(np.log(made / target)))
-        best, made = np.where(nearer, middle, best), np.where(nearer, now, made)
-        low, high = np.where(now < target, middle, low), np.where(now < target, high, middle)
-    return start * np.exp(best), made
+        going = [at for at, one in enumerate(searches) if abs(one.off) > CLOSE]
+        if not going:
+            break
+        made = impacts(session, [_at(ordered[at], searches[at].strength) for at in going])
+        for at, value in zip(going, made, strict=True):
+            searches[at].tell(float(np.log(max(value, _LEAST))))
+    best = np.array([one.start * np.exp(one.best) for one in searches])
+    return best, np.exp(aim + np.array([one.off for one in searches]))
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for one strength; places are logarithms of its ratio to where it starts."""
+
+    start: float
+    aim: float
+    """Logarithm of the impact that is sought."""
+    at: float = 0.0
+    low: float = -math.log(REACH)
+    high: float = math.log(REACH)
+    best: float = 0.0
+    off: float = math.inf
+    """By how much the best place misses, in logarithms."""
+    last: tuple[float, float] | None = None
+    """The place before, and by how much it missed."""
+
+    @property
+    def strength(self) -> float:
+        return self.start * math.exp(self.at)
+
+    def tell(self, made: float) -> None:
+        """Take the impact at the present place, and move on."""
+        off = made - self.aim
+        if abs(off) < abs(self.off):
+            self.best, self.off = self.at, off
+        self.low, self.high = (self.at, self.high) if off < 0 else (self.low, self.at)
+        slope = 2.0
+        if self.last is not None and self.at != self.last[0]:
+            slope = (off - self.last[1]) / (self.at - self.last[0])
+        self.last = self.at, off
+        wanted = self.at - off / slope if slope > _FLAT else math.nan
+        self.at = wanted if self.low < wanted < self.high else (self.low + self.high) / 2
 
 
 def _at(spec: TrialSpec, strength: float) -> TrialSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ WORDS = (
 REPEATS = 5
 """Trials per concept of the default size."""
 FEWEST_REPEATS = 2
+MOST_REPEATS = 50
+"""More tell nothing that more concepts would not tell better."""
 DEPTH = 2 / 3
 """Where published detection peaks; the nearest layer that can be steered is taken."""
 DEPTHS = (0.4, 0.5, 0.6, 0.66, 0.75)
@@ -116,11 +119,26 @@ def fit_repeats(wanted: int | None, budget: int | None, count: Callable[[int], i
     """
     if budget is None:
         return wanted or REPEATS
-    fitting = [repeats for repeats in range(FEWEST_REPEATS, 51) if count(repeats) <= budget]
+    repeats = range(FEWEST_REPEATS, MOST_REPEATS + 1)
+    fitting = bisect_right(repeats, budget, key=count)
     if not fitting:
         least = count(FEWEST_REPEATS)
         raise UsageError(f"the smallest ladder takes {least} trials: give --trials {least}, or fewer --concepts")
-    return max(fitting)
+    return repeats[fitting - 1]
+
+
+def sought_replies(sought: Sequence[str], words: int = 3, questions: int = 3) -> int:
+    """Short replies that a search for the dose takes at most.
+
+    Args:
+        sought: of ``layer`` and ``strength``, what is not given.
+        words: concepts that are tried.
+        questions: neutral questions they are tried on.
+    """
+    if not sought:
+        return 0
+    cells = (len(DEPTHS) if "layer" in sought else 1) * (len(DOSES) if "strength" in sought else 1)
+    return cells * words * questions
 
 
 def power_lines(pairs: int, false_alarms: float = 0.02) -> list[str]:
@@ -136,5 +154,6 @@ def power_lines(pairs: int, false_alarms: float = 0.02) -> list[str]:
         "naming by luck": f"the concept named in {enough.removeprefix('a detection rate of ')} of replies or more",
         "own words": "naming as frequent with the vector off",
         "a reader": f"only where a probe on the state reaches an AUROC of 0.60, over {pairs} transcripts",
+        "a patchwork": "only where all rivals together explain clearly less than every claim",
     }
     return [f"{name}: {needs.get(name, RIVALS[name] + ', judged over concepts')}" for name in RIVALS]

@@ -1,0 +1,134 @@
+"""What a notebook does with the store: list runs, make one, read trials as a table, analyse, grade a text.
+
+``import mlxintro as mi`` has all of it; docs/notebook.md shows it in use. The store is the one of the command line:
+``$MLXINTRO_HOME``, or the platform's data folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlxintro.analysis.results import Analysis
+from mlxintro.analysis.run import analysis_of
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.registry import open_backend
+from mlxintro.grading.alongside import graded_alongside
+from mlxintro.grading.base import Grade
+from mlxintro.grading.passes import find_grader, grade_run, related_words
+from mlxintro.paths import data_home
+from mlxintro.protocol import study_file
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.running import launch
+from mlxintro.running.subject_names import adapter_name, model_name
+from mlxintro.store.export import export_rows
+from mlxintro.store.records import Run
+from mlxintro.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+_MODEL_SETTINGS = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter")
+
+
+def runs(db: str | Path | None = None) -> list[Run]:
+    """List the runs of the store, newest first.
+
+    Args:
+        db: another store than the one of the command line.
+    """
+    with _store(db) as store:
+        return store.runs.all()
+
+
+def frame(*names: str, db: str | Path | None = None) -> pandas.DataFrame:
+    """Read the trials of one or more runs as a tidy table: one row per trial, one column per variable.
+
+    Args:
+        names: runs by name, id, or the start of an id; every run of the store when left out.
+
+    Returns:
+        the columns of docs/reference/columns.md. Verdicts (``rules.affirms``) are pandas' own yes, no and missing
+        (``boolean``): an undecided verdict is missing, not False.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    import pandas
+
+    with _store(db) as store:
+        found = [store.runs.find(name) for name in names] if names else store.runs.all()
+        table = pandas.DataFrame(export_rows(store, [run.id for run in found]))
+    for column in table.columns:
+        values = table[column].dropna()
+        if len(values) and values.map(lambda value: isinstance(value, bool)).all():
+            table[column] = table[column].astype("boolean")
+    return table
+
+
+def run(study: Study | str | Path, *, name: str | None = None, db: str | Path | None = None, **settings: Any) -> Run:
+    """Run a study to its end and grade it by the rules; the app and the command line see it too.
+
+    Args:
+        study: the name of an experiment, a study's TOML file, or a ``Study``.
+        name: of the run; a free one is chosen when ``None``.
+        settings: of the study, over those of the file: ``model``, ``backend``, ``concepts``, ``layers``, ...
+
+    Returns:
+        the run as it stands in the store.
+
+    Raises:
+        UsageError: settings that are wrong or contradict each other, or a file that names several models.
+    """
+    checked = launch.check(_study(study, settings))
+    chosen = {name: getattr(checked.study, name) for name in _MODEL_SETTINGS}
+    with Store(data_home(db).db) as store:
+        if name is not None:
+            launch.check_name(store, name)
+        with open_backend(chosen.pop("model"), chosen.pop("backend"), **chosen) as backend:
+            planned = launch.plan(checked, backend)
+            begun = launch.begin(store, checked, backend, planned, name)
+            session = launch.prepare(store, backend, planned, run=begun)
+            grader = find_grader("rules")
+            for _ in graded_alongside(store, begun.id, grader, launch.execute(store, begun, checked, planned, session)):
+                pass
+            grade_run(store, begun, grader)
+        return store.runs.get(begun.id)
+
+
+def results(name: str, *, grader: str = "rules", db: str | Path | None = None) -> Analysis:
+    """Analyse a run as ``mlxintro stats`` does: verdict, ladder, figures with intervals, heat maps, curves, tables."""
+    with _store(db) as store:
+        return analysis_of(store, store.runs.find(name), grader)
+
+
+def grade(text: str, concept: str | None = None, *, strict: bool = False) -> Grade:
+    """Grade one reply by the rules.
+
+    Args:
+        text: the reply.
+        concept: the word whose vector was injected; ``None`` for a reply without an injection.
+        strict: by ``rules-strict``: only the word itself or a close relative names the concept, no association.
+    """
+    return find_grader("rules-strict" if strict else "rules").grade(text, concept, related_words(concept))
+
+
+def _store(db: str | Path | None) -> Store:
+    return Store(data_home(db).db, read_only=True)
+
+
+def _study(study: Study | str | Path, settings: dict[str, Any]) -> Study:
+    if isinstance(study, Study):
+        return study.model_copy(update=settings) if settings else study
+    given = dict(settings)
+    if study_file.is_file(str(study)):
+        found = study_file.read(str(study))
+        if "model" not in given and len(found.subjects) > 1:
+            models = ", ".join(str(subject.model) for subject in found.subjects)
+            raise UsageError(f"{study} names several models ({models}): say which with model=")
+        if "model" not in given and found.subjects:
+            given |= {"model": found.subjects[0].model, "adapter": found.subjects[0].adapter}
+        given = {**found.settings, **given}
+    else:
+        given = {"experiment": str(study), **given}
+    return make_study(**{**given, "model": model_name(given), "adapter": adapter_name(given)})
