@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlxintro.tui.reading.filter_line import parse
 
 from mlxintro.analysis.taxonomy import claimed_words
 from mlxintro.grading.claude.questions import _find
@@ -22,6 +21,7 @@ from mlxintro.replies.short_replies import named, repeats
 from mlxintro.replies.text import fold
 from mlxintro.store import Store
 from mlxintro.store.records import Label, TrialFilter
+from mlxintro.tui.trials.filter_line import parse
 from mlxintro.tui.trials.trial_line import marked
 from mlxintro.vectors.settings import ExtractionSettings, recipe_for
 
