@@ -33,6 +33,7 @@ from mlxintro.cli.output import chatter, echo, json_line
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3, show_default=True, help="Highest.")
 @click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
 @click.option(
     "--products",
     type=click.Choice(["float32", "bfloat16"]),
