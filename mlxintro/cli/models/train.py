@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3, show_default=True, help="Highest.")
 @click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
 @click.option(
     "--products",
     type=click.Choice(["float32", "bfloat16"]),
@@ -60,6 +61,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     """
     from mlxintro.paths import data_home
     from mlxintro.protocol.trials import model_key
+    from mlxintro.store.vectors import recorded_content
     from mlxintro.training.checkpoint import TrainingFolder
     from mlxintro.training.loop import train as training
     from mlxintro.vectors.cache import VectorCache
@@ -67,8 +69,9 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
     settings = {name: options.pop(name) for name in names}
     folder = TrainingFolder(output)
+    home = data_home(context.obj)
     with load_backend(**settings) as backend:
-        cache = VectorCache(data_home(context.obj).vectors, chatter)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         plan = folder.plan()
         if plan is None:
             plan = _planned(backend, options, minutes, cache)
