@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from mlxintro import data
-from mlxintro.backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
-from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
+from mlxintro.backends.base import Backend, Completion, Message, Prompt, Sampling, TokenEvent
+from mlxintro.lab.messages import SIDES, Ask, Done, Extracting, LabEvent, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
@@ -59,7 +59,7 @@ class Lab:
         backend: Backend,
         cache: VectorCache,
         *,
-        tell: Callable[[Event], None],
+        tell: Callable[[LabEvent], None],
         stands: Callable[[Ask], bool],
         needed: Callable[[Ask], bool],
     ) -> None:
@@ -82,10 +82,11 @@ class Lab:
         vector = self._vector(ask)
         self._check(ask)
         sampling = Sampling(ask.max_tokens, ask.temperature, seed=ask.seed, stop=self.backend.tokenizer.stop_strings)
+        messages: list[Message] = [{"role": "system", "content": ask.system}] if ask.system else []
         pair = steering.pair(
             self.backend,
             vector,
-            [{"role": "user", "content": ask.prompt}],
+            [*messages, {"role": "user", "content": ask.prompt}],
             layer=layer,
             strength=ask.strength,
             unit=ask.unit,
@@ -97,16 +98,29 @@ class Lab:
         }
         self._tell(Started(number=ask.number, concept=vector.recipe.word, layer=layer, readout=readout, **dose))
 
+        pieces: tuple[list[str], list[str]] = ([], [])
+
         def on_token(event: TokenEvent) -> None:
             self._check(ask)
+            pieces[event.index].append(event.text)
             if event.text:
                 self._tell(Token(number=ask.number, side=SIDES[event.index], text=event.text))
 
         found = sorted(self.backend.generate([pair.plain, pair.steered], on_token), key=lambda one: one.index)
         self._check(ask)
-        prompts = [pair.plain.prompt, pair.steered.prompt]
-        traces = self._traces(prompts, found, readout, vector)
-        self._tell(Trace(number=ask.number, layer=readout, control=traces[0], injected=traces[1]))
+        if ask.trace:
+            prompts = [pair.plain.prompt, pair.steered.prompt]
+            control, injected = self._traces(prompts, found, readout, vector)
+            self._tell(
+                Trace(
+                    number=ask.number,
+                    layer=readout,
+                    control=control,
+                    injected=injected,
+                    control_pieces=_as_long(pieces[0], len(control)),
+                    injected_pieces=_as_long(pieces[1], len(injected)),
+                )
+            )
         proof = found[1].proofs[0]
         self._tell(Done(number=ask.number, positions=proof.positions, relative_change=proof.relative_change))
 
@@ -139,3 +153,8 @@ class Lab:
     def _check(self, ask: Ask) -> None:
         if not self._stands(ask):
             raise Superseded
+
+
+def _as_long(pieces: list[str], count: int) -> tuple[str, ...]:
+    """Return a text for every token: those that end a reply are told to nobody and have none."""
+    return tuple((pieces + [""] * count)[:count])

@@ -27,7 +27,7 @@ from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.running.environment import describe_environment
-from mlxintro.running.events import Event, TokenGenerated
+from mlxintro.running.events import RunEvent, TokenGenerated
 from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
@@ -296,7 +296,7 @@ def execute(
     session: Session,
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
 
     Args:

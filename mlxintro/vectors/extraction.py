@@ -20,9 +20,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlxintro.backends.base import Backend, Float32, ModelInfo, Prompt
+from mlxintro.backends.base import Backend, Float32, Float64, ModelInfo, Prompt
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.protocol.trials import model_key
 from mlxintro.vectors import literal
@@ -34,7 +33,6 @@ from mlxintro.vectors.vector import BaselineMean, ConceptVector
 Progress = Callable[[int, int], None]
 """Called with the number of prompts read so far and their total."""
 
-Float64 = NDArray[np.float64]
 
 _CHUNK = 32
 """Prompts per call of ``capture``: bounds what is held at once and how long progress stays silent."""
