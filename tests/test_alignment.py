@@ -76,7 +76,7 @@ def test_a_permuted_map_carries_nothing(aligned: Alignment) -> None:
     """Cosines of unrelated directions of 64 dimensions have a spread of 1/8; eight words' mean one of 0.044."""
     for one in aligned.maps:
         for kind in ("permuted", "unmapped"):
-            found = aligned.cosines(kind, one.target)  # type: ignore[arg-type]
+            found = aligned.cosines(kind, one.target)
             assert found.value is not None
             assert abs(found.value) < 0.2
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlxintro.analysis.stats import Mean, mean
-from mlxintro.backends.base import Backend, Float32, ModelInfo
+from mlxintro.backends.base import Backend, Float32, Float64, ModelInfo
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.vectors.cache import VectorCache
@@ -26,7 +26,6 @@ from mlxintro.vectors.imported import LayerDirections
 from mlxintro.vectors.reading import PromptReading, cased
 from mlxintro.vectors.settings import ExtractionSettings, recipe_for, shipped_texts
 
-Float64 = NDArray[np.float64]
 MapKind = Literal["procrustes", "ridge"]
 Matching = Literal["depth", "best"]
 
@@ -51,7 +50,7 @@ class AlignmentPlan:
     extraction: ExtractionSettings
     templates: tuple[str, ...]
     layers: tuple[int | float, ...]
-    """Of the target, as indices or depths."""
+    """Layers of the target, as indices or depths."""
     matching: Matching = "depth"
     seed: int = 0
 
@@ -290,9 +289,9 @@ def procrustes(x: Float64, y: Float64) -> Float64:
     from scipy.linalg import orthogonal_procrustes
 
     width = max(x.shape[1], y.shape[1])
-    padded = [np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in (x, y)]
-    rotation, scale = orthogonal_procrustes(*padded)
-    whole = rotation * (scale / max(float((x**2).sum()), 1e-30))
+    first, second = (np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in (x, y))
+    rotation, scale = orthogonal_procrustes(first, second)
+    whole = np.asarray(rotation, np.float64) * (float(scale) / max(float((x**2).sum()), 1e-30))
     return np.asarray(whole[: x.shape[1], : y.shape[1]])
 
 
@@ -319,7 +318,7 @@ def _candidates(source: ModelReading, target: ModelReading, layer: int, plan: Al
 
 
 def _row(directions: LayerDirections, layer: int) -> Float64:
-    return directions.direction[directions.layers.index(layer)].astype(np.float64)
+    return np.asarray(directions.direction[directions.layers.index(layer)], np.float64)
 
 
 def _cosine(a: Float64, b: Float64) -> float:

@@ -242,8 +242,8 @@ def align(
     plan = AlignmentPlan.of(
         words, presets.load(preset).extraction, learning=learning, layers=layers, matching=match, prompts=prompts
     )
-    readings = [_read_model(context, plan, {**settings, "model": model}) for model in (source, settings["model"])]
-    found = fit(*readings, plan)
+    first, second = (_read_model(context, plan, {**settings, "model": model}) for model in (source, settings["model"]))
+    found = fit(first, second, plan)
     with _library(context, create=True) as library:
         library.bring_in(outcomes(found, name), replace=replace)
     if as_json:
