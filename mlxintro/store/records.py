@@ -92,7 +92,7 @@ class TrialFilter:
     strength: float | None = None
     status: Status | None = None
     text: str | None = None
-    """Occurs in the reply, whatever the case (of ASCII letters)."""
+    """Occurs in the reply, whatever the case and the Unicode form."""
     words: tuple[str, ...] = ()
     """All of these occur in the reply, anywhere in it; cased like ``text``."""
     grader: str | None = None

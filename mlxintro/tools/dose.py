@@ -16,6 +16,7 @@ import numpy as np
 from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.rules.coherence import read_coherence
+from mlxintro.protocol.spelling import composed
 from mlxintro.replies.text import fold
 from mlxintro.vectors.impact import divergence
 from mlxintro.vectors.vector import ConceptVector
@@ -115,7 +116,7 @@ def _step(
         raw=float(np.mean([dose.raw for _, dose in scaled])),
         divergence=float(divergence(moved, base).mean()),
         repetition=float(np.mean([repetition(reply) for reply in replies])),
-        coherent=float(np.mean([read_coherence(reply, fold(reply)).flaw is None for reply in replies])),
+        coherent=float(np.mean([read_coherence(composed(reply), fold(reply)).flaw is None for reply in replies])),
     )
 
 

@@ -13,6 +13,7 @@ from mlxintro.paths import vectors_beside
 from mlxintro.protocol.concepts import custom, library
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.imported import PREFIX, VectorReference
+from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
@@ -123,7 +124,7 @@ class VectorLibrary:
         if name in named:
             return named[name]
         records = self._store.vectors.all()
-        found = [record for record in records if str(record.recipe.get("word", "")).casefold() == text.casefold()]
+        found = [record for record in records if comparable(str(record.recipe.get("word", ""))) == comparable(text)]
         if not found and len(text) >= 4:
             found = [
                 one

@@ -59,7 +59,7 @@ _SAID_BY_OTHERS = re.compile(
     _X,
 )
 # "Detecting thoughts: a beginner's guide".
-_TITLE = re.compile(r"^[\W_]*(?:how\ to\ )?\w+ing\ (?:\w+\ )?(?:thoughts|concepts|ideas|patterns)\b", _X)
+_TITLE = re.compile(r"^[\W_]*+(?:how\ to\ )?\w+ing\ (?:\w+\ )?(?:thoughts|concepts|ideas|patterns)\b", _X)
 _COUNTERFACTUAL = re.compile(
     r"\bif (?:there|i|you|it|one|something|somebody|someone|a thought) (?:\w+ )?(?:were|was|had|did|could)\b"
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mlxintro.protocol.spelling import spellings
 from mlxintro.store.database import Database, translated
 from mlxintro.store.records import TrialFilter, plain_json
 from mlxintro.store.searching.text_index import candidates
@@ -60,7 +61,10 @@ class FilterPlanner:
         graded = where.verdict not in (None, "ungraded") and where.grader is not None
         parts = ["run = ?", "grader = ?", "trials > 0"]
         values: list[object] = [run, where.grader if graded else ""]
-        for name in ("arm", "condition", "concept", "layer", "strength"):
+        if where.concept is not None:
+            parts.append("concept IN (?, ?)")
+            values += spellings(where.concept)
+        for name in ("arm", "condition", "layer", "strength"):
             if (value := getattr(where, name)) is not None:
                 parts.append(f"{name} = ?")
                 values.append(value)
