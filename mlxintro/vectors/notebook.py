@@ -130,6 +130,6 @@ def for_model(model: Backend, directions: LayerDirections, word: str, preset: st
     )
     recipe = recipe_for(presets.load(preset).extraction, word, model.info, reference)
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder))
+        cache = VectorCache(Path(folder), recorded={}.get)
         cache.save_directions(directions, {})
         return extract(model, [recipe], cache)[recipe.key]
