@@ -130,6 +130,10 @@ def for_model(model: Backend, directions: LayerDirections, word: str, preset: st
     )
     recipe = recipe_for(presets.load(preset).extraction, word, model.info, reference)
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder), recorded={}.get)
+        cache = VectorCache(Path(folder), recorded=_no_record)
         cache.save_directions(directions, {})
         return extract(model, [recipe], cache)[recipe.key]
+
+
+def _no_record(_key: str) -> None:
+    """A file that was never in a store has nothing recorded of it; its content hash is checked all the same."""
