@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from textual.app import App
 from textual.color import Color, ColorParseError
+from textual.command import CommandPalette
 from textual.theme import BUILTIN_THEMES, Theme
 
 from mlxintro.analysis.trial_classes import ColourRole
@@ -165,6 +166,11 @@ class ThemedApp(App[int]):
 
     def get_css_variables(self) -> dict[str, str]:
         return {**super().get_css_variables(), **inks(self.current_theme)}
+
+    def search_themes(self) -> None:
+        """Choose a theme; once, however often the key is pressed."""
+        if not isinstance(self.screen, CommandPalette):
+            super().search_themes()
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK

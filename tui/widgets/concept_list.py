@@ -16,11 +16,13 @@ from textual.widgets.option_list import Option
 
 from mlxintro.protocol import concepts
 
+from .options import Options
+
 _OWN = "own "
 """Begins the id of the row that adds what is typed."""
 
 
-class ConceptWords(OptionList):
+class ConceptWords(Options):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "select", "Choose", id="concepts.choose")]
 
 
