@@ -10,7 +10,6 @@ from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -24,7 +23,7 @@ from mlxintro.store.store import Store
 from .running.processes import ChildProcess, Processes
 from .shell import error_border, keymap
 from .shell.app_state import Memory
-from .shell.commands import Actions, Palette
+from .shell.commands import Actions
 from .shell.dialogues import AskLine, Confirm
 from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
@@ -352,11 +351,6 @@ class IntroApp(error_border.Guarded, ThemedApp):
         self.keep()
         self.notices.leave()
         await super().action_quit()
-
-    def action_command_palette(self) -> None:
-        """Find any action, run, concept or reply; once, however often the key is pressed."""
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(Palette())
 
     def action_jump(self) -> None:
         """Show a letter over every pane."""
