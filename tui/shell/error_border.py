@@ -48,7 +48,8 @@ class Popup(Guarded, ModalScreen[T]):
     def dismiss(self, result: T | None = None) -> AwaitComplete:
         """Close with an answer, once: keys pressed while it closes answer nothing, and close no other screen."""
         if self._answered or self.app.screen is not self:
-            return AwaitComplete.nothing()
+            closed: AwaitComplete = AwaitComplete.nothing()  # type: ignore[no-untyped-call]
+            return closed
         self._answered = True
         return super().dismiss(result)
 

@@ -8,8 +8,8 @@ from textual.widgets import OptionList
 class Options(OptionList):
     def action_page_down(self) -> None:
         if self.size.area and self._lines:
-            super().action_page_down()
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
     def action_page_up(self) -> None:
         if self.size.area and self._lines:
-            super().action_page_up()
+            super().action_page_up()  # type: ignore[no-untyped-call]
