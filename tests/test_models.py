@@ -60,9 +60,9 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(path: str) -> None
 
 
 def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "weights.gguf").write_bytes(b"GGUF")
+    (tmp_path / "weights.bin").write_bytes(b"weights")
     with pytest.raises(UsageError, match="give the folder"):
-        sources.locate(str(tmp_path / "weights.gguf"), "torch")
+        sources.locate(str(tmp_path / "weights.bin"), "torch")
 
 
 def test_a_local_folder_is_described(tmp_path: Path) -> None:
