@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.protocol.study import Study
 from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
 from mlxintro.store.database import OlderFormat
@@ -92,8 +93,8 @@ class IntroApp(error_border.Guarded, App[int]):
         self.processes = Processes(home)
         self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
-        self.demo_wanted = False
-        """The next look at the new study fills in the demo."""
+        self.study_wanted: tuple[Study, str] | None = None
+        """What the next look at the new study fills in, and what is said of it."""
         self.filter_wanted: str | None = None
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
@@ -178,7 +179,13 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def set_up_demo(self) -> None:
         """Go to the new study with the demo's settings filled in."""
-        self.demo_wanted = True
+        from mlxintro.tools.demo import demo_study
+
+        self.set_up(demo_study("auto", None), "the demo study: Ctrl+R starts it")
+
+    def set_up(self, study: Study, said: str) -> None:
+        """Go to the new study with these settings filled in, and a line about them."""
+        self.study_wanted = study, said
         self.action_go("new")
 
     def compare(self, first: str, second: str) -> None:

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from mlxintro import data
-from mlxintro.backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
-from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
+from mlxintro.backends.base import Backend, Completion, Float32, Prompt, Sampling, TokenEvent
+from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, LensTrace, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
@@ -71,7 +71,7 @@ class Lab:
         self._latest: ConceptVector | None = None
 
     def answer(self, ask: Ask) -> None:
-        """Answer an order: ``Extracting``, ``Started``, ``Token``s, ``Trace``, ``Done``.
+        """Answer an order: ``Extracting``, ``Started``, ``Token``s, ``Trace``, ``LensTrace``, ``Done``.
 
         Raises:
             Superseded: it does not stand any more.
@@ -105,8 +105,11 @@ class Lab:
         found = sorted(self.backend.generate([pair.plain, pair.steered], on_token), key=lambda one: one.index)
         self._check(ask)
         prompts = [pair.plain.prompt, pair.steered.prompt]
-        traces = self._traces(prompts, found, readout, vector)
-        self._tell(Trace(number=ask.number, layer=readout, control=traces[0], injected=traces[1]))
+        streams = self._streams(prompts, found, readout)
+        cosines = [tuple(token_cosines(one, vector.direction[readout]).tolist()) for one in streams]
+        self._tell(Trace(number=ask.number, layer=readout, control=cosines[0], injected=cosines[1]))
+        name, lens = self._lens(streams, vector.recipe.word)
+        self._tell(LensTrace(number=ask.number, layer=readout, name=name, control=lens[0], injected=lens[1]))
         proof = found[1].proofs[0]
         self._tell(Done(number=ask.number, positions=proof.positions, relative_change=proof.relative_change))
 
@@ -124,17 +127,22 @@ class Lab:
             self._latest = extract(self.backend, [recipe], self._cache, progress=progress)[recipe.key]
         return self._latest
 
-    def _traces(
-        self, prompts: list[Prompt], found: list[Completion], layer: int, vector: ConceptVector
-    ) -> list[tuple[float, ...]]:
-        """Per reply, the cosine of ``resid_post`` with the vector at every token of the reply.
+    def _streams(self, prompts: list[Prompt], found: list[Completion], layer: int) -> list[Float32]:
+        """Per reply, ``resid_post`` at every token of the reply, (tokens, width).
 
         The finished texts are read once more, each under its own injection.
         """
         whole = [Prompt((*p.tokens, *one.tokens), p.injections) for p, one in zip(prompts, found, strict=True)]
         streams = [captured["resid_post"][0] for captured in self.backend.capture(whole, layers=[layer])]
         first = len(prompts[0].tokens)
-        return [tuple(token_cosines(stream[first:], vector.direction[layer]).tolist()) for stream in streams]
+        return [stream[first:] for stream in streams]
+
+    def _lens(self, streams: list[Float32], word: str) -> tuple[str, list[tuple[float, ...]]]:
+        """The first token of a word's name, and its log-probability by the logit lens at every token."""
+        tokenizer = self.backend.tokenizer
+        first = tokenizer.encode(f" {word.lower()}").tokens[0]
+        logprobs = [tuple(self.backend.lens(stream, [first])[:, 0].tolist()) for stream in streams]
+        return tokenizer.pieces([first])[0], logprobs
 
     def _check(self, ask: Ask) -> None:
         if not self._stands(ask):

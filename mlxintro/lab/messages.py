@@ -135,6 +135,18 @@ class Trace(_Message):
     injected: tuple[float, ...]
 
 
+class LensTrace(_Message):
+    """Log-probability of the concept's name by the logit lens, for every token of both replies."""
+
+    event: Literal["lens"] = "lens"
+    number: int
+    layer: int
+    name: str
+    """The token that stands for it: the first of the word as it follows a space."""
+    control: tuple[float, ...]
+    injected: tuple[float, ...]
+
+
 class Done(_Message):
     event: Literal["done"] = "done"
     number: int
@@ -161,7 +173,8 @@ class Error(_Message):
 
 
 Event = Annotated[
-    Loading | Ready | Extracting | Started | Token | Trace | Done | Stopped | Error, Field(discriminator="event")
+    Loading | Ready | Extracting | Started | Token | Trace | LensTrace | Done | Stopped | Error,
+    Field(discriminator="event"),
 ]
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)

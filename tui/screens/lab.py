@@ -25,6 +25,7 @@ from mlxintro.lab.messages import (
     Done,
     Error,
     Extracting,
+    LensTrace,
     Loading,
     Ready,
     Started,
@@ -38,7 +39,7 @@ from mlxintro.tools.model_list import ModelRow, rows
 from ..reading import wording
 from ..running.lab_client import Ended, Heard, LabClient
 from ..shell.page import Page
-from ..widgets.cosines import Cosines
+from ..widgets.cosines import TokenBars
 from ..widgets.lab_dials import Dials
 from ..widgets.lab_form import LabForm
 from ..widgets.replies import Replies
@@ -59,7 +60,8 @@ class LabPage(Page):
         "The same prompt, seed and settings twice: plainly on the left, with the concept's vector on the right. Enter "
         "loads the model; from then on every change is answered at once, and what was being answered is given up. Any "
         "word can be a concept. Below the replies stands how much of the concept is in the residual stream at each "
-        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it.\n"
+        "token: the cosine with its vector, at and after a layer that is injected into of course more than before "
+        "it; and how probable its name is by the logit lens, as if the model ended at that layer.\n"
         "Esc leads back to the knobs. The model's process ends when this screen is left."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,7 +88,8 @@ class LabPage(Page):
         yield Dials(id="dials")
         yield Text(id="lab-state")
         yield Replies(id="sides")
-        yield Cosines(id="trace")
+        yield TokenBars(id="trace")
+        yield TokenBars(id="lens")
 
     @property
     def dials(self) -> Dials:
@@ -99,6 +102,7 @@ class LabPage(Page):
     def begin(self) -> None:
         self._client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
+        self.query_one("#lens").border_title = "the concept's name by the logit lens"
         self._say("Enter loads the model and asks.")
         self.dials.focus()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
@@ -236,9 +240,9 @@ class LabPage(Page):
             case _ if heard.number == number:
                 self._follow(heard)
 
-    def _follow(self, heard: Extracting | Started | Token | Trace | Done) -> None:
+    def _follow(self, heard: Extracting | Started | Token | Trace | LensTrace | Done) -> None:
         """The order at hand, step by step."""
-        trace = self.query_one(Cosines)
+        trace, lens = self.query_one("#trace", TokenBars), self.query_one("#lens", TokenBars)
         match heard:
             case Extracting(done=done, total=total):
                 self._say(f"reading words for the vector: {done}/{total}")
@@ -246,11 +250,15 @@ class LabPage(Page):
                 self.dials.show(replace(self.dials.knobs, dose=heard))
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
+                lens.wait("")
                 self._say(f"▶ {self._dose()}; every change starts anew, {self.home.keyed('{lab.stop}')} stops")
             case Token(side=side, text=text):
                 self.query_one(Replies).add(side, text)
             case Trace():
-                trace.show(heard, self._asked.concept if self._asked is not None else "")
+                concept = self._asked.concept if self._asked is not None else ""
+                trace.show(heard, f"cosine with {concept} at layer {heard.layer}, token by token")
+            case LensTrace():
+                lens.show(heard, f"logit lens: log P({heard.name.strip()}) at layer {heard.layer}, token by token")
             case Done():
                 self._asked = None
                 self.query_one(Replies).end()

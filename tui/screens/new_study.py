@@ -18,8 +18,8 @@ from mlxintro import experiments
 from mlxintro.backends import registry
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
+from mlxintro.protocol.study import Study
 from mlxintro.rendering.whole_file import write_whole
-from mlxintro.tools.demo import demo_study
 from mlxintro.tools.model_list import ModelRow, rows
 
 from ..reading import wording
@@ -113,9 +113,9 @@ class NewStudyPage(Page):
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
     def look(self) -> None:
-        if self.home.demo_wanted and self._rows:
-            self.home.demo_wanted = False
-            self._fill_demo()
+        if self.home.study_wanted is not None and self._rows:
+            (study, said), self.home.study_wanted = self.home.study_wanted, None
+            self._fill_in(study, said)
 
     # -- filling in
 
@@ -129,9 +129,8 @@ class NewStudyPage(Page):
         models.highlighted = 0
         self.look()
 
-    def _fill_demo(self) -> None:
-        study = demo_study("auto", None)
-        self._highlight(study.model)
+    def _fill_in(self, study: Study, said: str) -> None:
+        self._highlight(FAKE if study.backend == FAKE else study.model)
         self.query_one("#experiment", Select).value = study.experiment
         self.query_one("#preset", Select).value = study.preset
         self.query_one(Concepts).choose(study.concepts)
@@ -139,7 +138,7 @@ class NewStudyPage(Page):
             value = getattr(study, name)
             text = ", ".join(f"{one:g}" for one in value) if isinstance(value, tuple) else value
             self.query_one(f"#{name}", Input).value = "" if text is None else str(text)
-        self.query_one("#estimate").border_subtitle = "the demo study: Ctrl+R starts it"
+        self.query_one("#estimate").border_subtitle = said
 
     def _highlight(self, model: str) -> None:
         models = self.query_one("#models", Models)

@@ -25,6 +25,7 @@ from mlxintro.store.store import Store
 
 from ..reading import trial_text, wording
 from ..reading.filter_line import in_words
+from ..reading.map_plan import map_study
 from ..reading.review_filter import NewestVerdicts, Searching
 from ..reading.trial_line import Part, TrialLines
 from ..reading.trial_scan import ScannedTrials
@@ -50,7 +51,8 @@ class ReviewPage(Page):
         "arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, leaks, refuses, "
         "unclear, garbled or none; by: with a grader. The right arrow completes. Below it stands how it was read.\n"
         "{review.copy} copies the reply, {review.cite} a citation, {review.outside} opens it in $PAGER or $EDITOR; "
-        "{review.prompt} shows the prompt as a dialogue or token by token.\n"
+        "{review.prompt} shows the prompt as a dialogue or token by token; {review.map} plans the map of which layers "
+        "and positions carry its concept into the answer.\n"
         "{review.blind} labels replies blind: what was injected and what graders say is hidden until the end."
     )
     CSS_PATH = "review.tcss"
@@ -76,6 +78,7 @@ class ReviewPage(Page):
         Binding("y", "copy", "Copy", id="review.copy", tooltip="Copy the reply"),
         Binding("Y", "cite", "Cite", show=False, id="review.cite", tooltip="Copy a citation of the trial"),
         Binding("o", "outside", "Open", show=False, id="review.outside", tooltip="Open it in $PAGER or $EDITOR"),
+        Binding("m", "map", "Map", show=False, id="review.map", tooltip="Plan the map of where its answer comes from"),
         Binding("t", "prompt", "Prompt", show=False, id="review.prompt", tooltip="Prompt as dialogue or as tokens"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
         Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
@@ -343,6 +346,12 @@ class ReviewPage(Page):
         width = 100
         text = trial_text.everything(seen, self._prompts.get(key), self._lines, width, chat=True)
         open_outside(self.app, text.plain)
+
+    def action_map(self) -> None:
+        run = self._search.run
+        if run is None:
+            raise UsageError(self.home.keyed("no run is open: {go.runs} lists the runs, Enter opens one"))
+        self.home.set_up(map_study(run, self._seen().trial.spec), "a map by layer, site and position: Ctrl+R starts it")
 
     def action_blind(self) -> None:
         run = self._search.run

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 from textual.dom import DOMNode
 
 from mlxintro.paths import DataHome
+from mlxintro.protocol.study import Study
 from mlxintro.store.store import Store
 
 from ..running.processes import ChildProcess, Processes
@@ -31,8 +32,8 @@ class Home(Protocol):
     """A run that this app has started and that is not in the store yet."""
     compared: tuple[str, str] | None
     """Ids of two runs that results are to show side by side."""
-    demo_wanted: bool
-    """The next look at the new study fills in the demo."""
+    study_wanted: tuple[Study, str] | None
+    """What the next look at the new study fills in, and what is said of it."""
     filter_wanted: str | None
     """A filter that the next look at the replies takes up."""
     run_name: str
@@ -41,6 +42,9 @@ class Home(Protocol):
     @property
     def run_id(self) -> str:
         """Id of the run that is open, or empty."""
+
+    def set_up(self, study: Study, said: str) -> None:
+        """Go to the new study with these settings filled in, and a line about them."""
 
     def ask(self, query: Callable[[Store], T]) -> T:
         """Ask the store, in whatever thread this is called."""

@@ -1,4 +1,4 @@
-"""Two traces of cosines as bars on one scale, with the numbers beside them."""
+"""What is read at every token of two replies, as bars on one scale with the numbers beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual import events
 from textual.content import Content
 from textual.markup import escape
 
-from mlxintro.lab.messages import SIDES, Trace
+from mlxintro.lab.messages import SIDES, LensTrace, Trace
 
 from ..reading import wording
 from .text import Text
@@ -26,7 +26,7 @@ def bars(values: Sequence[float], low: float, high: float, each: int = 1) -> str
     return "".join(BARS[min(7, max(0, int((value - low) / span * 8)))] if span > 0 else BARS[0] for value in means)
 
 
-def drawn(trace: Trace, width: int) -> tuple[str, str]:
+def drawn(trace: Trace | LensTrace, width: int) -> tuple[str, str]:
     """Two lines of bars with their means, and the scale in words."""
     rows = dict(zip(SIDES, (trace.control, trace.injected), strict=True))
     every = [value for row in rows.values() for value in row]
@@ -43,12 +43,12 @@ def drawn(trace: Trace, width: int) -> tuple[str, str]:
     return "\n".join(lines), scale if each == 1 else f"{scale}; {each} tokens a bar"
 
 
-class Cosines(Text):
-    """Empty until there is a trace."""
+class TokenBars(Text):
+    """A strip of bars, empty until there is a trace."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._trace: Trace | None = None
+        self._trace: Trace | LensTrace | None = None
         self._waiting = ""
 
     def wait(self, text: str) -> None:
@@ -56,9 +56,10 @@ class Cosines(Text):
         self._trace, self._waiting = None, text
         self._draw()
 
-    def show(self, trace: Trace, concept: str) -> None:
+    def show(self, trace: Trace | LensTrace, title: str) -> None:
+        """Draw a trace under a title."""
         self._trace = trace
-        self.border_title = escape(wording.plain(f"cosine with {concept} at layer {trace.layer}, token by token"))
+        self.border_title = escape(wording.plain(title))
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:

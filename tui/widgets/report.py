@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mlxintro.analysis.results import Analysis
-from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines
+from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines, value_map_lines
 
 from ..reading import wording
 from ..reading.run_results import Findings
@@ -60,6 +60,8 @@ def _blocks(analysis: Analysis) -> ComposeResult:
         yield _block(figure_lines(analysis.figures))
     for map_ in analysis.heat_maps:
         yield _block(heat_map_lines(map_), titled=True)
+    for values in analysis.value_maps:
+        yield _block(value_map_lines(values), titled=True)
     for plot in analysis.plots:
         if any(curve.points for curve in plot.curves):
             yield _block(legend(plot).splitlines(), titled=True)
