@@ -39,6 +39,7 @@ from .values import (
     Completion,
     DatedTokenizer,
     Float32,
+    Float64,
     Injection,
     MemoryUse,
     Message,
@@ -62,6 +63,7 @@ __all__ = [
     "Completion",
     "DatedTokenizer",
     "Float32",
+    "Float64",
     "Injection",
     "MemoryUse",
     "Message",
@@ -95,6 +97,8 @@ class Backend(abc.ABC):
     calls."""
     batch_size_given: bool = False
     """Whether a person chose it, so that it is not fitted to the trials."""
+    answers_as_it_reads: bool = True
+    """Whether ``score`` of one token is an entry of ``next_token``, as in every real model."""
     _sites_checked: bool = False
     """Whether ``attn_out`` and ``mlp_out`` were found to be what the contract says."""
     _heads_checked: bool = False

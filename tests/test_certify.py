@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.registry import open_backend
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.detection.measuring import measure
 from mlxintro.ladder import freeze
-from mlxintro.ladder.certify.assembly import Assembled, CertifyOrder, assemble
+from mlxintro.ladder.certify.assembly import Assembled, CertifyOrder, assemble, outline
 from mlxintro.ladder.certify.calibration import choose_questions
 from mlxintro.ladder.certify.certificate import fit_repeats, power_lines
 from mlxintro.ladder.certify.draft import CertifyDraft
@@ -174,6 +176,27 @@ def test_random_vectors_of_the_norm_are_tried_where_those_of_the_impact_are_shor
         assert plain.calibration.shorter == pytest.approx(np.exp(np.mean(np.log(ratios))))
         monkeypatch.setattr("mlxintro.ladder.certify.assembly.WELL_MATCHED", plain.calibration.shorter / 2)
         assert "random" in {spec.arm for spec in made(backend, tmp_path).planned}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_scored_trial_and_its_entropy_are_those_of_separate_readings(tmp_path: Path) -> None:
+    with open_backend("smollm2", "torch", device="cpu", dtype="float32") as backend:
+        order = CertifyOrder("smollm2", {"backend": "torch"}, concepts=("dust", "trees", "bread"), repeats=2)
+        _, planned = outline(backend, order)
+        arms = (controls.QUESTION, "clear-no", controls.PRESENT, controls.ASKED_OTHER)
+        specs = [next(one for one in planned if one.arm == arm and one.injections) for arm in arms]
+        specs = [replace(one, detail={**one.detail, "entropy": True}) for one in specs]
+        session = Session(backend, planned.prompts, extract(backend, planned.recipes.values(), None))
+        found = {one.key: one for one in measure(session, specs)}
+        for spec, alone in zip(specs, readouts.score(session, specs), strict=True):
+            together = found[spec.key]
+            assert together.measurements["logprobs"] == pytest.approx(alone.measurements["logprobs"], abs=1e-4)
+            assert together.doses == alone.doses
+            prompt, _ = readouts.prompt_of(session, spec)
+            (state,) = backend.capture([prompt], layers=[29], positions=[-1])
+            logprobs = backend.lens(state["resid_post"][0, 0]).astype(np.float64)
+            assert together.measurements["entropy"] == pytest.approx(-(np.exp(logprobs) * logprobs).sum(), abs=1e-4)
 
 
 @pytest.mark.slow

@@ -20,8 +20,8 @@ from mlxintro.lab.messages import (
     Cancel,
     Done,
     Error,
-    Event,
     Extracting,
+    LabEvent,
     Load,
     Loading,
     Ready,
@@ -56,13 +56,13 @@ class Speaker:
             self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def hear(self) -> Event:
+    def hear(self) -> LabEvent:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the process is gone"
         return read_event(line)
 
-    def until(self, *kinds: type[Event]) -> list[Event]:
+    def until(self, *kinds: type[LabEvent]) -> list[LabEvent]:
         """Everything up to the first of these."""
         heard = [self.hear()]
         while not isinstance(heard[-1], kinds):

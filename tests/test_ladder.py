@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,17 @@ def test_an_untested_rung_says_the_command_that_tests_it() -> None:
     lines = verdict(case, found).evidence
     assert any(line.startswith("to test chance") and line.endswith("--repeats 4") for line in lines)
     assert not any("to test" in line and "chance" in line and not line.endswith("--repeats 4") for line in lines)
+
+
+def test_an_arm_is_judged_in_the_cells_of_the_trials_it_is_compared_with() -> None:
+    def at(layer: int, condition: str, arm: str, claims: int) -> list[Row]:
+        return [replace(row, layer=layer) for row in replies(condition, arm, 20, claims)]
+
+    # Whatever vector is injected at layer 9 is claimed, at layer 3 none is.
+    rows = [*at(9, "injected", "", 18), *at(3, "injected", "", 0), *replies("control", "", 40, 0)]
+    rows += [*at(9, "injected", "random", 18), *at(3, "injected", "random", 0)]
+    run = Rows.of(rows)
+    best = Case(run, [row for row in run.injected if row.layer == 9], "layer 9")
+    assert (best.claims("random").successes, best.claims("random").trials) == (18, 20)
+    assert climb(best)["any disturbance"].state == "not excluded"
+    assert Case(run, run.injected, "all").claims("random").trials == 40

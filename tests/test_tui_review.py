@@ -16,11 +16,11 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import GradeRecord, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
-from mlxintro.tui.reading.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from mlxintro.tui.reading.map_plan import map_study
 from mlxintro.tui.screens.labelling import Blind
 from mlxintro.tui.screens.new_study import NewStudyPage
 from mlxintro.tui.screens.review import ReviewPage
+from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from tests.cli import mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
@@ -153,7 +153,7 @@ def test_a_filter_that_means_nothing_says_what_would(home: Path) -> None:
         ("", TrialFilter()),
         ("is:injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
         ('concept:"sea horse" is:unlabelled', TrialFilter(concept="sea horse", labelled=False)),
-        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, names it", grader="claude")),
+        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, says it", grader="claude")),
         ('detect an injected "control two"', TrialFilter(words=("detect", "an", "injected", "control two"))),
         ("is:disputed is:failed", TrialFilter(disputed=True, status="error")),
     ],
@@ -331,7 +331,7 @@ def test_a_frozen_set_is_refused_with_the_way_out(home: Path) -> None:
 
 
 def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
-    from mlxintro.tui.reading.trial_text import MARKED, reply
+    from mlxintro.tui.trials.trial_text import MARKED, reply
 
     trial = next(one for one in trials_of(home) if one.response)
     grade = GradeRecord(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})

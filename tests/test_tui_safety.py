@@ -206,7 +206,7 @@ def test_the_same_failure_of_something_asked_for_is_told_every_time(
     def full(*arguments: object) -> int:
         raise UsageError("the disk is full: free some space")
 
-    monkeypatch.setattr("mlxintro.tui.screens.runs._export", full)
+    monkeypatch.setattr("mlxintro.tui.screens.run_actions.export_run", full)
     monkeypatch.chdir(tmp_path)
 
     async def go() -> None:

@@ -87,7 +87,7 @@ def resolve(
     *,
     dtype: str | None = None,
     fetch: bool = True,
-    progress: hub.Progress | None = None,
+    progress: hub.DownloadProgress | None = None,
     judge: Judge | None = None,
 ) -> ModelSource:
     """Find the files of a model. One that is completely on disk never touches the network.
@@ -127,7 +127,7 @@ def resolve(
     return source
 
 
-def fetch(model: str, backend: Framework, *, progress: hub.Progress | None = None) -> ModelSource:
+def fetch(model: str, backend: Framework, *, progress: hub.DownloadProgress | None = None) -> ModelSource:
     """Bring a model to disk and up to date; an interrupted download continues where it stopped.
 
     Raises:

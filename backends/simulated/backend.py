@@ -58,6 +58,8 @@ class FakeBackend(Backend):
     """See the module. Same inputs give the same outputs on every machine."""
 
     tokenizer: FakeTokenizer
+    answers_as_it_reads = False
+    """What it says is decided by its subject; its lens shows the stream alone."""
 
     def __init__(self, model: str, *, batch_size: int = 16) -> None:
         self.subject = Subject.parse(model)

@@ -124,7 +124,7 @@ STRENGTHS = Listing(lambda text: [float(text)], "a number", "NUMBER,...")
 COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
-class Controls(click.ParamType[Any]):
+class ControlsParam(click.ParamType[Any]):
     """A suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
@@ -151,7 +151,7 @@ class Controls(click.ParamType[Any]):
         return names
 
 
-CONTROLS = Controls()
+CONTROLS = ControlsParam()
 
 
 def load_backend(

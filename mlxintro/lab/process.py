@@ -16,7 +16,19 @@ from typing import IO
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.lab.lab import Lab, Superseded
-from mlxintro.lab.messages import READOUT, Ask, Cancel, Error, Event, Load, Loading, Order, Ready, Stopped, read_order
+from mlxintro.lab.messages import (
+    READOUT,
+    Ask,
+    Cancel,
+    Error,
+    LabEvent,
+    Load,
+    Loading,
+    Order,
+    Ready,
+    Stopped,
+    read_order,
+)
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.steering import DEFAULT_LAYER
 
@@ -156,7 +168,7 @@ class Process:
             self._lab.backend.close()
             self._lab = None
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LabEvent) -> None:
         with self._speaking:
             self._out.write(event.model_dump_json() + "\n")
             self._out.flush()

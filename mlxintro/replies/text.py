@@ -145,6 +145,11 @@ def words(folded: str) -> list[str]:
     return _WORD.findall(folded)
 
 
+def word_starts(folded: str) -> list[int]:
+    """Where each of a text's ``words`` starts."""
+    return [match.start() for match in _WORD.finditer(folded)]
+
+
 def longest_run(items: Sequence[str]) -> int:
     """Length of the longest stretch of one and the same item."""
     best = run = 1 if items else 0

@@ -186,6 +186,11 @@ class Database:
         return found[0] if found else None
 
 
+def is_locked(error: KnownError) -> bool:
+    """Tell whether an error of the store says that another program holds it locked."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 def _identity_of(path: Path) -> tuple[int, int] | None:
     """Device and number of a file; ``None`` when there is none."""
     try:

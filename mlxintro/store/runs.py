@@ -243,6 +243,12 @@ class RunTable:
                 raise UsageError(f"there is already a run called {name!r}: choose another name")
             db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run))
 
+    def note(self, run: str, text: str) -> None:
+        """Keep a line that a person has noted of a run, in place of the last one; empty text takes it away."""
+        with self._database.write() as db:
+            sql = "json_set(environment, '$.note', ?)" if text else "json_remove(environment, '$.note')"
+            db.execute(f"UPDATE runs SET environment = {sql} WHERE id = ?", (text, run) if text else (run,))
+
     def delete(self, run: str) -> None:
         """Delete a run with its trials, grades and labels, and the prompts no other run uses.
 

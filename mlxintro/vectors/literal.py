@@ -31,7 +31,7 @@ _SEEN = 50
 """Prompts of either side that are looked at."""
 _SHOWN = 5
 
-Finding = Literal["no literal token", "not written", "with other names", "alone", "no other name known"]
+LiteralFinding = Literal["no literal token", "not written", "with other names", "alone", "no other name known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class LiteralCheck:
     """The tokens that the vector writes most."""
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> LiteralFinding:
         """What that comes to."""
         if self.rank is None:
             return "no literal token"

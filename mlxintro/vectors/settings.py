@@ -13,12 +13,15 @@ from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
+from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.trials import model_key
+from mlxintro.vectors.imported import check_fit
 from mlxintro.vectors.reading import LetterCase, Read, ReadSite, cased
 from mlxintro.vectors.recipe import (
     Centre,
     ContrastPairs,
     ExtractionRecipe,
+    ImportedVector,
     MeanDifference,
     Method,
     PrincipalDirection,
@@ -109,13 +112,20 @@ class ExtractionSettings(Data):
         return f"{what} {pairs}, read at {read}{site}"
 
 
-def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> VectorRecipe:
+def recipe_for(
+    extraction: ExtractionSettings, word: str, info: ModelInfo, reference: VectorReference | None = None
+) -> VectorRecipe:
     """The recipe of a word as a preset extracts it, the word itself left out of the baseline.
 
+    Args:
+        reference: an imported vector to take instead; only the norm of the stream is then read by the preset.
+
     Raises:
-        UsageError: the settings give nothing to extract this word from.
+        UsageError: the settings give nothing to extract this word from, or the imported vector does not fit the model.
     """
     word, model = word.strip(), model_key(info)
+    if reference is not None:
+        return _imported(extraction, word, info, reference)
     if extraction.method in ("contrast-pairs", "pca"):
         pairs = _pairs_of(extraction, word)
         if extraction.method == "contrast-pairs":
@@ -137,6 +147,22 @@ def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> Ve
         case=extraction.case,
         read=extraction.read,
         site=extraction.site,
+    )
+
+
+def _imported(extraction: ExtractionSettings, word: str, info: ModelInfo, reference: VectorReference) -> ImportedVector:
+    check_fit(word, reference.width, reference.layers, info.width, info.layers)
+    baseline = library().baseline(extraction.baseline)
+    return ImportedVector(
+        word=word,
+        model=model_key(info),
+        baseline=baseline.name,
+        baseline_words=baseline.without(word),
+        template=extraction.template,
+        case=extraction.case,
+        read=extraction.read,
+        site=reference.site,
+        content=reference.content,
     )
 
 

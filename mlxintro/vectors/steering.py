@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from mlxintro import data
 from mlxintro.analysis.stats import mean
-from mlxintro.backends.base import Backend, Float32, Injection, Message, Prompt, Proof, Request, Sampling, Tokenizer
+from mlxintro.backends.base import (
+    Backend,
+    Float32,
+    Injection,
+    Message,
+    Prompt,
+    Proof,
+    Request,
+    Sampling,
+    Site,
+    Tokenizer,
+)
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.concepts import Concept
 from mlxintro.protocol.trials import Dose, Transform, Unit
@@ -169,7 +180,7 @@ def pair(
     rendered = backend.tokenizer.render(messages, prefill)
     start, stop = resolve(window, rendered, question)
     plain = Prompt(rendered.tokens)
-    steered = Prompt(rendered.tokens, (Injection(where, added, start, stop),))
+    steered = Prompt(rendered.tokens, (Injection(where, added, start, stop, vector.recipe.site),))
     return PairedRequests(Request(plain, sampling), Request(steered, sampling), where, dose)
 
 
@@ -207,7 +218,7 @@ def validate(
     arms: list[Float32 | None] = [None, added]
     for number in range(randoms):
         arms.append(vector.scaled(where, strength, unit, transform="random", seed=seed * randoms + number)[0])
-    scored = _log_probabilities(backend, concept, neutral, where, arms)
+    scored = _log_probabilities(backend, concept, neutral, where, arms, vector.recipe.site)
     effects = tuple(
         PromptEffect(prompt, float(row[0]), float(row[1]), tuple(map(float, row[2:])))
         for prompt, row in zip(neutral, scored, strict=True)
@@ -247,6 +258,7 @@ def _log_probabilities(
     neutral: Sequence[NeutralPrompt],
     layer: int,
     arms: Sequence[Float32 | None],
+    site: Site,
 ) -> NDArray[np.float64]:
     """(prompts, arms): log-probability that any of the concept's names comes next."""
     # A phrase costs several passes, and its probability is negligible beside that of the single words.
@@ -255,7 +267,7 @@ def _log_probabilities(
     for prompt in neutral:
         tokens, names = continuations(backend.tokenizer, prompt, words)
         for arm in arms:
-            injections = () if arm is None else (Injection(layer, arm, 0, None),)
+            injections = () if arm is None else (Injection(layer, arm, 0, None, site),)
             prompts.append(Prompt(tokens, injections))
             options.append(names)
     totals = [

@@ -1,10 +1,11 @@
-"""From a trial to the study that maps where its answer comes from."""
+"""From a trial to the settings of a study that maps where its answer comes from."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import concepts
-from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.store.records import Run
 
@@ -12,7 +13,7 @@ _CONCEPTS = 5
 """Concepts of a map: its intervals are taken over them."""
 
 
-def map_study(run: Run, spec: TrialSpec) -> Study:
+def map_study(run: Run, spec: TrialSpec) -> dict[str, Any]:
     """Plan a map at the trial's layer and strength, for its concept and others of the run.
 
     Raises:
@@ -27,16 +28,16 @@ def map_study(run: Run, spec: TrialSpec) -> Study:
     given = tuple(run.study.get("concepts", ()))
     known = [one.word for one in concepts.library().resolve(given, allow_unknown=True)]
     words = dict.fromkeys([first.concept, *known])
+    settings = {
+        "experiment": "patching",
+        "preset": "patching",
+        "model": run.study["model"],
+        "backend": run.study.get("backend", "auto"),
+        "concepts": tuple(words)[:_CONCEPTS],
+        "any_word": True,
+        "layers": (first.layer,),
+        "strengths": (first.strength,),
+        "unit": first.unit,
+    }
     window = run.study.get("window")
-    return make_study(
-        experiment="patching",
-        preset="patching",
-        model=run.study["model"],
-        backend=run.study.get("backend", "auto"),
-        concepts=tuple(words)[:_CONCEPTS],
-        any_word=True,
-        layers=(first.layer,),
-        strengths=(first.strength,),
-        unit=first.unit,
-        window=window if window in ("all", "prompt", "question") else None,
-    )
+    return settings | ({"window": window} if window in ("all", "prompt", "question") else {})

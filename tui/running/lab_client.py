@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.lab.messages import Ask, Cancel, Event, Load, read_event
+from mlxintro.lab.messages import Ask, Cancel, LabEvent, Load, read_event
 from mlxintro.paths import DataHome
 
 from .processes import last_line, make_room
@@ -26,7 +26,7 @@ class Ended:
     reason: str
 
 
-Heard = Event | Ended
+Heard = LabEvent | Ended
 
 
 class LabClient:

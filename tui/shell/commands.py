@@ -56,8 +56,10 @@ class Actions(Provider):
             yield DiscoveryHit(action.title, action.call, help=action.detail)
 
     async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
+        matcher, words = self.matcher(query), query.casefold().split()
         for action in (*self._all(), *self._elsewhere()):
-            score = matcher.match(f"{action.title} {action.detail}")
+            # Fuzzy by its title; by its detail, which is long, only where every word of the query stands in it.
+            in_detail = all(word in f"{action.title} {action.detail}".casefold() for word in words)
+            score = max(matcher.match(action.title), 0.6 if in_detail else 0.0)
             if score > 0:
                 yield Hit(score, matcher.highlight(action.title), action.call, help=action.detail)

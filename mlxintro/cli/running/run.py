@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.argument("experiment", required=False)
 @model_options
 @click.option(
-    "--concepts", type=WORDS, help="Words, set:NAME or category:NAME, comma-separated. Default: set:blueprint."
+    "--concepts",
+    type=WORDS,
+    help="Words, set:NAME, category:NAME, vector:NAME; comma-separated. Default: set:blueprint.",
 )
 @click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
 @click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2), depth fractions (0.66), or even:10.")
@@ -94,7 +96,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         return _resume(path, resume, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
-    told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
+    told, chosen = _studies(path, experiment, {name: value for name, value in options.items() if name in given})
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
@@ -168,7 +170,7 @@ def _planned(told: Told, checked: Checked, batch_size: int | None) -> Iterator[t
         yield backend, planned
 
 
-def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked]]:
+def _studies(path: Path, experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked]]:
     """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them.
 
     With them, what errors about settings are raised in, so that they name the file's line.
@@ -177,6 +179,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked
     from mlxintro.protocol.study import make_study
     from mlxintro.running import launch
     from mlxintro.running.subject_names import adapter_name, model_name
+    from mlxintro.vectors.library import with_references
 
     own = given.pop("preset_file", None)
     extra = dict(study_file.setting(text) for text in given.pop("set_", ()))
@@ -199,7 +202,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked
         one = {**settings, **{name: value for name, value in subject.items() if value is not None or name == "model"}}
         with told():
             one |= {"model": model_name(one), "adapter": adapter_name(one)}
-            checked.append(launch.check(make_study(**one)))
+            checked.append(launch.check(with_references(make_study(**one), path)))
     return told, checked
 
 

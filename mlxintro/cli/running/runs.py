@@ -91,6 +91,18 @@ def rename(context: click.Context, run: str, name: str) -> None:
 
 
 @runs.command()
+@click.argument("run")
+@click.argument("text")
+@click.pass_context
+def note(context: click.Context, run: str, text: str) -> None:
+    """Note a line of TEXT with a run; empty text takes the note away."""
+    with open_store(context, write=True) as store:
+        found = store.runs.find(run)
+        store.runs.note(found.id, " ".join(text.split()))
+    chatter(f"noted with {found.name}" if text.strip() else f"{found.name} has no note now")
+
+
+@runs.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
 @click.option(

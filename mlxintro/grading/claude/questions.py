@@ -30,7 +30,7 @@ MAX_TOKENS = 2048
 TYPICAL_TOKENS = 250
 """Tokens of a usual answer, for estimates."""
 
-Verdict = Literal["yes", "no", "unclear"]
+JudgeAnswer = Literal["yes", "no", "unclear"]
 
 
 class _Fields(BaseModel):
@@ -43,15 +43,15 @@ class _Fields(BaseModel):
 class Stance(_Fields):
     """Answer to the first question."""
 
-    affirms: Verdict
-    coherent: Verdict
-    refuses: Verdict
+    affirms: JudgeAnswer
+    coherent: JudgeAnswer
+    refuses: JudgeAnswer
 
 
 class Naming(_Fields):
     """Answer to the second."""
 
-    identifies: Verdict
+    identifies: JudgeAnswer
     named_first: Literal["yes", "no", "not_applicable"]
 
 
@@ -228,7 +228,7 @@ def read(question: QuestionName, answer: Answer) -> str:
     return answer.text
 
 
-def _truth(verdict: Verdict) -> bool | None:
+def _truth(verdict: JudgeAnswer) -> bool | None:
     return None if verdict == "unclear" else verdict == "yes"
 
 

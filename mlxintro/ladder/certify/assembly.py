@@ -31,9 +31,6 @@ from mlxintro.vectors.settings import recipe_for
 DOSED_WORDS = 3
 """Concepts whose vectors are tried while a dose is sought."""
 
-Told = Callable[[str], None]
-"""Told what goes on, a line at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class CertifyOrder:
@@ -103,7 +100,7 @@ def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
 
 
 def assemble(
-    backend: Backend, vectors: Path, order: CertifyOrder, told: Told, draft: CertifyDraft | None = None
+    backend: Backend, vectors: Path, order: CertifyOrder, told: Callable[[str], None], draft: CertifyDraft | None = None
 ) -> Assembled:
     """Find a size, a dose and a calibration.
 
@@ -150,7 +147,9 @@ def _checked(
     return launch.check(make_study(**made, options={**options, "centred": order.centred}))
 
 
-def _cell(backend: Backend, cache: VectorCache, order: CertifyOrder, told: Told, kept: CertifyDraft) -> DosedCell:
+def _cell(
+    backend: Backend, cache: VectorCache, order: CertifyOrder, told: Callable[[str], None], kept: CertifyDraft
+) -> DosedCell:
     if order.layer is not None and order.strength is not None:
         return DosedCell(backend.info.layer(order.layer), order.strength)
     told("looking for a dose that steers and leaves replies readable ...")

@@ -15,7 +15,7 @@ from mlxintro.grading.passes import counted, row_of
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 from mlxintro.store.searching.browse import Seen
 
-from . import colours, head_text, wording
+from ..reading import colours, head_text, wording
 
 Part = tuple[str, str]
 """A piece of a line and its style; an empty style is that of the line."""
@@ -112,4 +112,4 @@ def marked(text: str, words: Sequence[str]) -> list[Part]:
 
 def _widths(width: int) -> tuple[int, int]:
     """Columns of the word of the class and of the concept."""
-    return (18, 15) if width >= _WIDE else (12, 10)
+    return (21, 15) if width >= _WIDE else (12, 10)
