@@ -44,7 +44,7 @@ def model_options(function: F) -> F:
             click.option(
                 "-m",
                 "--model",
-                help="Alias, hub id (owner/name), or folder; see `mlxintro models list`. Default: the backend's.",
+                help="Alias, hub id (owner/name), folder or GGUF file; see `models list`. Default: the backend's.",
             ),
             click.option(
                 "--backend",

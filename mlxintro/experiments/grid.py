@@ -23,6 +23,7 @@ from mlxintro.protocol.concepts import Concept
 from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
+from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
 from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
@@ -290,9 +291,9 @@ def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[C
 
 @lru_cache(maxsize=4096)
 def _strangers(concept: Concept, among: tuple[Concept, ...]) -> tuple[Concept, ...]:
-    own = {name.casefold() for name in concept.names}
+    own = {comparable(name) for name in concept.names}
     return tuple(
         other
         for other in among
-        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, concept.word)
+        if not own & {comparable(name) for name in other.names} and not concepts.same_word(other.word, concept.word)
     )

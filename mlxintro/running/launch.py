@@ -25,6 +25,7 @@ from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.running.environment import describe_environment
 from mlxintro.running.events import RunEvent, TokenGenerated
@@ -128,7 +129,7 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
-    if any(one.name == name for one in store.runs.all()):
+    if any(composed(one.name) == composed(name) for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
 

@@ -25,7 +25,7 @@ from mlxintro.vectors.vector import ConceptVector
 
 RowKind = Literal["injected", "uninjected", "random", "unrelated"]
 
-_SHARES: Mapping[RowKind, float] = {"injected": 0.42, "random": 0.25, "uninjected": 0.16, "unrelated": 0.17}
+_SHARES: Mapping[RowKind, float] = {"injected": 0.5, "random": 0.22, "uninjected": 0.13, "unrelated": 0.15}
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
 

@@ -14,6 +14,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
 from mlxintro.protocol.imported import VectorReference
+from mlxintro.protocol.spelling import comparable, composed
 from mlxintro.protocol.trials import model_key
 from mlxintro.vectors.imported import check_fit
 from mlxintro.vectors.reading import LetterCase, Read, ReadSite, cased
@@ -123,7 +124,7 @@ def recipe_for(
     Raises:
         UsageError: the settings give nothing to extract this word from, or the imported vector does not fit the model.
     """
-    word, model = word.strip(), model_key(info)
+    word, model = composed(word.strip()), model_key(info)
     if reference is not None:
         return _imported(extraction, word, info, reference)
     if extraction.method in ("contrast-pairs", "pca"):
@@ -168,8 +169,8 @@ def _imported(extraction: ExtractionSettings, word: str, info: ModelInfo, refere
 
 def _pairs_of(extraction: ExtractionSettings, word: str) -> tuple[PromptPair, ...]:
     """The pairs of a concept: its own, else those for any word; ``pca`` crosses the latter with beginnings."""
-    given = {name.casefold(): pairs for name, pairs in extraction.contrasts.items()}
-    own = given.get(word.casefold()) or (None if extraction.pairs else shipped_contrasts().get(word.casefold()))
+    given = {comparable(name): pairs for name, pairs in extraction.contrasts.items()}
+    own = given.get(comparable(word)) or (None if extraction.pairs else shipped_contrasts().get(comparable(word)))
     texts = own or extraction.pairs or shipped_pairs()
     beginnings: tuple[str, ...] = ("",)
     if extraction.method == "pca" and own is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlxintro.analysis.run import tally_of
 from mlxintro.backends.errors import KnownError
+from mlxintro.protocol.spelling import comparable
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
@@ -127,7 +128,7 @@ class RunRows:
 
     def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
         """Rows by run in which every wanted word occurs somewhere, whatever the case, in order and in groups."""
-        sought = wanted.casefold().split()
+        sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self._ordered()}
         found = {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
         grouping = self.arrangement.grouping
@@ -220,4 +221,4 @@ def _figures(store: Store, run: Run) -> Counted:
 
 
 def _holds(texts: Iterable[str], word: str) -> bool:
-    return any(word in text.casefold() for text in texts)
+    return any(word in comparable(text) for text in texts)

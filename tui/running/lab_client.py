@@ -38,7 +38,7 @@ class LabClient:
 
     def __init__(self, home: DataHome, arrived: Callable[[], None]) -> None:
         self.log: Path = home.logs / "lab.log"
-        self._vectors = home.vectors
+        self._store = home.db
         self._arrived = arrived
         self._process: subprocess.Popen[bytes] | None = None
         self._heard: deque[Heard] = deque()
@@ -59,7 +59,7 @@ class LabClient:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("wb") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "mlxintro.lab.process", str(self._vectors)],
+                    [sys.executable, "-m", "mlxintro.lab.process", str(self._store)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -12,6 +12,7 @@ from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.grading.passes import counted, row_of
+from mlxintro.protocol.spelling import spellings
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 from mlxintro.store.searching.browse import Seen
 
@@ -99,7 +100,8 @@ class TrialLines:
 
 def marked(text: str, words: Sequence[str]) -> list[Part]:
     """Cut a text so that the words that were looked for have a style of their own."""
-    sought = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word)
+    either = [form for word in words for form in spellings(word) if form]
+    sought = "|".join(map(re.escape, sorted(either, key=len, reverse=True)))
     if not sought:
         return [(text, "")]
     found: list[Part] = []

@@ -21,6 +21,7 @@ from mlxintro.grading.claude import prices
 from mlxintro.grading.claude.prices import Usage
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.spelling import find
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
@@ -234,9 +235,7 @@ def _truth(verdict: JudgeAnswer) -> bool | None:
 
 def _find(reply: str, quote: str) -> Span | None:
     """Where the quoted words stand; nowhere when they were not quoted letter by letter."""
-    words = quote.strip()
-    start = reply.find(words) if words else -1
-    return (start, start + len(words)) if start >= 0 else None
+    return find(reply, quote.strip())
 
 
 def _one_line(text: str) -> str:
