@@ -24,6 +24,7 @@ from mlxintro.ladder.witnesses import Witness, observe
 from mlxintro.protocol import controls
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
+from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
 from tests.cli import mlxintro
 from tests.simulated import row_of
@@ -34,7 +35,7 @@ WORDS = ("ocean", "bread", "fear", "music", "silver", "trees", "milk", "rain")
 def made(backend: FakeBackend, folder: Path, draft: CertifyDraft | None = None, **settings: Any) -> Assembled:
     wanted: dict[str, Any] = {"concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 2, **settings}
     order = CertifyOrder(backend.info.model, {"backend": "fake", "max_tokens": 40}, **wanted)
-    return assemble(backend, folder, order, lambda line: None, draft)
+    return assemble(backend, VectorCache(folder), order, lambda line: None, draft)
 
 
 @pytest.fixture(scope="module")

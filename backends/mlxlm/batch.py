@@ -24,7 +24,7 @@ from mlx_lm.models.cache import BatchKVCache
 from numpy.typing import NDArray
 
 from ..base import Prompt, Proof, Site
-from ..lanes import Place
+from ..lanes import LayerSite
 from . import cache as mlx_cache
 from .patch import Interventions, Positions
 
@@ -108,7 +108,7 @@ class Chunk:
     positions: Positions
     logits: mx.array
     """(rows, n, vocabulary)."""
-    seen: Mapping[Place, mx.array]
+    seen: Mapping[LayerSite, mx.array]
     """Activations that were asked for, (rows, n, size)."""
 
     def find(self, wanted: Sequence[Sequence[int]]) -> list[Spot]:
@@ -173,7 +173,7 @@ class MLXBatch:
         self,
         tokens: Sequence[Sequence[int]],
         *,
-        places: Sequence[Place] = (),
+        places: Sequence[LayerSite] = (),
         observe: Observe | None = None,
         chunk: int | None = None,
         final: bool = False,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..base import OPERATIONS, Prompt, Proof, Site
 from ..errors import ModelError
-from ..lanes import NEVER, InjectionTally, Lane, Place, lay_out, proofs
+from ..lanes import NEVER, InjectionTally, Lane, LayerSite, lay_out, proofs
 
 Hook = Callable[[mx.array], mx.array]
 """Takes an activation (rows, positions, size) and returns what takes its place."""
@@ -247,7 +247,7 @@ class Interventions:
         self._lanes = {place: [MLXLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, sizes).items()}
 
     @contextmanager
-    def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
+    def at(self, positions: Positions, places: Sequence[LayerSite] = ()) -> Iterator[dict[LayerSite, mx.array]]:
         """Patch the model for a forward call.
 
         Args:
@@ -257,7 +257,7 @@ class Interventions:
         Yields:
             What is kept, filled by the forward call: (rows, n, size) each, not evaluated.
         """
-        seen: dict[Place, mx.array] = {}
+        seen: dict[LayerSite, mx.array] = {}
         hooks: list[tuple[nn.Module, Hook]] = []
         inputs: set[int] = set()
         for place in dict.fromkeys([*self._lanes, *places]):
@@ -309,15 +309,15 @@ class Interventions:
                 lane.resume([(side._lane(place, depth), len(side._prompts)) for side in (self, other)])
         return both
 
-    def _lane(self, place: Place, depth: int) -> MLXLane | None:
+    def _lane(self, place: LayerSite, depth: int) -> MLXLane | None:
         return next(iter(self._lanes.get(place, [])[depth:]), None)
 
 
 def _hook(
-    place: Place,
+    place: LayerSite,
     lanes: Sequence[tuple[MLXLane, Mask]],
     positions: Positions,
-    seen: dict[Place, mx.array] | None,
+    seen: dict[LayerSite, mx.array] | None,
 ) -> Hook:
     def hook(stream: mx.array) -> mx.array:
         for lane, inside in lanes:

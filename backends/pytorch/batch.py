@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..base import Prompt, Proof, Sampling
-from ..lanes import Place
+from ..lanes import LayerSite
 from ..prefix import common_injections, groups, shared_prefix, usable
 from .cache import ROOM, SlotCache, Write
 from .hooks import Injector, hooked
@@ -84,7 +84,7 @@ class TorchBatch:
             yield start, min(start + self._chunk, width)
 
     @torch.inference_mode()
-    def read(self, start: int, stop: int, edits: Mapping[Place, Sequence[Edit]] | None = None) -> Tensor:
+    def read(self, start: int, stop: int, edits: Mapping[LayerSite, Sequence[Edit]] | None = None) -> Tensor:
         """Process columns of the prompts.
 
         Args:
@@ -193,7 +193,7 @@ class TorchBatch:
         positions: NDArray[np.int64],
         where: Tensor,
         write: Write,
-        extra: Mapping[Place, Sequence[Edit]],
+        extra: Mapping[LayerSite, Sequence[Edit]],
     ) -> Tensor:
         """
         Args:

@@ -7,7 +7,7 @@ A pair is one concept on one occasion: it has a number, and from that and the st
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Annotated, Any, cast
@@ -20,8 +20,10 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
 from mlxintro.protocol import concepts
 from mlxintro.protocol.concepts import Concept
+from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
+from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
 from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
@@ -79,6 +81,8 @@ class Grid:
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
     dialogues: Dialogues
+    references: Mapping[str, VectorReference] = field(default_factory=dict)
+    """Imported vectors, by the word of their concept."""
     centred: bool = False
     """Whether a word's vector has the study's other words for its baseline."""
     recipes: dict[str, VectorRecipe] = field(default_factory=dict)
@@ -110,7 +114,7 @@ class Grid:
                 f"controls: {experiment} takes none, standard, full or a number, and no names of arms",
                 setting="controls",
             )
-        found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
+        found = study.resolved_concepts
         layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         strengths = tuple(dict.fromkeys(study.strengths or ()))
         base = TrialSpec(
@@ -127,8 +131,12 @@ class Grid:
             max_tokens=cast(int, study.max_tokens),
             stop=tokenizer.stop_strings,
         )
+        references = {word: reference for word, (_, reference) in found.items() if reference is not None}
+        for reference in references.values():
+            reference.check_layers(layers)
         cells = tuple((layer, strength) for layer in layers for strength in strengths)
-        return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer), centred)
+        chosen = tuple(concept for concept, _ in found.values())
+        return cls(study, preset, info, chosen, layers, cells, base, Dialogues(tokenizer), references, centred)
 
     @property
     def pair_count(self) -> int:
@@ -181,7 +189,7 @@ class Grid:
         return self._keys[word]
 
     def _recipe(self, word: str) -> VectorRecipe:
-        recipe = recipe_for(self.preset.extraction, word, self.info)
+        recipe = recipe_for(self.preset.extraction, word, self.info, self.references.get(word))
         if not self.centred:
             return recipe
         if not isinstance(recipe, ExtractionRecipe | MeanDifference):
@@ -283,9 +291,9 @@ def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[C
 
 @lru_cache(maxsize=4096)
 def _strangers(concept: Concept, among: tuple[Concept, ...]) -> tuple[Concept, ...]:
-    own = {name.casefold() for name in concept.names}
+    own = {comparable(name) for name in concept.names}
     return tuple(
         other
         for other in among
-        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, concept.word)
+        if not own & {comparable(name) for name in other.names} and not concepts.same_word(other.word, concept.word)
     )

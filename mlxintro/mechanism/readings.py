@@ -10,7 +10,7 @@ import numpy as np
 from mlxintro.backends.base import Float32, Tokenizer
 from mlxintro.replies.log_odds import log_total
 
-Tokens = tuple[int, ...]
+TokenIds = tuple[int, ...]
 _NEVER = -1e3
 """Stands for the logarithm of a probability of 0, which no difference can be taken of."""
 
@@ -46,11 +46,11 @@ class AnswerReading:
 class AnswerOptions:
     """The continuations that a reading takes, as tokens."""
 
-    yes: tuple[Tokens, ...]
-    no: tuple[Tokens, ...]
-    opening: Tokens
+    yes: tuple[TokenIds, ...]
+    no: tuple[TokenIds, ...]
+    opening: TokenIds
     """Begins an answer that says yes; may be empty."""
-    name: Tokens
+    name: TokenIds
 
     @classmethod
     def encoded(
@@ -58,14 +58,14 @@ class AnswerOptions:
     ) -> AnswerOptions:
         """Tokenise each text by itself, exactly as it is written (a leading space counts)."""
 
-        def each(texts: Sequence[str]) -> tuple[Tokens, ...]:
+        def each(texts: Sequence[str]) -> tuple[TokenIds, ...]:
             return tuple(dict.fromkeys(tokenizer.encode(text).tokens for text in texts))
 
         begun = tokenizer.encode(opening).tokens if opening else ()
         return cls(each(yes), each(no), begun, tokenizer.encode(name).tokens)
 
     @property
-    def continuations(self) -> list[Tokens]:
+    def continuations(self) -> list[TokenIds]:
         """What is to be scored, in the order in which ``read`` takes it."""
         return [*self.yes, *self.no, (*self.opening, *self.name)]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlxintro.cli.grading.claude import open_keys
 from mlxintro.cli.options import load_backend
 from mlxintro.cli.output import chatter, shell
 from mlxintro.cli.running.progress import Bar
 
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
-def grade_by_rules(store: Any, run: Any, name: str, *, again: bool) -> None:
+
+def grade_by_rules(store: Store, run: Run, name: str, *, again: bool) -> None:
     """Grade a run by the rules, and say how many replies wait for somebody else."""
     from mlxintro.grading.passes import find_grader, grade_run
 
@@ -26,7 +30,7 @@ def grade_by_rules(store: Any, run: Any, name: str, *, again: bool) -> None:
         )
 
 
-def grade_by_two(store: Any, run: Any, names: str) -> None:
+def grade_by_two(store: Store, run: Run, names: str) -> None:
     """Store what two graders agree on.
 
     Raises:
@@ -48,7 +52,7 @@ def grade_by_two(store: Any, run: Any, names: str) -> None:
 
 
 def grade_by_judge(
-    store: Any, run: Any, model: str | None, backend: str, name: str, *, again: bool, open_of: str | None = None
+    store: Store, run: Run, model: str | None, backend: str, name: str, *, again: bool, open_of: str | None = None
 ) -> None:
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, estimate_time, judge_run

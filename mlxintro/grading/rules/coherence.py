@@ -51,8 +51,9 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _CHARACTER_RUN = re.compile(r"([^\W_])\1{7,}|([^\w\s])\2{19,}|(_)\3{39,}")
 _FENCE = re.compile(r"[-=_*~#.]{4,}")
-# Zeros, rules and blanks behind an answer are where sampling ran on; they say nothing.
-_EMPTY_TAIL = re.compile(r"[\s0_\-=.*#~|]{12,}\Z")
+# Zeros, rules and blanks behind an answer are where sampling ran on; they say nothing. A run is looked at from where it
+# begins only: from each of its characters would take the square of its length.
+_EMPTY_TAIL = re.compile(r"(?<![\s0_\-=.*#~|])[\s0_\-=.*#~|]{12,}+\Z")
 
 
 @dataclass(frozen=True, slots=True)
