@@ -58,9 +58,11 @@ def test_label_begins_with_what_waits_and_stats_says_how_many_wait(home: Path) -
     assert json.loads(mlxintro(home.parent, "stats", "r", "--json").out)["open_replies"] == 0
 
 
-def test_a_judge_is_asked_only_about_what_the_rules_left_open(home: Path) -> None:
+def test_a_judge_is_asked_only_about_what_the_rules_left_open(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as server:
-        done = mlxintro(home.parent, "grade", "claude", "r", "--open", "rules", **server.environment)
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        done = mlxintro(home.parent, "grade", "claude", "r", "--open", "rules")
     assert done.code == 0, done.err
     with Store(home) as store:
         run = store.runs.find("r")
