@@ -53,7 +53,7 @@ def shared_prefix(prompts: Sequence[Prompt], common: int = 0) -> tuple[int, ...]
 
 
 def usable(prompt: Prompt, shared: Sequence[int], common: int = 0) -> int:
-    """How much of a shared beginning a prompt can take over."""
+    """Return how much of a shared beginning a prompt can take over."""
     found = min(_limit(prompt, common), _common(prompt.tokens, shared))
     return found if found >= _SHORTEST else 0
 

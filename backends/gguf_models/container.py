@@ -84,7 +84,7 @@ class GGUFContent:
 
 
 def names_gguf(path: Path) -> bool:
-    """Whether a file is called like a GGUF model or a part of one."""
+    """Tell whether a file is called like a GGUF model or a part of one."""
     return path.suffix.lower() == ".gguf" or _PIECE.fullmatch(path.name) is not None
 
 

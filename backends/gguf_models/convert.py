@@ -110,7 +110,7 @@ def _arrays(
 
 
 def quantization(bits: dict[str, int]) -> dict[str, Any]:
-    """What mlx-lm reads: the commonest number of bits for all, and each module that has another."""
+    """Return what mlx-lm reads: the commonest number of bits for all, and each module that has another."""
     quantised = [count for count in bits.values() if count]
     usual = max(sorted(set(quantised)), key=quantised.count)
     settings: dict[str, Any] = {"group_size": packing.GROUP, "bits": usual, "mode": "affine"}

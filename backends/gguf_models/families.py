@@ -47,7 +47,7 @@ def check(content: GGUFContent, name: str) -> None:
 
 
 def target_name(tensor: str) -> tuple[str, str]:
-    """Where a tensor goes: path in the model with ``.weight`` or ``.bias``, and what llama.cpp calls the module.
+    """Return where a tensor goes: path in the model with ``.weight`` or ``.bias``, and what llama.cpp calls the module.
 
     Raises:
         ModelError: the families have no such tensor.
@@ -145,7 +145,7 @@ def _special_ids(content: GGUFContent) -> dict[str, int]:
 def _stretching(
     content: GGUFContent, frequencies: GGUFTensor | None, theta: float, head_dim: int
 ) -> dict[str, Any] | None:
-    """How the rotary embedding is stretched, as transformers and mlx-lm are told; ``None`` where it is not."""
+    """Return how the rotary embedding is stretched, as transformers and mlx-lm are told; ``None`` where it is not."""
     kind = content.architecture
     if frequencies is not None:
         return _llama3(np.asarray(frequencies.data, np.float32).ravel(), theta, head_dim)

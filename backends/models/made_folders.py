@@ -62,7 +62,7 @@ def materialise(
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a folder holds exactly what was written into it."""
+    """Tell whether a folder holds exactly what was written into it."""
     try:
         expected = json.loads((folder / _MARKER).read_text("utf-8"))
         return bool(expected) and all(digests.sha256(folder / name) == value for name, value in expected.items())

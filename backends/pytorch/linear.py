@@ -33,7 +33,7 @@ class _FromTheLeft(nn.Linear):
 
 
 def apply(module: nn.Module, x: Tensor) -> Tensor:
-    """What a module makes of tokens; from the left when it is one of ``linears`` and they are few.
+    """Return what a module makes of tokens; from the left when it is one of ``linears`` and they are few.
 
     Args:
         x: (..., inputs).

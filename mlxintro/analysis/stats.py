@@ -171,7 +171,7 @@ class Mean:
 
     @property
     def beyond_zero(self) -> bool:
-        """Whether the interval does not hold 0."""
+        """Tell whether the interval does not hold 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     def as_dict(self) -> dict[str, float | int | None]:

@@ -95,7 +95,7 @@ class PatchedRuns:
     """Every layer patched at once: ``removed`` equals ``clean``, and ``added`` equals ``injected``."""
 
     def share(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> float:
-        """How much of the gap between the runs a patch closes: 0 nothing, 1 all of it."""
+        """Return how much of the gap between the runs a patch closes: 0 nothing, 1 all of it."""
         return self.shift(patch, direction, outcome) / self.gap(outcome)
 
     def shift(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> float:
@@ -187,12 +187,12 @@ class _Recorded:
         return [(Patch(layer, "resid_post", whole.name), whole) for layer in range(self._backend.info.layers)]
 
     def same(self, patch: Patch) -> bool:
-        """Whether both runs have the same activation there, bit for bit."""
+        """Tell whether both runs have the same activation there, bit for bit."""
         placed = patch, self.groups[patch.group]
         return bool(np.array_equal(self._values(*placed, self._clean), self._values(*placed, self._injected)))
 
     def row(self, direction: Direction, placed: Sequence[tuple[Patch, PositionGroup]]) -> tuple[Injection, ...]:
-        """What is injected into a row: the run's own injections, then the activations of the other run."""
+        """Return what is injected into a row: the run's own injections, then the activations of the other run."""
         base, source = ((self._dialogue.injections, self._clean), ((), self._injected))[direction == "added"]
         return (*base, *(self._replacement(patch, group, source) for patch, group in placed))
 

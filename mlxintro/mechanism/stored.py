@@ -35,7 +35,7 @@ class StoredPatches:
 
     @classmethod
     def of(cls, layer: int, data: Mapping[str, Any]) -> StoredPatches:
-        """What ``as_dict`` wrote for a layer."""
+        """Return what ``as_dict`` wrote for a layer."""
         removed: dict[Patch, AnswerReading] = {}
         added: dict[Patch, AnswerReading] = {}
         for cell in data["cells"]:

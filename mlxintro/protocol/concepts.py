@@ -156,13 +156,13 @@ def custom(word: str) -> Concept:
 
 
 def same_word(a: str, b: str) -> bool:
-    """Whether two words are equal but for case and simple English plurals (Butterfly, butterflies)."""
+    """Tell whether two words are equal but for case and simple English plurals (Butterfly, butterflies)."""
     a, b = comparable(a.strip()), comparable(b.strip())
     return a == b or a in plurals(b) or b in plurals(a)
 
 
 def plurals(word: str) -> frozenset[str]:
-    """What a plural of an English noun may look like; irregular ones (mouse, child) are not known."""
+    """Return what a plural of an English noun may look like; irregular ones (mouse, child) are not known."""
     word = comparable(word.strip())
     if not word:
         return frozenset()

@@ -30,7 +30,7 @@ def spellings(text: str) -> tuple[str, str]:
 
 
 def places(text: str) -> Sequence[int]:
-    """Where each character of the composed text, and its end, stands in the text itself."""
+    """Return where each character of the composed text, and its end, stands in the text itself."""
     found: list[int] = []
     begin = 0
     for at in range(1, len(text) + 1):
@@ -42,7 +42,7 @@ def places(text: str) -> Sequence[int]:
 
 
 def find(text: str, wanted: str) -> tuple[int, int] | None:
-    """Where a phrase stands in a text, in whichever form either is written; letter case matters."""
+    """Return where a phrase stands in a text, in whichever form either is written; letter case matters."""
     phrase = composed(wanted)
     start = composed(text).find(phrase) if phrase else -1
     if start < 0:

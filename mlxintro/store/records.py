@@ -71,7 +71,7 @@ class Run:
 
     @property
     def preparing(self) -> bool:
-        """Whether a process gets it ready: its vectors are being extracted."""
+        """Tell whether a process gets it ready: its vectors are being extracted."""
         return self.state == "planned" and self.pid is not None
 
     @property

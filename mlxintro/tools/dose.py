@@ -128,7 +128,7 @@ def repetition(text: str) -> float:
 
 
 def propose(steps: Sequence[Step]) -> Iterator[Proposal]:
-    """What the ladder says of each layer."""
+    """Return what the ladder says of each layer."""
     for layer in dict.fromkeys(step.layer for step in steps):
         own = sorted((step for step in steps if step.layer == layer), key=lambda step: step.strength)
         garbled = next((step.strength for step in own if step.coherent < READABLE), None)

@@ -73,7 +73,7 @@ def extract(
     for recipe in missing:
         if references[recipe.reference_key] is None or recipe.method == "pca":  # which takes pairs, not means
             readings += recipe.negatives()
-    activations = _read(backend, list(dict.fromkeys(readings)), progress)
+    activations = read(backend, list(dict.fromkeys(readings)), progress)
 
     made = _made_with(backend.info)
     found = []
@@ -174,7 +174,7 @@ def principal_directions(positives: Float64, negatives: Float64, centre: Centre)
     return found
 
 
-def _read(
+def read(
     backend: Backend, readings: Sequence[PromptReading], progress: Progress | None
 ) -> dict[PromptReading, Float32]:
     """Activations of shape (layers, width), by reading."""

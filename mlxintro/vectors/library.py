@@ -17,6 +17,7 @@ from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
+from mlxintro.vectors.alignment import Alignment
 from mlxintro.vectors.cache import VectorCache, directions_of
 from mlxintro.vectors.formats.outgoing import OutgoingVector
 from mlxintro.vectors.formats.untrusted import VectorFile
@@ -24,6 +25,7 @@ from mlxintro.vectors.imported import LayerDirections
 
 IMPORT = "import"
 """``method`` in the record of an imported vector."""
+_LONGEST_ALIGNMENT = 40
 _NAME = re.compile(r"[\w.][\w.+ /-]{0,79}")
 
 
@@ -176,9 +178,40 @@ def reference_to(record: VectorRecord) -> VectorReference:
         raise KnownError(f"the record of the vector {plain.get('name')!r:.80} is damaged: import it again") from None
 
 
+def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
+    """An alignment's vectors as imported ones: ``NAME/ocean``, ``NAME/permuted/ocean``, ``NAME/unmapped/ocean``.
+
+    Raises:
+        UsageError: a name that cannot be typed again.
+    """
+    if not _NAME.fullmatch(name) or "/" in name or len(name) > _LONGEST_ALIGNMENT:
+        raise UsageError(f"{name!r:.99} is no name for an alignment: give --name of letters, digits and hyphens")
+    facts = {
+        "model": alignment.target,
+        "from": alignment.source,
+        "learned on": f"{alignment.learned_on} words",
+        "maps": ", ".join(f"{one.source} to {one.target}: {one.kind}" for one in alignment.maps)[:200],
+    }
+    kinds = {"": alignment.carried, "permuted/": alignment.permuted, "unmapped/": alignment.unmapped}
+    return [
+        Bringing(f"{name}/{kind}{word}", word, directions, "aligned", f"carried over by {name}", facts)
+        for kind, vectors in kinds.items()
+        for word, directions in vectors.items()
+    ]
+
+
 def with_references(study: Study, db: Path) -> Study:
-    """A study with a reference for every imported vector that it names; those that it brings along stay."""
-    found = {**references_among(study.concepts, db), **(study.vectors or {})}
+    """A study with a reference for every imported vector among its concepts and directions, or that its alignment has.
+
+    References that the study brings along stay.
+    """
+    directions = study.options.get("directions")
+    names = [*study.concepts, *(map(str, directions) if isinstance(directions, list | tuple) else ())]
+    alignment = study.options.get("alignment")
+    if isinstance(alignment, str) and alignment and db.exists():
+        with Store(db, create=False) as store:
+            names += [f"{PREFIX}{name}" for name in VectorLibrary(store).named() if name.startswith(f"{alignment}/")]
+    found = {**references_among(names, db), **(study.vectors or {})}
     return study.model_copy(update={"vectors": found or None})
 
 

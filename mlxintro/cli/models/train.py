@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.cli.options import LAYERS, STRENGTHS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line
+
+if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.training.loop import TrainingStep
+    from mlxintro.vectors.cache import VectorCache
 
 
 @click.command()
@@ -93,7 +98,7 @@ def _words_read(done: int, total: int) -> None:
         chatter(f"reading words for the concept vectors: {done}/{total}")
 
 
-def _line(event: Any, seconds: float) -> str:
+def _line(event: TrainingStep, seconds: float) -> str:
     text = f"step {event.step}/{event.steps}  loss {event.loss:.3f}  {seconds / 60:.1f} min"
     rates = event.held_out
     if rates is None:
@@ -104,7 +109,7 @@ def _line(event: Any, seconds: float) -> str:
     )
 
 
-def _planned(backend: Any, options: dict[str, Any], minutes: float | None, cache: Any) -> Any:
+def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, cache: VectorCache) -> Any:
     """The plan of a new training; with ``--minutes``, its steps from a few timed ones."""
     from mlxintro.backends.errors import UsageError
     from mlxintro.training.timing import fitting_steps

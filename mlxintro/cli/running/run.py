@@ -16,7 +16,11 @@ from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backen
 from mlxintro.cli.output import chatter, echo, shell
 
 if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.experiments.base import Plan
     from mlxintro.running.launch import Checked
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 @click.command()
@@ -227,7 +231,7 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
-def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+def execute(store: Store, run: Run, checked: Checked, backend: Backend, planned: Plan, flags: dict[str, Any]) -> int:
     """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
     from mlxintro.cli.running.signals import ending_in_order

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxintro.cli.options import model_options
+from mlxintro.cli.options import LAYERS, WORDS, model_options
 from mlxintro.cli.output import chatter, echo, json_line, table
 
 if TYPE_CHECKING:
@@ -183,26 +183,104 @@ def import_(
 
 def _against_model(brought: Any, settings: dict[str, Any]) -> str:
     """The vector's norm by layer beside a model's stream."""
-    import tempfile
-
     from mlxintro.cli.options import load_backend
     from mlxintro.cli.vectors.extracted import norms_table
-    from mlxintro.protocol import presets
-    from mlxintro.protocol.imported import VectorReference
-    from mlxintro.vectors.cache import VectorCache
-    from mlxintro.vectors.extraction import extract
-    from mlxintro.vectors.settings import recipe_for
+    from mlxintro.vectors.notebook import for_model
 
-    given = brought.directions
-    reference = VectorReference(
-        content=given.content_hash, word=brought.word, width=given.width, layers=given.layers, site=given.site
+    with load_backend(**settings) as backend:
+        vector = for_model(backend, brought.directions, brought.word)
+        return norms_table([vector], brought.directions.layers)
+
+
+@vectors.command()
+@click.argument("source")
+@model_options
+@click.option("--name", required=True, help="What to call the alignment; `run transfer --set alignment=NAME` uses it.")
+@click.option("--concepts", type=WORDS, default="set:blueprint", show_default=True, help="Whose vectors to carry over.")
+@click.option("--learn", type=WORDS, help="Words to learn the map on, as for --concepts. Default: all that ship.")
+@click.option("--layers", type=LAYERS, default="0.66", show_default=True, help="Of the target model.")
+@click.option(
+    "--match",
+    type=click.Choice(["depth", "best"]),
+    default="depth",
+    show_default=True,
+    help="Layer of the source: of the same depth, or whose map carries held-out words best.",
+)
+@click.option("--prompts", type=click.IntRange(1, 9), default=4, show_default=True, help="Prompts a word is read with.")
+@click.option("--preset", default="lindsey", show_default=True, help="Whose extraction recipe to use.")
+@click.option("--replace", is_flag=True, help="Take the name from another alignment.")
+@_JSON
+@click.pass_context
+def align(
+    context: click.Context,
+    /,
+    source: str,
+    name: str,
+    concepts: tuple[str, ...],
+    learn: tuple[str, ...] | None,
+    layers: tuple[int | float, ...],
+    match: Any,
+    prompts: int,
+    preset: str,
+    replace: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Carry concept vectors from model SOURCE over to the model of -m.
+
+    A linear map between the two is learned on other words (orthogonal Procrustes or ridge, whichever carries held-out
+    words better). The carried vectors can be injected like any imported ones, `--concepts vector:NAME/ocean`, and
+    `mlxintro run transfer --set alignment=NAME` tests them beside the model's own, a permuted map and random ones.
+    """
+    from mlxintro.protocol import concepts as names
+    from mlxintro.protocol import presets
+    from mlxintro.vectors.alignment import AlignmentPlan, fit
+    from mlxintro.vectors.library import outcomes
+
+    words = [one.word for one in names.library().resolve(concepts, allow_unknown=True)]
+    learning = learn and [one.word for one in names.library().resolve(learn, allow_unknown=True)]
+    plan = AlignmentPlan.of(
+        words, presets.load(preset).extraction, learning=learning, layers=layers, matching=match, prompts=prompts
     )
-    with load_backend(**settings) as backend, tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder))
-        recipe = recipe_for(presets.load("lindsey").extraction, brought.word, backend.info, reference)
-        cache.save_directions(given, {})
-        (vector,) = extract(backend, [recipe], cache).values()
-        return norms_table([vector], given.layers)
+    first, second = (_read_model(context, plan, {**settings, "model": model}) for model in (source, settings["model"]))
+    found = fit(first, second, plan)
+    with _library(context, create=True) as library:
+        library.bring_in(outcomes(found, name), replace=replace)
+    if as_json:
+        echo(json_line({"name": name, **found.figures()}))
+        return
+    _print_alignment(found)
+    chatter(f"test it: mlxintro run transfer -m {settings['model'] or '...'} --set alignment={name}")
+
+
+def _read_model(context: click.Context, plan: Any, settings: dict[str, Any]) -> Any:
+    """One model's part of an alignment; the model is closed before the next is loaded."""
+    from mlxintro.cli.options import load_backend
+    from mlxintro.cli.running.progress import word_progress
+    from mlxintro.paths import data_home
+    from mlxintro.store.vectors import recorded_content
+    from mlxintro.vectors.alignment import read_model
+    from mlxintro.vectors.cache import VectorCache
+
+    home = data_home(context.find_root().obj)
+    with load_backend(**settings) as backend, word_progress() as progress:
+        return read_model(
+            backend, plan, VectorCache(home.vectors, chatter, recorded_content(home.db)), progress=progress
+        )
+
+
+def _print_alignment(found: Any) -> None:
+    rows = []
+    for one in found.maps:
+        cosines = [found.cosines(kind, one.target) for kind in ("carried", "permuted", "unmapped")]
+        shown = [
+            f"{c.value:.2f}" + ("" if c.low is None else f" ({c.low:.2f} to {c.high:.2f})") if c.count else ""
+            for c in cosines
+        ]
+        rows.append([str(one.target), str(one.source), one.kind, f"{one.held_out.value:.2f}", *shown])
+    echo(f"{found.source} to {found.target}, learned on {found.learned_on} other words")
+    echo("cosine with the model's own vectors, mean and 95 % interval over concepts:")
+    echo(table(["layer", "from", "map", "held-out", "carried", "permuted map", "without a map"], rows))
 
 
 def _facts(record: VectorRecord) -> dict[str, Any]:

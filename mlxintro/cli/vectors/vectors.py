@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.cli.options import LAYERS, model_options
 from mlxintro.cli.output import chatter, echo, json_line
 from mlxintro.cli.vectors.extracted import ANY, JSON, ExtractedVectors, extraction_options, norms_table
+
+if TYPE_CHECKING:
+    from mlxintro.vectors.steering import Steered, Validation
 
 
 @click.command()
@@ -138,7 +141,7 @@ def steer(
     return 0 if tested is None or tested.passed else 1
 
 
-def _show_replies(replies: Any, word: str) -> None:
+def _show_replies(replies: Steered, word: str) -> None:
     dose, proof = replies.dose, replies.proof
     echo(f"without: {replies.plain.strip()}\n")
     echo(f"with {word}: {replies.steered.strip()}\n")
@@ -148,7 +151,7 @@ def _show_replies(replies: Any, word: str) -> None:
     )
 
 
-def _show_test(tested: Any) -> None:
+def _show_test(tested: Validation) -> None:
     verdict = "pass" if tested.passed else "FAIL"
     echo(
         f"{verdict}  the vector makes {tested.concept!r} and its near names {tested.effect:+.2f} nats more likely than "

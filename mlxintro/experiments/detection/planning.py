@@ -75,7 +75,7 @@ class DetectionTrials:
         return self.grid.pair(number).word
 
     def repeat(self, number: int) -> int:
-        """Which trial number's dialogue a pair has, from 0."""
+        """Return which trial number's dialogue a pair has, from 0."""
         return number // len(self.grid.concepts) % len(self.own)
 
     def control(self, number: int) -> TrialSpec:

@@ -290,7 +290,7 @@ def check_schema(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRA
 
 
 def outstanding(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[Migration]:
-    """What still has to be applied.
+    """Return what still has to be applied.
 
     Raises:
         KnownError: the store was written by a newer version, or belongs to another program.

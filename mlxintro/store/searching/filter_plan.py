@@ -33,7 +33,7 @@ class FilterPlanner:
         self._database = database
 
     def route(self, run: str, where: TrialFilter) -> Route:
-        """Where the matches of a filter can be."""
+        """Return where the matches of a filter can be."""
         route = self._stretch(run, where)
         if route.start == route.stop:
             return route
