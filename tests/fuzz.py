@@ -186,7 +186,7 @@ def flags(dice: random.Random, folder: Path) -> None:
         except SystemExit as error:
             code = error.code
     err.flush()
-    said = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    said = err.buffer.getvalue().decode()
     if code not in (0, 1, 2) or said.rpartition("mlxintro: ")[2].count("\n") > (1 if code else 9):
         raise FoundError(f"exit code {code}, {arguments}: {said[-300:]!r}")
 
