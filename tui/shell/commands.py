@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from textual.binding import Binding
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from .home import home_of
 from .places import PLACES
@@ -19,6 +20,14 @@ class Action:
     title: str
     detail: str
     call: Any
+
+
+class Palette(CommandPalette):
+    """Textual's, which cannot turn a page before its list has been laid out."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
 
 class Actions(Provider):
