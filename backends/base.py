@@ -39,6 +39,7 @@ from .values import (
     Completion,
     DatedTokenizer,
     Float32,
+    Float64,
     Injection,
     MemoryUse,
     Message,
@@ -62,6 +63,7 @@ __all__ = [
     "Completion",
     "DatedTokenizer",
     "Float32",
+    "Float64",
     "Injection",
     "MemoryUse",
     "Message",
@@ -95,6 +97,8 @@ class Backend(abc.ABC):
     calls."""
     batch_size_given: bool = False
     """Whether a person chose it, so that it is not fitted to the trials."""
+    answers_as_it_reads: bool = True
+    """Whether ``score`` of one token is an entry of ``next_token``, as in every real model."""
     _sites_checked: bool = False
     """Whether ``attn_out`` and ``mlp_out`` were found to be what the contract says."""
     _heads_checked: bool = False
@@ -251,8 +255,15 @@ class Backend(abc.ABC):
         """
         return None
 
-    def trainer(self, shape: AdapterShape, *, products: Products = "float32") -> AdapterTrainer:
+    def trainer(
+        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+    ) -> AdapterTrainer:
         """Put a new low-rank adapter into the model and train it; the model speaks with it until the trainer closes.
+
+        Args:
+            products: see ``training.Products``.
+            directions: (count, width), what will be injected; maps that read the residual stream then begin by reading
+                these, see ``training.reading_rows``.
 
         Raises:
             UsageError: this backend cannot train, or the shape does not fit the model.

@@ -41,7 +41,7 @@ class Decoder(Protocol):
         ...
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """What was injected into a live row so far."""
+        """Return what was injected into a live row so far."""
         ...
 
     def keep(self, rows: Sequence[int]) -> None:

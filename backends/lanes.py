@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .base import OPERATIONS, Float32, Prompt, Proof, Site
 
-Place = tuple[int, Site]
+LayerSite = tuple[int, Site]
 
 NEVER = 2**31 - 1
 """Stands for "no end": larger than any position, and safe in 32-bit integers."""
@@ -42,15 +42,15 @@ class Lane:
     """(rows,); index into the row's injections, -1 for none."""
 
 
-def lay_out(prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> dict[Place, list[Lane]]:
+def lay_out(prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> dict[LayerSite, list[Lane]]:
     """Group the injections of a batch by place. Lanes of one place apply in order, as listed by each row.
 
     Args:
         sizes: columns of the activation at each site.
     """
-    columns: dict[Place, list[list[tuple[int, int]]]] = defaultdict(list)
+    columns: dict[LayerSite, list[list[tuple[int, int]]]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
-        depth: dict[Place, int] = defaultdict(int)
+        depth: dict[LayerSite, int] = defaultdict(int)
         for owner, injection in enumerate(prompt.injections):
             place = (injection.layer, injection.site)
             lanes = columns[place]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
-from .values import Prompt
+from .values import Injection, Prompt
 
 _SHORTEST = 8
 """Prefixes shorter than this are not worth a forward pass of their own."""
@@ -18,29 +18,43 @@ _PADDING = 1.25
 """Tokens computed over tokens needed, at most, in prompts that are read together."""
 
 
-def shared_prefix(prompts: Sequence[Prompt]) -> tuple[int, ...]:
+def common_injections(prompts: Sequence[Prompt]) -> tuple[Injection, ...]:
+    """The injections with which all prompts begin: one and the same object in each, listed first.
+
+    They may act on what is read once for all. Runs that differ in what is patched are told so from the run they patch.
+    """
+    if len(prompts) < 2:
+        return ()
+    lists = zip(*(prompt.injections for prompt in prompts), strict=False)
+    return tuple(ours[0] for ours in takewhile(lambda ours: all(one is ours[0] for one in ours), lists))
+
+
+def shared_prefix(prompts: Sequence[Prompt], common: int = 0) -> tuple[int, ...]:
     """The beginning that saves most when it is read once for all prompts that can use it.
 
     A prompt can use tokens up to its first injection, and not its last one: sampling needs that one's hidden state.
+
+    Args:
+        common: how many injections all prompts have in common (``common_injections``); those do not count.
     """
-    beginnings = Counter(prompt.tokens[: _limit(prompt)] for prompt in prompts)
+    beginnings = Counter(prompt.tokens[: _limit(prompt, common)] for prompt in prompts)
     ordered = sorted(dict(beginnings.most_common(_COMPARED)))
     counts = np.array([beginnings[beginning] for beginning in ordered])
     # Neighbours in alphabetical order have most in common.
-    common = np.array([_common(ours, theirs) for ours, theirs in pairwise(ordered)], np.int64)
+    alike = np.array([_common(ours, theirs) for ours, theirs in pairwise(ordered)], np.int64)
     most = 0
     best: tuple[int, ...] = ()
     for at, beginning in enumerate(ordered):
-        lengths = np.minimum.accumulate(np.concatenate([[len(beginning)], common[at:]]))
+        lengths = np.minimum.accumulate(np.concatenate([[len(beginning)], alike[at:]]))
         saved = lengths * (np.cumsum(counts[at:]) - 1)
         if (top := int(saved.argmax())) >= 0 and saved[top] > most:
             most, best = int(saved[top]), beginning[: int(lengths[top])]
     return best if len(best) >= _SHORTEST else ()
 
 
-def usable(prompt: Prompt, shared: Sequence[int]) -> int:
-    """How much of a shared beginning a prompt can take over."""
-    found = min(_limit(prompt), _common(prompt.tokens, shared))
+def usable(prompt: Prompt, shared: Sequence[int], common: int = 0) -> int:
+    """Return how much of a shared beginning a prompt can take over."""
+    found = min(_limit(prompt, common), _common(prompt.tokens, shared))
     return found if found >= _SHORTEST else 0
 
 
@@ -69,8 +83,8 @@ def groups(lengths: Sequence[int], begun: Sequence[int]) -> list[tuple[int, list
     return [(first, sorted(members)) for first, members in result]
 
 
-def _limit(prompt: Prompt) -> int:
-    return min([len(prompt.tokens) - 1, *(injection.start for injection in prompt.injections)])
+def _limit(prompt: Prompt, common: int) -> int:
+    return min([len(prompt.tokens) - 1, *(injection.start for injection in prompt.injections[common:])])
 
 
 def _common(ours: Sequence[int], theirs: Sequence[int]) -> int:

@@ -23,7 +23,7 @@ from .models import aliases, sources
 
 if TYPE_CHECKING:
     from .base import Backend
-    from .models.hub import Progress
+    from .models.hub import DownloadProgress
 
 BACKENDS = ("auto", "mlx", "torch", "fake")
 GROUP: Literal["mlxintro.backends"] = "mlxintro.backends"
@@ -90,7 +90,7 @@ def open_backend(
     kv_bits: int | None = None,
     batch_size: int | None = None,
     adapter: str | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Backend:
     """Load a model, downloading it if need be.
 
@@ -142,7 +142,7 @@ def _open_with(
     kv_bits: int | None,
     batch_size: int | None,
     adapter: str | None,
-    progress: Progress | None,
+    progress: DownloadProgress | None,
 ) -> Backend:
     """Load a model with MLX or PyTorch; see ``open_backend``."""
     sources.locate(model, name)

@@ -53,7 +53,7 @@ class PromptScorer(Protocol):
         ...
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """What was injected into a prompt."""
+        """Return what was injected into a prompt."""
         ...
 
 

@@ -84,7 +84,7 @@ def _torch_reads(method: str) -> bool:
 
 
 def _known_to_transformers(kind: str) -> bool:
-    """Whether transformers generates text with this kind: alone, or as the text part of a model that also sees."""
+    """Tell whether transformers generates text with this kind: alone, or as the text part of a model that also sees."""
     from transformers.models.auto import modeling_auto as known
 
     return kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES

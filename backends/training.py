@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
+import numpy as np
+
 from .checks import check_prompt, check_proofs
 from .errors import UsageError
 from .prefix import shared_prefix, usable
@@ -21,6 +23,12 @@ from .values import Float32, ModelInfo, Prompt, Proof
 Products = Literal["float32", "bfloat16"]
 """In what matrices are multiplied during training. ``bfloat16`` lets a CPU round the factors of float32 products, which
 processors with matrix units (AMX) do several times faster; sums, weights and moments stay float32."""
+
+
+READING = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+"""Maps that read the residual stream, after a normalisation; those of a block that has others start at random."""
+_LEAST_SHARE = 1e-4
+"""Share of the whole variance below which a direction is not made louder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,35 @@ class AdapterShape:
     """Every linear map of this block and of all later ones gets a pair of matrices."""
     seed: int = 0
     """Seed of the initial A; B starts at zero, so an untrained adapter changes nothing."""
+
+
+def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns: int) -> Float32:
+    """Initial A of a map that reads the residual stream: principal directions of what it is to read, each as loud.
+
+    Starting from the directions of the input's variance is what EVA does (Paischer et al. 2024, arXiv 2410.07170). Here
+    the input's interesting part is known, the directions that are injected; and they are whitened, because a word is
+    told from its neighbours by directions with little variance, which gradients through random projections find last.
+    Blocks take the principal directions in turn, so that together they read more of them than the rank of one.
+
+    Args:
+        directions: (count, width) of any length, in the residual stream.
+        gain: (width,) of the normalisation before the map.
+        turn: number of the block, counted from the first that is adapted.
+        turns: how many blocks there are.
+
+    Returns:
+        (rank, width). Rows beyond what there are directions for are zero.
+    """
+    unit = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    seen = unit.astype(np.float64) * gain
+    _, lengths, axes = np.linalg.svd(seen, full_matrices=False)
+    spread = lengths**2 / len(seen)
+    whitened = axes / np.sqrt(spread + _LEAST_SHARE * spread.sum())[:, None]
+    chosen = whitened[turn::turns][:rank]
+    rows = np.zeros((rank, directions.shape[1]), np.float32)
+    # As loud under what is injected as the usual random start, whose entries have a variance of 1 / (3 inputs).
+    rows[: len(chosen)] = chosen / np.sqrt(3 * directions.shape[1])
+    return rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +108,7 @@ class AdapterTrainer(abc.ABC):
     """
 
     def __init__(self, info: ModelInfo, shape: AdapterShape) -> None:
+        """Check the shape; the adapter itself is made by the backend's class."""
         if not 0 <= shape.first_layer < info.layers:
             raise UsageError(f"layer {shape.first_layer} is out of range: {info.model} has {info.layers} layers")
         if shape.rank < 1:

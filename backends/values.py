@@ -20,6 +20,7 @@ from .errors import UsageError
 Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Message = dict[str, str]
 """``{"role": "system" | "user" | "assistant", "content": ...}``"""
 

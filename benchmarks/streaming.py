@@ -36,7 +36,7 @@ from mlxintro.grading.passes import find_grader
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch, live
 from mlxintro.running.estimate import Placeholders
-from mlxintro.running.events import Event, TokenGenerated
+from mlxintro.running.events import RunEvent, TokenGenerated
 from mlxintro.running.readouts import prompt_of
 from mlxintro.running.runner import BEAT_SECONDS, run_trials
 from mlxintro.running.session import Session
@@ -124,7 +124,7 @@ class Layers:
             )
         )
 
-    def _run(self, events: Callable[[Store, str], Generator[Event, None, None]]) -> Callable[[], None]:
+    def _run(self, events: Callable[[Store, str], Generator[RunEvent, None, None]]) -> Callable[[], None]:
         self._number += 1
         store = Store(self.folder / f"{self._number}.db")
         run = launch.begin(store, self.checked, self.backend, self.planned).id

@@ -132,10 +132,10 @@ async def lab(watch: Watch, pilot: Pilot[int], presses: int) -> list[Latency]:
     """Turning the knobs while the lab's own model answers."""
     await pilot.press("6")
     page: Any = watch.app.screen
-    await until(lambda: "smollm2" in page._models)
+    await until(lambda: "smollm2" in page.models)
     await pilot.press("enter")
     print("  lab: loading smollm2 ...", flush=True)
-    await until(lambda: page._asked is not None and page.query_one("#sides")._texts["control"])
+    await until(lambda: page.asked is not None and page.query_one("#sides")._texts["control"])
     keys: tuple[tuple[str, str], ...] = (("up", "down"), ("left", "right"))
     times = []
     for pair in keys:

@@ -26,8 +26,8 @@ import psutil
 
 from benchmarks.large_store import NEEDLE
 from mlxintro.store.store import Store
-from mlxintro.tui.reading.filter_line import parse
-from mlxintro.tui.reading.trial_scan import ScannedTrials
+from mlxintro.tui.trials.filter_line import parse
+from mlxintro.tui.trials.trial_scan import ScannedTrials
 
 SCREENFUL = 50
 LIMIT = 30.0

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlxintro.api import concept_vector, load
     from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
+    from mlxintro.mechanism.notebook import patch_map
     from mlxintro.notebook import frame, grade, results, run, runs
+    from mlxintro.vectors.notebook import align, read_vector, write_vector
     from mlxintro.vectors.steering import steer, validate
     from mlxintro.vectors.vector import ConceptVector
 
@@ -23,15 +25,19 @@ __all__ = [
     "Proof",
     "Request",
     "Sampling",
+    "align",
     "concept_vector",
     "frame",
     "grade",
     "load",
+    "patch_map",
+    "read_vector",
     "results",
     "run",
     "runs",
     "steer",
     "validate",
+    "write_vector",
 ]
 
 _API = {
@@ -42,15 +48,19 @@ _API = {
     "Proof": "mlxintro.backends.base",
     "Request": "mlxintro.backends.base",
     "Sampling": "mlxintro.backends.base",
+    "align": "mlxintro.vectors.notebook",
     "concept_vector": "mlxintro.api",
     "frame": "mlxintro.notebook",
     "grade": "mlxintro.notebook",
     "load": "mlxintro.api",
+    "patch_map": "mlxintro.mechanism.notebook",
+    "read_vector": "mlxintro.vectors.notebook",
     "results": "mlxintro.notebook",
     "run": "mlxintro.notebook",
     "runs": "mlxintro.notebook",
     "steer": "mlxintro.vectors.steering",
     "validate": "mlxintro.vectors.steering",
+    "write_vector": "mlxintro.vectors.notebook",
 }
 """Name -> where it lives."""
 

@@ -24,6 +24,7 @@ from mlxintro.running.subject_names import adapter_name, model_name
 from mlxintro.store.export import export_rows
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
+from mlxintro.vectors.library import with_references
 
 if TYPE_CHECKING:
     import pandas
@@ -80,7 +81,7 @@ def run(study: Study | str | Path, *, name: str | None = None, db: str | Path | 
     Raises:
         UsageError: settings that are wrong or contradict each other, or a file that names several models.
     """
-    checked = launch.check(_study(study, settings))
+    checked = launch.check(with_references(_study(study, settings), data_home(db).db))
     chosen = {name: getattr(checked.study, name) for name in _MODEL_SETTINGS}
     with Store(data_home(db).db) as store:
         if name is not None:

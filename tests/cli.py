@@ -42,10 +42,17 @@ _AT_START = ("PYTHON", "LC_", "LANG", "HF_", "OMP_", "LD_")
 """Settings that count when a process starts, or when a library is first read."""
 
 
-def mlxintro(home: Path, *arguments: str, stdin: str = "", stdout: int | IO[Any] | None = None, **more: str) -> Result:
+def mlxintro(
+    home: Path,
+    *arguments: str,
+    stdin: str = "",
+    stdout: int | IO[Any] | None = None,
+    seconds: float = 120,
+    **more: str,
+) -> Result:
     """Run a command to its end, in a process of its own."""
     if sys.platform == "linux" and not any(name.startswith(_AT_START) for name in more):
-        code, out, err = forked.run(list(arguments), environment(home, **more), stdin, stdout)
+        code, out, err = forked.run(list(arguments), environment(home, **more), stdin, stdout, seconds)
     else:
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -55,7 +62,7 @@ def mlxintro(home: Path, *arguments: str, stdin: str = "", stdout: int | IO[Any]
             encoding="utf-8",
             env=environment(home, **more),
             cwd=ROOT,
-            timeout=120,
+            timeout=seconds,
         )
         code, out, err = done.returncode, done.stdout or "", done.stderr
     assert "Traceback" not in err, err

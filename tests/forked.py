@@ -84,14 +84,14 @@ def nursery() -> Nursery:
 
 
 def run(
-    arguments: list[str], environment: dict[str, str], stdin: str, stdout: int | IO[Any] | None
+    arguments: list[str], environment: dict[str, str], stdin: str, stdout: int | IO[Any] | None, seconds: float
 ) -> tuple[int, str, str]:
     """Run a command of ours to its end; return its exit code and what it said on stdout and stderr."""
     with open_memory() as given, open_memory() as out, open_memory() as err:
         given.write(stdin.encode())
         given.seek(0)
         target = out.fileno() if stdout is None else stdout if isinstance(stdout, int) else stdout.fileno()
-        code = nursery().run(arguments, environment, (given.fileno(), target, err.fileno()), 120)
+        code = nursery().run(arguments, environment, (given.fileno(), target, err.fileno()), seconds)
         return code, *(_content(file) for file in (out, err))
 
 

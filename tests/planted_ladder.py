@@ -57,12 +57,20 @@ class Mechanism:
     """Multiplies every logit under any vector."""
     bends: float = 0.0
     """Share of its distance from zero by which any vector raises a logit below zero; a yes stays as it is."""
+    clips: float = math.inf
+    """Logits further from zero than this are pulled to it by any vector."""
+    squares: float = 0.0
+    """Times the square of a logit below zero, which any vector adds to it: the surer the no, the more it is lost."""
+    uneven: float = 0.0
+    """Standard deviation of the bias over vectors."""
     ceiling: float = 1.0
     """Impacts below this share of the concept's disturb nobody."""
     by_norm: bool = False
     """It is disturbed by vectors that are as long as the concept's, whatever their impact."""
     worded: float = 0.0
     """Added under a concept's vector to the trial question, and to none of its other forms."""
+    about_thoughts: float = 0.0
+    """Added under a concept's vector to every question about thoughts, whatever a yes to it means."""
     agrees: bool = False
     """Asked whether there is a thought about any word, it answers as if the word were right."""
     right: float = 0.0
@@ -119,6 +127,10 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("compression, names nothing", "compression", (Mechanism(base=-9.2, squeeze=0.1, says="apple"),)),
     Planted("bias and compression", "compression", (Mechanism(base=-9.2, squeeze=0.4, bias=3.5, right=0.8),)),
     Planted("pulls a no up", "compression", (Mechanism(base=-9.2, bends=0.95, right=0.8),)),
+    Planted("clips", "compression", (Mechanism(base=-9.2, clips=1.0, right=0.8),)),
+    Planted("loses its surest no", "compression", (Mechanism(base=-9.2, squares=0.1, right=0.8),)),
+    Planted("bias by vector", "yes-bias", (Mechanism(base=-6.0, bias=5.0, uneven=6.0, right=0.8),)),
+    Planted("biased about thoughts", "yes-bias", (Mechanism(about_thoughts=7.0, right=0.9),)),
     Planted("biased in one wording", "yes-bias", (Mechanism(worded=7.0, right=0.9),)),
     Planted("norm", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, right=0.9),), off_norm=0.4),
     Planted("norm, common word", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, says="apple"),)),
@@ -141,6 +153,8 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("reader", "a reader", (Mechanism(notices=6.0, right=0.9, reads=3.0, privileged=False),)),
     Planted("disturbance or own words", "a patchwork", (DISTURBED, READS_ITSELF)),
     Planted("disturbance or common word", "a patchwork", (DISTURBED, HABIT)),
+    Planted("disturbance or own words, by concept", "a patchwork", (DISTURBED, READS_ITSELF), by="concept"),
+    Planted("disturbance, own words or reader", "a patchwork", (DISTURBED, READS_ITSELF, READER)),
     Planted("text or own words", "a patchwork", (READS_TEXT, READS_ITSELF)),
     Planted("bias or own words", "a patchwork", (BIASED, READS_ITSELF)),
     Planted("reader or own words", "a patchwork", (READER, READS_ITSELF)),
@@ -261,7 +275,11 @@ class _Study:
     def _answer(self, spec: TrialSpec, one: Mechanism, base: float, sign: float, effect: float, question: str) -> float:
         logit = base + sign * effect
         if spec.injections:
-            base += one.bends * max(-base, 0.0)
+            base += one.bends * max(-base, 0.0) + one.squares * min(base, 0.0) ** 2
+            base = max(-one.clips, min(one.clips, base))
+            base += one.uneven * self.own("bias", spec.injections[0].concept, spec.injections[0].transform)
+            thoughts = spec.arm not in (*controls.UNRELATED, controls.SPANNING)
+            base += one.about_thoughts * (thoughts and spec.injections[0].transform != "random")
             logit = one.squeeze * base + one.bias + sign * effect + 0.5 * self.own("question", question)
         return logit + self.rng.gauss(0, self.subject.spread)
 

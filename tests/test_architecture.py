@@ -50,6 +50,19 @@ def test_docstrings_begin_with_a_sentence() -> None:
     assert wrong == []
 
 
+def test_every_cache_of_vectors_compares_them_with_what_the_store_recorded() -> None:
+    made = [
+        (f"{path.name}:{node.lineno}", len(node.args) == 3 or any(one.arg == "recorded" for one in node.keywords))
+        for root in ("mlxintro", "tui")
+        for path in (ROOT / root).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "VectorCache"
+    ]
+    assert made
+    # Imported vectors lie under the hash of their own content.
+    assert [place for place, compared in made if not compared and not place.startswith("library.py")] == []
+
+
 def test_files_and_functions_stay_readable() -> None:
     for root in ("mlxintro", "backends", "tui"):
         for path in (ROOT / root).rglob("*.py"):

@@ -130,52 +130,73 @@ def test_no_false_claim_on_long_replies_beyond_what_is_recorded() -> None:
     assert len(missed) <= 1, missed
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "- ",
-        '"',
-        "ocean, ",
-        "a",
+PIECES = (
+    *(
+        " ",
         "\n",
+        "\t",
+        "\r",
+        " \n",
+        "\n\n",
+        "*\n",
+        "- ",
+        "- - ",
         "*",
-        "((",
-        "yes ",
-        "if you ",
-        "there is ",
-        "'",
-        "1. ",
-        "e.g. ",
+        "_",
+        "#",
+        "=",
+        "|",
+        "~",
+        "/",
+        "\\",
+        "`",
+        "\0",
+        "\u200b",
+    ),
+    *('"', "'", "(", ")", "((", "[", "]", "<", ".", "!", ",", ";", ":", "...", "\u2026", "0", "1 ", "1. ", "e.g. "),
+    *(
+        "a",
+        "a ",
+        "\u00e9",
+        "\u0301",
+        "\U0001f600",
+        "\u6d77",
         "**x**: ",
-        "prose",
-    ],
+        "trial 1: ",
+        "answer: ",
+        "yes ",
+        "yes, ",
+        "no ",
+    ),
+    *("not ", "n't ", "don't ", "nothing ", "if you ", "there is ", "i notice ", "about the ", "of ", "and ", "but "),
+    *("very ", "the ", "thought ", "ocean ", "ocean, "),
 )
-def test_grading_takes_less_than_a_second_for_64000_characters(pattern: str) -> None:
-    if pattern == "prose":
-        drawn = random.Random(0)
-        parts = [
-            "I",
-            "you",
-            "that",
-            "whether",
-            "there",
-            "is",
-            "not",
-            "notice",
-            "thought",
-            "about",
-            "ocean",
-            "which",
-            "unusual",
-            "my",
-            "when",
-            "and",
-            "the",
-            "of",
-            "would",
-        ]
-        pattern = " ".join(drawn.choice(parts) for _ in range(20_000))
-    text = (pattern * 64_000)[:64_000]
+"""What a model that has lost its way repeats."""
+SENTENCE = "I you that whether there is not notice thought about ocean which unusual my when and the of would"
+
+
+def seconds_to_grade(reply: str) -> float:
     began = time.process_time()
-    RulesGrader().grade(text, "ocean", ("sea",))
-    assert time.process_time() - began < 1.0
+    RulesGrader().grade(reply, "ocean", ("sea",))
+    return time.process_time() - began
+
+
+def test_the_time_of_grading_grows_with_the_length_of_a_reply_and_not_with_its_square() -> None:
+    for piece in PIECES:
+        reply = f"I notice {(piece * 16_000)[:16_000]} the oceanx"
+        # One pattern that looks at every stretch from each of its characters takes 0.7 to 2 s.
+        assert seconds_to_grade(reply) < 0.4, (reply[:20], reply[-20:])
+
+
+@pytest.mark.parametrize("length", [16_000, pytest.param(64_000, marks=pytest.mark.slow)])
+def test_prose_of_any_length_is_graded_in_time(length: int) -> None:
+    drawn, words = random.Random(0), SENTENCE.split()
+    assert seconds_to_grade(" ".join(drawn.choice(words) for _ in range(length))[:length]) < 1.0
+
+
+@pytest.mark.slow
+def test_grading_takes_less_than_a_second_for_64000_characters() -> None:
+    for piece in PIECES:
+        run = (piece * 64_000)[:64_000]
+        for reply in (run, f"{run} the ocean", f"I notice {run}x"):
+            assert seconds_to_grade(reply) < 1.0, (reply[:20], reply[-20:])

@@ -386,6 +386,33 @@ def test_scores_are_the_log_softmax_of_a_full_forward(subject: Subject) -> None:
             np.testing.assert_allclose(found, logprobs[rows, option], rtol=1e-4, atol=2e-5)
 
 
+def test_variants_of_one_injected_run_are_scored_and_proven_as_if_alone(subject: Subject) -> None:
+    """What runs have in common, injections included, is read once; who patches one must not see a difference."""
+    common = (Injection(1, vector(1), start=10), Injection(2, by_position(2, 6, WIDTH), 14, 20))
+    own = [
+        (),
+        (Injection(1, by_position(3, 10, WIDTH), 20, 30, "resid_post", "replace"),),
+        (Injection(3, by_position(4, 1, HEAD_WIDTH), 29, 30, "head_out", "replace", head=2),),
+        (Injection(0, by_position(5, 18, WIDTH), 12, 30, "mlp_out", "replace"),),
+        (Injection(2, vector(6), 12, 30, "attn_out", "replace"), Injection(1, vector(7), 29)),
+    ]
+    prompts = [Prompt(tokens(30), common + more) for more in own]
+    options = [[(5,), (6, 7, 8)]] * len(prompts)
+    for prompt, continuations, scored in zip(prompts, options, subject.backend.score(prompts, options), strict=True):
+        for option, found in zip(continuations, scored, strict=True):
+            logits = subject.reference.logits(prompt.tokens + option[:-1], prompt.injections).astype(np.float64)
+            logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            rows = np.arange(len(option)) + len(prompt.tokens) - 1
+            np.testing.assert_allclose(found, logprobs[rows, option], rtol=1e-4, atol=2e-5)
+    requests = [Request(prompt, Sampling(max_tokens=3)) for prompt in prompts]
+    shared, alone = together(subject.backend, requests), one_by_one(subject.backend, requests)
+    assert same(shared, alone)
+    for ours, theirs in zip(shared, alone, strict=True):
+        for a, b in zip(ours.proofs, theirs.proofs, strict=True):
+            assert (a.positions, a.first, a.last) == (b.positions, b.first, b.last)
+            assert (a.change, a.relative_change) == pytest.approx((b.change, b.relative_change), rel=1e-4)
+
+
 def test_the_next_tokens_distribution_is_that_of_a_full_forward(subject: Subject) -> None:
     begun = tokens(18, 1)
     prompts = [

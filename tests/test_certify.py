@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.registry import open_backend
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.detection.measuring import measure
 from mlxintro.ladder import freeze
-from mlxintro.ladder.certify.assembly import Assembled, CertifyOrder, assemble
+from mlxintro.ladder.certify.assembly import Assembled, CertifyOrder, assemble, outline
 from mlxintro.ladder.certify.calibration import choose_questions
 from mlxintro.ladder.certify.certificate import fit_repeats, power_lines
 from mlxintro.ladder.certify.draft import CertifyDraft
@@ -22,7 +24,9 @@ from mlxintro.ladder.witnesses import Witness, observe
 from mlxintro.protocol import controls
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
+from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
+from tests.cli import mlxintro
 from tests.simulated import row_of
 
 WORDS = ("ocean", "bread", "fear", "music", "silver", "trees", "milk", "rain")
@@ -31,7 +35,7 @@ WORDS = ("ocean", "bread", "fear", "music", "silver", "trees", "milk", "rain")
 def made(backend: FakeBackend, folder: Path, draft: CertifyDraft | None = None, **settings: Any) -> Assembled:
     wanted: dict[str, Any] = {"concepts": WORDS, "layer": 5, "strength": 2.0, "repeats": 2, **settings}
     order = CertifyOrder(backend.info.model, {"backend": "fake", "max_tokens": 40}, **wanted)
-    return assemble(backend, folder, order, lambda line: None, draft)
+    return assemble(backend, VectorCache(folder), order, lambda line: None, draft)
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +165,55 @@ def test_centred_vectors_sum_to_nothing(tmp_path: Path) -> None:
         vectors = [vector.direction[5].astype(np.float64) for vector in session_of(backend, one).vectors.values()]
         # Each is a word minus the mean of the others, which is the centred word times n / (n - 1).
         assert np.linalg.norm(np.sum(vectors, axis=0)) < 1e-3 * np.linalg.norm(vectors[0])
+
+
+def test_random_vectors_of_the_norm_are_tried_where_those_of_the_impact_are_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeBackend("detector") as backend:
+        plain = made(backend, tmp_path)
+        assert "random" not in {spec.arm for spec in plain.planned}
+        ratios = [2.0 / strength for strength in plain.calibration.options["matched"]]
+        assert plain.calibration.shorter == pytest.approx(np.exp(np.mean(np.log(ratios))))
+        monkeypatch.setattr("mlxintro.ladder.certify.assembly.WELL_MATCHED", plain.calibration.shorter / 2)
+        assert "random" in {spec.arm for spec in made(backend, tmp_path).planned}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_scored_trial_and_its_entropy_are_those_of_separate_readings(tmp_path: Path) -> None:
+    with open_backend("smollm2", "torch", device="cpu", dtype="float32") as backend:
+        order = CertifyOrder("smollm2", {"backend": "torch"}, concepts=("dust", "trees", "bread"), repeats=2)
+        _, planned = outline(backend, order)
+        arms = (controls.QUESTION, "clear-no", controls.PRESENT, controls.ASKED_OTHER)
+        specs = [next(one for one in planned if one.arm == arm and one.injections) for arm in arms]
+        specs = [replace(one, detail={**one.detail, "entropy": True}) for one in specs]
+        session = Session(backend, planned.prompts, extract(backend, planned.recipes.values(), None))
+        found = {one.key: one for one in measure(session, specs)}
+        for spec, alone in zip(specs, readouts.score(session, specs), strict=True):
+            together = found[spec.key]
+            assert together.measurements["logprobs"] == pytest.approx(alone.measurements["logprobs"], abs=1e-4)
+            assert together.doses == alone.doses
+            prompt, _ = readouts.prompt_of(session, spec)
+            (state,) = backend.capture([prompt], layers=[29], positions=[-1])
+            logprobs = backend.lens(state["resid_post"][0, 0]).astype(np.float64)
+            assert together.measurements["entropy"] == pytest.approx(-(np.exp(logprobs) * logprobs).sum(), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_frameworks_come_to_the_same_states_with_the_embedded_model(tmp_path: Path) -> None:
+    pytest.importorskip("mlx.core")
+    small = ("--concepts", "dust,trees,bread,silver", "--repeats", "3", "--layer", "20", "--strength", "0.5")
+    states: dict[str, dict[str, str]] = {}
+    shifts: dict[str, list[float]] = {}
+    for framework in ("torch", "mlx"):
+        options = ("-m", "smollm2", "--backend", framework, "--dtype", "float32", "--max-tokens", "12", "--json")
+        done = mlxintro(tmp_path / framework, "certify", *options, *small, seconds=1500)
+        assert done.code == 0, done.err
+        found = done.lines[-1]
+        states[framework] = {rung["name"]: rung["state"] for rung in found["ladder"]["rungs"]}
+        shifts[framework] = [one["value"]["value"] for name, one in found["figures"].items() if name.endswith("_shift")]
+    assert states["mlx"] == states["torch"]
+    # Scores are the same numbers up to rounding; replies may part at a sampled token.
+    np.testing.assert_allclose(shifts["mlx"], shifts["torch"], atol=2e-3)

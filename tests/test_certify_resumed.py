@@ -17,6 +17,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.ladder.certify.assembly import CertifyOrder, assemble, outline
 from mlxintro.ladder.certify.draft import CertifyDraft
+from mlxintro.vectors.cache import VectorCache
 from tests.cli import Result, mlxintro, started
 
 ORDER = ("-m", "detector?hit=0.95&delay=0.004", "--backend", "fake", "--max-tokens", "24")
@@ -103,25 +104,25 @@ def test_a_command_that_is_killed_goes_on_and_comes_to_the_same_ladder(
 def test_nothing_that_was_found_is_sought_again(tmp_path: Path) -> None:
     path = tmp_path / "draft.json"
     backend = CountingBackend("detector")
-    first = assemble(backend, tmp_path, order(), lambda line: None, CertifyDraft({}, path))
+    first = assemble(backend, VectorCache(tmp_path), order(), lambda line: None, CertifyDraft({}, path))
     sought = backend.asked
     assert sought > 4
     backend.asked = 0
     kept = CertifyDraft.read(path)
     assert kept is not None
-    again = assemble(backend, tmp_path, order(), lambda line: None, kept)
+    again = assemble(backend, VectorCache(tmp_path), order(), lambda line: None, kept)
     assert backend.asked == 0
     assert again.checked.study == first.checked.study
     assert [spec.key for spec in again.planned] == [spec.key for spec in first.planned]
     # Without one finding only that one is sought.
     del kept.found["matched-other"]
-    assemble(backend, tmp_path, order(), lambda line: None, kept)
+    assemble(backend, VectorCache(tmp_path), order(), lambda line: None, kept)
     assert 0 < backend.asked < sought
 
 
 def test_a_dose_is_sought_where_it_is_wanted_and_no_further(tmp_path: Path) -> None:
     draft = CertifyDraft({})
-    made = assemble(FakeBackend("detector"), tmp_path, order(), lambda line: None, draft)
+    made = assemble(FakeBackend("detector"), VectorCache(tmp_path), order(), lambda line: None, draft)
     layers = {name.split()[1] for name in draft.found if name.startswith("dose")}
     assert layers == {str(made.checked.study.layers[0])}  # type: ignore[index]
 

@@ -1,24 +1,31 @@
-"""A class name has one meaning in the whole product, so that search and "go to definition" find one place."""
+"""The name of a class or type has one meaning in the whole product, so that search and "go to definition" find one."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 
 from tests.test_layers import MODULES
 
 
-def public_classes() -> dict[str, set[str]]:
-    """The modules that define each public class name at their top level."""
+def public_types() -> dict[str, set[str]]:
+    """The modules that define each public class or type alias at their top level."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, path in MODULES.items():
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].add(module)
+            elif isinstance(node, ast.Assign):
+                # Constants are written in capitals, type variables too: what is left is a name for a type.
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                for name in filter(re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*").fullmatch, names):
+                    found[name].add(module)
     return found
 
 
-def test_no_public_class_name_is_defined_twice() -> None:
-    classes = public_classes()
-    assert len(classes) > 200
-    assert {name: modules for name, modules in classes.items() if len(modules) > 1} == {}
+def test_no_public_class_or_alias_is_defined_twice() -> None:
+    types = public_types()
+    assert len(types) > 250
+    assert {"Row", "Place", "RunEvent"} <= types.keys()
+    assert {name: modules for name, modules in types.items() if len(modules) > 1} == {}

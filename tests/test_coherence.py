@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,9 @@ PROSE = (
     "To debug this function, print the value of the counter before the loop begins. If it is already negative, the "
     "mistake is in the code that calls it, and you can leave the function as it is.",
 )
+
+
+REGISTERS = Path(__file__).parent / "data" / "registers.jsonl"
 
 
 def flaw(text: str) -> str | None:
@@ -107,3 +112,23 @@ def test_reading_takes_time_in_proportion_to_the_length() -> None:
         text = (pattern * 64_000)[:64_000]
         reading = read_coherence(text, fold(text))
         assert reading.flaw is not None, pattern
+
+
+def test_verse_lists_code_chat_and_headlines_are_no_salad_and_salad_of_familiar_words_is() -> None:
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    table = [[0, 0], [0, 0]]
+    for line in REGISTERS.read_text("utf-8").splitlines():
+        row = json.loads(line)
+        table[row["coherent"]][flaw(row["response"]) is None] += 1
+    assert cohens_kappa(table).kappa >= 0.6
+    assert table[True][False] / sum(table[True]) < 0.1
+
+
+def test_a_break_in_the_middle_of_a_long_reply_is_found_where_it_is() -> None:
+    reply = (
+        PROSE[0] + " " + PROSE[1] + " Whose of were had wick the if lantern of is by asking was the to of in had whom."
+    )
+    reading = read_coherence(reply, fold(reply))
+    assert (reading.flaw, reading.broken) == (None, "word salad")
+    assert abs(reading.stop - len(PROSE[0]) - len(PROSE[1]) - 1) <= 2

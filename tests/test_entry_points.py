@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import mlxintro as mi
 from tests.test_eighth_experiment import EXPERIMENT
+from tests.test_eighth_experiment import PRESET as TOML
 
 ROOT = Path(__file__).parent.parent
 PRESET = """
@@ -60,8 +62,6 @@ gone = outside.nowhere:load
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that Python takes for an installed package."""
-    from tests.test_eighth_experiment import PRESET as TOML
-
     folder = tmp_path_factory.mktemp("site")
     code = folder / "outside"
     code.mkdir()
@@ -96,6 +96,19 @@ def test_a_package_adds_one_of_each_and_the_command_line_uses_them(package: Path
     loud = json.loads(said(package, "stats", "second", "--grader", "loud", "--json").stdout)
     assert loud["grader"] == "loud"
     assert loud["false_alarms"]["trials"] == 2
+
+
+def test_presets_of_a_package_are_listed_shown_and_can_be_edited(package: Path) -> None:
+    listed = [json.loads(line) for line in said(package, "presets", "list", "--json").stdout.splitlines()]
+    assert {"lindsey", "one-word"} <= {one["name"] for one in listed}
+    shown = said(package, "presets", "show", "one-word").stdout
+    assert tomllib.loads(shown) == tomllib.loads(TOML)
+    (package / "mine.toml").write_text(shown.replace("It has no source.", "It is mine."), encoding="utf-8")
+    edited = ("--preset-file", "mine.toml", "--backend", "echo", "-m", "detector", "--explain")
+    assert "It is mine." in said(package, "run", "one-word", *edited).stdout
+    unknown = said(package, "presets", "show", "two-words", code=2).stderr
+    assert "no preset called 'two-words'" in unknown
+    assert "one-word" in unknown
 
 
 def test_what_is_not_there_or_does_not_load_is_one_line_that_names_it(package: Path) -> None:

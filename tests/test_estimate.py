@@ -133,7 +133,12 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
     command = ["--db", str(path), "run", "injected-thoughts", "--backend", "fake", "--trials", "10", "--dry-run"]
     said = CliRunner().invoke(cli, command)
     assert said.exit_code == 0, said.output
-    for word in ("trials", "batches:", "time:      about", "power:     n=50 per cell: 95 % interval up to +-13 points"):
+    for word in (
+        "trials",
+        "batches:",
+        "time:      about",
+        "power:     n = 50 per cell (95 % interval up to ±13 points)",
+    ):
         assert word in said.stdout
     plain = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
     assert {"trials", "rows", "batches", "memory", "free", "seconds", "power", "layers", "study"} <= plain.keys()

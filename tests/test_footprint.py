@@ -66,7 +66,7 @@ def test_a_forked_prefix_has_its_room_at_once(tiny: Callable[[str], Path]) -> No
     with registry.open_backend(str(tiny("llama")), "torch", device="cpu") as backend:
         assert isinstance(backend, TorchBackend)
         reader = backend._reader(prompts_of(60, 50))
-        source: SlotCache = reader._prefix()
+        source: SlotCache = reader._beginning(len(reader._shared)).cache
         rows = source.fork([0] * ROWS, 50, room=124)
         assert rows.holds(ROWS, 124)
         for forked, single in zip(rows.stores(), source.stores(), strict=True):

@@ -278,6 +278,78 @@ def test_every_command_says_of_a_damaged_row_in_one_line_what_it_is(
         assert done.code == 0 or (done.code in (1, 2) and done.err.count("\n") <= 2), done.err
 
 
+TABLES = ("migrations", "runs", "prompts", "run_prompts", "trials", "grades", "labels", "label_sets", "vectors")
+SCHEMAS = {
+    **{
+        f"{table} never end": (
+            f"ALTER TABLE {table} RENAME TO t; CREATE VIEW {table} AS {ENDLESS} SELECT t.* FROM n, t",
+            "another program" if table == "migrations" else f"{table} is no plain table",
+        )
+        for table in TABLES
+    },
+    "a trigger that works without end": (
+        "CREATE TRIGGER t AFTER INSERT ON runs BEGIN "
+        f"INSERT INTO labels {ENDLESS} SELECT x, 1, 2, 3, 4, 5, 6 FROM n; END",
+        "the trigger t is not mlxintro's",
+    ),
+    "one of our triggers, changed": (
+        "CREATE TRIGGER trials_count_insert AFTER INSERT ON trials BEGIN DELETE FROM trials; END",
+        "the trigger trials_count_insert is not mlxintro's",
+    ),
+    "a column that is computed": (
+        "ALTER TABLE grades ADD COLUMN more AS (hex(zeroblob(100000000)))",
+        "grades is no plain table",
+    ),
+    "a table of another program": (
+        "DROP TABLE labels; CREATE VIRTUAL TABLE labels USING fts5(run, key, labeller, fields, note, created)",
+        "labels is no plain table",
+    ),
+    "an index of replies that never ends": (
+        f"DROP TABLE IF EXISTS replies; CREATE VIEW replies AS {ENDLESS} SELECT x AS rowid, 'a' AS text FROM n",
+        "replies is not the table that mlxintro makes",
+    ),
+    "a table that is missing": ("DROP TABLE labels", "there is no table labels"),
+    "a column that is missing": ("ALTER TABLE vectors DROP COLUMN content", "table vectors has no column content"),
+}
+"""What is done to the schema, and what the line that refuses the store says."""
+
+
+@pytest.mark.parametrize("case", SCHEMAS)
+def test_a_store_whose_schema_is_not_ours_is_refused_at_once(
+    case: str, call: Call, hostile: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script, says = SCHEMAS[case]
+    path = hostile(script)
+    rows = path.read_bytes()[100:]
+    for command in (("runs", "list"), ("runs", "rm", "theirs", "--yes")):
+        begun = time.process_time()
+        done = call("--db", str(path), *command)
+        assert done.code in (1, 2)
+        assert done.err.count("\n") == 1
+        assert says in done.err
+        assert time.process_time() - begun < 5
+    # Behind the header, which says how the file is written to.
+    assert path.read_bytes()[100:] == rows
+
+
+def test_a_list_of_migrations_that_does_not_fit_is_said(call: Call, hostile: Callable[[str], Path]) -> None:
+    path = hostile("DELETE FROM migrations WHERE name = 'm005_label_sets'")
+    assert "older format (without m005_label_sets)" in call("--db", str(path), "runs", "list").err
+    done = call("--db", str(path), "runs", "rm", "theirs", "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "its list of migrations does not fit its tables" in done.err
+
+
+def test_tables_beside_ours_are_no_reason_to_refuse(call: Call, home: Path) -> None:
+    with closing(sqlite3.connect(home / "mlxintro.db")) as db:
+        db.executescript(
+            f"CREATE TABLE mine (a); CREATE VIEW v AS {ENDLESS} SELECT * FROM n; CREATE INDEX i ON mine (a)"
+        )
+        db.execute("ANALYZE")
+    assert call("runs", "list").code == 0
+    assert call("runs", "show", "first", "--contains", "the").code == 0
+
+
 def test_a_store_that_is_a_pipe_is_not_waited_for(call: Call, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.db"
     os.mkfifo(pipe)

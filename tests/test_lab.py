@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from mlxintro.lab.messages import (
     Cancel,
     Done,
     Error,
-    Event,
     Extracting,
+    LabEvent,
     Load,
     Loading,
     Ready,
@@ -34,6 +35,8 @@ from mlxintro.lab.messages import (
     read_order,
 )
 from mlxintro.protocol import presets
+from mlxintro.store.records import VectorRecord
+from mlxintro.store.store import Store
 from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
@@ -56,13 +59,13 @@ class Speaker:
             self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def hear(self) -> Event:
+    def hear(self) -> LabEvent:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the process is gone"
         return read_event(line)
 
-    def until(self, *kinds: type[Event]) -> list[Event]:
+    def until(self, *kinds: type[LabEvent]) -> list[LabEvent]:
         """Everything up to the first of these."""
         heard = [self.hear()]
         while not isinstance(heard[-1], kinds):
@@ -73,7 +76,7 @@ class Speaker:
 @contextmanager
 def lab(folder: Path) -> Iterator[Speaker]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlxintro.lab.process", str(folder / "vectors")],
+        [sys.executable, "-m", "mlxintro.lab.process", str(folder / "mlxintro.db")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -161,6 +164,27 @@ def test_replies_and_cosines_equal_direct_calls(
     assert isinstance(last, Done)
     assert last.positions == replies.proof.positions
     assert any(isinstance(one, Extracting) for one in heard)
+
+
+def test_a_vector_that_is_not_what_the_store_recorded_is_read_anew(tmp_path: Path) -> None:
+    order = ask(1, concept="ocean", prompt=PROMPT, layer=4, strength=1.0, max_tokens=4)
+    norms = []
+    for forged in (False, True):
+        if forged:
+            cache = VectorCache(tmp_path / "vectors")
+            with registry.open_backend("detector", "fake") as backend:
+                recipe = recipe_for(presets.load("lindsey").extraction, "ocean", backend.info)
+                (right,) = extract(backend, [recipe], cache).values()
+            with Store(tmp_path / "mlxintro.db") as store:
+                store.vectors.add(VectorRecord(recipe.key, {}, cache.path(recipe.key).name, right.content_hash))
+            # The file vouches for itself; only the store knows better.
+            cache.save_vector(replace(right, direction=right.direction * np.float32(-3)))
+        with lab(tmp_path) as speaker:
+            speaker.say(Load(model="detector", backend="fake"), order)
+            heard = speaker.until(Done, Error)
+        (started,) = (one for one in heard if isinstance(one, Started))
+        norms.append(started.vector_norm)
+    assert norms[0] == pytest.approx(norms[1])
 
 
 def test_the_vector_of_a_word_is_read_once(tmp_path: Path) -> None:

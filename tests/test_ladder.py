@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,35 @@ def test_an_untested_rung_says_the_command_that_tests_it() -> None:
     lines = verdict(case, found).evidence
     assert any(line.startswith("to test chance") and line.endswith("--repeats 4") for line in lines)
     assert not any("to test" in line and "chance" in line and not line.endswith("--repeats 4") for line in lines)
+
+
+def test_an_arm_is_judged_in_the_cells_of_the_trials_it_is_compared_with() -> None:
+    def at(layer: int, condition: str, arm: str, claims: int) -> list[Row]:
+        return [replace(row, layer=layer) for row in replies(condition, arm, 20, claims)]
+
+    # Whatever vector is injected at layer 9 is claimed, at layer 3 none is.
+    rows = [*at(9, "injected", "", 18), *at(3, "injected", "", 0), *replies("control", "", 40, 0)]
+    rows += [*at(9, "injected", "random", 18), *at(3, "injected", "random", 0)]
+    run = Rows.of(rows)
+    best = Case(run, [row for row in run.injected if row.layer == 9], "layer 9")
+    assert (best.claims("random").successes, best.claims("random").trials) == (18, 20)
+    assert climb(best)["any disturbance"].state == "not excluded"
+    assert Case(run, run.injected, "all").claims("random").trials == 40
+
+
+def test_a_question_that_no_other_stands_near_is_cleared_of_compression_where_it_ends_beyond_all_of_them() -> None:
+    def asked(shift: float, slope: float = 0.0) -> Ladder:
+        rows = scored(controls.QUESTION, "", -7.0, shift, NOISE)
+        for at in range(12):
+            base = -0.8 + at / 12
+            wobble = (at % 4 - 1.5) / 20
+            rows += scored("clear-no" if at < 6 else "clear-yes", f"q{at}", base, slope * base + wobble, NOISE)
+        return ladder_of([*NAMES_IT, *rows])
+
+    # Pulled to where the others are it would rise by 6.7.
+    assert asked(9.0)["compression"].state == "excluded"
+    assert "pulled to one point" in asked(9.0)["compression"].said
+    assert asked(6.0)["compression"].state == "not tested"
+    assert "only reach" in asked(6.0)["compression"].said
+    # Answers that are turned around, and not only pulled together, could carry it further than that.
+    assert asked(9.0, slope=-1.5)["compression"].state == "not excluded"

@@ -7,11 +7,15 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mlxintro.analysis.run import study_of
 from mlxintro.backends.errors import KnownError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.running import launch
 from mlxintro.store import Store
 from mlxintro.store.schema.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
 
@@ -241,3 +245,19 @@ def test_an_old_verdict_that_neither_abstains_nor_does_not_is_refused(old_store:
     db.close()
     with Store(tmp_path / "home.db") as home, pytest.raises(KnownError, match="table grades, row 1, column state"):
         home.import_from(old_store)
+
+
+def test_runs_of_the_version_before_are_planned_as_they_were(old_store: Path) -> None:
+    """A run that was cut short goes on: every trial has the key and the place that it had."""
+    with Store(old_store) as store:
+        for run in store.runs.all():
+            checked = launch.check(study_of(run))
+            with FakeBackend("detector") as backend:
+                # The simulated subject is another one since; what a real model is does not change by itself.
+                info = replace(backend.info, revision=run.model["revision"])
+                study = checked.experiment.plan(checked.study, checked.preset, info, backend.tokenizer)
+                keys = [spec.key for spec in study]
+            assert len(keys) == run.planned
+            trials = list(store.trials.of_run(run.id))
+            assert [keys[trial.ordinal] for trial in trials] == [trial.key for trial in trials], run.name
+            assert {trial.spec.prompt for trial in trials} <= study.prompts.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,32 @@ def test_the_customers_models_have_short_names_for_both_backends() -> None:
         assert sources.locate(name.upper(), "mlx") == ("hub", mlx)
 
 
+LITERATURE = """
+qwen2.5-coder-32b qwen3-4b qwen3-8b qwen3-14b qwen3-32b gemma-3-4b gemma-3-12b gemma-3-27b llama-3.1-8b llama-3.1-70b
+olmo-3-7b-base olmo-3-7b-sft olmo-3-7b-dpo olmo-3-7b gpt-oss-20b mistral-small
+"""
+
+
+def test_the_literatures_subjects_have_short_names() -> None:
+    for name in LITERATURE.split():
+        alias = aliases.find(name)
+        assert alias is not None, name
+        assert alias.licence
+        assert sources.locate(name, "torch") == ("hub", alias.torch)
+        assert alias.weight_bytes("mlx") <= alias.weight_bytes("torch")
+        # Sizes are those of the names, embeddings included.
+        if found := re.search(r"(\d+)b\b", name):
+            assert alias.parameters == pytest.approx(float(found[1]), rel=0.12), name
+    assert len({alias.name for alias in aliases.ALIASES}) == len(aliases.ALIASES)
+
+
+def test_where_no_conversion_exists_mlx_gets_the_original_at_its_own_size() -> None:
+    base = aliases.find("olmo-3-7b-base")
+    assert base is not None
+    assert sources.locate("olmo-3-7b-base", "mlx") == ("hub", "allenai/Olmo-3-1025-7B")
+    assert base.weight_bytes("mlx") == base.weight_bytes("torch") == 14_600_000_000
+
+
 def test_an_original_repository_may_be_asked_for_on_mlx() -> None:
     assert sources.locate("Qwen/Qwen2.5-7B-Instruct", "mlx") == ("hub", "Qwen/Qwen2.5-7B-Instruct")
     assert sources.locate("acme/model@v1.0", "torch") == ("hub", "acme/model@v1.0")
@@ -60,9 +87,9 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(path: str) -> None
 
 
 def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "weights.gguf").write_bytes(b"GGUF")
+    (tmp_path / "weights.bin").write_bytes(b"weights")
     with pytest.raises(UsageError, match="give the folder"):
-        sources.locate(str(tmp_path / "weights.gguf"), "torch")
+        sources.locate(str(tmp_path / "weights.bin"), "torch")
 
 
 def test_a_local_folder_is_described(tmp_path: Path) -> None:

@@ -59,11 +59,11 @@ def test_the_plan_is_that_of_certify_and_every_rung_has_its_liar() -> None:
 
 @pytest.mark.parametrize("subject", LIARS, ids=lambda one: one.name)
 def test_a_liar_is_given_no_rung_above_its_own(subject: Planted) -> None:
-    found = list(studies(subject, range(3)))
-    # Each study errs in 2 of 100 at most, so two of three do once in a thousand times.
+    found = list(studies(subject, range(2)))
+    # Each study errs in 2 of 100 at most, so both do once in 2,500 times.
     assert sum(above_own(subject, one) for one in found) <= 1
     if subject.name in CALLED:
-        assert [one.verdict.kind for one in found if one.verdict] == [CALLED[subject.name]] * 3
+        assert [one.verdict.kind for one in found if one.verdict] == [CALLED[subject.name]] * 2
 
 
 def test_a_strong_introspector_reaches_the_top_and_a_weak_one_is_called_no_liar() -> None:
@@ -82,6 +82,30 @@ def test_matched_vectors_that_miss_the_impact_exclude_no_disturbance() -> None:
         rung = one.ladder["any disturbance"]
         assert rung.state == "not tested"
         assert "impacts differ by a factor of 3" in rung.said
+
+
+def test_a_detector_of_length_is_not_excluded_by_vectors_that_are_shorter() -> None:
+    (found,) = studies(named("norm"), [1])
+    assert found.ladder is not None
+    rung = found.ladder["any disturbance"]
+    assert rung.state == "not tested"
+    assert "2.5 times shorter" in rung.said
+
+
+def test_a_yes_that_only_one_wording_gets_is_not_cleared_of_bias() -> None:
+    (found,) = studies(named("biased in one wording"), [3])
+    assert found.ladder is not None
+    assert found.ladder["yes-bias"].state == "not tested"
+    assert "tells nothing" in found.ladder["yes-bias"].said
+
+
+def test_two_liars_who_pass_where_the_other_fails_are_a_patchwork() -> None:
+    for one in studies(named("disturbance or own words"), range(2)):
+        assert one.ladder is not None
+        left = [rung.name for rung in one.ladder if rung.state != "excluded"]
+        assert left == ["a patchwork"]
+        assert one.verdict is not None
+        assert one.verdict.kind == "rivals not excluded"
 
 
 def test_a_collinear_bank_is_not_taken_for_concepts() -> None:

@@ -17,7 +17,7 @@ from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import events
-from mlxintro.running.events import Event, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
+from mlxintro.running.events import RunEvent, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
 from mlxintro.running.runner import BATCHES, HOPELESS, Measure, describe, run_trials
 from mlxintro.store import Store
 from tests import plans
@@ -59,7 +59,7 @@ def texts(store: Store, run: str) -> dict[str, str]:
     return {trial.key: trial.response for trial in store.trials.of_run(run)}
 
 
-def run_all(store: Store, run: str, count: int, measure: Measure, size: int = 4) -> list[Event]:
+def run_all(store: Store, run: str, count: int, measure: Measure, size: int = 4) -> list[RunEvent]:
     return list(run_trials(store, run, plan(count), measure, batch_size=size))
 
 
@@ -86,11 +86,11 @@ class Device:
                 raise OutOfMemory(f"no memory for {len(batch)} rows: close other programs")
             self.sizes.append(len(batch))
 
-    def run(self, store: Store, run: str, count: int, size: int) -> Generator[Event, None, None]:
+    def run(self, store: Store, run: str, count: int, size: int) -> Generator[RunEvent, None, None]:
         return run_trials(store, run, plan(count), self.measure, batch_size=size, shrink=self.shrink)
 
 
-def of(kind: type[AnEvent], seen: list[Event]) -> list[AnEvent]:
+def of(kind: type[AnEvent], seen: list[RunEvent]) -> list[AnEvent]:
     return [event for event in seen if isinstance(event, kind)]
 
 
@@ -328,7 +328,7 @@ def test_a_run_in_which_nothing_works_fails_before_the_night_is_over(store: Stor
 
     run = planned_run(store, count)
     session = run_trials(store, run, plan(count), broken, batch_size=size)
-    seen: list[Event] = []
+    seen: list[RunEvent] = []
     with pytest.raises(KnownError, match="failed: the device is gone: restart it"):
         seen.extend(session)
     tried = min(count, max(size, HOPELESS))
@@ -347,7 +347,7 @@ def test_failures_after_a_success_do_not_end_the_run(store: Store) -> None:
 
 def test_an_injection_that_is_not_what_was_planned_fails_the_run_loudly(store: Store) -> None:
     run = planned_run(store, 12)
-    seen: list[Event] = []
+    seen: list[RunEvent] = []
     with pytest.raises(InjectionError, match="touched 0"):
         seen.extend(
             run_trials(store, run, plan(12), failing(5, error=InjectionError("touched 0: report it")), batch_size=4)
@@ -360,7 +360,7 @@ def test_an_injection_that_is_not_what_was_planned_fails_the_run_loudly(store: S
 def test_watchers_learn_of_a_failure_before_it_is_raised(store: Store) -> None:
     run = planned_run(store, 12)
     session = run_trials(store, run, plan(12), failing(0, error=InjectionError("wrong: report it")), batch_size=4)
-    seen: list[Event] = []
+    seen: list[RunEvent] = []
     with pytest.raises(InjectionError):
         seen.extend(session)
     last = seen[-1]

@@ -16,7 +16,7 @@ from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.patch import patched
 from mlxintro.backends.models.sources import read_folder
-from mlxintro.backends.prefix import groups, shared_prefix, usable
+from mlxintro.backends.prefix import common_injections, groups, shared_prefix, usable
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch.backend import TorchBackend
 
@@ -63,10 +63,16 @@ def prompt(ending: int, start: int | None = None) -> Prompt:
     return Prompt(tokens, () if start is None else (Injection(1, VECTOR, start),))
 
 
+SHARED = Injection(1, VECTOR, 50)
+"""One and the same in all prompts, so that what it does is read once as well."""
 MIXTURES = {
     "one of sixteen injected at position 0": [prompt(4, 0 if row == 5 else None) for row in range(16)],
     "windows that begin at two places": [prompt(6, 60 if row % 2 else 190) for row in range(8)],
     "endings of several lengths": [prompt(3 + row, None if row % 3 else 150) for row in range(8)],
+    "variants of one injected run": [
+        Prompt(prompt(6).tokens, (SHARED, Injection(1 + row % 2, VECTOR, 120, 180 + row, operation="replace")))
+        for row in range(9)
+    ],
     "nothing in common": [Prompt(tuple(range(5 + row, 40 + row))) for row in range(4)],
 }
 
@@ -81,8 +87,9 @@ def test_both_backends_compute_the_same_tokens_and_no_beginning_twice(both: Pair
         with counted(backend) as sizes:
             list(backend.generate([Request(each, Sampling(max_tokens=1)) for each in prompts]))
         spent.append(sum(sizes))
-    shared = shared_prefix(prompts)
-    begun = [usable(each, shared) for each in prompts]
+    common = len(common_injections(prompts))
+    shared = shared_prefix(prompts, common)
+    begun = [usable(each, shared, common) for each in prompts]
     lengths = [len(each.tokens) for each in prompts]
     expected = len(shared) + sum(
         len(members) * (max(lengths[at] for at in members) - first) for first, members in groups(lengths, begun)

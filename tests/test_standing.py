@@ -22,7 +22,7 @@ from mlxintro.store.schema.migrations import MIGRATIONS, migrate
 from mlxintro.store.searching.verdict_code import classes_of, verdict_of
 from tests.plans import outcome, plan
 
-CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, names it", "claims a thought"
+CLASSES = "incoherent", "unclear", "refuses", "no claim", "no claim, says it", "claims, name unclear"
 
 
 def _grade(key: str, grader: str, dice: random.Random) -> GradeRecord:
@@ -168,7 +168,7 @@ def test_what_comes_from_another_store_is_counted(lively: Store, tmp_path: Path)
 def test_every_class_is_found_by_its_words() -> None:
     every = [
         class_
-        for words in (*CLASSES, "claims another", "names it first", "claims, names it")
+        for words in (*CLASSES, "claims, wrong concept", "names it first", "claims, names it")
         for class_ in classes_of(words)
     ]
     assert len(every) == len(set(every)) == 3**5 * 2 * 4

@@ -101,7 +101,7 @@ def test_a_stored_study_comes_back_as_it_was() -> None:
     ("settings", "message"),
     [
         ({"experiment": "telepathy"}, "no experiment called 'telepathy': choose one of"),
-        ({"preset": "nobody"}, "no preset called 'nobody': choose one of blueprint, "),
+        ({"preset": "nobody"}, "no preset called 'nobody': choose one of .*blueprint, "),
         ({"preset": "../lindsey"}, "no preset called"),
         ({"concepts": ("oceen",)}, "did you mean 'ocean'.*--any-word"),
         ({"concepts": ("set:nobody",)}, "no set of concepts called 'nobody': choose one of"),

@@ -22,7 +22,7 @@ from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import training
 from mlxintro.backends.pytorch.backend import TorchBackend
-from mlxintro.backends.training import AdapterShape, TrainingRow
+from mlxintro.backends.training import AdapterShape, TrainingRow, reading_rows
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import questions
 from mlxintro.training.checkpoint import TrainingFolder
@@ -182,6 +182,40 @@ def test_no_word_that_is_trained_on_names_a_concept_of_the_library() -> None:
     words = material().words
     assert len(words) == len(set(words)) > 700
     assert [word for word in words if any(same_word(word, name) for name in names)] == []
+
+
+def test_what_is_not_counted_is_not_put_into_the_plural() -> None:
+    words = set(material().words)
+    assert {"knowledge", "sunshine", "quartz"} <= words
+    assert words.isdisjoint({"knowledges", "sunshines", "quartzes"})
+
+
+def test_maps_that_read_the_stream_begin_with_what_is_injected_each_direction_as_loud() -> None:
+    rng = np.random.default_rng(5)
+    spread = np.diag([30.0, 10.0, 3.0, 1.0] + [0.0] * 12)
+    directions = (rng.standard_normal((400, 16)) @ spread @ np.linalg.qr(rng.standard_normal((16, 16)))[0]).astype("f4")
+    gain = rng.uniform(0.5, 2.0, 16).astype("f4")
+    seen = directions / np.linalg.norm(directions, axis=1, keepdims=True) * gain
+    rows = [reading_rows(directions, gain, 2, turn, 2) for turn in range(2)]
+    answers = np.stack([seen @ row for both in rows for row in both])
+    loud = np.sqrt((answers**2).mean(axis=1))
+    np.testing.assert_allclose(loud, (3 * 16) ** -0.5, rtol=0.25)
+    second_moments = answers @ answers.T / len(seen)
+    assert np.abs(second_moments - np.diag(np.diag(second_moments))).max() < 1e-6, "directions are read twice"
+    assert not reading_rows(directions[:1], gain, 3, 0, 1)[1:].any(), "there is one direction to read"
+
+
+def test_an_aimed_trainer_reads_the_directions_and_still_changes_nothing(backend: TorchBackend) -> None:
+    prompt = row(backend, 6, seed=3).prompt
+    before = backend.capture([prompt])[0]["resid_post"]
+    directions = np.random.default_rng(1).standard_normal((50, backend.info.width)).astype("f4")
+    with backend.trainer(SHAPE) as plain:
+        random = plain.matrices()
+    with backend.trainer(SHAPE, directions=directions) as trainer:
+        aimed = trainer.matrices()
+        np.testing.assert_array_equal(backend.capture([prompt])[0]["resid_post"], before)
+    changed = {path.split(".")[-1] for path in aimed if not np.array_equal(aimed[path][0], random[path][0])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
 
 
 def test_half_of_the_words_are_plurals_so_that_number_is_not_what_all_vectors_share() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,8 +10,11 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from mlxintro.analysis.trial_classes import ColourRole
-from mlxintro.tui.app import DARK, LIGHT
-from mlxintro.tui.reading.colours import RAMP, role_colour
+from mlxintro.ladder.rungs import RungState
+from mlxintro.tui.reading.colours import RAMP, RUNG_ROLES, role_colour
+from mlxintro.tui.reading.wording import RUNG_SIGNS
+from mlxintro.tui.shell import themes
+from mlxintro.tui.shell.themes import DARK, LIGHT
 
 READABLE = 4.5
 """Least contrast of text of ordinary size: WCAG 2.2, success criterion 1.4.3."""
@@ -38,7 +42,40 @@ def test_the_contrast_of_black_and_white_is_21_and_of_equal_colours_1() -> None:
     assert contrast("#777777", "#777777") == 1
 
 
-@pytest.mark.parametrize("theme", [DARK, LIGHT])
+OFFERED = sorted(themes.built_in())
+
+
+def test_the_usual_themes_are_offered_and_those_of_the_terminal_are_not() -> None:
+    assert {DARK, LIGHT} <= set(OFFERED)
+    assert not {name for name in OFFERED if name.startswith("ansi")}
+
+
+@pytest.mark.parametrize("theme", OFFERED)
+def test_text_and_inks_can_be_read_on_every_ground(theme: str) -> None:
+    colours = BUILTIN_THEMES[theme].to_color_system().generate() | themes.inks(BUILTIN_THEMES[theme])
+    for text in ("foreground", "ink-accent", "ink-error"):
+        for ground in ("background", "surface", "panel"):
+            assert contrast(colours[text], colours[ground]) >= READABLE, (text, ground)
+
+
+def test_a_theme_of_ones_own_is_offered_and_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('primary = "#4078c0"\nbackground = "#000000"\nsurface = "#101010"\n', "utf-8")
+    (tmp_path / "pale.toml").write_text(
+        'primary = "#ffffff"\nforeground = "#777777"\nbackground = "#555555"\n', "utf-8"
+    )
+    (tmp_path / "odd.toml").write_text('primary = "quokka"\n', "utf-8")
+    (tmp_path / "key.toml").write_text('primary = "#ffffff"\npaper = "#000000"\n', "utf-8")
+    (tmp_path / "broken.toml").write_text("primary = \n", "utf-8")
+    found = themes.user_themes(tmp_path)
+    assert [one.name for one in found.themes] == ["good"]
+    told = "\n".join(found.problems)
+    assert "pale.toml: text on its background has a contrast of" in told
+    assert "odd.toml: primary = 'quokka' is no colour" in told
+    assert "key.toml: there is no setting 'paper'" in told
+    assert "broken.toml" in told
+
+
+@pytest.mark.parametrize("theme", OFFERED)
 @pytest.mark.parametrize("role", get_args(ColourRole))
 def test_every_role_can_be_read_on_every_ground_of_its_theme(theme: str, role: ColourRole) -> None:
     colours = BUILTIN_THEMES[theme].to_color_system().generate()
@@ -54,3 +91,9 @@ def test_a_number_can_be_read_on_every_step_of_the_ramp(ground: str, text: str) 
 def test_the_ramp_rises_in_grey_as_well() -> None:
     greys = [luminance(ground) for ground, _ in RAMP]
     assert greys == sorted(greys)
+
+
+def test_every_state_of_a_rung_has_a_sign_of_its_own_beside_its_colour() -> None:
+    assert set(RUNG_ROLES) == set(RUNG_SIGNS) == set(get_args(RungState))
+    assert len(set(RUNG_SIGNS.values())) == len(RUNG_SIGNS)
+    assert len(set(RUNG_ROLES.values())) == len(RUNG_ROLES)

@@ -10,20 +10,24 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.cells import cell_len
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, Select
+from textual.widgets import Input, Select, TextArea
 
 from mlxintro.backends.models.sources import Framework
 from mlxintro.lab.messages import Started, Trace
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.lab_widgets.cosines import Cosines, bar_of, drawn
+from mlxintro.tui.lab_widgets.lab_dials import Dials
+from mlxintro.tui.lab_widgets.replies import Replies
+from mlxintro.tui.lab_widgets.sweep_map import SweepMap
 from mlxintro.tui.running.lab_controls import Knobs
 from mlxintro.tui.screens import lab
-from mlxintro.tui.screens.lab import FAKE, LabPage
-from mlxintro.tui.widgets.cosines import bars, drawn
-from mlxintro.tui.widgets.lab_dials import Dials
-from mlxintro.tui.widgets.replies import Replies
+from mlxintro.tui.screens.lab import LabPage
+from mlxintro.tui.screens.lab_tools import FAKE
+from mlxintro.tui.widgets.text import Text
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
 
@@ -43,17 +47,17 @@ async def opened(app: IntroApp, pilot: Pilot[int], subject: str = "detector") ->
     await pilot.press("6")
     page = app.screen
     assert isinstance(page, LabPage)
-    await until(pilot, lambda: "smollm2" in page._models)
-    page._models[FAKE] = (subject, "fake")
+    await until(pilot, lambda: "smollm2" in page.models)
+    page.models[FAKE] = (subject, "fake")
     page.query_one("#model", Select).value = FAKE
     await pilot.pause()
     return page
 
 
 def process(page: LabPage) -> psutil.Process:
-    assert page._client is not None
-    assert page._client._process is not None
-    return psutil.Process(page._client._process.pid)
+    assert page.client is not None
+    assert page.client._process is not None
+    return psutil.Process(page.client._process.pid)
 
 
 def replies(page: LabPage) -> dict[str, str]:
@@ -87,12 +91,12 @@ def test_arrows_turn_layer_and_strength_and_the_replies_follow(tmp_path: Path) -
             assert "ocean" not in first["control"]
             for key in ("right", "up", "up"):
                 app.post_message(events.Key(key, None))
-            await until(pilot, lambda: "layer 6, 3x" in text(app), 60)
+            await until(pilot, lambda: "layer 6, α = 3" in text(app), 60)
             await until(pilot, lambda: "measured:" in text(app), 60)
             # Turned at once, asked once: the number of the order counts them.
-            assert page._number == 2
+            assert page.number == 2
             await pilot.press("minus", "minus", "minus", "minus", "minus")
-            await until(pilot, lambda: "0.0938x" in text(app) and "measured:" in text(app), 60)
+            await until(pilot, lambda: "α = 0.09375" in text(app) and "measured:" in text(app), 60)
             assert replies(page)["control"] == first["control"]
             assert "ocean" not in replies(page)["injected"]
 
@@ -107,7 +111,7 @@ def test_any_word_and_any_prompt_can_be_typed(tmp_path: Path) -> None:
             await until(pilot, lambda: "measured:" in text(app), 60)
             page.query_one("#concept", Input).focus()
             page.query_one("#concept", Input).value = "zeppelin"
-            page.query_one("#prompt", Input).value = "Tell me about chess."
+            page.query_one("#prompt", TextArea).text = "Tell me about chess."
             await until(pilot, lambda: "zeppelin, layer" in text(app) and "measured:" in text(app), 60)
             found = replies(page)
             assert "zeppelin" in found["injected"]
@@ -129,7 +133,7 @@ def test_a_change_gives_up_what_is_being_answered(tmp_path: Path) -> None:
             assert "▌" in text(app)
             await pilot.press("up")
             # The first would have taken four more seconds.
-            await until(pilot, lambda: "2.5x" in text(app), 2)
+            await until(pilot, lambda: "layer 5, α = 2.5" in text(app), 2)
             await pilot.press("x")
             await until(pilot, lambda: "stopped" in text(app))
             assert "▌" not in text(app)
@@ -218,13 +222,166 @@ def test_knobs_stay_inside_the_model_and_cross_zero() -> None:
 
 
 def test_bars_show_low_high_and_between() -> None:
-    assert bars([0.0, 0.5, 1.0], 0.0, 1.0) == "▁▅█"
-    assert bars([0.0, 1.0, 1.0, 1.0], 0.0, 1.0, 2) == "▅█"
-    assert bars([0.3, 0.3], 0.3, 0.3) == "▁▁"
-    lines, scale = drawn(Trace(number=1, layer=3, control=(0.0,) * 200, injected=(1.0,) * 100), 80)
-    control, injected = lines.splitlines()
-    assert control.count("▁") == 50
-    assert injected.count("█") == 25
-    assert "4 tokens a bar" in scale
-    assert "mean +1.000" in injected
-    assert drawn(Trace(number=1, layer=3, control=(), injected=()), 80)[0].startswith("no token")
+    assert "".join(bar_of(value, 0.0, 1.0) for value in (0.0, 0.5, 1.0)) == "▁▅█"
+    assert bar_of(0.3, 0.3, 0.3) == "▁"
+
+
+def trace_of(control: int, injected: int) -> Trace:
+    return Trace(
+        number=1,
+        layer=3,
+        control=(0.0,) * control,
+        injected=(1.0,) * injected,
+        control_pieces=tuple(f" w{at}" for at in range(control)),
+        injected_pieces=tuple(f" token{at}" for at in range(injected)),
+    )
+
+
+def test_tokens_stand_under_their_bars_and_the_cursor_is_in_sight() -> None:
+    trace = trace_of(60, 40)
+    for cursor in (0, 7, 30, 59):
+        bars, words, injected_bars, injected_words = drawn(trace, 70, cursor).plain.split("\n")
+        at = words.index(f"·w{cursor} ")
+        assert bars[at] == "▁"
+        if cursor < 40:
+            assert injected_words.index(f"·token{cursor} ") == at
+            assert injected_bars[at] == "█"
+        assert all(cell_len(line) <= 70 for line in (bars, words, injected_bars, injected_words))
+    assert drawn(trace_of(0, 0), 80, 0).plain.startswith("no token")
+
+
+def test_one_cursor_moves_over_bars_and_both_replies(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (120, 40)) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            page.query_one(Cosines).focus()
+            await pilot.press("right", "right")
+            await until(pilot, lambda: "token 3: control" in text(app))
+            trace = page.query_one(Cosines).trace
+            assert trace is not None
+            marked = [
+                content.plain[span.start : span.end]
+                for side in ("control", "injected")
+                for content in [page.query_one(f"#{side}-text", Text)._said]
+                for span in content.spans
+                if span.style == "reverse"
+            ]
+            assert marked == [trace.control_pieces[2], trace.injected_pieces[2]]
+
+    asyncio.run(go())
+
+
+def test_the_strip_is_answered_in_the_background_and_a_cell_is_taken(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (200, 50)) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            await pilot.press("g")
+            await until(pilot, lambda: page.sweep is not None and page.sweep.done == 25, 90)
+            assert page.sweep is not None
+            kinds = {cell.class_.sign for cell in page.sweep.cells.values() if cell.class_ is not None}
+            assert len(kinds) > 1, "a weak and a strong dose do not do the same"
+            page.query_one(SweepMap).focus()
+            await pilot.press("up", "right", "enter")
+            layer, strength = page.sweep.layers[1], page.sweep.strengths[1]
+            await until(pilot, lambda: (page.dials.knobs.layer, page.dials.knobs.strength) == (layer, strength))
+
+    asyncio.run(go())
+
+
+def test_a_setting_becomes_a_study(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (120, 40)) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            await pilot.press("up", "w")
+            await until(pilot, lambda: app.current_mode == "new" and "the lab's setting" in text(app))
+            study = app.screen._draft().study()  # type: ignore[attr-defined]
+            assert (study.concepts, study.layers, study.strengths) == (("ocean",), (5,), (2.5,))
+            assert (study.backend, study.window) == ("fake", "all")
+            assert page is not app.screen
+
+    asyncio.run(go())
+
+
+def test_both_replies_and_a_picture_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def go() -> dict[str, str]:
+        async with shown(tmp_path, (120, 40)) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            await pilot.press("S")
+            await until(pilot, lambda: "Save both replies" in text(app))
+            await pilot.press("enter")
+            await until(pilot, lambda: (tmp_path / "lab-ocean.svg").exists())
+            return replies(page)
+
+    said = asyncio.run(go())
+    saved = (tmp_path / "lab-ocean.md").read_text("utf-8")
+    assert all(part in " ".join(saved.split()) for part in said.values())
+    assert "| token | without | cosine | with | cosine |" in saved
+    assert "<svg" in (tmp_path / "lab-ocean.svg").read_text("utf-8")
+
+
+def test_settings_and_history_are_found_again(tmp_path: Path) -> None:
+    async def first() -> None:
+        async with shown(tmp_path) as (app, pilot):
+            page = await opened(app, pilot)
+            page.query_one("#prompt", TextArea).text = "Line one.\nLine two."
+            page.query_one("#system", Input).value = "Be brief."
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            await pilot.press("up")
+            await until(pilot, lambda: len(page.history.settings) == 2, 60)
+            await pilot.press("b")
+            await until(pilot, lambda: page.dials.knobs.strength == 2.0)
+            await pilot.press("q")
+
+    async def second() -> None:
+        async with shown(tmp_path) as (app, pilot):
+            await until(pilot, lambda: app.current_mode == "lab")
+            page = app.screen
+            assert isinstance(page, LabPage)
+            assert page.form.prompt == "Line one.\nLine two."
+            assert page.form.system == "Be brief."
+            assert page.dials.knobs.strength == 2.0
+            assert len(page.history.settings) == 2
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+def test_a_wrong_number_is_marked_and_said_in_words(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+            page.query_one("#seed", Input).value = "quokka"
+            await until(pilot, lambda: "✗ seed: 'quokka' is no whole number" in text(app))
+            assert page.query_one("#seed").has_class("-wrong")
+            page.query_one("#concept", Input).value = ""
+            page.query_one("#seed", Input).value = "3"
+            await until(pilot, lambda: "✗ concept: it is empty" in text(app))
+
+    asyncio.run(go())
+
+
+def test_enter_asks_and_ctrl_j_begins_a_line(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path) as (app, pilot):
+            page = await opened(app, pilot)
+            page.query_one("#prompt").focus()
+            page.query_one("#prompt", TextArea).text = ""
+            await pilot.press("a", "ctrl+j", "b")
+            assert page.form.prompt == "a\nb"
+            await pilot.press("enter")
+            await until(pilot, lambda: "measured:" in text(app), 60)
+
+    asyncio.run(go())

@@ -16,9 +16,11 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import GradeRecord, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
-from mlxintro.tui.reading.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
+from mlxintro.tui.reading.map_plan import map_study
 from mlxintro.tui.screens.labelling import Blind
+from mlxintro.tui.screens.new_study import NewStudyPage
 from mlxintro.tui.screens.review import ReviewPage
+from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from tests.cli import mlxintro
 from tests.tui_kit import SIZES, check_snapshot, shown, text, until
 
@@ -151,7 +153,7 @@ def test_a_filter_that_means_nothing_says_what_would(home: Path) -> None:
         ("", TrialFilter()),
         ("is:injected layer:12 strength:0.5", TrialFilter(condition="injected", layer=12, strength=0.5)),
         ('concept:"sea horse" is:unlabelled', TrialFilter(concept="sea horse", labelled=False)),
-        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, names it", grader="claude")),
+        ("arm:main grade:leaks by:claude", TrialFilter(arm="", verdict="no claim, says it", grader="claude")),
         ('detect an injected "control two"', TrialFilter(words=("detect", "an", "injected", "control two"))),
         ("is:disputed is:failed", TrialFilter(disputed=True, status="error")),
     ],
@@ -329,10 +331,41 @@ def test_a_frozen_set_is_refused_with_the_way_out(home: Path) -> None:
 
 
 def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
-    from mlxintro.tui.reading.trial_text import MARKED, reply
+    from mlxintro.tui.trials.trial_text import MARKED, reply
 
     trial = next(one for one in trials_of(home) if one.response)
     grade = GradeRecord(key=trial.key, grader="x", version="1", evidence={"affirmation": [0, 3], "mention": [4, 9999]})
     spans = [(span.start, span.end, str(span.style)) for span in reply(trial, grade).spans]
     assert spans == [(0, 3, MARKED["affirmation"][0])]
     assert all("$" not in style and "#" not in style for style, _ in MARKED.values())
+
+
+def test_m_plans_the_map_of_the_trial_under_the_cursor(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("i")
+            await until(pilot, lambda: over(page, "is:injected") and page.trials.current is not None)
+            spec = page._seen().trial.spec
+            await pilot.press("m")
+            await until(pilot, lambda: isinstance(app.screen, NewStudyPage) and "a map by layer" in text(app))
+            assert isinstance(app.screen, NewStudyPage)
+            await pilot.pause(0.2)
+            draft = app.screen._draft()
+            assert (draft.experiment, draft.preset) == ("patching", "patching")
+            assert draft.concepts[0] == spec.concept
+            assert len(draft.concepts) > 1, "intervals are over concepts"
+            assert draft.fields["layers"] == str(spec.injections[0].layer)
+            assert float(draft.fields["strengths"]) == spec.injections[0].strength
+            assert draft.fields["unit"] == spec.injections[0].unit
+
+    asyncio.run(go())
+
+
+def test_a_trial_without_an_injection_has_no_map(home: Path) -> None:
+    control = next(trial.spec for trial in trials_of(home) if trial.spec.condition == "control")
+    with (
+        Store(home / "mlxintro.db", read_only=True) as store,
+        pytest.raises(UsageError, match="choose an injected one"),
+    ):
+        map_study(store.runs.find("first"), control)

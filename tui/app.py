@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -18,7 +17,7 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
 from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
-from mlxintro.store.database import OlderFormat
+from mlxintro.store.database import OlderFormat, is_locked
 from mlxintro.store.store import Store
 
 from .running.processes import ChildProcess, Processes
@@ -26,12 +25,15 @@ from .shell import error_border, keymap
 from .shell.app_state import Memory
 from .shell.commands import Actions
 from .shell.dialogues import AskLine, Confirm
+from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
+from .shell.jump import JumpMode, targets
 from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
 from .shell.run_news import RunNews
+from .shell.themes import ThemedApp
 
 T = TypeVar("T")
 
@@ -45,17 +47,16 @@ _PATIENCE = 1800.0
 """Seconds for which a change waits for a store that another program holds locked."""
 _KEEP_SECONDS = 5.0
 """How often what the screens want to find again is written down."""
-DARK, LIGHT = "textual-dark", "textual-light"
 
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(error_border.Guarded, App[int]):
+class IntroApp(error_border.Guarded, ThemedApp):
     """mlxintro in a terminal."""
 
     TITLE = "mlxintro"
     CSS_PATH = "app.tcss"
-    COMMANDS: ClassVar = {Actions}
+    COMMANDS: ClassVar = {Actions, FoundRuns, FoundConcepts, FoundTrials}
     HELP = "mlxintro extracts a concept's direction from a model, injects it, and asks whether the model notices."
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -75,6 +76,8 @@ class IntroApp(error_border.Guarded, App[int]):
             tooltip="Open the run that has ended last",
         ),
         Binding("ctrl+t", "toggle_light", "Light/dark", show=False, id="app.theme", tooltip="Light or dark theme"),
+        Binding("f4", "change_theme", "Themes", show=False, id="app.themes", tooltip="Choose a theme"),
+        Binding("ctrl+g", "jump", "Jump", show=False, id="app.jump", tooltip="Go to a pane by its letter"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the app; runs go on"),
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
     ]
@@ -92,9 +95,11 @@ class IntroApp(error_border.Guarded, App[int]):
         self.processes = Processes(home)
         self.starting: ChildProcess | None = None
         """A run that this app has started and that is not in the store yet."""
-        self.demo_wanted = False
-        """The next look at the new study fills in the demo."""
+        self.study_wanted: tuple[Mapping[str, Any], str] | None = None
+        """Settings that the next look at the new study fills in, and where they come from."""
         self.filter_wanted: str | None = None
+        self.row_wanted: int | None = None
+        """Row of a trial that the next look at the replies puts the cursor on."""
         self.compared: tuple[str, str] | None = None
         """Two runs that results are to show side by side."""
         self.notices = Notices(self, self.remembered)
@@ -109,8 +114,7 @@ class IntroApp(error_border.Guarded, App[int]):
     # -- where one is
 
     async def on_mount(self) -> None:
-        if self.remembered.theme in self.available_themes:
-            self.theme = self.remembered.theme
+        self.take_themes(self.data.db.parent / "themes")
         self._take_keys()
         self.set_interval(_KEEP_SECONDS, self.keep)
         self.set_interval(0.5, self._watch_processes)
@@ -153,8 +157,8 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def keep(self) -> None:
         """Write down what the present screen wants to find again."""
-        if isinstance(self.screen_stack[0], Page):
-            page = self.screen_stack[0]
+        page = self.screen_stack[0] if self.screen_stack else None
+        if isinstance(page, Page) and page.begun and page.is_running:
             kept = page.kept()
             if kept != self.remembered.pages.get(page.PLACE, {}):
                 self.remembered.pages[page.PLACE] = kept
@@ -176,9 +180,9 @@ class IntroApp(error_border.Guarded, App[int]):
         self.run_name = name
         self.action_go(place)
 
-    def set_up_demo(self) -> None:
-        """Go to the new study with the demo's settings filled in."""
-        self.demo_wanted = True
+    def set_up_study(self, study: Mapping[str, Any], title: str) -> None:
+        """Go to the new study with settings filled in."""
+        self.study_wanted = study, title
         self.action_go("new")
 
     def compare(self, first: str, second: str) -> None:
@@ -276,6 +280,10 @@ class IntroApp(error_border.Guarded, App[int]):
 
     def _watch_processes(self) -> None:
         for failed in self.processes.ended():
+            if not failed.failed:
+                if failed.said_at_end and failed.process.returncode == 0:
+                    self.notify(failed.said_at_end, timeout=12, markup=False)
+                continue
             self._indexing_failed |= failed.name == INDEX
             self.notify(
                 f"{failed.last_line()}\nOutput: {failed.log}",
@@ -344,10 +352,12 @@ class IntroApp(error_border.Guarded, App[int]):
         self.notices.leave()
         await super().action_quit()
 
-    def action_toggle_light(self) -> None:
-        self.theme = LIGHT if self.current_theme.dark else DARK
-        self.remembered.theme = self.theme
-        self.remembered.save(self.state_file)
+    def action_jump(self) -> None:
+        """Show a letter over every pane."""
+        page = self.screen
+        if isinstance(page, Page):
+            found = targets(page, page.focus_chain)
+            page.consult(JumpMode(found), lambda widget: page.set_focus(widget))
 
     def action_write_keys(self) -> None:
         """Write the keymap's template, unless there is a file already."""
@@ -357,11 +367,6 @@ class IntroApp(error_border.Guarded, App[int]):
         self.keys_file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.keys_file, keymap.keys_template(self._key_groups))
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
-
-
-def is_locked(error: KnownError) -> bool:
-    """Tell whether an error of the store says that another program holds it locked."""
-    return getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def run_app(db: str | Path | None = None) -> int:

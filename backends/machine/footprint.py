@@ -47,7 +47,7 @@ class Shape:
     vocabulary: int
     item: int
     """Bytes per number of the residual stream."""
-    backend: memory.Library = "torch"
+    backend: memory.ArrayLibrary = "torch"
     """Whose caches and loop they are."""
     recorded: bool = False
     """Whether decoding steps are recorded as CUDA graphs, which keep working memory of their own."""
@@ -61,7 +61,7 @@ class Shape:
         dtype: str | None = None,
         quantize: str | None = None,
         kv_bits: int | None = None,
-        backend: memory.Library = "torch",
+        backend: memory.ArrayLibrary = "torch",
     ) -> Shape | None:
         """From config.json; ``None`` when it does not say.
 

@@ -97,7 +97,7 @@ def hold(model: str, weight_bytes: int, *, scope: str = "memory", folder: Path |
 
 
 def read_holder(note: Path) -> Holder | None:
-    """Who wrote the note, if that process is alive."""
+    """Return who wrote the note, if that process is alive."""
     import psutil
 
     try:

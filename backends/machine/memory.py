@@ -21,7 +21,7 @@ POSITIONS = 4096
 
 _OVERHEAD = 300_000_000
 """Buffers of the libraries themselves, in bytes; 5 % of the weights come on top for work space."""
-Library = Literal["mlx", "torch"]
+ArrayLibrary = Literal["mlx", "torch"]
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -103,7 +103,7 @@ def needed(
     *,
     dtype: str | None = None,
     quantize: str | None = None,
-    backend: Library = "mlx",
+    backend: ArrayLibrary = "mlx",
 ) -> int:
     """Bytes a loaded model takes: weights in the dtype they are run in, cache for ``POSITIONS``, work space.
 
@@ -125,7 +125,7 @@ def loaded_bytes(
     *,
     dtype: str | None = None,
     quantize: str | None = None,
-    backend: Library = "mlx",
+    backend: ArrayLibrary = "mlx",
 ) -> int:
     """Bytes of the weights alone, in what they are run in; arguments as for ``needed``."""
     settings, stored, item = settings_of(config, dtype)
@@ -180,7 +180,7 @@ def fits(
     free: int,
     dtype: str | None = None,
     quantize: str | None = None,
-    backend: Library = "mlx",
+    backend: ArrayLibrary = "mlx",
 ) -> MemoryFit:
     """Compare what a model needs with ``free`` bytes."""
     need = needed(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
@@ -191,7 +191,7 @@ def check_fits(
     name: str,
     verdict: MemoryFit,
     *,
-    backend: Library,
+    backend: ArrayLibrary,
     device: str,
 ) -> None:
     """Refuse a model that does not fit, and say what would.

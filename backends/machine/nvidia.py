@@ -50,7 +50,7 @@ def advice(version: str, torch_version: str, built_for: str | None) -> str:
 
 
 def _asked() -> str | None:
-    """What ``nvidia-smi`` says, where the kernel module has no file (WSL)."""
+    """Return what ``nvidia-smi`` says, where the kernel module has no file (WSL)."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

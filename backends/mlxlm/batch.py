@@ -24,7 +24,7 @@ from mlx_lm.models.cache import BatchKVCache
 from numpy.typing import NDArray
 
 from ..base import Prompt, Proof, Site
-from ..lanes import Place
+from ..lanes import LayerSite
 from . import cache as mlx_cache
 from .patch import Interventions, Positions
 
@@ -62,14 +62,6 @@ class MLXNetwork:
         rows = [Prompt(tuple(range(1, 2 + count))) for count in range(5)]
         alone = np.concatenate([_last_logits(MLXBatch(self, [row])) for row in rows])
         return next((kind for kind in mlx_cache.PADDED if _agrees(self, rows, kind, alone)), None)
-
-    def continued(self, caches: list[Any], tokens: Sequence[int], chunk: int | None = None) -> list[Any]:
-        """Let plain caches of one row read on, without injection."""
-        size = chunk or self.prefill_chunk
-        for start in range(0, len(tokens), size):
-            self.model(mx.array([list(tokens[start : start + size])]), cache=caches)
-            mx.eval([cache.state for cache in caches])
-        return caches
 
     def plan(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
         """Cut rows into batches this model can run, similar lengths together."""
@@ -116,7 +108,7 @@ class Chunk:
     positions: Positions
     logits: mx.array
     """(rows, n, vocabulary)."""
-    seen: Mapping[Place, mx.array]
+    seen: Mapping[LayerSite, mx.array]
     """Activations that were asked for, (rows, n, size)."""
 
     def find(self, wanted: Sequence[Sequence[int]]) -> list[Spot]:
@@ -138,6 +130,7 @@ class MLXBatch:
         *,
         begun: int = 0,
         beginning: list[Any] | None = None,
+        counted: Interventions | None = None,
         padding: type[BatchKVCache] | None = None,
     ) -> None:
         """Nothing is computed yet.
@@ -145,6 +138,7 @@ class MLXBatch:
         Args:
             begun: how many tokens of every prompt have been read already.
             beginning: plain caches of one row that hold them; they are used up.
+            counted: of the one row that they were read in; its injections are the first of every prompt.
             padding: the batch cache for rows of different lengths, if not the network's.
         """
         self._network = network
@@ -157,6 +151,13 @@ class MLXBatch:
         """(rows,): positions that are in the cache."""
         self._caches: list[Any] = []
         self.interventions = Interventions(network.blocks, prompts, network.sizes)
+        if counted is not None:
+            self.interventions.count_on(counted)
+
+    @property
+    def caches(self) -> list[Any]:
+        """One cache per block."""
+        return self._caches
 
     @property
     def generated(self) -> NDArray[np.int32]:
@@ -172,7 +173,7 @@ class MLXBatch:
         self,
         tokens: Sequence[Sequence[int]],
         *,
-        places: Sequence[Place] = (),
+        places: Sequence[LayerSite] = (),
         observe: Observe | None = None,
         chunk: int | None = None,
         final: bool = False,

@@ -46,7 +46,7 @@ PADDED = (BatchKVCache, GroupedKVCache)
 
 
 def maker(model: nn.Module, bits: int | None) -> Maker:
-    """What makes the caches of a model.
+    """Return what makes the caches of a model.
 
     Args:
         bits: 4 or 8 to keep keys and values quantised, as they were computed when ``None``.
@@ -71,7 +71,7 @@ def maker(model: nn.Module, bits: int | None) -> Maker:
 
 
 def can_pad(caches: Sequence[Any]) -> bool:
-    """Whether plain caches have counterparts for rows at different positions; state-space caches have none."""
+    """Tell whether plain caches have counterparts for rows at different positions; state-space caches have none."""
     return all(type(cache) in (KVCache, RotatingKVCache) for cache in caches)
 
 

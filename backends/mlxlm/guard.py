@@ -143,7 +143,7 @@ def _families() -> dict[str, Any]:
 
 
 def _neutral(key: str, value: Any) -> bool:
-    """Whether a value means "nothing of the kind", whatever the setting."""
+    """Tell whether a value means "nothing of the kind", whatever the setting."""
     one = key.endswith(("_factor", "_multiplier", "_scaling", "_scale"))
     return value is None or value is False or value in ([], {}, 0, "") or (one and value == 1)
 
@@ -176,7 +176,7 @@ def _by_transformers(kind: str, settings: Mapping[str, Any]) -> tuple[set[str], 
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """What stands in ``rope_parameters`` and changes more than the base, beside the rest."""
+    """Return what stands in ``rope_parameters`` and changes more than the base, beside the rest."""
     rope = settings.get("rope_parameters") or {}
     if isinstance(rope, Mapping) and "partial_rotary_factor" in rope:
         return {**settings, "partial_rotary_factor": rope["partial_rotary_factor"]}

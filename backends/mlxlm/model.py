@@ -66,7 +66,7 @@ def check_rope(settings: Mapping[str, Any], model: nn.Module) -> None:
 
 
 def usable_context(settings: Mapping[str, Any], model: nn.Module) -> int:
-    """How many positions mlx-lm computes as the model was meant.
+    """Return how many positions mlx-lm computes as the model was meant.
 
     mlx-lm runs Gemma 2 and Mistral 7B v0.1 without their sliding windows. Within a window that is the same model;
     past it, it is another.

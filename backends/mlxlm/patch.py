@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..base import OPERATIONS, Prompt, Proof, Site
 from ..errors import ModelError
-from ..lanes import NEVER, InjectionTally, Lane, Place, lay_out, proofs
+from ..lanes import NEVER, InjectionTally, Lane, LayerSite, lay_out, proofs
 
 Hook = Callable[[mx.array], mx.array]
 """Takes an activation (rows, positions, size) and returns what takes its place."""
@@ -221,6 +221,13 @@ class MLXLane:
             at += rows
         self._change, self._relative = mx.concatenate(change), mx.concatenate(relative)
 
+    def count_on(self, other: MLXLane) -> None:
+        """Let every row go on from what a lane of one row has counted."""
+        for name in ("_touched", "_first", "_last"):
+            getattr(self, name)[:] = getattr(other, name)[0]
+        rows = len(self.owners)
+        self._change, self._relative = mx.repeat(other._change, rows), mx.repeat(other._relative, rows)
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row not listed and renumber."""
         for name in ("owners", "_starts", "_stops", "_spans", "_touched", "_first", "_last"):
@@ -240,7 +247,7 @@ class Interventions:
         self._lanes = {place: [MLXLane(lane) for lane in lanes] for place, lanes in lay_out(prompts, sizes).items()}
 
     @contextmanager
-    def at(self, positions: Positions, places: Sequence[Place] = ()) -> Iterator[dict[Place, mx.array]]:
+    def at(self, positions: Positions, places: Sequence[LayerSite] = ()) -> Iterator[dict[LayerSite, mx.array]]:
         """Patch the model for a forward call.
 
         Args:
@@ -250,7 +257,7 @@ class Interventions:
         Yields:
             What is kept, filled by the forward call: (rows, n, size) each, not evaluated.
         """
-        seen: dict[Place, mx.array] = {}
+        seen: dict[LayerSite, mx.array] = {}
         hooks: list[tuple[nn.Module, Hook]] = []
         inputs: set[int] = set()
         for place in dict.fromkeys([*self._lanes, *places]):
@@ -264,6 +271,12 @@ class Interventions:
                 hooks.append((site_module(self._blocks[layer], site), _hook(place, active, positions, keep)))
         with patched(hooks, inputs):
             yield seen
+
+    def count_on(self, other: Interventions) -> None:
+        """Go on counting from one row, whose injections are the first of every row here."""
+        for place, lanes in other._lanes.items():
+            for mine, lane in zip(self._lanes[place], lanes, strict=False):
+                mine.count_on(lane)
 
     def pending(self) -> list[mx.array]:
         return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]
@@ -296,15 +309,15 @@ class Interventions:
                 lane.resume([(side._lane(place, depth), len(side._prompts)) for side in (self, other)])
         return both
 
-    def _lane(self, place: Place, depth: int) -> MLXLane | None:
+    def _lane(self, place: LayerSite, depth: int) -> MLXLane | None:
         return next(iter(self._lanes.get(place, [])[depth:]), None)
 
 
 def _hook(
-    place: Place,
+    place: LayerSite,
     lanes: Sequence[tuple[MLXLane, Mask]],
     positions: Positions,
-    seen: dict[Place, mx.array] | None,
+    seen: dict[LayerSite, mx.array] | None,
 ) -> Hook:
     def hook(stream: mx.array) -> mx.array:
         for lane, inside in lanes:

@@ -21,26 +21,54 @@ class Alias:
     name: str
     torch: str
     """Hub id of the original weights."""
-    mlx: str
-    """Hub id of the 4-bit conversion for mlx-lm."""
+    mlx: str | None
+    """Hub id of the quantised conversion for mlx-lm; ``None`` where there is none and the original is taken."""
     parameters: float
     """In billions, embeddings included."""
     layers: int
     licence: str
     gated: bool = False
     """Whether the original asks for a login and acceptance of its licence. The conversions never do."""
+    torch_bits: float = 16
+    """Bits per parameter of the original."""
+    mlx_bits: float = 4.5
+    """Bits per parameter of the conversion; 4 in groups of 64 with a scale and a bias each."""
 
     def repository(self, backend: Literal["mlx", "torch"]) -> str:
-        return self.mlx if backend == "mlx" else self.torch
+        return self.mlx if backend == "mlx" and self.mlx is not None else self.torch
 
     def weight_bytes(self, backend: Literal["mlx", "torch"]) -> int:
-        """Size before anything is downloaded: bfloat16 on torch, 4 bits in groups of 64 (4.5 bits each) on MLX."""
-        return int(self.parameters * 1e9 * (4.5 / 8 if backend == "mlx" else 2))
+        """Size before anything is downloaded."""
+        bits = self.mlx_bits if backend == "mlx" and self.mlx is not None else self.torch_bits
+        return int(self.parameters * 1e9 * bits / 8)
 
 
 def _qwen(size: str, parameters: float, layers: int, licence: str = "Apache-2.0") -> Alias:
     name = f"Qwen2.5-{size.upper()}-Instruct"
     return Alias(f"qwen2.5-{size}", f"Qwen/{name}", f"mlx-community/{name}-4bit", parameters, layers, licence)
+
+
+def _qwen3(size: str, parameters: float, layers: int) -> Alias:
+    name = f"Qwen3-{size.upper()}"
+    return Alias(f"qwen3-{size}", f"Qwen/{name}", f"mlx-community/{name}-4bit", parameters, layers, "Apache-2.0")
+
+
+def _gemma3(size: str, parameters: float, layers: int) -> Alias:
+    name = f"gemma-3-{size}-it"
+    conversion = f"mlx-community/{name}-4bit"
+    return Alias(f"gemma-3-{size}", f"google/{name}", conversion, parameters, layers, "Gemma terms of use", gated=True)
+
+
+def _llama31(size: str, parameters: float, layers: int) -> Alias:
+    name = f"Llama-3.1-{size.upper()}-Instruct"
+    conversion = f"mlx-community/Meta-{name}-4bit"
+    licence = "Llama 3.1 Community"
+    return Alias(f"llama-3.1-{size}", f"meta-llama/{name}", conversion, parameters, layers, licence, gated=True)
+
+
+def _olmo3(stage: str, repository: str, conversion: str | None = None) -> Alias:
+    """One stage of training of OLMo 3 7B, for comparisons of base, SFT, DPO and the final model."""
+    return Alias(f"olmo-3-7b{stage}", f"allenai/{repository}", conversion, 7.30, 32, "Apache-2.0")
 
 
 ALIASES: tuple[Alias, ...] = (
@@ -73,6 +101,47 @@ ALIASES: tuple[Alias, ...] = (
         parameters=9.24,
         layers=42,
         licence="Gemma terms of use",
+        gated=True,
+    ),
+    # Subjects of the literature on introspection.
+    Alias(
+        name="qwen2.5-coder-32b",
+        torch="Qwen/Qwen2.5-Coder-32B-Instruct",
+        mlx="mlx-community/Qwen2.5-Coder-32B-Instruct-4bit",
+        parameters=32.76,
+        layers=64,
+        licence="Apache-2.0",
+    ),
+    _qwen3("4b", 4.02, 36),
+    _qwen3("8b", 8.19, 36),
+    _qwen3("14b", 14.77, 40),
+    _qwen3("32b", 32.76, 64),
+    _gemma3("4b", 4.30, 34),
+    _gemma3("12b", 12.19, 48),
+    _gemma3("27b", 27.43, 62),
+    _llama31("8b", 8.03, 32),
+    _llama31("70b", 70.55, 80),
+    _olmo3("-base", "Olmo-3-1025-7B"),
+    _olmo3("-sft", "Olmo-3-7B-Instruct-SFT"),
+    _olmo3("-dpo", "Olmo-3-7B-Instruct-DPO"),
+    _olmo3("", "Olmo-3-7B-Instruct", "mlx-community/Olmo-3-7B-Instruct-4bit"),
+    Alias(
+        name="gpt-oss-20b",
+        torch="openai/gpt-oss-20b",
+        mlx="mlx-community/gpt-oss-20b-MXFP4-Q8",
+        parameters=20.91,
+        layers=24,
+        licence="Apache-2.0",
+        torch_bits=5.3,
+        mlx_bits=4.65,
+    ),
+    Alias(
+        name="mistral-small",
+        torch="mistralai/Mistral-Small-24B-Instruct-2501",
+        mlx="mlx-community/Mistral-Small-24B-Instruct-2501-4bit",
+        parameters=23.57,
+        layers=40,
+        licence="Apache-2.0",
         gated=True,
     ),
 )

@@ -48,7 +48,7 @@ def check_complete(folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether nothing is missing.
+    """Tell whether nothing is missing.
 
     Raises:
         ModelError: what is there cannot be a model, so that fetching the rest would not help.

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from ..errors import KnownError, ModelError, UsageError
 from . import folders
 
-Progress = Callable[[int, int, str], None]
+DownloadProgress = Callable[[int, int, str], None]
 """Called with bytes on disk, bytes in all, and the file that grew; from one thread at a time."""
 
 ALLOWED = ("*.json", "*.jinja", "*.model", "model*.safetensors", "merges.txt")
@@ -144,7 +144,7 @@ def config(repository: str, revision: str = "main") -> dict[str, Any]:
     return folders.read_config(Path(path).parent)
 
 
-def fetch(repository: str, revision: str = "main", *, progress: Progress | None = None) -> Path:
+def fetch(repository: str, revision: str = "main", *, progress: DownloadProgress | None = None) -> Path:
     """Bring a model to disk and up to date. What an earlier attempt left behind is continued, not repeated.
 
     Args:
@@ -187,7 +187,7 @@ class _Stopped(Exception):
 class _Transfer:
     """The large files of one model on their way into the cache."""
 
-    def __init__(self, remote: Remote, progress: Progress | None) -> None:
+    def __init__(self, remote: Remote, progress: DownloadProgress | None) -> None:
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
 

@@ -1,8 +1,8 @@
 """From what a user calls a model to a local folder that a backend can load.
 
-A name is looked up in this order: the embedded model, an alias, a local folder, a hub id (``owner/name``, optionally
-``@revision``). Everything a backend reads afterwards lies in ``ModelSource.folder``; nothing here loads weights, and
-nothing is converted.
+A name is looked up in this order: the embedded model, an alias, a local folder, a GGUF file, a hub id (``owner/name``,
+optionally ``@revision``). Everything a backend reads afterwards lies in ``ModelSource.folder``; nothing here loads
+weights, and of all these only GGUF files, the embedded model's among them, are converted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from .. import support
 from ..errors import ModelError, UsageError
+from ..gguf_models import container, convert
 from . import aliases, embedded, folders, hub
 
 Framework = Literal["mlx", "torch"]
@@ -59,8 +60,8 @@ class Installed:
     quantization: str
 
 
-def locate(model: str, backend: Framework) -> tuple[Literal["embedded", "folder", "hub"], str]:
-    """What a name stands for: the kind of place, and the folder's path or the hub id (with its revision).
+def locate(model: str, backend: Framework) -> tuple[Literal["embedded", "folder", "gguf", "hub"], str]:
+    """What a name stands for: the kind of place, and the path or the hub id (with its revision).
 
     Raises:
         UsageError: nothing.
@@ -71,9 +72,14 @@ def locate(model: str, backend: Framework) -> tuple[Literal["embedded", "folder"
         return "hub", alias.repository(backend)
     path = Path(model).expanduser()
     if path.is_dir():
-        return "folder", str(path.resolve())
+        gguf = container.in_folder(path)
+        return ("folder", str(path.resolve())) if gguf is None else ("gguf", str(gguf.resolve()))
     if path.is_file():
-        raise UsageError(f"{model} is a file: give the folder that holds config.json, tokenizer and weights")
+        if container.names_gguf(path):
+            return "gguf", str(path.resolve())
+        raise UsageError(
+            f"{model} is a file and no GGUF model: give the folder that holds config.json, tokenizer and weights"
+        )
     if model.startswith((".", "/", "~")) or (model.count("/") > 1 and "@" not in model):
         raise UsageError(f"there is no folder {model}: check the path, or give a hub id (owner/name)")
     if _HUB_ID.fullmatch(model):
@@ -87,13 +93,13 @@ def resolve(
     *,
     dtype: str | None = None,
     fetch: bool = True,
-    progress: hub.Progress | None = None,
+    progress: hub.DownloadProgress | None = None,
     judge: Judge | None = None,
 ) -> ModelSource:
     """Find the files of a model. One that is completely on disk never touches the network.
 
     Args:
-        model: ``smollm2``, an alias, a hub id with optional ``@revision``, or a local folder.
+        model: ``smollm2``, an alias, a hub id with optional ``@revision``, a local folder, or a GGUF file.
         backend: which library will load it.
         dtype: what it will be run in: the embedded model has float32 files for MLX, too.
         fetch: whether a model that is not on disk may be downloaded.
@@ -110,6 +116,8 @@ def resolve(
         source = _embedded(backend, dtype)
     elif kind == "folder":
         source = read_folder(Path(where), name=model, repository=where)
+    elif kind == "gguf":
+        source = _gguf(model, Path(where), backend, dtype)
     else:
         repository, revision = hub.split(where)
         folder = hub.cached(repository, revision)
@@ -127,7 +135,7 @@ def resolve(
     return source
 
 
-def fetch(model: str, backend: Framework, *, progress: hub.Progress | None = None) -> ModelSource:
+def fetch(model: str, backend: Framework, *, progress: hub.DownloadProgress | None = None) -> ModelSource:
     """Bring a model to disk and up to date; an interrupted download continues where it stopped.
 
     Raises:
@@ -230,3 +238,9 @@ def _embedded(backend: Framework, dtype: str | None) -> ModelSource:
     folder = embedded.materialise(form)
     release = embedded.version()
     return read_folder(folder, name=embedded.NAME, repository=f"{embedded.PACKAGE}=={release}", revision=release)
+
+
+def _gguf(model: str, path: Path, backend: Framework, dtype: str | None) -> ModelSource:
+    files = container.files_of(path)
+    folder = convert.folder_of(files, "mlx" if backend == "mlx" and dtype != "float32" else "float32")
+    return read_folder(folder, name=model, repository=str(path), revision=files.revision)

@@ -177,10 +177,12 @@ class TorchBackend(Backend):
     def roofline(self) -> Roofline | None:
         return torch_roofline.measure(self.network, self.memory().free)
 
-    def trainer(self, shape: AdapterShape, *, products: Products = "float32") -> AdapterTrainer:
+    def trainer(
+        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+    ) -> AdapterTrainer:
         from .training import TorchTrainer
 
-        return TorchTrainer(self.network, self.info, shape, products=products)
+        return TorchTrainer(self.network, self.info, shape, products=products, directions=directions)
 
     def close(self) -> None:
         if self._network is None:

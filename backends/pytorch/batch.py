@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..base import Prompt, Proof, Sampling
-from ..lanes import Place
-from ..prefix import groups, shared_prefix, usable
+from ..lanes import LayerSite
+from ..prefix import common_injections, groups, shared_prefix, usable
 from .cache import ROOM, SlotCache, Write
 from .hooks import Injector, hooked
 from .lanes import Edit
@@ -30,18 +30,27 @@ class TorchBatch:
     """Rows that are read and continued together."""
 
     def __init__(
-        self, network: Network, prompts: Sequence[Prompt], *, chunk: int, cache: SlotCache | None = None
+        self,
+        network: Network,
+        prompts: Sequence[Prompt],
+        *,
+        chunk: int,
+        cache: SlotCache | None = None,
+        counted: Injector | None = None,
     ) -> None:
         """
         Args:
             chunk: prompt columns processed at a time.
             cache: holds what was read of the prompts already, equally much of each.
+            counted: of the one row that this was read in; its injections are the first of every prompt.
         """
         self._network = network
         self._prompts = list(prompts)
         self._chunk = chunk
         self._cache = cache or SlotCache(len(network.blocks))
         self._injector = Injector(network, prompts)
+        if counted is not None:
+            self._injector.count_on(counted)
         self._lengths = np.array([len(prompt.tokens) for prompt in prompts])
         """Tokens per row, those of the prompt still to be read included."""
         self._logits: Tensor | None = None
@@ -75,7 +84,7 @@ class TorchBatch:
             yield start, min(start + self._chunk, width)
 
     @torch.inference_mode()
-    def read(self, start: int, stop: int, edits: Mapping[Place, Sequence[Edit]] | None = None) -> Tensor:
+    def read(self, start: int, stop: int, edits: Mapping[LayerSite, Sequence[Edit]] | None = None) -> Tensor:
         """Process columns of the prompts.
 
         Args:
@@ -184,7 +193,7 @@ class TorchBatch:
         positions: NDArray[np.int64],
         where: Tensor,
         write: Write,
-        extra: Mapping[Place, Sequence[Edit]],
+        extra: Mapping[LayerSite, Sequence[Edit]],
     ) -> Tensor:
         """
         Args:
@@ -220,18 +229,26 @@ class PromptReader:
         """
         self._network = network
         self._chunk = chunk
-        self._shared = shared_prefix(prompts)
-        self._source: SlotCache | None = None
+        self._injected = common_injections(prompts)
+        self._shared = shared_prefix(prompts, len(self._injected))
+        self._sources: dict[int, TorchBatch] = {}
+        """Rows that hold a beginning, by its length."""
 
     def read(self, prompts: Sequence[Prompt]) -> TorchBatch:
         """Prompts in this order, ready to sample."""
-        begun = [usable(prompt, self._shared) for prompt in prompts]
+        begun = [usable(prompt, self._shared, len(self._injected)) for prompt in prompts]
         whole: TorchBatch | None = None
         order: list[int] = []
         for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
             room = max(len(prompts[at].tokens) for at in members) + ROOM
-            cache = self._prefix().fork([0] * len(members), first, room=room) if first else None
-            batch = TorchBatch(self._network, [prompts[at] for at in members], chunk=self._chunk, cache=cache)
+            source = self._beginning(first) if first else None
+            batch = TorchBatch(
+                self._network,
+                [prompts[at] for at in members],
+                chunk=self._chunk,
+                cache=source.cache.fork([0] * len(members), first, room=room) if source else None,
+                counted=source.injector if source else None,
+            )
             batch.prefill(first)
             order += members
             if whole is None:
@@ -242,13 +259,16 @@ class PromptReader:
         whole.reorder(np.argsort(order).tolist())
         return whole
 
-    def _prefix(self) -> SlotCache:
-        if self._source is None:
-            single = TorchBatch(self._network, [Prompt(self._shared)], chunk=self._chunk)
+    def _beginning(self, tokens: int) -> TorchBatch:
+        """A row that holds at least so many tokens of what is shared; exactly as many where something is injected."""
+        held = tokens if self._injected else len(self._shared)
+        if held not in self._sources:
+            # What is injected from there on is left to the rows that go on.
+            single = TorchBatch(self._network, [Prompt(self._shared[:held], self._injected)], chunk=self._chunk)
             for start, stop in single.chunks():
                 single.read(start, stop)
-            self._source = single.cache
-        return self._source
+            self._sources[held] = single
+        return self._sources[held]
 
 
 class TorchDecoder:

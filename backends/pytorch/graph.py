@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..base import OPERATIONS, Prompt, Proof
-from ..lanes import Place
+from ..lanes import LayerSite
 from .batch import PromptReader, TorchBatch, TorchDecoder
 from .cache import Write
 from .hooks import hooked
@@ -118,14 +118,14 @@ class Graphs:
 class Structure:
     """What injections of a call may do; fixed in its graphs."""
 
-    depths: dict[Place, int]
+    depths: dict[LayerSite, int]
     """Lanes per place."""
     operations: frozenset[int]
     """Indices into ``OPERATIONS``."""
 
     @classmethod
     def of(cls, prompts: Sequence[Prompt]) -> Structure:
-        depths: Counter[Place] = Counter()
+        depths: Counter[LayerSite] = Counter()
         for prompt in prompts:
             depths |= Counter((injection.layer, injection.site) for injection in prompt.injections)
         used = {OPERATIONS.index(injection.operation) for prompt in prompts for injection in prompt.injections}

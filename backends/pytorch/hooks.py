@@ -20,13 +20,13 @@ from torch import Tensor
 
 from .. import lanes
 from ..base import Prompt, Proof
-from ..lanes import Place
+from ..lanes import LayerSite
 from .lanes import CHANGES, WHOLE, Edit, InjectionPass, TorchLane
 from .model import Network
 
 
 @contextlib.contextmanager
-def hooked(network: Network, edits: Mapping[Place, Sequence[Edit]]) -> Iterator[None]:
+def hooked(network: Network, edits: Mapping[LayerSite, Sequence[Edit]]) -> Iterator[None]:
     """Apply edits at their places, in order, while the context lasts."""
     handles = []
     try:
@@ -63,13 +63,19 @@ class Injector:
 
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)
-        self._lanes: dict[Place, list[TorchLane]] = {}
+        self._lanes: dict[LayerSite, list[TorchLane]] = {}
         for place, laid in lanes.lay_out(prompts, network.sizes).items():
             device = next(network.site(*place).parameters()).device
             self._lanes[place] = [TorchLane(lane, device) for lane in laid]
         self._table: NDArray[np.float32] | None = None
         """Tallies of all lanes, one below the other; ``_index`` and ``_owners`` say whose they are."""
         self._index = self._owners = np.empty(0, np.int64)
+
+    def count_on(self, other: Injector) -> None:
+        """Go on counting from one row, whose injections are the first of every row here."""
+        for place, members in other._lanes.items():
+            for mine, lane in zip(self._lanes[place], members, strict=False):
+                mine.tally = lane.tally.repeat(len(mine.rows), 1)
 
     def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> InjectionPass:
         """A forward pass.
@@ -84,20 +90,20 @@ class Injector:
         met = {place: [lane for lane in members if lane.meets(first, stop)] for place, members in self._lanes.items()}
         return InjectionPass({place: members for place, members in met.items() if members}, positions)
 
-    def spread(self, blanks: Mapping[Place, Sequence[TorchLane]]) -> None:
+    def spread(self, blanks: Mapping[LayerSite, Sequence[TorchLane]]) -> None:
         """Write all lanes, with what they counted, into lanes of fixed memory; there are at least as many of those."""
         for place, members in blanks.items():
             for blank, lane in zip_longest(members, self._lanes.get(place, [])):
                 blank.fill(lane)
 
-    def collect(self, blanks: Mapping[Place, Sequence[TorchLane]]) -> None:
+    def collect(self, blanks: Mapping[LayerSite, Sequence[TorchLane]]) -> None:
         """Take over what was counted there since ``spread``."""
         self._table = None
         for place, members in self._lanes.items():
             for lane, blank in zip(members, blanks[place], strict=False):
                 lane.tally = blank.tally.index_select(0, lane.rows)
 
-    def agrees(self, blanks: Mapping[Place, Sequence[TorchLane]], tolerance: float) -> bool:
+    def agrees(self, blanks: Mapping[LayerSite, Sequence[TorchLane]], tolerance: float) -> bool:
         """Whether the same was counted there, changes within a relative tolerance."""
         pairs = [
             (lane.tally, blank.tally[lane.rows])
@@ -161,16 +167,16 @@ class Injector:
 class Recorder:
     """Keeps chosen activations of one forward pass at a time."""
 
-    def __init__(self, network: Network, places: Sequence[Place]) -> None:
+    def __init__(self, network: Network, places: Sequence[LayerSite]) -> None:
         self._network = network
         self._places = tuple(places)
-        self._kept: dict[Place, Tensor] = {}
+        self._kept: dict[LayerSite, Tensor] = {}
 
-    def edits(self, rows: Sequence[int], columns: Sequence[int]) -> dict[Place, list[Edit]]:
+    def edits(self, rows: Sequence[int], columns: Sequence[int]) -> dict[LayerSite, list[Edit]]:
         """Edits that change nothing and keep the activations at (row, column) pairs of the pass."""
         index = torch.tensor([rows, columns], device=self._network.device)
 
-        def keeper(place: Place) -> Edit:
+        def keeper(place: LayerSite) -> Edit:
             def keep(stream: Tensor) -> Tensor:
                 row, column = index.to(stream.device)
                 self._kept[place] = stream[row, column]
@@ -180,9 +186,9 @@ class Recorder:
 
         return {place: [keeper(place)] for place in self._places}
 
-    def take(self) -> dict[Place, NDArray[np.float32]]:
+    def take(self) -> dict[LayerSite, NDArray[np.float32]]:
         """(pairs, size) per place, for the last pass; one transfer per device and size."""
-        found: dict[Place, NDArray[np.float32]] = {}
+        found: dict[LayerSite, NDArray[np.float32]] = {}
         for size in {kept.shape[-1] for kept in self._kept.values()}:
             places = [place for place in self._places if self._kept[place].shape[-1] == size]
             home = self._kept[places[0]].device

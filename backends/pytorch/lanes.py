@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from .. import lanes
 from ..base import OPERATIONS, Site
-from ..lanes import Place
+from ..lanes import LayerSite
 
 Edit = Callable[[Tensor], Tensor]
 """Activation (rows, tokens, width) to what takes its place; returning the same tensor leaves it alone."""
@@ -181,7 +181,7 @@ class InjectionPass:
     not need the stream is done for all lanes of a device at once: before the pass, or after it with what was measured.
     """
 
-    def __init__(self, members: Mapping[Place, Sequence[TorchLane]], positions: Tensor) -> None:
+    def __init__(self, members: Mapping[LayerSite, Sequence[TorchLane]], positions: Tensor) -> None:
         """
         Args:
             members: the lanes that take part.
@@ -192,7 +192,7 @@ class InjectionPass:
             lanes_of.setdefault(lane.tally.device, []).append(lane)
         self._groups = [_DevicePass(found, positions.to(device)) for device, found in lanes_of.items()]
         edits = {lane: edit for group in self._groups for lane, edit in group.edits.items()}
-        self.edits: dict[Place, list[Edit]] = {
+        self.edits: dict[LayerSite, list[Edit]] = {
             place: [edits[lane] for lane in found] for place, found in members.items()
         }
 

@@ -33,7 +33,7 @@ class _FromTheLeft(nn.Linear):
 
 
 def apply(module: nn.Module, x: Tensor) -> Tensor:
-    """What a module makes of tokens; from the left when it is one of ``linears`` and they are few.
+    """Return what a module makes of tokens; from the left when it is one of ``linears`` and they are few.
 
     Args:
         x: (..., inputs).
@@ -41,7 +41,8 @@ def apply(module: nn.Module, x: Tensor) -> Tensor:
     Returns:
         (..., outputs), row-major.
     """
-    few = x[..., 0].numel() in _TOKENS
+    # Under autograd every block that is written would copy the whole gradient again.
+    few = x[..., 0].numel() in _TOKENS and not (torch.is_grad_enabled() and x.requires_grad)
     return _product(x, module.weight, module.bias) if few and _suits(module) else module(x)
 
 

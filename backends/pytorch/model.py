@@ -96,7 +96,7 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go."""
+        """Return where token ids go."""
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight.device
 
@@ -151,7 +151,7 @@ class Network:
         return scaled if cap is None else torch.tanh(scaled / cap) * cap
 
     def masks(self, positions: Tensor, width: int) -> Any:
-        """Which columns are attended, a column being a position; in the form the model takes them in.
+        """Return which columns are attended, a column being a position; in the form the model takes them in.
 
         Args:
             positions: of the queries, (rows or 1, tokens).

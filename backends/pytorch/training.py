@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicCache
 
 from ..base import Float32, ModelInfo, Prompt, Proof
 from ..errors import PrerequisiteError, UsageError
-from ..training import AdapterShape, AdapterTrainer, Products, TrainingRow, common_beginning
+from ..training import READING, AdapterShape, AdapterTrainer, Products, TrainingRow, common_beginning, reading_rows
 from .hooks import Injector, hooked
 from .model import Network
 
@@ -32,16 +32,25 @@ class TorchTrainer(AdapterTrainer):
     Args:
         network: the loaded model; its weights stay as they are.
         products: see ``backends.training.Products``.
+        directions: see ``Backend.trainer``.
     """
 
     def __init__(
-        self, network: Network, info: ModelInfo, shape: AdapterShape, *, products: Products = "float32"
+        self,
+        network: Network,
+        info: ModelInfo,
+        shape: AdapterShape,
+        *,
+        products: Products = "float32",
+        directions: Float32 | None = None,
     ) -> None:
         super().__init__(info, shape)
         self._network: Network | None = network
         self._products = products
         self._frozen = [(parameter, parameter.requires_grad) for parameter in network.model.parameters()]
         self._wrapped = _put_in(network, shape)
+        if directions is not None:
+            _aim(network, shape, directions)
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
 
@@ -185,6 +194,21 @@ def _put_in(network: Network, shape: AdapterShape) -> dict[str, Any]:
         torch.manual_seed(shape.seed)
         inject_adapter_in_model(settings, network.model)
     return {path: network.model.get_submodule(path) for path in chosen}
+
+
+def _aim(network: Network, shape: AdapterShape, directions: Float32) -> None:
+    """Let the maps that read the residual stream begin with what will be injected into it."""
+    adapted: list[Any] = list(network.blocks[shape.first_layer :])
+    for turn, block in enumerate(adapted):
+        second = getattr(block, "pre_feedforward_layernorm", None) or block.post_attention_layernorm
+        for norm, home in ((block.input_layernorm, block.self_attn), (second, block.mlp)):
+            with torch.no_grad():
+                gain = norm(torch.ones(1, directions.shape[1], device=network.device))[0]
+                rows = torch.from_numpy(reading_rows(directions, _numpy(gain), shape.rank, turn, len(adapted)))
+                for name in READING:
+                    if hasattr(home, name):
+                        weight = getattr(home, name).lora_A["default"].weight
+                        weight.copy_(rows.to(weight.device, weight.dtype))
 
 
 def _replace(model: Any, path: str, module: nn.Module) -> None:

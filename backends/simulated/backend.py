@@ -58,6 +58,8 @@ class FakeBackend(Backend):
     """See the module. Same inputs give the same outputs on every machine."""
 
     tokenizer: FakeTokenizer
+    answers_as_it_reads = False
+    """What it says is decided by its subject; its lens shows the stream alone."""
 
     def __init__(self, model: str, *, batch_size: int = 16) -> None:
         self.subject = Subject.parse(model)
@@ -182,11 +184,15 @@ class FakeBackend(Backend):
         at = np.flatnonzero(size[-1] > 0)
         if len(at) == 0:
             return FeltInjection()
-        # A replaced activation is read as it stands; anything added is read as the difference it makes.
-        patched = any(injection.operation == "replace" for injection in prompt.injections)
+        # What another run put in a position's place is read as the difference it makes, as anything added is; a single
+        # vector in the place of activations is read as it stands.
+        exchanged = any(injection.vector.ndim > 1 for injection in prompt.injections)
+        patched = not exchanged and any(injection.operation == "replace" for injection in prompt.injections)
         final = (changed[-1, at] if patched else changed[-1, at] - base[-1, at]).mean(axis=0)
         added = [injection for injection in prompt.injections if injection.operation == "add"] or prompt.injections
         layers = {injection.layer for injection in added if np.any(injection.vector)}
+        if exchanged:
+            layers = _changed_at(changed - base, base)
         # What is taken out again at a later layer was felt at its own, and colours no word any more.
         first = min(layers)
         felt = final if patched else (changed[first, at] - base[first, at]).mean(axis=0)
@@ -246,6 +252,13 @@ class FakeBackend(Backend):
             p = (1 - pull - free) * spoken + pull * said + free / self.info.vocabulary
             result.append(np.log(p))
         return np.array(result, np.float32)
+
+
+def _changed_at(change: Float32, base: Float32) -> set[int]:
+    """Layers at which a stream is made to differ, beyond what the layer before hands on; the last one at least."""
+    new = np.diff(change, axis=0, prepend=np.zeros_like(change[:1]))
+    relative = np.linalg.norm(new, axis=-1).max(axis=1) / np.linalg.norm(base, axis=-1).mean(axis=1)
+    return set(np.flatnonzero(relative > 1e-4).tolist()) or {len(change) - 1}
 
 
 @dataclass(frozen=True, slots=True)

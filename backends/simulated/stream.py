@@ -80,7 +80,7 @@ class SimulatedStream:
 def together(
     before: Mapping[int, lanes.InjectionTally], after: Mapping[int, lanes.InjectionTally]
 ) -> dict[int, lanes.InjectionTally]:
-    """What injections did at positions and at later ones."""
+    """Return what injections did at positions and at later ones."""
     found = dict(before)
     for owner, new in after.items():
         old = found.get(owner)

@@ -58,7 +58,7 @@ def protocol_differences(runs: Sequence[Run]) -> list[str]:
 
 
 def model_differences(runs: Sequence[Run]) -> list[str]:
-    """What differs in the models that were run."""
+    """Return what differs in the models that were run."""
     return [
         f"{name}: " + _values([run.model.get(name) for run in runs])
         for name in _IDENTITY

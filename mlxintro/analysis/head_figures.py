@@ -31,7 +31,7 @@ class TrialGroup:
     """Name of the figure of the experiment's ``Analysis`` that holds the same number; empty where it gives none."""
 
     def holds(self, row: Row) -> bool:
-        """Whether a trial is one of the group."""
+        """Tell whether a trial is one of the group."""
         return row.condition == self.condition and row.arm == self.arm
 
 

@@ -37,7 +37,7 @@ class Power:
 
 
 def power_of(trials: int, controls: int) -> Power:
-    """What so many trials in a cell, beside so many controls, can show."""
+    """Return what so many trials in a cell, beside so many controls, can show."""
     middle = rate(trials // 2, trials)
     return Power(
         trials=trials,

@@ -100,6 +100,27 @@ class HeatMap:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueMap:
+    """A mean with its interval for every row and column, e.g. for layers and places in the network.
+
+    A cell whose interval holds 0 is drawn without a shade: a flat map looks flat.
+    """
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    """From top to bottom."""
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Mean]
+    unit: str
+    largest: float
+    """What gets the deepest shade, in either direction."""
+    note: str = ""
+    more: bool = False
+    """Whether a terminal shows it only to who asks for more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     x: float
     y: float
@@ -131,6 +152,7 @@ class Analysis:
     """Rival explanations and where each stands, for experiments that climb the ladder."""
     figures: tuple[Figure, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
+    value_maps: tuple[ValueMap, ...] = ()
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     remarks: tuple[str, ...] = ()

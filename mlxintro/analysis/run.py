@@ -43,7 +43,7 @@ def study_of(run: Run) -> Study:
 
 
 def display_of(run: Run) -> Display:
-    """What displays show for a run, by its experiment and its own wording."""
+    """Return what displays show for a run, by its experiment and its own wording."""
     experiment = experiments.find(run.experiment)
     return experiment.display(experiment.preset_of(study_of(run)))
 
@@ -80,7 +80,7 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
 
 
 def frozen_facts(store: Store, run: Run) -> tuple[tuple[str, str], ...]:
-    """Whether what was frozen before a run has held, as a fact for a report; nothing where nothing was frozen."""
+    """Tell whether what was frozen before a run has held, as a fact for a report; nothing where nothing was frozen."""
     record = run.environment.get("frozen")
     if not record:
         return ()

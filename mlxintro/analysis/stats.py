@@ -169,6 +169,11 @@ class Mean:
     high: float | None
     count: int
 
+    @property
+    def beyond_zero(self) -> bool:
+        """Tell whether the interval does not hold 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
     def as_dict(self) -> dict[str, float | int | None]:
         return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
 

@@ -14,6 +14,7 @@ from functools import cache
 from mlxintro.analysis.results import Row, Table
 from mlxintro.analysis.trial_classes import GRADED_CLASSES, graded_class
 from mlxintro.protocol import concepts
+from mlxintro.protocol.spelling import comparable
 from mlxintro.replies.text import fold
 
 _WORDS_SHOWN = 15
@@ -34,7 +35,7 @@ _OPEN = r"[\"'*_`(\[]*"
 _CLAIMED = re.compile(
     r"(?:\babout|\bthought (?:is|was|of)|\bword(?: \w+){0,5}? (?:is|was)|\bconcept(?: of)?(?: (?:is|was))?"
     rf"|\brelat\w+ to|\bthinking of|\bnotion of|\bidea of|\bimage of)[:,]? "
-    rf"(?:the (?:word|concept|idea) (?:of )?)?{_OPEN}{_ARTICLE}{_OPEN}([a-z][a-z'-]+)"
+    rf"(?:the (?:word|concept|idea) (?:of )?)?{_OPEN}{_ARTICLE}{_OPEN}([^\W\d_](?:[^\W\d_]|['-])+)"
 )
 # fmt: off
 _EMPTY = frozenset({
@@ -78,7 +79,7 @@ def _library_names() -> Mapping[str, str]:
     names: dict[str, str] = {}
     for concept in concepts.library().concepts:
         for name in concept.names:
-            names.setdefault(name.casefold(), concept.word)
+            names.setdefault(comparable(name), concept.word)
     for concept in concepts.library().concepts:
-        names[concept.word.casefold()] = concept.word
+        names[comparable(concept.word)] = concept.word
     return names

@@ -46,10 +46,10 @@ class GradeFields(Protocol):
 
 NAMES_IT = TrialClass("claims, names it", "●", "hit")
 NAMES_FIRST = TrialClass("names it first", "◐", "partial")
-CLAIMS_ANOTHER = TrialClass("claims another", "◐", "partial")
-CLAIMS = TrialClass("claims a thought", "◐", "partial")
+CLAIMS_ANOTHER = TrialClass("claims, wrong concept", "◐", "partial")
+CLAIMS = TrialClass("claims, name unclear", "◐", "partial")
 """Whether it also names the concept is not decided."""
-LEAKS = TrialClass("no claim, names it", "◌", "leak")
+LEAKS = TrialClass("no claim, says it", "◌", "leak")
 NO_CLAIM = TrialClass("no claim", "·", "quiet")
 """A denial and a change of subject alike."""
 INCOHERENT = TrialClass("incoherent", "≋", "broken")

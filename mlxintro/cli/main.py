@@ -20,6 +20,7 @@ COMMANDS = {
     "concepts": ("library.concepts", "List concepts, their sets and categories, and baseline words."),
     "presets": ("library.presets", "List and show the wordings and settings of experiments."),
     "extract": ("vectors.vectors", "Extract concept vectors and show their norms by layer."),
+    "vectors": ("vectors.library", "List, show, export and import concept vectors; carry them over to another model."),
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),
     "certify": ("running.certify", "Test every rival explanation of a model's claims, in one run."),

@@ -44,7 +44,7 @@ def model_options(function: F) -> F:
             click.option(
                 "-m",
                 "--model",
-                help="Alias, hub id (owner/name), or folder; see `mlxintro models list`. Default: the backend's.",
+                help="Alias, hub id (owner/name), folder or GGUF file; see `models list`. Default: the backend's.",
             ),
             click.option(
                 "--backend",
@@ -124,7 +124,7 @@ STRENGTHS = Listing(lambda text: [float(text)], "a number", "NUMBER,...")
 COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
-class Controls(click.ParamType[Any]):
+class ControlsParam(click.ParamType[Any]):
     """A suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
@@ -151,7 +151,7 @@ class Controls(click.ParamType[Any]):
         return names
 
 
-CONTROLS = Controls()
+CONTROLS = ControlsParam()
 
 
 def load_backend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -17,7 +18,9 @@ def tui(context: click.Context) -> int:
     Runs are processes of their own: leaving the app, or killing it, does not stop them. F1 helps, Ctrl-P finds every
     action. Keys can be changed, and errors are in a log file; both lie beside the store.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # `textual serve` shows the app in a browser and says by this variable how.
+    served = "TEXTUAL_DRIVER" in os.environ
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the terminal app needs a terminal: use `mlxintro runs list` in scripts")
     from mlxintro.cli.output import chatter
     from mlxintro.paths import data_home

@@ -11,7 +11,7 @@ from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.experiments.base import Experiment
 
 GROUP: Literal["mlxintro.experiments"] = "mlxintro.experiments"
-_NO_EXPERIMENTS = {"base", "cells", "grid", "intentional_control_analysis", "latent_analysis"}
+_NO_EXPERIMENTS = {"base", "cells", "grid", "intentional_control_analysis", "latent_analysis", "outside_presets"}
 
 
 def names() -> list[str]:

@@ -97,7 +97,7 @@ class Experiment(abc.ABC):
         return readouts.measure(session, specs, on_token)
 
     def display(self, preset: Preset) -> Display:
-        """What lists, live maps, lines of trials and comparisons show for it: see ``Display``.
+        """Return what lists, live maps, lines of trials and comparisons show for it: see ``Display``.
 
         Args:
             preset: of the run that is shown; some experiments need its wording to read a trial.

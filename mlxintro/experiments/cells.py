@@ -117,7 +117,7 @@ class CellReport:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What has to be said of a best cell among several."""
+        """Return what has to be said of a best cell among several."""
         return (OPTIMISM,) if len(self.rates) > 1 else ()
 
     def table(self, title: str, columns: Sequence[str], note: str = "") -> Table:

@@ -187,7 +187,7 @@ def _figures(said: Sequence[Row], chosen: Sequence[Row], words: Sequence[str]) -
 
 
 def right(row: Row, concept: str | None = None) -> bool:
-    """Whether a trial names a concept, its own by default: in the first sentence, or by odds."""
+    """Tell whether a trial names a concept, its own by default: in the first sentence, or by odds."""
     wanted = concept or row.concept or ""
     if row.detail["question"] == CHOICE:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted

@@ -7,8 +7,8 @@ A pair is one concept on one occasion: it has a number, and from that and the st
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Annotated, Any, cast
 
@@ -20,11 +20,13 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
 from mlxintro.protocol import concepts
 from mlxintro.protocol.concepts import Concept
+from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
+from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
-from mlxintro.vectors.recipe import VectorRecipe
+from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
 from mlxintro.vectors.settings import recipe_for
 
 
@@ -79,22 +81,40 @@ class Grid:
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
     dialogues: Dialogues
+    references: Mapping[str, VectorReference] = field(default_factory=dict)
+    """Imported vectors, by the word of their concept."""
+    centred: bool = False
+    """Whether a word's vector has the study's other words for its baseline."""
     recipes: dict[str, VectorRecipe] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, experiment: str, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Grid:
+    def of(
+        cls,
+        experiment: str,
+        study: Study,
+        preset: Preset,
+        info: ModelInfo,
+        tokenizer: Tokenizer,
+        *,
+        named_arms: bool = False,
+        centred: bool = False,
+    ) -> Grid:
         """Resolve names, layers and strengths.
+
+        Args:
+            named_arms: whether the experiment takes control arms by name.
+            centred: whether a word's vector has the study's other words for its baseline.
 
         Raises:
             UsageError: they do not fit the model.
         """
-        if isinstance(study.controls, tuple):
+        if isinstance(study.controls, tuple) and not named_arms:
             raise UsageError(
                 f"controls: {experiment} takes none, standard, full or a number, and no names of arms",
                 setting="controls",
             )
-        found = concepts.library().resolve(study.concepts, allow_unknown=study.any_word)
+        found = study.resolved_concepts
         layers = tuple(dict.fromkeys(info.layer(layer) for layer in study.layers or ()))
         strengths = tuple(dict.fromkeys(study.strengths or ()))
         base = TrialSpec(
@@ -111,14 +131,25 @@ class Grid:
             max_tokens=cast(int, study.max_tokens),
             stop=tokenizer.stop_strings,
         )
+        references = {word: reference for word, (_, reference) in found.items() if reference is not None}
+        for reference in references.values():
+            reference.check_layers(layers)
         cells = tuple((layer, strength) for layer in layers for strength in strengths)
-        return cls(study, preset, info, tuple(found), layers, cells, base, Dialogues(tokenizer))
+        chosen = tuple(concept for concept, _ in found.values())
+        return cls(study, preset, info, chosen, layers, cells, base, Dialogues(tokenizer), references, centred)
+
+    @property
+    def pair_count(self) -> int:
+        return len(self.concepts) * (self.study.trials or 1)
+
+    def pair(self, number: int) -> Occasion:
+        """Concepts take turns, so that a run that is cut short is balanced."""
+        return Occasion(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
 
     @property
     def pairs(self) -> Iterator[Occasion]:
-        """Concepts take turns, so that a run that is cut short is balanced."""
-        for number in range(len(self.concepts) * (self.study.trials or 1)):
-            yield Occasion(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
+        """Every pair of the study, in order."""
+        return map(self.pair, range(self.pair_count))
 
     @property
     def uninjected(self) -> float:
@@ -152,10 +183,22 @@ class Grid:
     def vector(self, word: str) -> str:
         """Key of a word's vector; the plan extracts it."""
         if word not in self._keys:
-            recipe = recipe_for(self.preset.extraction, word, self.info)
+            recipe = self._recipe(word)
             self._keys[word] = recipe.key
             self.recipes[recipe.key] = recipe
         return self._keys[word]
+
+    def _recipe(self, word: str) -> VectorRecipe:
+        recipe = recipe_for(self.preset.extraction, word, self.info, self.references.get(word))
+        if not self.centred:
+            return recipe
+        if not isinstance(recipe, ExtractionRecipe | MeanDifference):
+            raise UsageError(
+                f"centred: {recipe.method} has no list of words that the study's own could replace: leave it out",
+                setting="centred",
+            )
+        others = tuple(concept.word for concept in self.concepts if concept.word != word)
+        return replace(recipe, baseline="the study's own words", baseline_words=others)
 
     def trial(self, pair: Occasion, asked: Asked, **changes: Any) -> TrialSpec:
         """An uninjected trial about the pair's concept."""
@@ -248,9 +291,9 @@ def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[C
 
 @lru_cache(maxsize=4096)
 def _strangers(concept: Concept, among: tuple[Concept, ...]) -> tuple[Concept, ...]:
-    own = {name.casefold() for name in concept.names}
+    own = {comparable(name) for name in concept.names}
     return tuple(
         other
         for other in among
-        if not own & {name.casefold() for name in other.names} and not concepts.same_word(other.word, concept.word)
+        if not own & {comparable(name) for name in other.names} and not concepts.same_word(other.word, concept.word)
     )

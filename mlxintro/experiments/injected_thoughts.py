@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
+from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
-from mlxintro.experiments.detection.planning import DetectionOptions, Planner
+from mlxintro.experiments.detection.arms import arm_trial
+from mlxintro.experiments.detection.planning import DetectionOptions, DetectionTrials
+from mlxintro.experiments.grid import Grid
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, TrialSpec
@@ -27,22 +30,25 @@ class InjectedThoughts(Experiment):
     Options = DetectionOptions
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
-        make = Planner(study, preset, info, tokenizer, self.name)
+        if preset.dialogue is None:
+            raise UsageError(
+                f"the preset {study.preset!r} has no dialogue: give its [dialogue] messages and question",
+                setting="preset",
+            )
+        options = DetectionOptions.model_validate(study.options)
+        grid = Grid.of(self.name, study, preset, info, tokenizer, named_arms=True, centred=options.centred)
+        made = DetectionTrials(grid, preset.dialogue, options)
 
-        def expand() -> Iterator[TrialSpec]:
+        def trials() -> Iterator[TrialSpec]:
             # What belongs to one pair stands together, so that rates on all sides grow together.
-            for number in range(max(make.pairs, make.pool, *(n + 1 for n in make.slots), 0)):
-                if number < make.pool:
-                    yield make.control(number)
-                if number < make.pairs:
-                    yield from (make.injected(number, cell) for cell in range(len(make.cells)))
-                yield from map(make.arm, make.slots.get(number, ()))
+            for number in range(max(made.pairs, made.pool, *(n + 1 for n in made.slots), 0)):
+                if number < made.pool:
+                    yield made.control(number)
+                if number < made.pairs:
+                    yield from (made.injected(number, cell) for cell in range(len(grid.cells)))
+                yield from (arm_trial(made, slot) for slot in made.slots.get(number, ()))
 
-        # Prompts of some arms are rendered when the trials are made; what is planned refers to what is rendered.
-        for slots in make.slots.values():
-            for slot in slots:
-                make.prepare(slot)
-        return Plan(count=make.count, prompts=make.asked.all, recipes=make.recipes, expand=expand)
+        return grid.plan(trials)
 
     def measure(
         self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None

@@ -20,7 +20,7 @@ from pydantic import Field
 from mlxintro.analysis.head_figures import UNINJECTED, Display, HeadFigure, TrialGroup
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.analysis.trial_classes import TrialClass
-from mlxintro.backends.base import Float32, ModelInfo, OnToken, Prompt, Tokenizer
+from mlxintro.backends.base import Float32, Float64, ModelInfo, OnToken, Prompt, Tokenizer
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, pick_sentence, sentences, user
 from mlxintro.experiments.intentional_control_analysis import DONT, THINK, late_cosine, late_specific
@@ -196,7 +196,7 @@ class _Reader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._centres: dict[str, cosines.Float64] = {}
+        self._centres: dict[str, Float64] = {}
 
     def __call__(self, spec: TrialSpec, tokens: Sequence[int], at: Sequence[int]) -> dict[str, Any]:
         """Mean cosines over ``tokens[at[0]:at[1]]``, by layer: raw and centred, own word and band."""
@@ -215,7 +215,7 @@ class _Reader:
         (captured,) = self._session.backend.capture([Prompt(tokens)], layers=layers, positions=range(*at))
         return captured["resid_post"]
 
-    def _centre(self, spec: TrialSpec) -> cosines.Float64:
+    def _centre(self, spec: TrialSpec) -> Float64:
         key = repr((spec.detail["centre"], spec.detail["layers"]))
         if key not in self._centres:
             parts = [

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlxintro.analysis.contrasts import contrast, contrast_beyond
 from mlxintro.analysis.reply_tally import share
@@ -25,12 +24,12 @@ from mlxintro.analysis.results import (
 )
 from mlxintro.analysis.stats import Rate, mean
 from mlxintro.analysis.tally import Place
+from mlxintro.backends.base import Float64
 from mlxintro.experiments.cells import CellReport, places_of, rows_at
 from mlxintro.ladder.contrasted import ContrastedRival
 from mlxintro.protocol.study import Study
 from mlxintro.replies.log_odds import log_odds, log_total
 
-Float64 = NDArray[np.float64]
 SHUFFLES = 999
 
 

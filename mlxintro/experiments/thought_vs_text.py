@@ -233,7 +233,7 @@ def _pairs(rows: Sequence[Row]) -> dict[_Key, _Scored]:
 
 
 def score(row: Row) -> bool:
-    """Whether one trial is right."""
+    """Tell whether one trial is right."""
     question = row.detail["question"]
     if question == REPEAT:
         return repeats(row.response, row.detail["sentence"])

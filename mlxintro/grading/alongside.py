@@ -8,7 +8,7 @@ from contextlib import closing
 
 from mlxintro.grading.base import Grader
 from mlxintro.grading.passes import related_words, to_record
-from mlxintro.running.events import Event, TrialFinished
+from mlxintro.running.events import RunEvent, TrialFinished
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
 
@@ -16,8 +16,8 @@ EVERY_SECONDS = 1.0
 
 
 def graded_alongside(
-    store: Store, run: str, grader: Grader, events: Generator[Event, None, None]
-) -> Generator[Event, None, None]:
+    store: Store, run: str, grader: Grader, events: Generator[RunEvent, None, None]
+) -> Generator[RunEvent, None, None]:
     """Pass events on and grade the replies in them, storing grades once a second.
 
     Only for graders that take no time, such as the rules (under a millisecond a reply). What is not stored when the run

@@ -8,7 +8,7 @@ decided", and no caller may read it as "no".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
@@ -36,6 +36,15 @@ class Evidence:
     "The phrase that denies a detection, disclaims having thoughts, or refuses."
     garble: Span | None = None
     "Where a reply that begins readably breaks up; what stands there is not graded."
+
+    def moved(self, at: Sequence[int]) -> Evidence:
+        """Return the same places in another form of the reply.
+
+        Args:
+            at: where each character, and the end, of the reply that was read stands in the other form.
+        """
+        spans = {one.name: getattr(self, one.name) for one in fields(self)}
+        return Evidence(**{name: None if span is None else (at[span[0]], at[span[1]]) for name, span in spans.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from mlxintro.grading.passes import related_words
 from mlxintro.protocol.plain_data import is_utf16, parse_json
 from mlxintro.store.records import GRADE_FIELDS
 
-Verdict = Literal["success", "failure"]
+FileVerdict = Literal["success", "failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class GradedLine:
         }
 
 
-def verdict(grade: Grade, concept: str | None) -> Verdict | None:
+def verdict(grade: Grade, concept: str | None) -> FileVerdict | None:
     """Success: a readable reply that claims a thought and names the concept no earlier than it claims.
 
     The order is the paper's. Without a concept nothing can be named, so that a claim there (a false alarm if nothing

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from mlxintro import data
-from mlxintro.backends.base import Backend, Completion, Prompt, Sampling, TokenEvent
-from mlxintro.lab.messages import SIDES, Ask, Done, Event, Extracting, Started, Token, Trace
+from mlxintro.backends.base import Backend, Completion, Float32, Message, Prompt, Sampling, TokenEvent
+from mlxintro.lab.messages import SIDES, Ask, Done, Extracting, LabEvent, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
 from mlxintro.vectors import steering
@@ -59,7 +59,7 @@ class Lab:
         backend: Backend,
         cache: VectorCache,
         *,
-        tell: Callable[[Event], None],
+        tell: Callable[[LabEvent], None],
         stands: Callable[[Ask], bool],
         needed: Callable[[Ask], bool],
     ) -> None:
@@ -82,10 +82,11 @@ class Lab:
         vector = self._vector(ask)
         self._check(ask)
         sampling = Sampling(ask.max_tokens, ask.temperature, seed=ask.seed, stop=self.backend.tokenizer.stop_strings)
+        messages: list[Message] = [{"role": "system", "content": ask.system}] if ask.system else []
         pair = steering.pair(
             self.backend,
             vector,
-            [{"role": "user", "content": ask.prompt}],
+            [*messages, {"role": "user", "content": ask.prompt}],
             layer=layer,
             strength=ask.strength,
             unit=ask.unit,
@@ -97,16 +98,34 @@ class Lab:
         }
         self._tell(Started(number=ask.number, concept=vector.recipe.word, layer=layer, readout=readout, **dose))
 
+        pieces: tuple[list[str], list[str]] = ([], [])
+
         def on_token(event: TokenEvent) -> None:
             self._check(ask)
+            pieces[event.index].append(event.text)
             if event.text:
                 self._tell(Token(number=ask.number, side=SIDES[event.index], text=event.text))
 
         found = sorted(self.backend.generate([pair.plain, pair.steered], on_token), key=lambda one: one.index)
         self._check(ask)
-        prompts = [pair.plain.prompt, pair.steered.prompt]
-        traces = self._traces(prompts, found, readout, vector)
-        self._tell(Trace(number=ask.number, layer=readout, control=traces[0], injected=traces[1]))
+        if ask.trace:
+            prompts = [pair.plain.prompt, pair.steered.prompt]
+            streams = self._streams(prompts, found, readout)
+            control, injected = (tuple(token_cosines(one, vector.direction[readout]).tolist()) for one in streams)
+            name, lens = self._lens(streams, vector.recipe.word)
+            self._tell(
+                Trace(
+                    number=ask.number,
+                    layer=readout,
+                    control=control,
+                    injected=injected,
+                    control_pieces=_as_long(pieces[0], len(control)),
+                    injected_pieces=_as_long(pieces[1], len(injected)),
+                    name=name,
+                    control_lens=lens[0],
+                    injected_lens=lens[1],
+                )
+            )
         proof = found[1].proofs[0]
         self._tell(Done(number=ask.number, positions=proof.positions, relative_change=proof.relative_change))
 
@@ -124,18 +143,28 @@ class Lab:
             self._latest = extract(self.backend, [recipe], self._cache, progress=progress)[recipe.key]
         return self._latest
 
-    def _traces(
-        self, prompts: list[Prompt], found: list[Completion], layer: int, vector: ConceptVector
-    ) -> list[tuple[float, ...]]:
-        """Per reply, the cosine of ``resid_post`` with the vector at every token of the reply.
+    def _streams(self, prompts: list[Prompt], found: list[Completion], layer: int) -> list[Float32]:
+        """Per reply, ``resid_post`` at every token of the reply, (tokens, width).
 
         The finished texts are read once more, each under its own injection.
         """
         whole = [Prompt((*p.tokens, *one.tokens), p.injections) for p, one in zip(prompts, found, strict=True)]
         streams = [captured["resid_post"][0] for captured in self.backend.capture(whole, layers=[layer])]
         first = len(prompts[0].tokens)
-        return [tuple(token_cosines(stream[first:], vector.direction[layer]).tolist()) for stream in streams]
+        return [stream[first:] for stream in streams]
+
+    def _lens(self, streams: list[Float32], word: str) -> tuple[str, list[tuple[float, ...]]]:
+        """The first token of a word's name, and its log-probability by the logit lens at every token of the replies."""
+        tokenizer = self.backend.tokenizer
+        first = tokenizer.encode(f" {word.lower()}").tokens[0]
+        logprobs = [tuple(self.backend.lens(stream, [first])[:, 0].tolist()) for stream in streams]
+        return tokenizer.pieces([first])[0], logprobs
 
     def _check(self, ask: Ask) -> None:
         if not self._stands(ask):
             raise Superseded
+
+
+def _as_long(pieces: list[str], count: int) -> tuple[str, ...]:
+    """Return a text for every token: those that end a reply are told to nobody and have none."""
+    return tuple((pieces + [""] * count)[:count])

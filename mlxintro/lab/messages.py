@@ -45,6 +45,9 @@ class Ask(_Message):
     concept: str = Field(min_length=1)
     """Any word; the library's spelling is used where it has one."""
     prompt: str = Field(min_length=1)
+    """May have several lines."""
+    system: str = ""
+    """System message; none when it is empty."""
     layer: int | float
     """Block index, or depth fraction."""
     strength: Strength
@@ -55,6 +58,8 @@ class Ask(_Message):
     max_tokens: int = Field(default=80, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=10)
     seed: int = Field(default=0, ge=0)
+    trace: bool = True
+    """Also read both replies for their cosines."""
 
 
 class Cancel(_Message):
@@ -133,6 +138,14 @@ class Trace(_Message):
     layer: int
     control: tuple[float, ...]
     injected: tuple[float, ...]
+    control_pieces: tuple[str, ...] = ()
+    """Text of every token of the reply: as long as its cosines. A character of several tokens stands with the last."""
+    injected_pieces: tuple[str, ...] = ()
+    name: str = ""
+    """First token of the concept's name as it follows a space."""
+    control_lens: tuple[float, ...] = ()
+    """Log-probability of that token by the logit lens at every token of the reply, natural logarithm."""
+    injected_lens: tuple[float, ...] = ()
 
 
 class Done(_Message):
@@ -160,12 +173,12 @@ class Error(_Message):
     """False: a bug, whose traceback is in the log."""
 
 
-Event = Annotated[
+LabEvent = Annotated[
     Loading | Ready | Extracting | Started | Token | Trace | Done | Stopped | Error, Field(discriminator="event")
 ]
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_EVENT: TypeAdapter[LabEvent] = TypeAdapter(LabEvent)
 
 
 def read_order(line: str | bytes) -> Order:
@@ -180,7 +193,7 @@ def read_order(line: str | bytes) -> Order:
         raise UsageError(_first(error)) from error
 
 
-def read_event(line: str | bytes) -> Event:
+def read_event(line: str | bytes) -> LabEvent:
     """An answer from a line.
 
     Raises:
@@ -204,7 +217,22 @@ def ask(number: int, **settings: object) -> Ask:
         raise UsageError(_first(error)) from error
 
 
+_IN_WORDS = {
+    "int_parsing": "{input!r} is no whole number",
+    "int_from_float": "{input!r} is no whole number",
+    "float_parsing": "{input!r} is no number",
+    "string_too_short": "it is empty: type something",
+    "greater_than_equal": "{input} is too small, {ge} is the least",
+    "less_than_equal": "{input} is too large, {le} is the most",
+}
+"""What pydantic's kinds of errors are for people."""
+
+
 def _first(error: ValidationError) -> str:
     wrong = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in wrong["loc"] if part not in ("load", "ask", "cancel", "int", "float"))
-    return f"{where or 'the line'}: {wrong['msg'].removeprefix('Value error, ')}: correct it"
+    parts = [str(part) for part in wrong["loc"] if part not in ("load", "ask", "cancel", "int", "float")]
+    where = " ".join(parts).replace("_", " ") or "the line"
+    known = _IN_WORDS.get(wrong["type"])
+    if known is None:
+        return f"{where}: {wrong['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {known.format(input=wrong['input'], **wrong.get('ctx', {}))}"

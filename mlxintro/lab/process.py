@@ -1,7 +1,8 @@
-"""``python -m mlxintro.lab.process FOLDER``: a lab that is ordered about over stdin and answers on stdout.
+"""``python -m mlxintro.lab.process STORE``: a lab that is ordered about over stdin and answers on stdout.
 
-FOLDER holds the vectors. ``mlxintro.lab_messages`` says what the lines are. It ends when stdin does; its log is
-stderr. One thread reads orders, so that a newer one is seen while the model works; the main thread owns the model.
+Vectors are kept beside the store, and must be what it recorded.
+``mlxintro.lab.messages`` says what the lines are. It ends when stdin does; its log is stderr. One thread reads orders,
+so that a newer one is seen while the model works; the main thread owns the model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,21 @@ from typing import IO
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.lab.lab import Lab, Superseded
-from mlxintro.lab.messages import READOUT, Ask, Cancel, Error, Event, Load, Loading, Order, Ready, Stopped, read_order
+from mlxintro.lab.messages import (
+    READOUT,
+    Ask,
+    Cancel,
+    Error,
+    LabEvent,
+    Load,
+    Loading,
+    Order,
+    Ready,
+    Stopped,
+    read_order,
+)
+from mlxintro.paths import vectors_beside
+from mlxintro.store.vectors import recorded_content
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.steering import DEFAULT_LAYER
 
@@ -82,8 +97,8 @@ class Orders:
 class Process:
     """Reads orders from one stream and answers on another."""
 
-    def __init__(self, vectors: Path, lines: IO[bytes], out: IO[str]) -> None:
-        self._cache = VectorCache(vectors)
+    def __init__(self, store: Path, lines: IO[bytes], out: IO[str]) -> None:
+        self._cache = VectorCache(vectors_beside(store), recorded=recorded_content(store))
         self._lines = lines
         self._out = out
         self._speaking = threading.Lock()
@@ -156,13 +171,13 @@ class Process:
             self._lab.backend.close()
             self._lab = None
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LabEvent) -> None:
         with self._speaking:
             self._out.write(event.model_dump_json() + "\n")
             self._out.flush()
 
 
-def main(folder: str) -> None:
+def main(store: str) -> None:
     """Serve on this process's own stdin and stdout."""
     with suppress(OSError, AttributeError):
         os.nice(NICE)
@@ -170,7 +185,7 @@ def main(folder: str) -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with suppress(BrokenPipeError):
-        Process(Path(folder), sys.stdin.buffer, out).run()
+        Process(Path(store), sys.stdin.buffer, out).run()
 
 
 if __name__ == "__main__":

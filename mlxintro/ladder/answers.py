@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlxintro.analysis.stats import rate
 from mlxintro.ladder.case import HABIT, MARK, Case, is_mark
 from mlxintro.ladder.rungs import Finding
-from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, above, beyond, residual, trial_shift
+from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, TrialShift, above, beyond, residual, trial_shift
 from mlxintro.protocol import controls
 
 FEWEST_OF_A_KIND = 3
@@ -99,9 +99,23 @@ def compression(case: Case) -> Finding:
     if p >= case.alpha:
         return Finding("not excluded", said, shown, p, more)
     if not found.spans:
+        most, further = _beyond_the_most(case, trial, found)
+        if further < case.alpha:
+            line = f"{trial.mean:+.2f}; if all answers were pulled to one point it would be {most:+.2f}"
+            return Finding("excluded", line, p=max(p, further), more=more)
         reach = f"{said}; but they only reach from {found.low:+.1f} to {found.high:+.1f}"
         return Finding("not tested", reach, p=p, more=more, needs=None)
     return Finding("excluded", said, p=p, more=more)
+
+
+def _beyond_the_most(case: Case, trial: TrialShift, found: Residual) -> tuple[float, float]:
+    """How far the strongest compression that the questions allow would move the trial question, and whether it moves
+    further (one-sided p value); for questions that do not reach its logit."""
+    count = len(case.questions)
+    middle = statistics.fmean(one.base for one in case.questions)
+    most = statistics.fmean(one.shift for one in case.questions) + found.steepest * (trial.base - middle)
+    p = above(trial.values, most, variance=case.question_variance * (1 + 1 / count))
+    return most, 1.0 if p is None else p
 
 
 def _pulls_together(case: Case, found: Residual) -> bool:

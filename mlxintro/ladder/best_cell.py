@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
-from mlxintro.ladder.rows import Place, Rows, place_of
+from mlxintro.analysis.tally import Place
+from mlxintro.ladder.rows import Rows, place_of
 
 
 @dataclass(frozen=True, slots=True)

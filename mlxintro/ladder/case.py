@@ -10,7 +10,7 @@ from functools import cached_property
 from mlxintro.analysis.reply_tally import detects, leaks, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
-from mlxintro.ladder.rows import Rows, effective
+from mlxintro.ladder.rows import Rows, effective, place_of
 from mlxintro.ladder.shifts import (
     FEWEST_CONCEPTS,
     QuestionShift,
@@ -63,11 +63,12 @@ class Case:
         return share(self.injected, leaks)
 
     def arm(self, name: str) -> list[Row]:
-        """Rows of an arm at the strengths of the judged trials, where there are enough of those; else all of them."""
+        """Rows of an arm in the cells of the judged trials; where those are few, at their strengths; else all."""
         rows = self.run.arms.get(name, [])
-        strengths = {row.strength for row in self.injected}
-        same = [row for row in rows if row.strength in strengths or row.strength is None]
-        return same if len(same) >= FEW else rows
+        places, strengths = {place_of(row) for row in self.injected}, {row.strength for row in self.injected}
+        here = [row for row in rows if place_of(row) in places or row.strength is None]
+        alike = [row for row in rows if row.strength in strengths or row.strength is None]
+        return next((some for some in (here, alike) if len(some) >= FEW), rows)
 
     def claims(self, name: str) -> Rate:
         """How often replies of an arm claim a thought."""

@@ -85,7 +85,7 @@ def table_of(ladder: Ladder) -> Table:
 
 
 def kind_of(ladder: Ladder) -> VerdictKind:
-    """What the ladder comes to in a word or two."""
+    """Return what the ladder comes to in a word or two."""
     bottom = ladder["chance"]
     if bottom.state == "not tested":
         return "too little data"

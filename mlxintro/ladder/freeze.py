@@ -41,7 +41,7 @@ def _sources(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]
 
 
 def frozen_record(study: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """What is written down before a run.
+    """Return what is written down before a run.
 
     Args:
         study: the resolved study, as plain data.
@@ -83,7 +83,7 @@ def write_record(record: Mapping[str, Any], path: Path) -> None:
 
 
 def held(record: Mapping[str, Any], study: Mapping[str, Any], keys: Iterable[str], planned: int) -> list[str]:
-    """What has changed since a run was frozen, in words; nothing where all of it held.
+    """Return what has changed since a run was frozen, in words; nothing where all of it held.
 
     Args:
         record: as ``frozen_record`` made it.

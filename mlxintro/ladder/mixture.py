@@ -69,7 +69,7 @@ def _generator() -> np.random.Generator:
 
 
 def _judged(case: Case, shares: Mapping[str, Sample]) -> Finding:
-    """Whether the sum of shares stays below one."""
+    """Tell whether the sum of shares stays below one."""
     import numpy as np
 
     total = np.sum(list(shares.values()), axis=0)

@@ -35,7 +35,7 @@ def naming_by_luck(case: Case) -> Finding:
 
 
 def _asked_about(case: Case) -> tuple[float, float] | None:
-    """How much more yes "a thought about X?" gets with X injected than with another concept, with its p value.
+    """Return how much more yes "a thought about X?" gets with X injected than with another concept, with its p value.
 
     ``None`` where it was not asked, or where even the concept's own vector does not raise the answer.
     """
@@ -87,7 +87,7 @@ def _follows(rows: Sequence[Row]) -> float:
 
 
 def _could_tell(case: Case, arm: Rate) -> bool:
-    """Whether an arm of this size would have shown the naming, had it survived in full."""
+    """Tell whether an arm of this size would have shown the naming, had it survived in full."""
     if arm.trials < FEW:
         return False
     kept = rate(round((case.identification.value or 0.0) * arm.trials), arm.trials)

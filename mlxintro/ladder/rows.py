@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
-
-Place = tuple[int, float]
-"""Layer and strength."""
+from mlxintro.analysis.tally import Place
 
 
 @dataclass(frozen=True, slots=True)

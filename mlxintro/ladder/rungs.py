@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-State = Literal["excluded", "not excluded", "not tested"]
+RungState = Literal["excluded", "not excluded", "not tested"]
 """``not tested`` is also the state of a rung whose arm could not have shown the rival."""
 
 RungName = Literal[
@@ -58,7 +58,7 @@ DETECTION: tuple[RungName, ...] = (
 class Finding:
     """What the test of one rung came to."""
 
-    state: State
+    state: RungState
     said: str
     """What was compared, in half a line."""
     shown: bool = False
@@ -78,7 +78,7 @@ class Rung:
     name: str
     """A ``RungName`` of injected thoughts; other experiments have rivals of their own."""
     rival: str
-    state: State
+    state: RungState
     said: str
     shown: bool = False
     p: float | None = None

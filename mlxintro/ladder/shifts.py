@@ -75,6 +75,8 @@ class Residual:
     low: float
     high: float
     """Logits that the line covers."""
+    steepest: float
+    """The most that answers may be pulled together: the slope's lower 99 % bound, -1 at most (all to one point)."""
 
 
 def log_odds(row: Row) -> float:
@@ -158,6 +160,7 @@ def residual(trial: TrialShift, questions: Sequence[QuestionShift], *, entropy: 
         spans=low - room <= trial.base <= high + room,
         low=low,
         high=high,
+        steepest=min(-1.0, float(fit.conf_int(0.02)[1][0])),
     )
 
 

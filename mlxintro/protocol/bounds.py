@@ -33,7 +33,7 @@ def _finite(value: float) -> float:
 
 
 def _place(value: int | float) -> int | float:
-    """What can be told of a layer before the model is known."""
+    """Return what can be told of a layer before the model is known."""
     whole = float(value).is_integer()
     if not (value >= 0 if whole else 0 < value < 1):
         kind = "an index is a whole number from 0" if whole else "a depth fraction lies between 0 and 1"

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlxintro import data as packaged
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.spelling import comparable, composed
 
 CONTRAST = "contrast"
 """Category of concepts that are contrasts of prompts rather than words."""
@@ -32,6 +33,10 @@ class Concept:
     category: str
     related: tuple[str, ...] = ()
     """Inflections, near synonyms and unmistakable names that count as naming the concept."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "word", composed(self.word))
+        object.__setattr__(self, "related", tuple(map(composed, self.related)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,14 +78,14 @@ class Library:
 
     def find(self, word: str) -> Concept | None:
         """The concept of that word. Case does not matter; another number keeps its own spelling (ocean, oceans)."""
-        wanted = word.strip().casefold()
+        wanted = comparable(word.strip())
         for concept in (*self.concepts, *self.contrasts):
-            if concept.word.casefold() == wanted:
+            if comparable(concept.word) == wanted:
                 return concept
         for concept in self.concepts:
             if same_word(concept.word, wanted):
                 spelling = word.strip() if concept.word != concept.word.lower() else word.strip().lower()
-                related = (concept.word, *(name for name in concept.related if name.casefold() != wanted))
+                related = (concept.word, *(name for name in concept.related if comparable(name) != wanted))
                 return replace(concept, word=spelling, related=related)
         return None
 
@@ -96,7 +101,7 @@ class Library:
         found: dict[str, Concept] = {}
         for name in names:
             for concept in self._named(name, allow_unknown):
-                found.setdefault(concept.word.casefold(), concept)
+                found.setdefault(comparable(concept.word), concept)
         return list(found.values())
 
     def baseline(self, name: str) -> WordList:
@@ -127,9 +132,9 @@ class Library:
             yield concept or custom(name)
 
     def _unknown(self, name: str) -> str:
-        meant = {alias.casefold(): concept.word for concept in self.concepts for alias in concept.names}
+        meant = {comparable(alias): concept.word for concept in self.concepts for alias in concept.names}
         meant |= {key: f"set:{key}" for key in self.sets}
-        close = get_close_matches(name.strip().casefold(), meant, n=3, cutoff=0.75)
+        close = get_close_matches(comparable(name.strip()), meant, n=3, cutoff=0.75)
         hint = " or ".join(repr(word) for word in dict.fromkeys(meant[match] for match in close))
         advice = f"did you mean {hint}? Any word works with --any-word" if hint else "any word works with --any-word"
         return f"no concept called {name!r}: {advice}"
@@ -141,7 +146,7 @@ def custom(word: str) -> Concept:
     Raises:
         UsageError: it is empty, or not a word or short phrase.
     """
-    word = word.strip()
+    word = composed(word.strip())
     if not word or len(word) > _LONGEST or not word.isprintable():
         raise UsageError(
             f"{word[:_LONGEST]!r} is no concept: give a word or a short phrase of up to {_LONGEST} letters",
@@ -151,14 +156,14 @@ def custom(word: str) -> Concept:
 
 
 def same_word(a: str, b: str) -> bool:
-    """Whether two words are equal but for case and simple English plurals (Butterfly, butterflies)."""
-    a, b = a.strip().casefold(), b.strip().casefold()
+    """Tell whether two words are equal but for case and simple English plurals (Butterfly, butterflies)."""
+    a, b = comparable(a.strip()), comparable(b.strip())
     return a == b or a in plurals(b) or b in plurals(a)
 
 
 def plurals(word: str) -> frozenset[str]:
-    """What a plural of an English noun may look like; irregular ones (mouse, child) are not known."""
-    word = word.strip().casefold()
+    """Return what a plural of an English noun may look like; irregular ones (mouse, child) are not known."""
+    word = comparable(word.strip())
     if not word:
         return frozenset()
     if word.endswith(("s", "x", "z", "ch", "sh")):

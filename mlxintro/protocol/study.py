@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
+from mlxintro.protocol.concepts import Concept
+from mlxintro.protocol.imported import VectorReference, resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.trials import Transform, Unit
 from mlxintro.protocol.windows import WindowName
@@ -40,6 +42,8 @@ class Study(BaseModel):
     concepts: Words = ("set:blueprint",)
     extraction: dict[str, Any] | None = None
     """How vectors are extracted, where it differs from the preset; the keys of its table ``[extraction]``."""
+    vectors: dict[str, VectorReference] | None = None
+    """Imported vectors by name, which ``concepts`` name as ``vector:NAME``; filled in from the store where left out."""
     any_word: bool = False
     """Accept words that are not in the concept library."""
     layers: Layers | None = None
@@ -59,6 +63,15 @@ class Study(BaseModel):
     seed: int = Field(default=0, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of one experiment alone; see its ``Options``."""
+
+    @property
+    def resolved_concepts(self) -> dict[str, tuple[Concept, VectorReference | None]]:
+        """Word -> concept, with the imported vector it comes with.
+
+        Raises:
+            UsageError: an unknown name.
+        """
+        return resolve_concepts(self.concepts, self.any_word, self.vectors or {})
 
     def resolve(self, preset: Preset) -> Study:
         """Fill what is open from the preset.

@@ -7,10 +7,9 @@ layers; ``preset_file``, a preset of one's own, with its path relative to the st
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,7 +20,7 @@ from mlxintro import data as packaged
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
-from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
+from mlxintro.protocol.toml_text import as_document, as_value, line_of, parsed, place, text_of
 
 _BESIDE = ("models", "preset_file")
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
@@ -162,36 +161,10 @@ def evenly(text: str) -> tuple[int | float, ...]:
 
 def write(study: Study) -> str:
     """A study as TOML; reading it gives the same study, and so the same trials."""
-    lines = []
-    for name, value in study.model_dump(mode="json").items():
-        if value is not None and name != "options":
-            lines.append(f"{name} = {_toml(value)}")
-    if study.options:
-        lines += ["", "[options]", *(f"{_key(name)} = {_toml(value)}" for name, value in study.options.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case Mapping():
-            return "{" + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in _present(value)) + "}"
-        case Sequence():
-            return "[" + ", ".join(_toml(item) for item in value) + "]"
-    raise TypeError(f"{type(value).__name__} cannot be written as TOML")
-
-
-def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, item) for name, item in value.items() if item is not None)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    settings = study.model_dump(mode="json")
+    options = settings.pop("options")
+    inline = "".join(f"{name} = {as_value(value)}\n" for name, value in settings.items() if value is not None)
+    return inline + (f"\n{as_document({'options': options})}" if options else "")
 
 
 def setting(text: str) -> tuple[str, Any]:

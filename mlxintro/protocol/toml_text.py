@@ -1,9 +1,11 @@
-"""TOML that people write: read with errors that name the line, and the line at which something is set."""
+"""TOML that people write and get: read with errors that name the line at which something is set, and written."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +71,38 @@ def place(name: str, text: str, key: str) -> str:
     """``file:line: `` where a key is set, else ``file: ``; what messages begin with."""
     line = line_of(text, key)
     return f"{name}:{line}: " if line else f"{name}: "
+
+
+def as_document(data: Mapping[str, Any]) -> str:
+    """Plain data as a TOML document with a table for each mapping at its top; ``None`` is left out."""
+    present = list(_present(data))
+    parts = ["".join(f"{_key(name)} = {as_value(item)}\n" for name, item in present if not isinstance(item, Mapping))]
+    for name, table in present:
+        if isinstance(table, Mapping):
+            lines = (f"{_key(inner)} = {as_value(item)}\n" for inner, item in _present(table))
+            parts.append(f"[{_key(name)}]\n{''.join(lines)}")
+    return "\n".join(part for part in parts if part)
+
+
+def as_value(value: Any) -> str:
+    """One value as TOML, on one line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case Mapping():
+            return "{" + ", ".join(f"{_key(k)} = {as_value(v)}" for k, v in _present(value)) + "}"
+        case Sequence():
+            return "[" + ", ".join(as_value(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} cannot be written as TOML")
+
+
+def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, item) for name, item in value.items() if item is not None)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

@@ -34,13 +34,13 @@ def estimate_lines(record: Mapping[str, Any]) -> list[str]:
 def _power(power: Mapping[str, Any]) -> str:
     if not power["trials"]:
         return "no cell has injected trials, so nothing can be detected"
-    said = f"n={power['trials']} per cell: 95 % interval up to +-{100 * power['margin']:.0f} points; "
-    more = f"{100 * power['difference']:.0f} points more than {power['false_alarms']:.0%} false alarms are found with"
+    said = f"n = {power['trials']} per cell (95 % interval up to ±{100 * power['margin']:.0f} points). "
     if power["power"] is None:
-        return f"{said}without controls a difference cannot be found"
+        return f"{said}Without controls a difference cannot be found."
+    above = power["false_alarms"] + power["difference"]
     return (
-        f"{said}{more} {power['power']:.0%} probability against {power['controls']} controls, "
-        f"with {POWER:.0%} at n={power['needed']}"
+        f"{said}Power to see {above:.0%} over {power['false_alarms']:.0%} false alarms, with {power['controls']} "
+        f"controls: {power['power']:.2f}; {POWER:.2f} takes n = {power['needed']}."
     )
 
 

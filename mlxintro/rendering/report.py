@@ -10,7 +10,8 @@ from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, HeatMap, Plot, Row, Table
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.ladder.climb import table_of
-from mlxintro.rendering.text import cell_text, downwards, heat_map_lines
+from mlxintro.rendering.text import cell_text, downwards, heat_map_lines, value_map_lines
+from mlxintro.rendering.value_maps import value_map_svg
 
 _PER_CLASS = 2
 _WIDTH, _HEIGHT, _EDGE = 520, 260, 46
@@ -59,6 +60,7 @@ def markdown(report: ReportContent) -> str:
     if analysis.remarks:
         parts.append("\n".join(f"> {_md(remark)}" for remark in analysis.remarks))
     parts += [f"```\n{chr(10).join(heat_map_lines(map_))}\n```" for map_ in analysis.heat_maps]
+    parts += [f"```\n{chr(10).join(value_map_lines(map_))}\n```" for map_ in analysis.value_maps]
     parts += [f"## {_md(table.title)}\n\n" + _md_table(table) for table in analysis.tables if table.rows]
     if report.examples:
         parts.append("## Replies\n\nThe first of every class.")
@@ -89,6 +91,7 @@ def html(report: ReportContent) -> str:
     if analysis.figures:
         body.append(_html_table(_figures(analysis)))
     body += [heat_map_svg(map_) for map_ in analysis.heat_maps]
+    body += [value_map_svg(map_) for map_ in analysis.value_maps]
     body += [plot_svg(plot) for plot in analysis.plots]
     body += [_html_table(table) for table in analysis.tables if table.rows]
     if report.examples:

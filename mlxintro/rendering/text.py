@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table
+from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table, ValueMap
 from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.correction import CorrectedRate
 from mlxintro.rendering.cleaning import visible
@@ -16,6 +16,8 @@ SHADES = " ░▒▓█"
 NOTHING = "-"
 """Stands for a value that nothing was measured for."""
 _BAR = 44
+_MANY = 12
+"""Columns of a map from which on they are narrow."""
 
 
 def cell_text(value: Cell) -> str:
@@ -76,7 +78,7 @@ def table_lines(table: Table) -> list[str]:
         if table.rows and all(isinstance(row[i], int | float) for row in table.rows)
     ]
     rows = [[cell_text(cell) for cell in row] for row in table.rows]
-    return [table.title, *grid(table.columns, rows, numeric), *([f"({table.note})"] if table.note else [])]
+    return [table.title, *grid(table.columns, rows, numeric), *_noted(table.note)]
 
 
 def heat_map_lines(map_: HeatMap) -> list[str]:
@@ -92,6 +94,33 @@ def heat_map_lines(map_: HeatMap) -> list[str]:
     rows = [[str(layer), *(text(layer, strength) for strength in map_.strengths)] for layer in downwards(map_.layers)]
     lines = grid(header, rows, range(len(header)))
     return [f"{map_.title} (the deepest layer on top, strengths across, {map_.unit})", *lines]
+
+
+def value_map_lines(map_: ValueMap) -> list[str]:
+    """Rows and columns with a value in each cell, shaded where its interval does not hold 0.
+
+    Many columns are narrow: their labels stand below, and cells have one decimal.
+    """
+    narrow = len(map_.columns) > _MANY
+    digits = 1 if narrow else 2
+
+    def text(row: str, column: str) -> str:
+        one = map_.cells.get((row, column))
+        if one is None or one.value is None:
+            return NOTHING
+        strength = min(1.0, abs(one.value) / map_.largest) if one.beyond_zero and map_.largest else 0.0
+        return f"{shade(strength)}{one.value:+.{digits}f}"
+
+    rows = [[row, *(text(row, column) for column in map_.columns)] for row in map_.rows]
+    heads = [column.split()[0] if narrow else column for column in map_.columns]
+    lines = grid(["", *heads], rows, range(1 + len(map_.columns)))
+    labels = _noted(", ".join(map_.columns)) if narrow else []
+    title = f"{map_.title} ({map_.unit}; shaded where the interval does not hold 0)"
+    return [title, *lines, *labels, *_noted(map_.note)]
+
+
+def _noted(note: str) -> list[str]:
+    return [f"({note})"] if note else []
 
 
 def shade(share: float) -> str:
@@ -148,10 +177,11 @@ def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
     """The whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
 
     Args:
-        curves: with every plot as rows of bars.
+        curves: with every map, and every plot as rows of bars.
     """
     blocks = [verdict_lines(analysis), figure_lines(analysis.figures)]
     blocks += [heat_map_lines(map_) for map_ in analysis.heat_maps]
+    blocks += [value_map_lines(map_) for map_ in analysis.value_maps if curves or not map_.more]
     blocks += [table_lines(table) for table in analysis.tables if table.rows]
     blocks += [plot_lines(plot) for plot in analysis.plots] if curves else []
     return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
@@ -177,6 +207,15 @@ def as_data(analysis: Analysis) -> dict[str, Any]:
                 ],
             }
             for map_ in analysis.heat_maps
+        ],
+        "value_maps": [
+            {
+                "name": map_.name,
+                "title": map_.title,
+                "unit": map_.unit,
+                "cells": [{"row": row, "column": column, **one.as_dict()} for (row, column), one in map_.cells.items()],
+            }
+            for map_ in analysis.value_maps
         ],
         "plots": [asdict(plot) for plot in analysis.plots],
         "tables": [

@@ -6,6 +6,7 @@ from functools import cache
 
 from mlxintro import data
 from mlxintro.protocol.concepts import library, same_word
+from mlxintro.protocol.spelling import comparable
 
 
 @cache
@@ -19,14 +20,14 @@ def associations(concept: str) -> tuple[str, ...]:
     for word, related in table.items():
         if same_word(word, concept):
             return related
-    wanted = concept.strip().casefold()
+    wanted = comparable(concept.strip())
     for known in library().concepts:
-        if wanted in (name.casefold() for name in known.related):
-            return (known.word, *known.related, *table.get(known.word.casefold(), ()))
+        if wanted in (comparable(name) for name in known.related):
+            return (known.word, *known.related, *table.get(comparable(known.word), ()))
     return ()
 
 
 @cache
 def _table() -> dict[str, tuple[str, ...]]:
     groups = data.load("associations.toml")
-    return {word.casefold(): tuple(words) for group in groups.values() for word, words in group.items()}
+    return {comparable(word): tuple(words) for group in groups.values() for word, words in group.items()}

@@ -74,14 +74,15 @@ def words_by_phrase(folded: str) -> Iterator[list[tuple[str, int]]]:
         if phrase and _PHRASE_END.search(folded, last, found.start()):
             yield phrase
             phrase = []
-        phrase.extend((word, found.start()) for word in _spoken(found.group()))
+        phrase.extend((word, found.start()) for word in spoken_words(found.group()))
         last = found.end()
     if phrase:
         yield phrase
 
 
 @lru_cache(maxsize=20_000)
-def _spoken(word: str) -> tuple[str, ...]:
+def spoken_words(word: str) -> tuple[str, ...]:
+    """A folded word as it is spoken, a contraction written out."""
     if "'" not in word:
         return ("can", "not") if word == "cannot" else (word,)
     if _NEGATED.match(word):
@@ -94,16 +95,6 @@ def _spoken(word: str) -> tuple[str, ...]:
         stem = word.removesuffix("'s")
         return (stem, "is") if stem in _IS else (stem,)
     return tuple(part for part in word.split("'") if part)
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Words of a text in a row, by their place among its words."""
-
-    first: int
-    stop: int
-    deficit: float
-    """Bits by which its pairs fall short of the level of prose, in sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +113,6 @@ class Familiarity:
         """Average over all pairs; NaN without any."""
         pairs = self.bits[~np.isnan(self.bits)]
         return float(pairs.mean()) if pairs.size else math.nan
-
-    def worst(self, level: float) -> Stretch:
-        """The stretch that falls short of a level most in sum (Kadane's algorithm, linear in the words)."""
-        best = Stretch(0, 0, 0.0)
-        total, first = 0.0, 0
-        for place, value in enumerate(self.bits.tolist()):
-            if total <= 0:
-                total, first = 0.0, place
-            if value == value:  # not NaN
-                total += level - value
-            if total > best.deficit:
-                best = Stretch(first, place + 1, total)
-        return best
 
 
 def familiarity(folded: str) -> Familiarity:

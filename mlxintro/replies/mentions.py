@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mlxintro.grading.base import Span
+from mlxintro.protocol.spelling import composed
 from mlxintro.replies.text import word_set
 
 _IRREGULAR = {
@@ -148,13 +149,13 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 @lru_cache(maxsize=8192)
 def _last_word(term: str) -> re.Pattern[str]:
-    parts = _WORD.findall(term.lower())
+    parts = _WORD.findall(composed(term).lower())
     return re.compile(_word_pattern(parts[-1]) if parts else r"(?!)")
 
 
 @lru_cache(maxsize=8192)
 def _pattern(term: str) -> re.Pattern[str] | None:
-    parts = _WORD.findall(term.lower())
+    parts = _WORD.findall(composed(term).lower())
     if not parts:
         return None
     last = _word_pattern(parts[-1])

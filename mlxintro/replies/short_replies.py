@@ -36,7 +36,7 @@ _NO_ACCIDENT = re.compile(r"(?:n't|\bnot|\bnever|\bno)(?: really| actually| simp
 
 
 def names(text: str, concept: Concept) -> bool:
-    """Whether a concept, an inflection or a near name stands in a text as whole words."""
+    """Tell whether a concept, an inflection or a near name stands in a text as whole words."""
     return _first(fold(text), concept) is not None
 
 
@@ -61,7 +61,7 @@ def _first(text: str, concept: Concept) -> tuple[int, int] | None:
 
 
 def repeats(reply: str, sentence: str) -> bool:
-    """Whether a sentence stands in a reply, whatever the case, the spacing and the mark at its end."""
+    """Tell whether a sentence stands in a reply, whatever the case, the spacing and the mark at its end."""
     return _plain(sentence) in _SPACE.sub(" ", fold(reply))
 
 
@@ -70,7 +70,7 @@ def _plain(sentence: str) -> str:
 
 
 def apologises(reply: str) -> bool | None:
-    """Whether a reply disowns what was said, as an accident or with an apology.
+    """Tell whether a reply disowns what was said, as an accident or with an apology.
 
     A reply that claims to have meant it is no apology, even when it retreats afterwards ("I did mean it, but it was a
     mistake"): what comes first counts. ``None`` when it does neither.
@@ -89,7 +89,7 @@ def apologises(reply: str) -> bool | None:
 
 
 def _negated(text: str, start: int, phrase: str) -> bool:
-    """Whether the words just before a claim take it back, as in "I did not mean to"."""
+    """Tell whether the words just before a claim take it back, as in "I did not mean to"."""
     if re.match(rf"{_NOT} |was{_NOT} ", phrase):
         return False
     return bool(re.search(rf"(?:\b|(?<=\w)){_NOT} (?:really |actually )?$", text[max(0, start - 20) : start]))

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mlxintro.protocol.spelling import composed
+
 _ONE_TO_ONE = str.maketrans(
     "’‘‛ʼ`´“”„«»–—−‐‑\u00a0\u202f\t",
     "''''''" + '"""""' + "-----" + "   ",
@@ -25,11 +27,13 @@ _TURN = re.compile(
     r"|assistant|system|model"
     r"|ai)(?:\*\*)?[ \t]*:"
     r"|\n[ \t]*(?:user|model|assistant|human)[ \t]*\n"
-    r"|\n[\s*#_]*trial[ \t]+\d+[ \t]*:",
+    r"|\n(?:[^\S\n]|[*#_])*trial[ \t]+\d+[ \t]*:",
     re.IGNORECASE,
 )
 # "Trial 1: Yes, I do" behind a preamble is the reply's own heading, not a further turn; the question repeated is one.
-_OWN_HEADING = re.compile(r"\n[\s*#_]*trial[ \t]+1[ \t]*:(?![\s*_]*(?:do|did|can|have|is|are)\b)", re.IGNORECASE)
+_OWN_HEADING = re.compile(
+    r"\n(?:[^\S\n]|[*#_])*trial[ \t]+1[ \t]*:(?![\s*_]*(?:do|did|can|have|is|are)\b)", re.IGNORECASE
+)
 _ANSWERED = re.compile(r"\b(?:yes|no|not|n't|detect|notice|sense|nothing)\b|\btrial[ \t]+\d", re.IGNORECASE)
 
 _THINK = re.compile(r"\s*<think(?:ing)?>(.*?)(</think(?:ing)?>|\Z)", re.IGNORECASE | re.DOTALL)
@@ -68,8 +72,11 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def fold(text: str) -> str:
-    """Lower-case and straighten quotes and dashes, keeping the length, so that offsets stay valid."""
-    text = text.translate(_ONE_TO_ONE)
+    """Lower-case and straighten quotes and dashes.
+
+    The length of a text that is composed (``spelling.composed``) is kept, so that offsets into it stay valid.
+    """
+    text = composed(text).translate(_ONE_TO_ONE)
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered
@@ -143,6 +150,11 @@ def clauses(sentence: Piece) -> Iterator[Piece]:
 
 def words(folded: str) -> list[str]:
     return _WORD.findall(folded)
+
+
+def word_starts(folded: str) -> list[int]:
+    """Where each of a text's ``words`` starts."""
+    return [match.start() for match in _WORD.finditer(folded)]
 
 
 def longest_run(items: Sequence[str]) -> int:

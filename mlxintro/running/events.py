@@ -85,7 +85,7 @@ class RunFinished:
     error: str | None = None
 
 
-Event = (
+RunEvent = (
     RunStarted
     | BatchStarted
     | TokenGenerated

@@ -54,7 +54,7 @@ def explain(checked: Checked) -> list[str]:
 
 
 def changed(study: Study, preset: Preset) -> list[str]:
-    """What a study sets otherwise than its preset, i.e. further differences from the source."""
+    """Return what a study sets otherwise than its preset, i.e. further differences from the source."""
     defaults = preset.defaults.model_dump()
     found = [
         f"{name} is {_text(getattr(study, name))} instead of {_text(value)}"
@@ -73,7 +73,7 @@ def changed(study: Study, preset: Preset) -> list[str]:
 
 
 def _texts(preset: Preset) -> list[str]:
-    """What the subject reads: the dialogue, and the texts that the experiment makes one from."""
+    """Return what the subject reads: the dialogue, and the texts that the experiment makes one from."""
     lines = []
     if preset.dialogue is not None:
         lines = [f"  {message['role']:<11} {_line(message['content'])}" for message in preset.dialogue.messages]

@@ -7,7 +7,6 @@ written.
 from __future__ import annotations
 
 import datetime
-import json
 import unicodedata
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -24,17 +23,17 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
-from mlxintro.protocol import concepts
-from mlxintro.protocol.hashing import canonical_json
+from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.running.environment import describe_environment
-from mlxintro.running.events import Event, TokenGenerated
+from mlxintro.running.events import RunEvent, TokenGenerated
 from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
 from mlxintro.running.session import Session
-from mlxintro.store.records import Run, VectorRecord
+from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import Progress, extract
@@ -62,7 +61,7 @@ def check(study: Study) -> Checked:
     preset = experiment.preset_of(study)
     resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
     check_settings(experiment, preset, resolved)
-    concepts.library().resolve(resolved.concepts, allow_unknown=resolved.any_word)
+    resolve_concepts(resolved.concepts, resolved.any_word, resolved.vectors or {})
     return Checked(resolved, preset, experiment)
 
 
@@ -130,7 +129,7 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
-    if any(one.name == name for one in store.runs.all()):
+    if any(composed(one.name) == composed(name) for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
 
@@ -286,8 +285,7 @@ def prepare(
                     f"the vector of {vector.recipe.word!r} comes out differently than the one the store recorded: the "
                     "device or the libraries have changed; start a new run if all trials must use one vector"
                 )
-            recipe = json.loads(canonical_json(vector.recipe))
-            store.vectors.add(VectorRecord(key, recipe, cache.path(key).name, vector.content_hash))
+            store.vectors.add(cache.record_of(vector))
     return Session(backend, planned.prompts, vectors)
 
 
@@ -299,7 +297,7 @@ def execute(
     session: Session,
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
 
     Args:

@@ -20,7 +20,7 @@ from pathlib import Path
 from mlxintro.backends.base import OnToken
 from mlxintro.protocol.hashing import field_names
 from mlxintro.protocol.trials import Outcome, PromptRecord, TrialSpec
-from mlxintro.running.events import Event, TokenGenerated, TrialFailed, TrialFinished
+from mlxintro.running.events import RunEvent, TokenGenerated, TrialFailed, TrialFinished
 from mlxintro.running.runner import Measure
 
 EVERY_SECONDS = 0.1
@@ -97,7 +97,7 @@ class Broadcast:
                 self._written = moment
                 self._write()
 
-    def watching(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    def watching(self, events: Generator[RunEvent, None, None]) -> Generator[RunEvent, None, None]:
         """Pass events on, forget replies that are finished, and clear away at the end, however it comes."""
         try:
             with closing(events):

@@ -30,9 +30,9 @@ from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running.events import (
     BatchStarted,
-    Event,
     FinalState,
     Notice,
+    RunEvent,
     RunFinished,
     RunPaused,
     RunResumed,
@@ -82,7 +82,7 @@ def run_trials(
     batch_size: int,
     shrink: Callable[[int], None] | None = None,
     tokens: Callable[[TokenGenerated], None] | None = None,
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Run what is planned and not yet finished. Nothing happens until the first event is asked for.
 
     Failed trials are stored with their error and tried again the next time. Abandoning the iterator, or Ctrl-C, leaves
@@ -172,7 +172,7 @@ class _Work:
         self.last_error = ""
         self.noticed_difference = False
 
-    def keep_size(self) -> Iterator[Event]:
+    def keep_size(self) -> Iterator[RunEvent]:
         """Go on with the batches a run was made with so far; a fresh run takes those it is given."""
         if self.run.batch_size and self.run.batch_size != self.size:
             self.size = self.run.batch_size
@@ -182,7 +182,7 @@ class _Work:
             if self.shrink is not None:
                 self.shrink(self.size)
 
-    def all(self, planned: Iterable[TrialSpec]) -> Iterator[Event]:
+    def all(self, planned: Iterable[TrialSpec]) -> Iterator[RunEvent]:
         plan = iter(planned)
         first = 0
         while block := list(islice(plan, BATCHES * self.size)):
@@ -195,7 +195,7 @@ class _Work:
             # The plan holds the same trial twice, or has changed since: what it came to is what counts.
             self.store.runs.set_planned(now.id, now.done + now.errors)
 
-    def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[Event]:
+    def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[RunEvent]:
         ordinals: dict[str, int] = {}
         specs: dict[str, TrialSpec] = {}
         for ordinal, spec in enumerate(block, first):
@@ -234,13 +234,13 @@ class _Work:
             yield Notice(f"a block failed, its {count} open trials are run in smaller parts: {describe(cause)}")
         yield from self._narrowed(specs, ordinals, cause)
 
-    def _smaller(self, cause: OutOfMemory, shrink: Callable[[int], None]) -> Iterator[Event]:
+    def _smaller(self, cause: OutOfMemory, shrink: Callable[[int], None]) -> Iterator[RunEvent]:
         self.size //= 2
         shrink(self.size)
         self.store.runs.set_batch_size(self.run.id, self.size)
         yield Notice(f"going on with {self.size} rows at a time, nothing is lost: {describe(cause)}")
 
-    def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[Event]:
+    def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[RunEvent]:
         """Measure again what is open of trials that failed together, in halves, until those that fail stand alone."""
         left = [key for key in specs if key not in self.finished]
         if len(specs) == 1:
@@ -258,7 +258,7 @@ class _Work:
                 again = failure.cause
             yield from self._narrowed(part, ordinals, again)
 
-    def _measured(self, specs: dict[str, TrialSpec], ordinals: dict[str, int]) -> Iterator[Event]:
+    def _measured(self, specs: dict[str, TrialSpec], ordinals: dict[str, int]) -> Iterator[RunEvent]:
         waiting = set(specs)
         with closing(self._outcomes(list(specs.values()))) as outcomes:
             for outcome in outcomes:
@@ -290,7 +290,7 @@ class _Work:
         except Exception as error:
             raise _MeasureFailed(error) from error
 
-    def _stored(self, ordinal: int, spec: TrialSpec, outcome: Outcome) -> Iterator[Event]:
+    def _stored(self, ordinal: int, spec: TrialSpec, outcome: Outcome) -> Iterator[RunEvent]:
         self.store.trials.add(self.run.id, [Finished(ordinal, spec, outcome)])
         if outcome.error is not None:
             self.failed += 1
@@ -314,7 +314,7 @@ class _Work:
             tokens=outcome.tokens,
         )
 
-    def _compared(self, outcome: Outcome) -> Iterator[Event]:
+    def _compared(self, outcome: Outcome) -> Iterator[RunEvent]:
         """A row that was stored before and is measured again for its neighbours' sake."""
         self.succeeded += outcome.error is None
         stored = self.store.trials.find(self.run.id, outcome.key)
@@ -325,7 +325,7 @@ class _Work:
                 "the batch size have changed since; start a new run if all texts must come from one machine"
             )
 
-    def _steered(self) -> Iterator[Event]:
+    def _steered(self) -> Iterator[RunEvent]:
         """Do what other processes ask for.
 
         Raises:

@@ -16,7 +16,7 @@ def model_name(settings: dict[str, Any]) -> str:
     if backend not in ("mlx", "torch"):
         return name
     kind, where = sources.locate(name, cast("sources.Framework", backend))
-    return where if kind == "folder" else name
+    return where if kind in ("folder", "gguf") else name
 
 
 def adapter_name(settings: dict[str, Any]) -> str | None:

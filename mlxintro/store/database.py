@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.store.schema.migrations import applied, migrate, outstanding
+from mlxintro.protocol.spelling import comparable
+from mlxintro.store.schema.migrations import applied, check_schema, migrate, outstanding
 
 BUSY_SECONDS = 15.0
 """How long to wait for another process that is writing. Our transactions take milliseconds."""
@@ -38,6 +39,11 @@ _UNDECODABLE = "Could not decode to UTF-8"
 
 def _lenient(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def _comparable(value: object) -> str:
+    """Serve ``comparable(response)`` in a query, where a damaged row may hold anything."""
+    return comparable(value) if isinstance(value, str) else ""
 
 
 class OlderFormat(KnownError):
@@ -90,6 +96,7 @@ class Database:
                 open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path, create)
             )
         self.connection.row_factory = sqlite3.Row
+        self.connection.create_function("comparable", 1, _comparable, deterministic=True)
         self._identity = _identity_of(self.path)
 
     def close(self) -> None:
@@ -186,6 +193,11 @@ class Database:
         return found[0] if found else None
 
 
+def is_locked(error: KnownError) -> bool:
+    """Tell whether an error of the store says that another program holds it locked."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 def _identity_of(path: Path) -> tuple[int, int] | None:
     """Device and number of a file; ``None`` when there is none."""
     try:
@@ -210,10 +222,19 @@ def _open_to_write(path: Path, create: bool) -> tuple[str, sqlite3.Connection]:
     db = _connect(uri)
     try:
         db.execute("PRAGMA foreign_keys = ON")
+        check_schema(db)
         _use_wal(db)
         # In WAL mode this survives the death of the process; a power cut can lose the last moments, never the file.
         db.execute("PRAGMA synchronous = NORMAL")
         migrate(db)
+    except sqlite3.OperationalError as error:
+        db.close()
+        if any(what in str(error) for what in ("already exists", "duplicate column")):
+            raise KnownError(
+                f"{path}: its list of migrations does not fit its tables ({error}): restore a copy of the store, "
+                "or name another with --db"
+            ) from error
+        raise
     except BaseException:
         db.close()
         raise
@@ -291,6 +312,7 @@ def _try_to_read(uri: str, check: Callable[[sqlite3.Connection], object]) -> tup
 
 
 def _check_current(db: sqlite3.Connection) -> None:
+    check_schema(db)
     waiting = outstanding(db)
     if waiting and not applied(db):
         raise OlderFormat("the store is blank, as a full disk leaves it: `mlxintro run` completes it")

@@ -75,7 +75,7 @@ class GradeTable:
         return [_grade(row) for row in rows]
 
     def graders(self, run: str) -> list[str]:
-        """Who has graded any trial of a run."""
+        """Return who has graded any trial of a run."""
         rows = self._database.rows("SELECT DISTINCT grader FROM tallies WHERE run = ? AND grader <> '' ORDER BY 1", run)
         return [row["grader"] for row in rows]
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.spelling import composed
 from mlxintro.store.database import Database, now
 from mlxintro.store.latest import LATEST, known_trials, moments, restrict
 from mlxintro.store.records import Label, LabelSet, plain_json, reading, storable
@@ -27,18 +28,20 @@ class LabelSetTable:
 
     def draw(self, run: str, name: str, seed: int, keys: Sequence[str]) -> LabelSet:
         """Draw a label set; one of that name that is there already stays as it is and is returned."""
+        name = composed(name)
         with self._database.write() as db:
             db.execute(
                 "INSERT OR IGNORE INTO label_sets (run, name, seed, keys, created) VALUES (?, ?, ?, ?, ?)",
                 (run, name, seed, plain_json(list(keys)), now()),
             )
-        return next(found for found in self.of_run(run) if found.name == name)
+        return next(found for found in self.of_run(run) if composed(found.name) == name)
 
     def freeze(self, run: str, name: str) -> None:
         """Let a set take no more labels, for good. Freezing twice keeps the first moment."""
         with self._database.write() as db:
             db.execute(
-                "UPDATE label_sets SET frozen = coalesce(frozen, ?) WHERE run = ? AND name = ?", (now(), run, name)
+                "UPDATE label_sets SET frozen = coalesce(frozen, ?) WHERE run = ? AND name = ?",
+                (now(), run, composed(name)),
             )
 
 
@@ -61,11 +64,11 @@ class LabelTable:
             if labels_of.frozen and named.intersection(labels_of.keys):
                 raise UsageError(f"the label set {labels_of.name} is frozen: draw another with --set NAME")
         with known_trials(), self._database.write() as db:
-            times = moments(db, "labels", "labeller", run, [(label.key, label.labeller) for label in given])
+            times = moments(db, "labels", "labeller", run, [(label.key, composed(label.labeller)) for label in given])
             db.executemany(
                 "INSERT INTO labels (run, key, labeller, fields, note, created) VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (run, label.key, label.labeller, plain_json(label.fields), storable(label.note), moment)
+                    (run, label.key, composed(label.labeller), plain_json(label.fields), storable(label.note), moment)
                     for label, moment in zip(given, times, strict=True)
                 ],
             )
@@ -74,7 +77,7 @@ class LabelTable:
         self, run: str, *, labeller: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
     ) -> list[Label]:
         """The labels that count, ordered by trial and labeller; of one labeller, of one trial, of some trials."""
-        more, values = restrict(keys, labeller=labeller, key=key)
+        more, values = restrict(keys, labeller=None if labeller is None else composed(labeller), key=key)
         columns = "key, labeller, fields, note, created"
         sql = LATEST.format(columns=columns, table="labels", who="labeller", more=more)
         return [_label(row) for row in self._database.rows(sql, run, *values)]

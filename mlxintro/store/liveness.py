@@ -12,7 +12,7 @@ STALE_SECONDS = 30.0
 
 
 def alive(row: sqlite3.Row) -> bool:
-    """Whether a process works on this run now."""
+    """Tell whether a process works on this run now."""
     pid = row["pid"]
     # A planned run has a process while that prepares it.
     if row["state"] not in ("planned", "running", "paused") or not isinstance(pid, int):
@@ -38,7 +38,7 @@ def moment_of(text: Any) -> datetime | None:
 
 
 def pid_created(pid: int) -> float | None:
-    """When a process was created; ``None`` when there is none of that number."""
+    """Return when a process was created; ``None`` when there is none of that number."""
     import psutil
 
     try:

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def preparing(self) -> bool:
-        """Whether a process gets it ready: its vectors are being extracted."""
+        """Tell whether a process gets it ready: its vectors are being extracted."""
         return self.state == "planned" and self.pid is not None
 
     @property
@@ -92,7 +92,7 @@ class TrialFilter:
     strength: float | None = None
     status: Status | None = None
     text: str | None = None
-    """Occurs in the reply, whatever the case (of ASCII letters)."""
+    """Occurs in the reply, whatever the case and the Unicode form."""
     words: tuple[str, ...] = ()
     """All of these occur in the reply, anywhere in it; cased like ``text``."""
     grader: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol.plain_data import parse_json
+from mlxintro.protocol.spelling import composed
 from mlxintro.store.database import Database, now
 from mlxintro.store.liveness import alive, pid_created
 from mlxintro.store.records import Control, Run, RunState, StoredState, plain_json
@@ -54,6 +55,7 @@ class RunTable:
         """
         if name is not None and not name.strip():
             raise UsageError("a run's name cannot be empty: leave --name out to get one")
+        name = None if name is None else composed(name)
         values = (planned, now(), plain_json(study or {}), plain_json(model or {}), plain_json(environment or {}))
         with self._database.write() as db:
             if name is None:
@@ -113,8 +115,11 @@ class RunTable:
             str(row["id"]): str(row["name"])
             for row in self._database.rows("SELECT id, name FROM runs ORDER BY created DESC")
         }
-        exact = [i for i, name in names.items() if text in (i, name)]
-        found = exact or [i for i, name in names.items() if text and (i.startswith(text) or name.startswith(text))]
+        text = composed(text)
+        exact = [i for i, name in names.items() if text in (i, composed(name))]
+        found = exact or [
+            i for i, name in names.items() if text and (i.startswith(text) or composed(name).startswith(text))
+        ]
         if len(found) == 1:
             return self.get(found[0])
         if found:
@@ -238,10 +243,17 @@ class RunTable:
         Raises:
             UsageError: the name is taken.
         """
+        name = composed(name)
         with self._database.write() as db:
             if db.execute("SELECT 1 FROM runs WHERE name = ? AND id <> ?", (name, run)).fetchone():
                 raise UsageError(f"there is already a run called {name!r}: choose another name")
             db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run))
+
+    def note(self, run: str, text: str) -> None:
+        """Keep a line that a person has noted of a run, in place of the last one; empty text takes it away."""
+        with self._database.write() as db:
+            sql = "json_set(environment, '$.note', ?)" if text else "json_remove(environment, '$.note')"
+            db.execute(f"UPDATE runs SET environment = {sql} WHERE id = ?", (text, run) if text else (run,))
 
     def delete(self, run: str) -> None:
         """Delete a run with its trials, grades and labels, and the prompts no other run uses.

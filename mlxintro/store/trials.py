@@ -81,7 +81,7 @@ class TrialTable:
             return text_index.index(db, limit)
 
     def unindexed(self) -> int:
-        """How many replies the index of replies does not hold yet."""
+        """Return how many replies the index of replies does not hold yet."""
         row = self._database.row("SELECT count(*) AS n FROM unindexed")
         return int(row["n"]) if row else 0
 
@@ -125,7 +125,7 @@ class TrialTable:
             after, offset = (rows[-1]["ordinal"], rows[-1]["key"]), 0
 
     def count(self, run: str, where: TrialFilter | None = None) -> int:
-        """How many trials a filter lets through."""
+        """Return how many trials a filter lets through."""
         more, values = condition(where or TrialFilter())
         row = self._database.row(f"SELECT count(*) AS n FROM trials WHERE run = ?{more}", run, *values)
         return int(row["n"]) if row else 0

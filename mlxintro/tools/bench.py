@@ -35,8 +35,6 @@ STORY = (
 )
 """Asks for more than is generated, so that few rows end early. 121 tokens in the embedded model's template."""
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True, slots=True)
 class TimedPass:
@@ -131,7 +129,7 @@ def measure(
     tokens: int = TOKENS,
     repeats: int = REPEATS,
     progress: Callable[[str], None] | None = None,
-    clock: Clock = time.perf_counter,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> BenchReport:
     """Time a backend whose batches hold at least the largest of ``batches``.
 
@@ -186,7 +184,7 @@ class _Run:
         return max(self.seconds - self.first_seconds, 1e-9) / max(1, sum(self.fed_back))
 
 
-def _run(backend: Backend, rows: int, tokens: int, injected: bool, clock: Clock) -> _Run:
+def _run(backend: Backend, rows: int, tokens: int, injected: bool, clock: Callable[[], float]) -> _Run:
     first, _ = _time(backend, batch(backend, rows, tokens=1, injected=injected), clock)
     requests = batch(backend, rows, tokens=tokens, injected=injected)
     seconds, completions = _time(backend, requests, clock)
@@ -194,7 +192,7 @@ def _run(backend: Backend, rows: int, tokens: int, injected: bool, clock: Clock)
     return _Run(first, seconds, fed_back, sum(len(c.tokens) for c in completions))
 
 
-def _time(backend: Backend, requests: list[Request], clock: Clock) -> tuple[float, list[Completion]]:
+def _time(backend: Backend, requests: list[Request], clock: Callable[[], float]) -> tuple[float, list[Completion]]:
     started = clock()
     completions = list(backend.generate(requests))
     return clock() - started, completions

@@ -16,6 +16,7 @@ import numpy as np
 from mlxintro.backends.base import Backend, Completion, Float32, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import InjectionError, KnownError
 from mlxintro.grading.rules.coherence import read_coherence
+from mlxintro.protocol.spelling import composed
 from mlxintro.replies.text import fold
 
 QUESTION = "What is the capital of France? Answer in one short sentence."
@@ -77,7 +78,7 @@ def _model(backend: Backend) -> str:
 
 def _text(backend: Backend) -> str:
     reply = _reply(backend, Prompt(_ask(backend, QUESTION)), 24)
-    problem = read_coherence(reply.text, fold(reply.text)).flaw
+    problem = read_coherence(composed(reply.text), fold(reply.text)).flaw
     if problem:
         raise _Failed(
             f"{problem}: {reply.text!r}",

@@ -61,7 +61,7 @@ def quotes(graded: Sequence[tuple[Trial, Grade | None]]) -> list[Quote]:
 
 
 def conclusion(summary: Summary) -> list[str]:
-    """What the rates allow to say, in sentences."""
+    """Return what the rates allow to say, in sentences."""
     overall, net = summary.overall, summary.overall.net
     if net.value is None:
         return ["Nothing can be concluded: no reply could be graded."]

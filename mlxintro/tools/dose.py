@@ -16,6 +16,7 @@ import numpy as np
 from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.rules.coherence import read_coherence
+from mlxintro.protocol.spelling import composed
 from mlxintro.replies.text import fold
 from mlxintro.vectors.impact import divergence
 from mlxintro.vectors.vector import ConceptVector
@@ -115,7 +116,7 @@ def _step(
         raw=float(np.mean([dose.raw for _, dose in scaled])),
         divergence=float(divergence(moved, base).mean()),
         repetition=float(np.mean([repetition(reply) for reply in replies])),
-        coherent=float(np.mean([read_coherence(reply, fold(reply)).flaw is None for reply in replies])),
+        coherent=float(np.mean([read_coherence(composed(reply), fold(reply)).flaw is None for reply in replies])),
     )
 
 
@@ -127,7 +128,7 @@ def repetition(text: str) -> float:
 
 
 def propose(steps: Sequence[Step]) -> Iterator[Proposal]:
-    """What the ladder says of each layer."""
+    """Return what the ladder says of each layer."""
     for layer in dict.fromkeys(step.layer for step in steps):
         own = sorted((step for step in steps if step.layer == layer), key=lambda step: step.strength)
         garbled = next((step.strength for step in own if step.coherent < READABLE), None)

@@ -11,7 +11,7 @@ from typing import Literal
 from mlxintro.backends.machine import memory
 from mlxintro.backends.models import aliases, embedded, sources
 
-State = Literal["complete", "partial", "absent"]
+DownloadState = Literal["complete", "partial", "absent"]
 
 _EMBEDDED_FLOAT32 = 540_000_000
 _EMBEDDED_4BIT = 98_000_000
@@ -24,7 +24,7 @@ class ModelRow:
     """What ``-m`` takes."""
     repository: str
     weight_bytes: int
-    on_disk: State
+    on_disk: DownloadState
     fits: bool
     needed_bytes: int
     note: str = ""
@@ -51,7 +51,7 @@ def rows(backend: sources.Framework, size: int | None = None) -> list[ModelRow]:
         found = here.pop(repository, None) or here.pop(name, None)
         size = found.weight_bytes if found and found.complete and name != embedded.NAME else size
         verdict = memory.fits(size, {}, free=total, dtype=None if name == embedded.NAME else dtype)
-        state: State = "absent" if found is None else "complete" if found.complete else "partial"
+        state: DownloadState = "absent" if found is None else "complete" if found.complete else "partial"
         return ModelRow(name, repository, size, state, verdict.fits, verdict.needed, note)
 
     smallest = _EMBEDDED_FLOAT32 if backend == "torch" else _EMBEDDED_4BIT

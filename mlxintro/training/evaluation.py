@@ -29,7 +29,7 @@ class HeldOutRates:
     naming: float
 
     def margin(self, labels: Labels) -> float:
-        """How good an adapter is at what it was trained for; the best one is kept."""
+        """Return how good an adapter is at what it was trained for; the best one is kept."""
         if labels == "any-disturbance":
             return min(self.detection, self.random) - self.false_alarms
         return self.detection - max(self.false_alarms, self.random) + self.naming

@@ -6,11 +6,14 @@ training that was killed and resumed ends with the weights of one that was not (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.training import AdapterTrainer
 from mlxintro.protocol import presets
 from mlxintro.protocol.trials import model_key
 from mlxintro.training.checkpoint import TrainingFolder
@@ -51,6 +54,13 @@ def word_vectors(
     return {word: made[recipe.key] for word, recipe in recipes.items()}
 
 
+def open_trainer(backend: Backend, plan: TrainingPlan, vectors: Mapping[str, ConceptVector]) -> AdapterTrainer:
+    """The trainer of a plan, its adapter aimed at the vectors that are trained on."""
+    first, last = plan.layers
+    directions = np.concatenate([vector.direction[first : last + 1] for vector in vectors.values()])
+    return backend.trainer(plan.shape, products=plan.products, directions=directions)
+
+
 def train(
     backend: Backend,
     plan: TrainingPlan,
@@ -77,7 +87,7 @@ def train(
     maker = RowMaker(plan, stuff, split, vectors, asker)
     best: float | None = None
     step = 0
-    with backend.trainer(plan.shape, products=plan.products) as trainer:
+    with open_trainer(backend, plan, {word: vectors[word] for word in split.trained}) as trainer:
         if (found := folder.load()) is not None:
             state, kept = found
             step, best = kept["step"], kept["best"]

@@ -106,7 +106,7 @@ def material() -> Material:
     data = tomllib.loads((files("mlxintro") / "data" / "training.toml").read_text("utf-8"))
     unrelated = data["unrelated"]
     return Material(
-        words=tuple(in_turn(data["words"]["words"].split())),
+        words=(*in_turn(data["words"]["words"].split()), *data["words"]["mass"].split()),
         wordings=tuple(_wording(table) for table in data["wordings"]),
         answers=Answers(**data["answers"]),
         unrelated={

@@ -23,9 +23,9 @@ from mlxintro.training.material import Material, Wording, WordSplit
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
-Kind = Literal["injected", "uninjected", "random", "unrelated"]
+RowKind = Literal["injected", "uninjected", "random", "unrelated"]
 
-_SHARES: Mapping[Kind, float] = {"injected": 0.42, "random": 0.25, "uninjected": 0.16, "unrelated": 0.17}
+_SHARES: Mapping[RowKind, float] = {"injected": 0.5, "random": 0.22, "uninjected": 0.13, "unrelated": 0.15}
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
 
@@ -34,7 +34,7 @@ _NUMBERS = 10
 class RowDraft:
     """A row before its answer is put into tokens."""
 
-    kind: Kind
+    kind: RowKind
     prompt: Prompt
     word: str | None
     """The concept whose vector was taken, under whatever transform."""
@@ -108,7 +108,7 @@ class RowMaker:
         rows = iter(TrainingRow(draft.prompt, self._asker.answer(draft.answer)) for draft in answered)
         return [[next(rows) for _ in group] for group in drafts]
 
-    def _draft(self, kind: Kind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+    def _draft(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
         number = 1 if rng.random() < 0.5 else int(rng.integers(2, _NUMBERS + 1))
         answers = self._material.answers
         question, answer = "", answers.no
@@ -154,12 +154,12 @@ def relabelled(
     return result
 
 
-def _kinds(size: int, rng: np.random.Generator) -> list[Kind]:
+def _kinds(size: int, rng: np.random.Generator) -> list[RowKind]:
     """Kinds of so many rows: whole parts of their shares, and the rest drawn by what is left of them."""
     exact = {kind: share * size for kind, share in _SHARES.items()}
-    kinds: list[Kind] = [kind for kind, count in exact.items() for _ in range(int(count))]
+    kinds: list[RowKind] = [kind for kind, count in exact.items() for _ in range(int(count))]
     left = np.array([count - int(count) for count in exact.values()])
-    names: list[Kind] = list(exact)
+    names: list[RowKind] = list(exact)
     missing = size - len(kinds)
     if missing:
         kinds += [names[at] for at in rng.choice(len(names), size=missing, p=left / left.sum())]

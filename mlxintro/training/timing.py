@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from mlxintro.backends.base import Backend
-from mlxintro.training.loop import word_vectors
+from mlxintro.training.loop import open_trainer, word_vectors
 from mlxintro.training.material import material, split_words
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import Asker, RowMaker
@@ -30,7 +30,7 @@ def fitting_steps(
     split = split_words(stuff.words, plan.words, plan.stopping, plan.seed)
     vectors = word_vectors(backend, [*split.trained, *split.stopping], cache, progress)
     maker = RowMaker(plan, stuff, split, vectors, Asker(backend.tokenizer))
-    with backend.trainer(plan.shape, products=plan.products) as trainer:
+    with open_trainer(backend, plan, vectors) as trainer:
         trainer.step(maker.step(0), plan.rate_at(0))
         before = time.monotonic()
         for number in range(_TIMED):

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol.hashing import canonical_json
+from mlxintro.store.records import VectorRecord
 from mlxintro.vectors.imported import LayerDirections
 from mlxintro.vectors.reading import ReadSite
 from mlxintro.vectors.recipe import VectorRecipe
@@ -116,6 +117,11 @@ class VectorCache:
         """
         tensors = {"direction": directions.direction, "layers": np.asarray(directions.layers, np.int32)}
         return self.save(directions.content_hash, tensors, {**made, "site": directions.site})
+
+    def record_of(self, vector: ConceptVector) -> VectorRecord:
+        """What a store records of a vector that lies here."""
+        key = vector.recipe.key
+        return VectorRecord(key, json.loads(canonical_json(vector.recipe)), self.path(key).name, vector.content_hash)
 
     def load_baseline(self, key: str) -> BaselineMean | None:
         """The baseline mean under a key; ``None`` where it has to be made again."""

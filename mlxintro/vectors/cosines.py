@@ -9,12 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlxintro.backends.base import Float32
+from mlxintro.backends.base import Float32, Float64
 from mlxintro.backends.errors import UsageError
-
-Float64 = NDArray[np.float64]
 
 
 def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | None = None) -> Float64:

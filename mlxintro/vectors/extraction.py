@@ -20,9 +20,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlxintro.backends.base import Backend, Float32, ModelInfo, Prompt
+from mlxintro.backends.base import Backend, Float32, Float64, ModelInfo, Prompt
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.protocol.trials import model_key
 from mlxintro.vectors import literal
@@ -34,7 +33,6 @@ from mlxintro.vectors.vector import BaselineMean, ConceptVector
 Progress = Callable[[int, int], None]
 """Called with the number of prompts read so far and their total."""
 
-Float64 = NDArray[np.float64]
 
 _CHUNK = 32
 """Prompts per call of ``capture``: bounds what is held at once and how long progress stays silent."""
@@ -73,20 +71,16 @@ def extract(
 
     readings = [reading for recipe in missing for reading in recipe.positives()]
     for recipe in missing:
-        # A principal component is of every pair, and not of the means.
-        if references[recipe.reference_key] is None or recipe.method == "pca":
+        if references[recipe.reference_key] is None or recipe.method == "pca":  # which takes pairs, not means
             readings += recipe.negatives()
-    activations = _read(backend, list(dict.fromkeys(readings)), progress)
+    activations = read(backend, list(dict.fromkeys(readings)), progress)
 
     made = _made_with(backend.info)
     found = []
     for recipe in missing:
         reference = references[recipe.reference_key]
         if reference is None:
-            reference = BaselineMean.of([activations[reading] for reading in recipe.negatives()])
-            references[recipe.reference_key] = reference
-            if cache is not None:
-                cache.save_baseline(recipe.reference_key, reference, made)
+            reference = references[recipe.reference_key] = _reference(recipe, activations, cache, made)
         direction = given[recipe.key] if recipe.key in given else _direction(recipe, activations, reference)
         if not np.any(direction):
             raise ModelError(
@@ -100,6 +94,19 @@ def extract(
         if cache is not None:
             cache.save_vector(kept)
     return {key: vectors[key] for key in asked}
+
+
+def _reference(
+    recipe: VectorRecipe,
+    activations: Mapping[PromptReading, Float32],
+    cache: VectorCache | None,
+    made: Mapping[str, str],
+) -> BaselineMean:
+    """The mean over what a concept is compared with; kept."""
+    reference = BaselineMean.of([activations[reading] for reading in recipe.negatives()])
+    if cache is not None:
+        cache.save_baseline(recipe.reference_key, reference, made)
+    return reference
 
 
 def _cached(recipes: Iterable[VectorRecipe], info: ModelInfo, cache: VectorCache | None) -> dict[str, ConceptVector]:
@@ -167,7 +174,7 @@ def principal_directions(positives: Float64, negatives: Float64, centre: Centre)
     return found
 
 
-def _read(
+def read(
     backend: Backend, readings: Sequence[PromptReading], progress: Progress | None
 ) -> dict[PromptReading, Float32]:
     """Activations of shape (layers, width), by reading."""

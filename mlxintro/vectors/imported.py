@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,16 +44,25 @@ class LayerDirections:
         Raises:
             UsageError: the model has another width, or too few layers.
         """
-        if self.width != width:
-            raise UsageError(
-                f"the vector {name!r} has width {self.width}, the model {width}: take a model of that width, or carry "
-                "the vector over with `mlxintro run transfer`"
-            )
-        if self.layers[-1] >= layers:
-            raise UsageError(
-                f"the vector {name!r} reaches layer {self.layers[-1]}, the model has layers 0 to {layers - 1}: take "
-                "the model that it was made for"
-            )
+        check_fit(name, self.width, self.layers, width, layers)
         whole = np.zeros((layers, width), np.float32)
         whole[list(self.layers)] = self.direction
         return whole
+
+
+def check_fit(word: str, width: int, layers: Sequence[int], model_width: int, model_layers: int) -> None:
+    """Refuse an imported vector that a model has no place for.
+
+    Raises:
+        UsageError: the model has another width, or too few layers.
+    """
+    if width != model_width:
+        raise UsageError(
+            f"the imported vector of {word!r} has width {width}, and the model {model_width}: take a model of that "
+            "width, or carry vectors over with `mlxintro vectors align`"
+        )
+    if layers[-1] >= model_layers:
+        raise UsageError(
+            f"the imported vector of {word!r} reaches layer {layers[-1]}, and the model has layers 0 to "
+            f"{model_layers - 1}: take the model that it was made for"
+        )

@@ -18,6 +18,7 @@ import numpy as np
 
 from mlxintro.backends.base import Backend, Float32, Tokenizer
 from mlxintro.protocol.concepts import custom, library, same_word
+from mlxintro.protocol.spelling import comparable
 from mlxintro.vectors.reading import PromptReading
 from mlxintro.vectors.vector import ConceptVector
 
@@ -31,7 +32,7 @@ _SEEN = 50
 """Prompts of either side that are looked at."""
 _SHOWN = 5
 
-Finding = Literal["no literal token", "not written", "with other names", "alone", "no other name known"]
+LiteralFinding = Literal["no literal token", "not written", "with other names", "alone", "no other name known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class LiteralCheck:
     """The tokens that the vector writes most."""
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> LiteralFinding:
         """What that comes to."""
         if self.rank is None:
             return "no literal token"
@@ -174,7 +175,7 @@ def _other_names(tokenizer: Tokenizer, word: str, pieces: Sequence[str], forms: 
     said = "".join(pieces).strip()
     found = set()
     for name in concept.names:
-        if said and (same_word(name, said) or name.casefold().startswith(said.casefold())):
+        if said and (same_word(name, said) or comparable(name).startswith(comparable(said))):
             continue
         tokens = tokenizer.encode(f" {name}").tokens
         # A lone space says nothing of the word after it.

@@ -13,12 +13,16 @@ from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
+from mlxintro.protocol.imported import VectorReference
+from mlxintro.protocol.spelling import comparable, composed
 from mlxintro.protocol.trials import model_key
+from mlxintro.vectors.imported import check_fit
 from mlxintro.vectors.reading import LetterCase, Read, ReadSite, cased
 from mlxintro.vectors.recipe import (
     Centre,
     ContrastPairs,
     ExtractionRecipe,
+    ImportedVector,
     MeanDifference,
     Method,
     PrincipalDirection,
@@ -109,13 +113,20 @@ class ExtractionSettings(Data):
         return f"{what} {pairs}, read at {read}{site}"
 
 
-def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> VectorRecipe:
+def recipe_for(
+    extraction: ExtractionSettings, word: str, info: ModelInfo, reference: VectorReference | None = None
+) -> VectorRecipe:
     """The recipe of a word as a preset extracts it, the word itself left out of the baseline.
 
+    Args:
+        reference: an imported vector to take instead; only the norm of the stream is then read by the preset.
+
     Raises:
-        UsageError: the settings give nothing to extract this word from.
+        UsageError: the settings give nothing to extract this word from, or the imported vector does not fit the model.
     """
-    word, model = word.strip(), model_key(info)
+    word, model = composed(word.strip()), model_key(info)
+    if reference is not None:
+        return _imported(extraction, word, info, reference)
     if extraction.method in ("contrast-pairs", "pca"):
         pairs = _pairs_of(extraction, word)
         if extraction.method == "contrast-pairs":
@@ -140,10 +151,26 @@ def recipe_for(extraction: ExtractionSettings, word: str, info: ModelInfo) -> Ve
     )
 
 
+def _imported(extraction: ExtractionSettings, word: str, info: ModelInfo, reference: VectorReference) -> ImportedVector:
+    check_fit(word, reference.width, reference.layers, info.width, info.layers)
+    baseline = library().baseline(extraction.baseline)
+    return ImportedVector(
+        word=word,
+        model=model_key(info),
+        baseline=baseline.name,
+        baseline_words=baseline.without(word),
+        template=extraction.template,
+        case=extraction.case,
+        read=extraction.read,
+        site=reference.site,
+        content=reference.content,
+    )
+
+
 def _pairs_of(extraction: ExtractionSettings, word: str) -> tuple[PromptPair, ...]:
     """The pairs of a concept: its own, else those for any word; ``pca`` crosses the latter with beginnings."""
-    given = {name.casefold(): pairs for name, pairs in extraction.contrasts.items()}
-    own = given.get(word.casefold()) or (None if extraction.pairs else shipped_contrasts().get(word.casefold()))
+    given = {comparable(name): pairs for name, pairs in extraction.contrasts.items()}
+    own = given.get(comparable(word)) or (None if extraction.pairs else shipped_contrasts().get(comparable(word)))
     texts = own or extraction.pairs or shipped_pairs()
     beginnings: tuple[str, ...] = ("",)
     if extraction.method == "pca" and own is None:

@@ -48,7 +48,7 @@ class ConceptVector:
     def scaled(
         self, layer: int, strength: float, unit: Unit, *, transform: Transform = "none", seed: int = 0
     ) -> tuple[Float32, Dose]:
-        """What is added at a layer for a strength.
+        """Return what is added at a layer for a strength.
 
         Args:
             layer: block index.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlxintro.analysis.trial_classes import ColourRole
-from mlxintro.ladder.rungs import State
+from mlxintro.ladder.rungs import RungState
 
 DARK: Mapping[ColourRole, str] = {
     "hit": "#5fd787",
@@ -31,7 +31,7 @@ LIGHT: Mapping[ColourRole, str] = {
     "alarm": "#960000",
     "open": "#303030",
 }
-RUNG_ROLES: Mapping[State, ColourRole] = {"excluded": "hit", "not excluded": "alarm", "not tested": "open"}
+RUNG_ROLES: Mapping[RungState, ColourRole] = {"excluded": "hit", "not excluded": "alarm", "not tested": "open"}
 """A rung's state in the same colours: good for the claim, against it, undecided."""
 RAMP = (
     ("#440154", "#ffffff"),

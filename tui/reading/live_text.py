@@ -11,8 +11,8 @@ from mlxintro.running.live import Writing
 from mlxintro.store.searching.browse import Seen
 
 from ..running.run_monitor import RunSight
+from ..trials.trial_line import TrialLines
 from . import colours, head_text, wording
-from .trial_line import TrialLines
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -52,7 +52,7 @@ def so_far(sight: RunSight, *, dark: bool) -> Content:
     if classes:
         parts.append(Content("\n"))
     for sign, label, role, count in classes:
-        shown = f"{sign} {label:<20} {count:>7,} {100 * count / total:>4.0f} %\n"
+        shown = f"{sign} {label:<22} {count:>7,} {100 * count / total:>4.0f} %\n"
         parts.append(Content.styled(shown, colours.role_colour(role, dark=dark)))
     return Content.assemble(*parts)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
 from mlxintro.analysis.results import Analysis
-from mlxintro.analysis.run import analysis_of
+from mlxintro.analysis.run import analysis_of, tally_of
+from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.text import table_lines
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from . import wording
+from . import head_text, wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Findings:
     run: Run
     grader: str
     analysis: Analysis
+    tally: RunTally | None = None
+    """Its trials by class and cell, where they were counted."""
 
     @property
     def key(self) -> tuple[str, int, int, str]:
@@ -36,7 +39,15 @@ def key_of(run: Run, grader: str) -> tuple[str, int, int, str]:
 def analyse(run: str, grader: str, store: Store) -> Findings:
     """Analyse a run by one grader's verdicts; takes seconds for a hundred thousand trials."""
     found = store.runs.get(run)
-    return Findings(found, grader, analysis_of(store, found, grader))
+    return Findings(found, grader, analysis_of(store, found, grader), tally_of(store, found, grader))
+
+
+def known_lines(run: Run, grader: str, store: Store) -> str:
+    """Return what run it is and its head figures, which take a moment where the whole analysis takes seconds."""
+    tally = tally_of(store, run, grader)
+    figures = [f"{label}  {text}" for label, text in head_text.lines(tally)]
+    classes = [f"{sign} {label}  {count:,}" for sign, label, _, count in head_text.class_counts(tally)]
+    return wording.plain("\n".join([wording.identity(run), "", *figures, "", *classes]))
 
 
 def beside(first: Findings, second: Findings) -> list[str]:

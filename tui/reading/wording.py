@@ -9,7 +9,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from mlxintro.analysis.stats import Rate
-from mlxintro.ladder.rungs import State
+from mlxintro.ladder.rungs import RungState
 from mlxintro.store.records import Run
 
 SYMBOLS = {
@@ -21,7 +21,7 @@ SYMBOLS = {
     "cancelled": "■",
     "failed": "✗",
 }
-RUNG_SIGNS: Mapping[State, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
+RUNG_SIGNS: Mapping[RungState, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
 def state(run: Run) -> str:

@@ -9,6 +9,7 @@ import threading
 from mlxintro.rendering.estimate_text import estimate_lines
 
 from .processes import Processes, make_room
+from .study_form import in_form_words
 
 LIMIT_SECONDS = 300
 
@@ -43,7 +44,8 @@ class DryRun:
         if process.returncode < 0:
             return None
         if process.returncode != 0:
-            return "\n".join([line for line in err.splitlines() if line.strip()][-1:])
+            said = [line for line in err.splitlines() if line.strip()]
+            return f"✗ {in_form_words(said[-1].removeprefix('mlxintro: '))}" if said else "✗ the estimate failed"
         record = json.loads(out)
         return "\n".join([f"{record['trials']} trials", *estimate_lines(record)])
 

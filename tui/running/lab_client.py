@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mlxintro.backends.errors import KnownError, UsageError
-from mlxintro.lab.messages import Ask, Cancel, Event, Load, read_event
+from mlxintro.lab.messages import Ask, Cancel, LabEvent, Load, read_event
 from mlxintro.paths import DataHome
 
 from .processes import last_line, make_room
@@ -26,7 +26,7 @@ class Ended:
     reason: str
 
 
-Heard = Event | Ended
+Heard = LabEvent | Ended
 
 
 class LabClient:
@@ -38,7 +38,7 @@ class LabClient:
 
     def __init__(self, home: DataHome, arrived: Callable[[], None]) -> None:
         self.log: Path = home.logs / "lab.log"
-        self._vectors = home.vectors
+        self._store = home.db
         self._arrived = arrived
         self._process: subprocess.Popen[bytes] | None = None
         self._heard: deque[Heard] = deque()
@@ -59,7 +59,7 @@ class LabClient:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("wb") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "mlxintro.lab.process", str(self._vectors)],
+                    [sys.executable, "-m", "mlxintro.lab.process", str(self._store)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

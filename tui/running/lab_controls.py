@@ -14,7 +14,7 @@ from mlxintro.vectors.steering import DEFAULT_LAYER
 UNITS: tuple[Unit, ...] = get_args(Unit)
 USUAL: dict[Unit, float] = {"raw": 2.0, "norm": 10.0, "resid": 0.5}
 """Strengths to begin with where the dose in another unit is not known."""
-IN_UNIT: dict[Unit, str] = {"raw": "x vector", "norm": "norm", "resid": "x residual"}
+IN_UNIT: dict[Unit, str] = {"raw": "× vector", "norm": "norm", "resid": "× ‖resid‖"}
 """A strength in words: what stands behind the number."""
 
 

@@ -28,6 +28,13 @@ class ChildProcess:
     """Name of the run."""
     log: Path
     process: subprocess.Popen[bytes]
+    said_at_end: str = ""
+    """What is to be said when it has ended well; nothing when it says so elsewhere."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an error, and not by a signal."""
+        return (self.process.returncode or 0) > 0
 
     def last_line(self) -> str:
         """The last thing it said, which for a known error is the way out."""
@@ -63,7 +70,7 @@ class Processes:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "mlxintro", "--db", str(self.home.db), *arguments]
 
-    def start(self, name: str, arguments: Sequence[str]) -> ChildProcess:
+    def start(self, name: str, arguments: Sequence[str], said_at_end: str = "") -> ChildProcess:
         """Start a command in a session of its own, its output going to a file in the folder of logs.
 
         Raises:
@@ -84,7 +91,7 @@ class Processes:
         except OSError as error:
             raise KnownError(f"{log}: {error.strerror}: free space, or choose another store with --db") from error
         make_room(process.pid)
-        started = ChildProcess(name, log, process)
+        started = ChildProcess(name, log, process, said_at_end)
         self.running.append(started)
         return started
 
@@ -93,7 +100,7 @@ class Processes:
         return next((one for one in self.running if one.name == name), None)
 
     def ended(self) -> list[ChildProcess]:
-        """Those that have ended with an error since this was last asked. Asking also lets the system forget them."""
+        """Return those that have ended since this was last asked. Asking also lets the system forget them."""
         over = [one for one in self.running if one.process.poll() is not None]
         self.running = [one for one in self.running if one not in over]
-        return [one for one in over if one.process.returncode not in (0, None) and one.process.returncode > 0]
+        return over

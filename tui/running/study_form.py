@@ -1,20 +1,48 @@
-"""A study as it is being set up: text fields, which become the arguments of `mlxintro run` or a TOML file."""
+"""A study as it is being set up: text fields, each read with an error in words, which become a study's settings."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import click
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.cli.options import LAYERS, ControlsParam
+from mlxintro.protocol import study_file
+from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.trials import Unit
 
-NUMBERS = ("trials", "controls", "temperature", "max_tokens", "seed")
-LISTS = ("layers", "strengths")
-_FLOATS = ("temperature", "strengths")
+TITLES: Mapping[str, str] = {
+    "layers": "Layers",
+    "strengths": "Strengths",
+    "trials": "Trials",
+    "controls": "Controls",
+    "temperature": "Temperature",
+    "max_tokens": "Max. tokens",
+    "unit": "Unit",
+    "seed": "Seed",
+}
+"""Fields that are typed, in the order in which they stand, with their titles."""
+_FORM = (*TITLES, "model", "backend", "experiment", "preset", "concepts", "any_word")
+_FILE_LINE = re.compile(r"^\S+\.toml(:\d+)?: ")
+_UNITS = get_args(Unit)
+
+
+class WrongFields(UsageError):
+    """Fields that cannot be read, or that contradict each other."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = dict(problems)
+        """What is wrong, by the name of the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Empty text means: as the preset says."""
+    """A study's form as it is filled in. Empty text means: as the preset says."""
 
     model: str
     backend: str
@@ -23,60 +51,127 @@ class Draft:
     concepts: tuple[str, ...]
     any_word: bool
     fields: dict[str, str]
-    """Texts of the fields of ``NUMBERS`` and ``LISTS``, and ``unit``."""
+    """Texts of the fields of ``TITLES``."""
     grade: bool = True
+    rest: dict[str, Any] = field(default_factory=dict)
+    """Settings that the form has no field for, of a study that was opened in it."""
 
-    def arguments(self) -> list[str]:
-        """For `mlxintro run`, without the name.
+    def study(self) -> Study:
+        """Return the study.
 
         Raises:
-            UsageError: no concept is chosen.
+            WrongFields: with what is wrong, by field.
         """
-        if not self.concepts:
-            raise UsageError("no concept is chosen: Space chooses one in the list of concepts")
-        found = [self.experiment, "--preset", self.preset, "--backend", self.backend, "--model", self.model]
-        found += ["--concepts", ",".join(self.concepts)]
+        problems: dict[str, str] = {} if self.concepts else {"concepts": "Concepts: none is chosen, Space chooses one"}
+        settings: dict[str, Any] = {
+            **self.rest,
+            "experiment": self.experiment,
+            "preset": self.preset,
+            "model": self.model,
+            "backend": self.backend,
+            "concepts": self.concepts,
+            "any_word": self.any_word,
+        }
         for name, text in self.fields.items():
             if text.strip():
-                found += [f"--{name.replace('_', '-')}={text.strip()}"]
-        found += ["--any-word"] if self.any_word else []
-        return found
-
-    def run_arguments(self) -> list[str]:
-        return [*self.arguments(), *([] if self.grade else ["--no-grade"])]
+                try:
+                    settings[name] = READERS[name](text.strip())
+                except ValueError as error:
+                    problems[name] = f"{TITLES[name]}: {error}"
+        if problems:
+            raise WrongFields(problems)
+        try:
+            return make_study(**settings)
+        except UsageError as error:
+            raise WrongFields({error.setting or "": in_form_words(str(error))}) from error
 
     def toml(self) -> str:
         """Return the settings as a file.
 
         Raises:
-            UsageError: a field is no number, or no list of numbers.
+            WrongFields: see ``study``.
         """
-        settings: dict[str, object] = {
-            "experiment": self.experiment,
-            "preset": self.preset,
-            "model": self.model,
-            "backend": self.backend,
-            "concepts": list(self.concepts),
-        }
-        if self.any_word:
-            settings["any_word"] = True
-        for name, text in self.fields.items():
-            if text.strip():
-                settings[name] = _value(name, text.strip())
-        # JSON's strings, numbers, booleans and lists are TOML's.
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+        return study_file.write(self.study())
 
 
-def _value(name: str, text: str) -> object:
+def in_form_words(text: str) -> str:
+    """Return an error of a study's file or of flags as it reads beside a form."""
+    return re.sub(r"--([a-z]+)(-([a-z]+))?", r"\1 \3", _FILE_LINE.sub("", text)).replace("  ", " ").strip()
+
+
+def filled(study: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return a study's settings as texts of the form's fields, and those that it has no field for."""
+    fields = {name: _text(study.get(name)) for name in TITLES}
+    usual = Study(model="").model_dump(mode="json")
+    rest = {
+        name: value
+        for name, value in study.items()
+        if name not in _FORM and name in usual and value is not None and value != usual[name]
+    }
+    return fields, rest
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(one) for one in value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _whole(low: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no whole number") from None
+        if value < low:
+            raise ValueError(f"{value} is too small, {low} is the least")
+        return value
+
+    return read
+
+
+def _number(text: str) -> float:
     try:
-        if name in NUMBERS:
-            return float(text) if name in _FLOATS else int(text)
-        if name == "strengths":
-            return [float(part) for part in text.split(",") if part.strip()]
-        if name == "layers":
-            from mlxintro.cli.options import LAYERS
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
 
-            return list(LAYERS.convert(text, None, None))
-    except Exception as error:
-        raise UsageError(f"{name}: {text!r} is not what is wanted there: correct it first") from error
+
+def _temperature(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 10:
+        raise ValueError(f"{text} is not between 0 and 10")
+    return value
+
+
+def _strengths(text: str) -> tuple[float, ...]:
+    return tuple(_number(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _of_command(kind: click.ParamType[Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind.convert(text, None, None)
+        except click.ClickException as error:
+            raise ValueError(error.message) from None
+
+    return read
+
+
+def _unit(text: str) -> str:
+    if text not in _UNITS:
+        raise ValueError(f"{text!r} is none of {', '.join(_UNITS)}")
     return text
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "layers": _of_command(LAYERS),
+    "strengths": _strengths,
+    "trials": _whole(1),
+    "controls": _of_command(ControlsParam()),
+    "temperature": _temperature,
+    "max_tokens": _whole(1),
+    "unit": _unit,
+    "seed": _whole(0),
+}
+"""What reads a field's text; raises ``ValueError`` with what is wrong, in words."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
@@ -20,8 +20,6 @@ from mlxintro.backends import registry
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.backends.models.embedded import NAME as EMBEDDED
 from mlxintro.lab.messages import (
-    Ask,
-    Cancel,
     Done,
     Error,
     Extracting,
@@ -31,75 +29,76 @@ from mlxintro.lab.messages import (
     Stopped,
     Token,
     Trace,
-    ask,
 )
 from mlxintro.tools.model_list import ModelRow, rows
 
-from ..reading import wording
+from ..lab_widgets.cosines import Cosines, sides_of
+from ..lab_widgets.lab_dials import Dials
+from ..lab_widgets.lab_form import LabForm, PromptField
+from ..lab_widgets.lens_strip import LensStrip
+from ..lab_widgets.replies import Replies
+from ..lab_widgets.sweep_map import SweepMap
 from ..running.lab_client import Ended, Heard, LabClient
-from ..shell.page import Page
-from ..widgets.cosines import Cosines
-from ..widgets.lab_dials import Dials
-from ..widgets.lab_form import LabForm
-from ..widgets.replies import Replies
 from ..widgets.text import Text
+from .lab_tools import FAKE, LabTools
 
-FAKE = "simulated"
 _DEBOUNCE = 0.15
 _FRAME = 0.05
 """Seconds between looks at what has been heard, while there is something."""
 
 
-class LabPage(Page):
+class LabPage(LabTools):
     PLACE = "lab"
-    KEYED = (Dials,)
+    KEYED = (Dials, Cosines)
     SECONDS = 3600.0
     CSS_PATH = "lab.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     HELP = (
         "The same prompt, seed and settings twice: plainly on the left, with the concept's vector on the right. Enter "
         "loads the model; from then on every change is answered at once, and what was being answered is given up. Any "
         "word can be a concept. Below the replies stands how much of the concept is in the residual stream at each "
-        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it.\n"
+        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it; "
+        "and, where the terminal is high enough, how probable its name is by the logit lens at that layer.\n"
+        "{lab.sweep} tries five layers and five strengths around the setting, one after the other. {lab.before} and "
+        "{lab.after} go through the settings that were asked. {lab.study} makes a study of the setting, {lab.save} "
+        "saves both replies.\n"
         "Esc leads back to the knobs. The model's process ends when this screen is left."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,ctrl+r", "again", "Ask", id="lab.ask", tooltip="Load the model, ask (again), or start over"),
+        Binding("g", "sweep", "Strip", id="lab.sweep", tooltip="Try five layers and five strengths in the background"),
+        Binding("w", "study", "Study", id="lab.study", tooltip="Set up a study of this setting"),
+        Binding("S", "save", "Save", id="lab.save", tooltip="Save both replies, their cosines and a picture"),
+        Binding("b", "history(-1)", "Before", show=False, id="lab.before", tooltip="The setting asked before"),
+        Binding("f", "history(1)", "After", show=False, id="lab.after", tooltip="The setting asked after it"),
         Binding("s", "seed", "Seed", id="lab.seed", tooltip="The next seed (matters at a temperature above 0)"),
         Binding("x", "stop", "Stop", id="lab.stop", tooltip="Stop answering; the model stays"),
         Binding("pageup", "scroll_replies(-1)", "Scroll up", show=False, id="lab.page_up"),
         Binding("pagedown", "scroll_replies(1)", "Scroll down", show=False, id="lab.page_down"),
-        Binding("escape", "back", "Knobs/Runs", id="lab.back", tooltip="To the knobs, from there to the list of runs"),
+        Binding("escape", "back", "Back", id="lab.back", tooltip="To the knobs, from there to the list of runs"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._models: dict[str, tuple[str, str]] = {FAKE: ("detector", "fake")}
-        self._client: LabClient | None = None
-        self._ready: Ready | None = None
         self._wait: Timer | None = None
-        self._asked: Ask | None = None
-        """The latest order."""
-        self._number = 0
 
     def body(self) -> Iterator[Widget]:
         yield LabForm([FAKE], id="lab-form")
         yield Dials(id="dials")
         yield Text(id="lab-state")
-        yield Replies(id="sides")
+        with Horizontal(id="answers"):
+            yield Replies(id="sides")
+            yield SweepMap(id="sweep")
         yield Cosines(id="trace")
-
-    @property
-    def dials(self) -> Dials:
-        return self.query_one(Dials)
-
-    @property
-    def form(self) -> LabForm:
-        return self.query_one(LabForm)
+        yield LensStrip(id="lens")
 
     def begin(self) -> None:
-        self._client = LabClient(self.home.data, self._arrived)
+        self.client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
-        self._say("Enter loads the model and asks.")
+        self.query_one("#lens").border_title = "the concept's name by the logit lens"
+        sweep = self.query_one("#sweep")
+        sweep.border_title, sweep.display = "layer by strength (α)", False
+        self.say(f"{self.home.keyed('{lab.ask}')} loads the model and asks.")
         self.dials.focus()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
@@ -108,8 +107,8 @@ class LabPage(Page):
         usual = registry.default_model(backend)
         here = [row for row in found if row.on_disk == "complete" or row.name == EMBEDDED]
         order = sorted(here, key=lambda row: (not row.fits, row.name != usual, row.name != EMBEDDED))
-        self._models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
-        self.form.offer(list(self._models))
+        self.models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
+        self.form.offer(list(self.models))
 
     # -- leaving
 
@@ -119,78 +118,75 @@ class LabPage(Page):
             self._end("Leaving this screen ended the model's process; Enter starts it again.")
 
     def on_unmount(self) -> None:
-        if self._client is not None:
-            self._client.stop()
+        if self.client is not None:
+            self.client.stop()
 
     def _end(self, why: str) -> None:
-        if self._client is not None and self._client.running:
-            self._client.stop()
-            self._ready = self._asked = None
-            self._say(why)
+        if self.client is not None and self.client.running:
+            self.client.stop()
+            self.ready = self.asked = self.sweep = None
+            self.query_one(SweepMap).show(None)
+            self.say(why)
 
     # -- asking
 
     def on_lab_form_model_chosen(self, event: LabForm.ModelChosen) -> None:
-        if self._client is not None and self._client.running:
+        if self.client is not None and self.client.running:
             self._start()
 
     def on_lab_form_edited(self, event: LabForm.Edited) -> None:
-        self._changed()
+        self.changed()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_again()
 
-    def on_dials_turned(self, event: Dials.Turned) -> None:
-        self._changed()
+    def on_prompt_field_submitted(self, event: PromptField.Submitted) -> None:
+        self.action_again()
 
-    def _changed(self) -> None:
+    def on_cosines_moved(self, event: Cosines.Moved) -> None:
+        trace = self.query_one(Cosines).trace
+        if trace is not None:
+            self.query_one(Replies).mark(event.at, sides_of(trace))
+
+    def on_sweep_map_taken(self, event: SweepMap.Taken) -> None:
+        self.dials.show(replace(self.dials.knobs, layer=event.layer, strength=event.strength))
+        self.changed()
+
+    def on_dials_turned(self, event: Dials.Turned) -> None:
+        self.changed()
+
+    def changed(self) -> None:
         """Ask when nothing more has changed for a moment; what is being answered is given up at once."""
-        if self._ready is None or self._client is None:
+        if self.ready is None or self.client is None:
             return
-        self._give_up()
-        self._say("asking ...")
+        self.give_up()
+        self.say("asking ...")
         if self._wait is not None:
             self._wait.stop()
         self._wait = self.set_timer(_DEBOUNCE, self._send)
 
-    def _give_up(self) -> None:
-        if self._asked is not None and self._client is not None:
-            self._client.send(Cancel())
-            self._asked = None
-            self.query_one(Replies).end()
-
     def _send(self) -> None:
-        if self._ready is None or self._client is None:
+        if self.ready is None or self.client is None:
             return
-        self._number += 1
+        self.number += 1
         try:
-            self._asked = self._order(self._number)
+            self.asked = self.order(self.number)
         except UsageError as error:
-            self._say(f"✗ {error}")
+            self.asked = None
+            self.form.show_wrong(str(error).split(":")[0].replace(" ", "_"))
+            self.say(f"✗ {error}")
             return
-        self._say("asking ...")
-        self._client.send(self._asked)
-
-    def _order(self, number: int) -> Ask:
-        knobs = self.dials.knobs
-        return ask(
-            number,
-            concept=self.form.concept,
-            prompt=self.form.prompt,
-            layer=knobs.layer,
-            strength=knobs.strength,
-            unit=knobs.unit,
-            window=knobs.window,
-            readout=knobs.readout,
-            **self.form.numbers,
-        )
+        self.form.show_wrong("")
+        self.answered = None
+        self.say("asking ...")
+        self.client.send(self.asked)
 
     def _start(self) -> None:
-        name, backend = self._models[self.form.model]
-        assert self._client is not None
-        self._ready = self._asked = None
-        self._client.start(name, backend)
-        self._say(f"loading {name} ...")
+        name, backend = self.models[self.form.model]
+        assert self.client is not None
+        self.ready = self.asked = None
+        self.client.start(name, backend)
+        self.say(f"loading {name} ...")
 
     # -- hearing
 
@@ -202,7 +198,7 @@ class LabPage(Page):
     def _hear(self) -> None:
         # A timer's errors do not pass the border that the app has for messages.
         try:
-            for heard in self._client.take() if self._client is not None else ():
+            for heard in self.client.take() if self.client is not None else ():
                 self._take(heard)
             self.query_one(Replies).draw()
         except Exception as error:
@@ -210,27 +206,25 @@ class LabPage(Page):
 
     def _take(self, heard: Heard) -> None:
         """One thing that the process has said. What belongs to an older order no longer counts."""
-        number = self._asked.number if self._asked is not None else None
+        number = self.asked.number if self.asked is not None else None
         match heard:
             case Loading(done=done, total=total):
-                self._say(f"loading {heard.model} ..." + (f" {done / total:.0%} of a download" if total else ""))
+                self.say(f"loading {heard.model} ..." + (f" {done / total:.0%} of a download" if total else ""))
             case Ready():
-                self._ready = heard
+                self.ready = heard
                 self.dials.show(self.dials.knobs.fitted(heard))
                 self._send()
             case Ended(reason=reason):
-                self._ready = self._asked = None
+                self.ready = self.asked = None
                 self.query_one(Replies).end()
-                self._say("✗ the model's process has ended; Enter starts it again")
+                self.say("✗ the model's process has ended; Enter starts it again")
                 raise KnownError(f"The lab's model process has ended ({reason}). Enter starts it again. {self._log}")
             case Error() if heard.number is None or heard.number == number:
-                self._asked = None
+                self.asked = None
                 self.query_one(Replies).end()
-                self._say(f"✗ {heard.text}")
+                self.say(f"✗ {heard.text}")
                 if not heard.known:
-                    raise KnownError(
-                        f"{heard.text}\nThis is a bug; details: {self._client.log if self._client else ''}"
-                    )
+                    raise KnownError(f"{heard.text}\nThis is a bug; details: {self.client.log if self.client else ''}")
             case Error() | Stopped():
                 pass
             case _ if heard.number == number:
@@ -239,23 +233,30 @@ class LabPage(Page):
     def _follow(self, heard: Extracting | Started | Token | Trace | Done) -> None:
         """The order at hand, step by step."""
         trace = self.query_one(Cosines)
+        if self.sweep is not None and self.sweep.asked is not None:
+            self.follow_sweep(self.sweep, heard)
+            return
         match heard:
             case Extracting(done=done, total=total):
-                self._say(f"reading words for the vector: {done}/{total}")
+                self.say(f"reading words for the vector: {done}/{total}")
             case Started():
                 self.dials.show(replace(self.dials.knobs, dose=heard))
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
-                self._say(f"▶ {self._dose()}; every change starts anew, {self.home.keyed('{lab.stop}')} stops")
+                self.query_one(LensStrip).show(None)
+                self.say(f"▶ {self._dose()}; every change starts anew, {self.home.keyed('{lab.stop}')} stops")
             case Token(side=side, text=text):
                 self.query_one(Replies).add(side, text)
             case Trace():
-                trace.show(heard, self._asked.concept if self._asked is not None else "")
+                trace.show(heard, self.asked.concept if self.asked is not None else "")
+                self.query_one(LensStrip).show(heard)
             case Done():
-                self._asked = None
+                self.answered, self.asked = self.asked, None
+                self.remember()
                 self.query_one(Replies).end()
                 share = f"{heard.relative_change:.0%}"
-                self._say(f"✓ {self._dose()}; measured: {heard.positions} positions changed by {share}")
+                self.say(f"✓ {self._dose()}; measured: {heard.positions} positions changed by {share}")
+                self.go_on_sweeping()
 
     def _dose(self) -> str:
         dose = self.dials.knobs.dose
@@ -263,24 +264,23 @@ class LabPage(Page):
 
     @property
     def _log(self) -> str:
-        return f"Output: {self._client.log}" if self._client is not None else ""
-
-    def _say(self, text: str) -> None:
-        self.query_one("#lab-state", Text).update(Content(wording.plain(text)))
+        return f"Output: {self.client.log}" if self.client is not None else ""
 
     # -- keys
 
     def action_again(self) -> None:
-        if self._client is not None and not self._client.running:
+        if self.client is not None and not self.client.running:
             self._start()
-        elif self._ready is not None:
-            self._give_up()
+        elif self.ready is not None:
+            self.give_up()
             self._send()
 
     def action_stop(self) -> None:
-        if self._asked is not None:
-            self._give_up()
-            self._say("stopped; Enter asks again")
+        if self._wait is not None:
+            self._wait.stop()
+        if self.asked is not None:
+            self.give_up()
+            self.say("stopped; Enter asks again")
 
     def action_seed(self) -> None:
         self.form.next_seed()

@@ -15,10 +15,10 @@ from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
 from ..reading import live_text, wording
-from ..reading.trial_line import TrialLines
 from ..running.processes import last_line
 from ..running.run_monitor import GRADER, RunSight, Watcher, grid_of
 from ..shell.run_page import RunPage
+from ..trials.trial_line import TrialLines
 from ..widgets.heatmap import RateMap
 from ..widgets.text import Text
 

@@ -1,55 +1,46 @@
-"""Setting up a study: what to run, what it will come to, and starting it."""
+"""Setting up a study: what to run, what its protocol is, what it will come to, and starting it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input, Label, OptionList, Select
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from mlxintro import experiments
 from mlxintro.backends import registry
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol import presets
+from mlxintro.protocol import study_file
 from mlxintro.rendering.whole_file import write_whole
-from mlxintro.tools.demo import demo_study
 from mlxintro.tools.model_list import ModelRow, rows
 
-from ..reading import wording
+from ..reading import study_text, wording
 from ..running.dry_run import DryRun
-from ..running.study_form import Draft
-from ..shell.dialogues import AskPath
+from ..running.study_form import Draft, WrongFields, filled
+from ..shell.dialogues import AskPath, OpenPath
 from ..shell.page import Page
 from ..widgets.concept_list import Concepts, ConceptWords
+from ..widgets.options import Options
+from ..widgets.study_fields import StudyFields
 from ..widgets.text import Text
 
 FAKE = "fake"
-FIELDS = {
-    "layers": "Layers",
-    "strengths": "Strengths",
-    "trials": "Trials",
-    "controls": "Controls",
-    "temperature": "Temp.",
-    "max_tokens": "Tokens",
-    "unit": "Unit",
-    "seed": "Seed",
-}
 _DEBOUNCE = 0.7
 _LIGHT = 1_000_000_000
 """Bytes of weights up to which a model is loaded unasked, to say what a study comes to."""
 
 
-class Models(OptionList):
+class Models(Options):
     HELP = (
         "Models: those on disk first. The arrow keys choose. A filled dot: on disk; a half one: partly; an open one: "
-        "to be downloaded first (`mlxintro models fetch NAME`). The last one is a simulated subject, to try things out."
+        "it is fetched before the study starts, after a question that says how much that is. The last one is a "
+        "simulated subject, to try things out."
     )
 
 
@@ -60,12 +51,17 @@ class NewStudyPage(Page):
     HELP = (
         "An empty field means: as the preset says (its value is shown in grey). Layers are indices (20), ranges "
         "(10-20:2) or depth fractions (0.66); lists are comma-separated. At the bottom stands what the study comes to; "
-        "with a large model only after Ctrl+E, because it has to be loaded for that.\nCtrl+R starts it. Tab moves on."
+        "with a large model only after {new.estimate}, because it has to be loaded for that. {new.explain} shows the "
+        "protocol in words in place of the concepts.\n{new.start} starts it, {new.open} opens a study's file in the "
+        "form, {new.save} saves the form as one. Tab moves on."
     )
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r,f5", "start", "Start", id="new.start", tooltip="Start the study", priority=True),
         Binding("ctrl+s", "save", "Save", id="new.save", tooltip="Save the study as a TOML file", priority=True),
+        Binding("ctrl+f", "open", "Open", id="new.open", tooltip="Open a study's TOML file", priority=True),
         Binding("ctrl+e", "estimate", "Estimate", id="new.estimate", tooltip="Say what it comes to", priority=True),
+        Binding("f3", "explain", "Protocol", id="new.explain", tooltip="The protocol in words", priority=True),
         Binding("escape", "app.go('runs')", "Runs", id="new.back", tooltip="Back to the list of runs"),
     ]
 
@@ -75,32 +71,29 @@ class NewStudyPage(Page):
         self._wait: Timer | None = None
         self._asked = 0
         self._dry_run: DryRun | None = None
+        self._rest: dict[str, Any] = {}
+        """Settings of an opened study that the form has no field for."""
+        self._wanted_model = ""
+        """A model that is to be chosen when the list of models is there."""
+        self._explaining = False
+        self._taken: set[str] = set()
+        """Names of the runs there are."""
 
     def body(self) -> Iterator[Widget]:
         with Horizontal(id="form"):
             with Vertical(id="left"):
                 yield Models(id="models")
-                with Grid(id="fields"):
-                    yield Label("Experiment")
-                    yield Select(
-                        [(n, n) for n in experiments.names()],
-                        value="injected-thoughts",
-                        allow_blank=False,
-                        compact=True,
-                        id="experiment",
-                    )
-                    yield Label("Preset")
-                    yield Select(
-                        [(n, n) for n in presets.names()], value="lindsey", allow_blank=False, compact=True, id="preset"
-                    )
-                    yield Label("Grader")
-                    yield Select([("rules", "rules"), ("later", "later")], allow_blank=False, compact=True, id="grader")
-                with Grid(id="numbers"):
-                    for name, title in FIELDS.items():
-                        yield Label(title)
-                        yield Input(compact=True, id=name)
+                yield StudyFields(id="study")
             yield Concepts(("set:blueprint",), id="concepts")
-        yield Text(id="estimate")
+            with VerticalScroll(id="protocol") as pane:
+                pane.border_title = "Protocol"
+                yield Text(id="protocol-text")
+        with VerticalScroll(id="estimate", can_focus=False):
+            yield Text(id="estimate-text")
+
+    @property
+    def fields(self) -> StudyFields:
+        return self.query_one(StudyFields)
 
     def begin(self) -> None:
         self._dry_run = DryRun(self.home.processes)
@@ -108,14 +101,23 @@ class NewStudyPage(Page):
         models.border_title = "Model"
         models.add_option(Option("reading the disk ...", disabled=True))
         models.focus()
-        self.query_one("#estimate", Text).border_title = "What it comes to"
-        self._hint_preset()
+        self.query_one("#estimate").border_title = "Plan"
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
 
     def look(self) -> None:
-        if self.home.demo_wanted and self._rows:
-            self.home.demo_wanted = False
-            self._fill_demo()
+        wanted = self.home.study_wanted
+        if wanted is not None and self._rows:
+            self.home.study_wanted = None
+            self.take(*wanted)
+        self.read("names", lambda store: {run.name for run in store.runs.all()}, self._names_found)
+
+    def _names_found(self, taken: set[str]) -> None:
+        self._taken = taken
+        self.fields.suggest_name(self._free_name(taken))
+
+    def _free_name(self, taken: set[str]) -> str:
+        taken = taken | {one.name for one in self.home.processes.running}
+        return next(n for i in range(1, len(taken) + 2) if (n := f"{self.fields.experiment}-{i}") not in taken)
 
     # -- filling in
 
@@ -124,48 +126,64 @@ class NewStudyPage(Page):
         self._rows = {row.name: row for row in order}
         models = self.query_one("#models", Models)
         models.clear_options()
-        models.add_options(Option(_line(row), id=f"model {row.name}") for row in order)
+        models.add_options(Option(study_text.model_line(row), id=f"model {row.name}") for row in order)
         models.add_option(Option(Content("● simulated subject, no model needed"), id=f"model {FAKE}"))
-        models.highlighted = 0
+        wanted, models.highlighted = self._wanted_model, 0
+        self._highlight(wanted)
         self.look()
 
-    def _fill_demo(self) -> None:
-        study = demo_study("auto", None)
-        self._highlight(study.model)
-        self.query_one("#experiment", Select).value = study.experiment
-        self.query_one("#preset", Select).value = study.preset
-        self.query_one(Concepts).choose(study.concepts)
-        for name in FIELDS:
-            value = getattr(study, name)
-            text = ", ".join(f"{one:g}" for one in value) if isinstance(value, tuple) else value
-            self.query_one(f"#{name}", Input).value = "" if text is None else str(text)
-        self.query_one("#estimate").border_subtitle = "the demo study: Ctrl+R starts it"
+    def take(self, study: Mapping[str, Any], title: str) -> None:
+        """Fill the form with a study's settings.
+
+        Args:
+            study: settings as in ``Study``; those that the form has no field for are kept and run as they are.
+            title: says where they come from.
+        """
+        texts, self._rest = filled(study)
+        experiment = str(study.get("experiment") or "injected-thoughts")
+        self.fields.fill(experiment, str(study.get("preset") or ""), texts)
+        self.query_one(Concepts).choose([str(one) for one in study.get("concepts") or ("set:blueprint",)])
+        self._highlight(FAKE if study.get("backend") == FAKE else str(study.get("model") or ""))
+        also = ", ".join(f"{name} {value}" for name, value in self._rest.items() if not isinstance(value, dict))
+        self.query_one("#estimate").border_subtitle = wording.plain(f"{title}{f'; also {also}' if also else ''}")
+        self._changed()
 
     def _highlight(self, model: str) -> None:
         models = self.query_one("#models", Models)
         names = [option.id for option in models.options]
+        self._wanted_model = model
         if f"model {model}" in names:
             models.highlighted = names.index(f"model {model}")
 
-    def _hint_preset(self) -> None:
-        defaults = presets.load(str(self.query_one("#preset", Select).value)).defaults.model_dump()
-        for name in FIELDS:
-            value = defaults.get(name)
-            text = ",".join(f"{one:g}" for one in value) if isinstance(value, (tuple, list)) else value
-            usual = {"controls": "as a cell", "seed": "0"}.get(name, "")
-            self.query_one(f"#{name}", Input).placeholder = usual if text is None else str(text)
+    def kept(self) -> dict[str, Any]:
+        draft = self._draft()
+        return {
+            "study": {
+                **draft.rest,
+                "experiment": draft.experiment,
+                "preset": draft.preset,
+                "model": self._wanted_model,
+            },
+            "texts": draft.fields,
+            "concepts": draft.concepts,
+            "name": self.fields.run_name,
+            "grade": draft.grade,
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        study, texts = kept["study"], kept["texts"]
+        typed = {str(name): str(text) for name, text in texts.items()}
+        self.fields.fill(str(study["experiment"]), str(study["preset"]), typed)
+        self.query_one(Concepts).choose([str(one) for one in kept["concepts"]])
+        self.fields.name_run(str(kept["name"]))
+        self.fields.set_grader(bool(kept["grade"]))
+        self._rest = filled(study)[1]
+        self._highlight(str(study["model"]))
 
     # -- what it comes to
 
-    def on_select_changed(self, event: Select.Changed) -> None:
-        if event.select.id == "experiment":
-            name = str(event.value)
-            self.query_one("#preset", Select).value = name if name in presets.names() else "lindsey"
-        if event.select.id == "preset":
-            self._hint_preset()
-        self._changed()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_study_fields_edited(self, event: StudyFields.Edited) -> None:
+        self.look()
         self._changed()
 
     def on_concepts_chosen(self, event: Concepts.Chosen) -> None:
@@ -173,45 +191,94 @@ class NewStudyPage(Page):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         if event.option_list.id == "models":
+            self._wanted_model = self._model() or self._wanted_model
             self._changed()
 
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.focus_next()
+
     def _changed(self) -> None:
+        """Say what is wrong, or what the study comes to when nothing more has changed for a moment."""
         if self._wait is not None:
             self._wait.stop()
         self._asked += 1
         model = self._model()
-        heavy = model in self._rows and self._rows[model].weight_bytes > _LIGHT
         if not model:
             return
-        if heavy:
-            self._tell(f"Ctrl+E loads {model} and says what the study comes to.")
+        if self._check() is None:
+            self._tell("Correct what is marked first.")
             return
-        self._tell("computing ...")
-        self._wait = self.set_timer(_DEBOUNCE, self.action_estimate)
+        self._wait = self.set_timer(_DEBOUNCE, self._settled)
+        heavy = model in self._rows and self._rows[model].weight_bytes > _LIGHT
+        absent = model in self._rows and self._rows[model].on_disk != "complete" and model != "smollm2"
+        if absent:
+            self._tell(f"{model} is not on this disk: {self.home.keyed('{new.start}')} asks, fetches it and starts.")
+        elif heavy:
+            self._tell(f"{self.home.keyed('{new.estimate}')} loads {model} and says what the study comes to.")
+        else:
+            self._tell("computing ...")
+
+    def _settled(self) -> None:
+        self._explain()
+        model = self._rows.get(self._model())
+        if model is None or model.weight_bytes <= _LIGHT:
+            self.action_estimate()
+
+    def _check(self, *, focus: bool = False) -> Draft | None:
+        """Return the form if it can be run; else mark what is wrong."""
+        draft, problems = self._draft(), {}
+        try:
+            draft.study()
+        except WrongFields as error:
+            problems = error.problems
+        name = self.fields.run_name
+        wrong = study_text.wrong_name(name, self._taken) if name else ""
+        if wrong:
+            problems = {**problems, "run-name": f"Name: {wrong}"}
+        self.fields.show_problems(problems, focus=focus)
+        if focus and "concepts" in problems:
+            self.query_one("#words").focus()
+        return None if problems else draft
 
     def action_estimate(self) -> None:
+        draft = self._check(focus=True)
+        if draft is None:
+            return
         self._asked += 1
         asked = self._asked
-        try:
-            arguments = self._draft().arguments()
-        except UsageError as error:
-            self._tell(str(error))
-            return
         self._tell("computing ...")
-        self.run_worker(lambda: self._estimate(asked, arguments), thread=True, group="dry run", exit_on_error=False)
+        file = self._write(draft, "new-study")
+        self.run_worker(lambda: self._estimate(asked, file), thread=True, group="dry run", exit_on_error=False)
 
-    def _estimate(self, asked: int, arguments: list[str]) -> None:
-        answer = self._dry_run.ask(arguments) if self._dry_run else None
+    def _estimate(self, asked: int, file: Path) -> None:
+        answer = self._dry_run.ask([str(file)]) if self._dry_run else None
         if answer is not None and asked == self._asked and self.app.is_running:
             self.app.call_from_thread(self._tell, answer)
 
     def _tell(self, text: str) -> None:
         if self.is_attached:
-            self.query_one("#estimate", Text).update(Content(wording.plain(text)))
+            self.query_one("#estimate-text", Text).update(Content(wording.plain(text)))
 
     def on_unmount(self) -> None:
         if self._dry_run is not None:
             self._dry_run.stop()
+
+    # -- the protocol
+
+    def action_explain(self) -> None:
+        self._explaining = not self._explaining
+        self.query_one("#form").set_class(self._explaining, "-explaining")
+        if self._explaining:
+            self.query_one("#protocol").focus()
+        self._explain()
+
+    def _explain(self) -> None:
+        draft = self._check()
+        if draft is not None and self.query_one("#protocol").display:
+            self.read("protocol", lambda _: study_text.protocol(draft), self._explained, last=True)
+
+    def _explained(self, text: str) -> None:
+        self.query_one("#protocol-text", Text).update(Content(text))
 
     # -- the study
 
@@ -220,33 +287,56 @@ class NewStudyPage(Page):
         return (option.id or "").removeprefix("model ") if option is not None else ""
 
     def _draft(self) -> Draft:
-        model = self._model()
-        if not model:
-            raise UsageError("no model is chosen: wait until the list is read, then choose one")
+        model = self._model() or self._wanted_model
         chosen = self.query_one(Concepts)
         return Draft(
             model="detector" if model == FAKE else model,
             backend=FAKE if model == FAKE else registry.choose(),
-            experiment=str(self.query_one("#experiment", Select).value),
-            preset=str(self.query_one("#preset", Select).value),
+            experiment=self.fields.experiment,
+            preset=self.fields.preset,
             concepts=tuple(chosen.chosen),
             any_word=chosen.unknown,
-            fields={name: self.query_one(f"#{name}", Input).value for name in FIELDS},
-            grade=self.query_one("#grader", Select).value == "rules",
+            fields=self.fields.texts,
+            grade=self.fields.grades,
+            rest=self._rest,
         )
 
+    def _write(self, draft: Draft, name: str) -> Path:
+        """Write the study beside the logs, for a process to read."""
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:60]
+        file = self.home.data.logs / f"{safe}.toml"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{file.parent}: {error.strerror}: choose another store with --db") from error
+        write_whole(file, draft.toml())
+        return file
+
     def action_start(self) -> None:
-        draft = self._draft()
-        arguments = draft.run_arguments()
+        if not self._model():
+            raise UsageError("no model is chosen: wait until the list is read, then choose one")
+        self._taken = set(self.home.ask(lambda store: [run.name for run in store.runs.all()]))
+        draft = self._check(focus=True)
+        if draft is None:
+            return
+        name = self.fields.run_name or self._free_name(self._taken)
+        row = self._rows.get(self._model())
+        if row is None or row.on_disk == "complete":
+            self._start(draft, name)
+        else:
+            self.confirm(study_text.fetching(row), "Fetch and start", lambda: self._start(draft, name))
+
+    def _start(self, draft: Draft, name: str) -> None:
         if self._dry_run is not None:
             self._dry_run.stop()
-        taken = set(self.home.ask(lambda store: [run.name for run in store.runs.all()]))
-        taken |= {one.name for one in self.home.processes.running}
-        name = next(n for i in range(1, len(taken) + 2) if (n := f"{draft.experiment}-{i}") not in taken)
-        self.home.start_run(name, arguments)
+        self.fields.name_run("")
+        file = self._write(draft, f"study-{name}")
+        self.home.start_run(name, [str(file), *([] if draft.grade else ["--no-grade"])])
 
     def action_save(self) -> None:
-        draft = self._draft()
+        draft = self._check(focus=True)
+        if draft is None:
+            return
         text = draft.toml()
         # A study's file says nothing of who grades it.
         later = "" if draft.grade else " --no-grade"
@@ -258,8 +348,14 @@ class NewStudyPage(Page):
 
         self.consult(AskPath("Save the study as", Path.cwd() / "study.toml", ("toml",)), answered)
 
+    def action_open(self) -> None:
+        def answered(answer: str) -> None:
+            found = study_file.read(answer)
+            subject = found.subjects[0] if found.subjects else None
+            settings = {**found.settings, **({"model": subject.model} if subject else {"model": self._model()})}
+            if subject is not None and subject.adapter:
+                settings["adapter"] = subject.adapter
+            self.take(settings, f"from {Path(answer).name}")
 
-def _line(row: ModelRow) -> Content:
-    disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
-    fits = "✓ fits" if row.fits else "✗ does not fit"
-    return Content(f"{disk} {row.name:<13} {wording.size(row.weight_bytes):>7} {fits}")
+        ready = ", ".join(study_file.ready())
+        self.consult(OpenPath("Open a study", Path.cwd(), f"A TOML file, or one that ships: {ready}."), answered)

@@ -16,7 +16,8 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
-from ..reading.run_results import Findings, analyse, beside, key_of
+from ..reading import wording
+from ..reading.run_results import Findings, analyse, beside, key_of, known_lines
 from ..shell.page import Page
 from ..widgets.report import RunReport
 from ..widgets.text import Text
@@ -60,6 +61,8 @@ class ResultsPage(Page):
         self._cache: dict[tuple[str, int, int, str], Findings] = {}
         self._latest: dict[str, Findings] = {}
         """By run: what is shown until there is better."""
+        self._known: dict[str, str] = {}
+        """By run: what can be said before the analysis is there."""
         self._due: dict[str, float] = {}
         self._wanted: set[str] = set()
         """Large runs that somebody has asked for."""
@@ -138,8 +141,17 @@ class ResultsPage(Page):
                 self.read(f"analysis {run.id}", partial(_timed, run.id, self.grader), self._analysed)
         by = f", verdicts by {self.grader}" if self._graders else ""
         of = f" of {run.planned}" if run.planned != run.done else ""
-        note = f"{run.name}: {run.done}{of} trials{by}" if findings else f"{run.name}: computing ..."
+        note = f"{run.name}: {run.done}{of} trials{by}"
+        if findings is None:
+            note = f"{note}; computing ...\n\n{self._known.get(run.id, '')}"
+            if run.id not in self._known:
+                self._known[run.id] = wording.identity(run)
+                self.read(f"known {run.id}", partial(known_lines, run, self.grader), partial(self._counted, run.id))
         report.show(findings, note)
+
+    def _counted(self, run: str, lines: str) -> None:
+        self._known[run] = lines
+        self.look()
 
     def _analysed(self, answer: tuple[Findings, float]) -> None:
         findings, seconds = answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,25 +23,26 @@ from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Choices, Seen
 from mlxintro.store.store import Store
 
-from ..reading import trial_text, wording
-from ..reading.filter_line import in_words
-from ..reading.review_filter import NewestVerdicts, Searching
-from ..reading.trial_line import Part, TrialLines
-from ..reading.trial_scan import ScannedTrials
-from ..reading.trial_sources import citation, display_or_none, open_outside
-from ..shell.page import Page
+from ..reading import wording
+from ..trials.filter_line import in_words
+from ..trials.review_filter import NewestVerdicts, Searching
+from ..trials.trial_line import Part, TrialLines
+from ..trials.trial_order import COLUMNS, TrialOrder, ordered
+from ..trials.trial_scan import ScannedTrials
+from ..trials.trial_sources import display_or_none
 from ..widgets.filter_field import FilterField
 from ..widgets.lines import Lines
 from ..widgets.text import Text
-from ..widgets.trial_list import TrialList
+from ..widgets.trial_list import TrialColumns, TrialList
 from ..widgets.trial_pane import TrialPane
-from .labelling import Blind, LabelSetup, OpenedSet, Wish, open_blind
+from .labelling import Blind, LabelSetup
+from .trial_actions import TrialActions
 
 _PAUSE = 0.1
 """Seconds for which the cursor rests before the trial is laid out: longer than between presses of a key held down."""
 
 
-class ReviewPage(Page):
+class ReviewPage(TrialActions):
     PLACE = "review"
     POPUPS = (LabelSetup, Blind)
     HELP = (
@@ -50,7 +51,9 @@ class ReviewPage(Page):
         "arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, leaks, refuses, "
         "unclear, garbled or none; by: with a grader. The right arrow completes. Below it stands how it was read.\n"
         "{review.copy} copies the reply, {review.cite} a citation, {review.outside} opens it in $PAGER or $EDITOR; "
-        "{review.prompt} shows the prompt as a dialogue or token by token.\n"
+        "{review.prompt} shows the prompt as a dialogue or token by token; {review.map} plans the map of which layers "
+        "and positions carry its concept into the answer.\n"
+        "{review.sort} sorts by the next column, {review.turn} the other way round, as a click on its name does.\n"
         "{review.blind} labels replies blind: what was injected and what graders say is hidden until the end."
     )
     CSS_PATH = "review.tcss"
@@ -58,7 +61,7 @@ class ReviewPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="review.filter", key_display="/", tooltip="Filter the trials"),
         Binding("b", "blind", "Label", id="review.blind", tooltip="Label replies without knowing what they are"),
-        Binding("i", "condition", "Injected", id="review.condition", tooltip="Injected trials, controls, or all"),
+        Binding("i", "condition", "Condition", id="review.condition", tooltip="Injected trials, controls, or all"),
         Binding("v", "next('grade')", "Verdict", id="review.grade", tooltip="Trials of the next class of verdict"),
         Binding("d", "flag('disputed')", "Disputed", id="review.disputed", tooltip="Trials graders disagree on"),
         Binding("u", "flag('unlabelled')", "Unlabelled", id="review.unlabelled", tooltip="Trials nobody has labelled"),
@@ -76,7 +79,10 @@ class ReviewPage(Page):
         Binding("y", "copy", "Copy", id="review.copy", tooltip="Copy the reply"),
         Binding("Y", "cite", "Cite", show=False, id="review.cite", tooltip="Copy a citation of the trial"),
         Binding("o", "outside", "Open", show=False, id="review.outside", tooltip="Open it in $PAGER or $EDITOR"),
+        Binding("m", "map", "Map", show=False, id="review.map", tooltip="Plan the map of where its answer comes from"),
         Binding("t", "prompt", "Prompt", show=False, id="review.prompt", tooltip="Prompt as dialogue or as tokens"),
+        Binding("z", "sort", "Sort", show=False, id="review.sort", tooltip="Sort the trials by the next column"),
+        Binding("Z", "turn", "Turn", show=False, id="review.turn", tooltip="Sort the other way round"),
         Binding("enter", "whole", "Whole", show=False, id="review.whole", tooltip="The trial on the whole screen"),
         Binding("escape", "unfilter", "All", show=False, id="review.unfilter", tooltip="Show all trials again"),
     ]
@@ -86,22 +92,21 @@ class ReviewPage(Page):
         self._search = Searching()
         self._kept: int | None = None
         """Row that the cursor stood on before the filter changed."""
+        self._wanted_row: int | None = None
+        """Row that the cursor is to stand on as soon as it has been found."""
         self._counted = -1
         self._verdicts: NewestVerdicts = (-1, -1)
         self._choices = Choices((), (), (), (), ())
-        self._prompts: dict[str, PromptRecord] = {}
-        self._wish = Wish("", "labels", 20)
         self._later: Timer | None = None
         self._display = Display()
-        self._whole = False
-        """The trial is on the whole screen."""
+        self._order = TrialOrder()
 
     def body(self) -> Iterator[Widget]:
         yield FilterField(id="trial-filter")
         yield Text(id="found", classes="quiet")
         with Container(id="review"):
             with Container(id="listing"):
-                yield Text(id="columns")
+                yield TrialColumns(id="columns")
                 yield TrialList(self._line, id="trials")
             yield TrialPane(id="trial")
 
@@ -109,8 +114,8 @@ class ReviewPage(Page):
         self.trials.focus()
 
     @property
-    def trials(self) -> TrialList:
-        return self.query_one("#trials", TrialList)
+    def run(self) -> Run | None:
+        return self._search.run
 
     @property
     def field(self) -> FilterField:
@@ -126,29 +131,45 @@ class ReviewPage(Page):
         self.call_after_refresh(self._draw_columns)
 
     def _draw_columns(self) -> None:
-        self.query_one("#columns", Text).update(Content(" " + self._lines.head(self.trials.room - 1)))
+        head = self.lines.head(self.trials.room - 1)
+        self.query_one(TrialColumns).show(head, self._order)
         self._show_trial()
 
     @property
-    def _lines(self) -> TrialLines:
+    def lines(self) -> TrialLines:
         return TrialLines(self._display, self.grader, self.app.current_theme.dark, self._search.where.words)
 
     def _line(self, seen: Seen, width: int) -> list[Part]:
-        return self._lines.parts(seen, width)
+        return self.lines.parts(seen, width)
 
     def kept(self) -> dict[str, Any]:
-        return {"filter": self.field.value, "labeller": self._wish.labeller, "set": self._wish.name}
+        order = {"column": self._order.column, "turned": self._order.turned}
+        cursor = {"row": self.trials.row, "run": self.home.run_id}
+        return {
+            "filter": self.field.value,
+            "labeller": self.wish.labeller,
+            "set": self.wish.name,
+            "order": order,
+            "cursor": cursor,
+        }
 
     def restore(self, kept: dict[str, Any]) -> None:
         self.field.value = str(kept.get("filter", ""))
-        self._wish = replace(
-            self._wish, labeller=str(kept.get("labeller", "")), name=str(kept.get("set", "")) or self._wish.name
+        self.wish = replace(
+            self.wish, labeller=str(kept.get("labeller", "")), name=str(kept.get("set", "")) or self.wish.name
         )
+        order, cursor = kept.get("order", {}), kept.get("cursor", {})
+        if order.get("column") in COLUMNS:
+            self._order = TrialOrder(order["column"], bool(order.get("turned")))
+        if cursor.get("run") == self.home.run_id and isinstance(cursor.get("row"), int):
+            self._wanted_row = cursor["row"]
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         if self.home.filter_wanted is not None:
             self.field.value, self.home.filter_wanted = self.home.filter_wanted, None
+        if self.home.row_wanted is not None:
+            self._wanted_row, self.home.row_wanted = self.home.row_wanted, None
 
     # -- keeping up to date
 
@@ -169,7 +190,7 @@ class ReviewPage(Page):
         finding = self._search.update(run, verdicts)
         if other:
             self._display = display_or_none(run)
-            self._counted, self._prompts, self._kept = -1, {}, None
+            self._counted, self.prompts, self._kept = -1, {}, None
             self._show_found()
         elif verdicts != self._verdicts:
             self.trials.forget()
@@ -212,15 +233,41 @@ class ReviewPage(Page):
             self.trials.grown()
             if self._kept is not None and not self.trials.cursor and self._kept in rows:
                 self.trials.cursor = before + rows.index(self._kept)
+            if self._wanted_row in rows:
+                self.trials.cursor = before + rows.index(self._wanted_row)
+                self._wanted_row = None
             if not before:
                 self._show_trial()
         if not finding.over:
             self._go_on(finding)
         else:
-            if search.replaced(finding):
+            if search.replaced(finding) and self._order.planned:
                 self.trials.show(finding.rows, keep=True)
             search.ended(finding)
+            self._sort()
         self._draw()
+
+    def _sort(self) -> None:
+        """Bring what the filter has found into the order that is wanted."""
+        run, order = self._search.run, self._order
+        if run is None or order.planned or not self._search.settled:
+            return
+        rows, display = self._search.rows, self._display
+        self.read(
+            "sort", partial(ordered, run.id, rows, order, display, self.grader), partial(self._sorted, rows), last=True
+        )
+
+    def _sorted(self, of: array[int], rows: array[int]) -> None:
+        if of is self._search.rows:
+            self.trials.show(rows, keep=True)
+
+    def _arrange(self, order: TrialOrder) -> None:
+        self._order = order
+        self._draw_columns()
+        if order.planned:
+            self.trials.show(self._search.rows, keep=True)
+        else:
+            self._sort()
 
     def on_trial_list_missing(self, event: TrialList.Missing) -> None:
         if self._search.run is None:
@@ -268,14 +315,14 @@ class ReviewPage(Page):
             pane.say("" if not self.trials.count else "…")
             return
         key = seen.trial.spec.prompt
-        if key not in self._prompts:
+        if key not in self.prompts:
             self.read("prompt", lambda store: _prompt(store, key), self._prompt_came, last=True)
-        pane.show(seen, self._prompts.get(key), self._lines)
+        pane.show(seen, self.prompts.get(key), self.lines)
 
     def _prompt_came(self, found: tuple[str, PromptRecord | None]) -> None:
         key, prompt = found
         if prompt is not None:
-            self._prompts[key] = prompt
+            self.prompts[key] = prompt
             self._show_trial()
 
     # -- what can be done
@@ -307,6 +354,15 @@ class ReviewPage(Page):
     def action_next(self, name: str) -> None:
         self.field.cycle(name)
 
+    def action_sort(self) -> None:
+        self._arrange(self._order.next())
+
+    def action_turn(self) -> None:
+        self._arrange(self._order.next(self._order.column))
+
+    def on_trial_columns_clicked(self, event: TrialColumns.Clicked) -> None:
+        self._arrange(self._order.next(event.name))
+
     def action_step(self, by: int) -> None:
         self.trials.cursor += by
 
@@ -317,47 +373,6 @@ class ReviewPage(Page):
         else:
             self.minimize()
             self.trials.focus()
-
-    def _seen(self) -> Seen:
-        seen = self.trials.current
-        if seen is None:
-            raise UsageError("no trial is under the cursor")
-        return seen
-
-    def action_prompt(self) -> None:
-        self.query_one("#trial", TrialPane).turn_prompt()
-
-    def action_copy(self) -> None:
-        seen = self._seen()
-        self.app.copy_to_clipboard(seen.trial.response or self._lines.said(seen))
-        self.notify("The reply is copied")
-
-    def action_cite(self) -> None:
-        if self._search.run is not None:
-            self.app.copy_to_clipboard(citation(self._search.run, self._seen().trial))
-            self.notify("A citation is copied")
-
-    def action_outside(self) -> None:
-        seen = self._seen()
-        key = seen.trial.spec.prompt
-        width = 100
-        text = trial_text.everything(seen, self._prompts.get(key), self._lines, width, chat=True)
-        open_outside(self.app, text.plain)
-
-    def action_blind(self) -> None:
-        run = self._search.run
-        if run is None:
-            raise UsageError(self.home.keyed("no run is open: {go.runs} lists the runs, Enter opens one"))
-        wish = self._wish if self._wish.labeller else replace(self._wish, labeller=getpass.getuser())
-
-        def opened(found: OpenedSet) -> None:
-            self.consult(Blind(run, found), lambda _: self.look())
-
-        def answered(wish: Wish) -> None:
-            self._wish = wish
-            self.write("draw", partial(open_blind, run, wish), opened)
-
-        self.consult(LabelSetup(run.name, wish), answered)
 
 
 def _prompt(store: Store, key: str) -> tuple[str, PromptRecord | None]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -14,14 +13,15 @@ from textual.widgets import Input
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
-from mlxintro.store.store import Store
+from mlxintro.tools.demo import demo_study
 
-from ..reading.run_rows import Counted, RunRow, RunRows, about, count
-from ..shell.dialogues import AskPath
-from ..shell.run_page import RunPage
+from ..reading.run_preview import about
+from ..reading.run_rows import GROUP, ORDERS, Arrangement, Counted, RunCells, count
 from ..widgets.lines import Lines
-from ..widgets.run_list import GAP, RunList, line
+from ..widgets.run_list import GAP, RunColumns, RunList
 from ..widgets.text import Text
+from .overlay import Overlay
+from .run_actions import RunActions
 
 COLUMNS = {
     "name": 18,
@@ -39,19 +39,21 @@ _BAR = 7
 """Columns of a bar beside the number of trials, where there is room for everything."""
 _LONGEST_NAME, _LONGEST_FIGURE = 40, 36
 _NO_RUNS = "\n  No runs yet.\n\n  {runs.demo}  the demo study on the embedded model\n  {runs.new}  a study of your own"
-_MARK = ("mark two runs with {runs.mark}, then compare them", "mark one more run with {runs.mark}")
 _NO_MATCH = "\n  No run matches the filter; Esc shows all."
 
 
-class RunsPage(RunPage):
+class RunsPage(RunActions):
     PLACE = "runs"
+    POPUPS = (Overlay,)
     HELP = (
-        "All runs, the newest first. Enter opens one. Result: the head figure of the run's experiment with its counts, "
-        "and in brackets the 95 % interval; against: the same over the trials it is set against, e.g. those without "
-        "an injection. Replies are judged by the rules grader.\n"
-        "{runs.filter} filters by name, model, experiment and state. {runs.mark} marks a run; {runs.compare} compares "
-        "two marked ones."
+        "All runs. Enter opens one. Result: the head figure of the run's experiment with its counts, and in brackets "
+        "the 95 % interval; against: the same over the trials it is set against, e.g. those without an injection. "
+        "Replies are judged by the rules grader. Below stands the run under the cursor with its study.\n"
+        "{runs.filter} filters by name, model, experiment and state; {runs.sort} sorts by the next column, "
+        "{runs.turn} the other way round; {runs.group} groups by model or experiment. {runs.mark} marks a run; "
+        "{runs.compare} compares two marked ones, {runs.overlay} draws the curves of all of them on shared axes."
     )
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="runs.open", tooltip="Open the run and watch it"),
         Binding("n", "app.go('new')", "New", id="runs.new", tooltip="Set up a new study"),
@@ -59,25 +61,34 @@ class RunsPage(RunPage):
         Binding("r", "resume", "Resume", id="runs.resume", tooltip="Resume the run"),
         Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause the run, or let it go on"),
         Binding("x", "cancel", "Cancel", id="runs.cancel", tooltip="Cancel the run; what is finished stays"),
-        Binding("e", "export", "Export", show=False, id="runs.export", tooltip="Export the run to a file"),
-        Binding("m", "mark", "Mark", show=False, id="runs.mark", tooltip="Mark the run, for comparing"),
-        Binding("c", "compare", "Compare", show=False, id="runs.compare", tooltip="Compare two marked runs"),
-        Binding("delete", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
         Binding("slash", "filter", "Filter", id="runs.filter", tooltip="Filter the list of runs", key_display="/"),
+        Binding("m", "mark", "Mark", id="runs.mark", tooltip="Mark the run, for comparing"),
+        Binding("c", "compare", "Compare", id="runs.compare", tooltip="Compare two marked runs"),
+        Binding("v", "overlay", "Curves", id="runs.overlay", tooltip="Curves of the marked runs on shared axes"),
+        Binding("o", "sort", "Sort", id="runs.sort", tooltip="Sort the list by the next column"),
+        Binding("g", "group", "Group", id="runs.group", tooltip="Group the list by model, by experiment, or not"),
+        Binding("f2", "rename", "Rename", id="runs.rename", tooltip="Give the run another name"),
+        Binding("i", "note", "Note", id="runs.note", tooltip="Note something with the run"),
+        Binding("s", "study", "Its study", id="runs.study", tooltip="Set up a new run of the run's study"),
+        Binding("e", "export", "Export", id="runs.export", tooltip="Export the run to a file"),
+        Binding("w", "report", "Report", id="runs.report", tooltip="Write a report on the run: HTML, PNG, SVG"),
+        Binding("O", "turn", "Turn", show=False, id="runs.turn", tooltip="Sort the other way round"),
+        Binding("delete", "delete", "Delete", show=False, id="runs.delete", tooltip="Delete the run"),
         Binding("escape", "unfilter", "All", show=False, id="runs.unfilter", tooltip="Show all runs again"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._list = RunRows()
         self._last_grade = 0
-        self._shown: dict[str, RunRow] = {}
+        self._shown: dict[str, RunCells] = {}
+        self._usual = ""
+        """Run that the cursor goes to at first, from the last time."""
 
     def body(self) -> Iterator[Widget]:
         yield Input(placeholder="filter by name, model, experiment, state", id="filter")
-        yield Text(id="run-columns")
+        yield RunColumns(id="run-columns")
         yield RunList(id="runs")
-        yield Text(id="about", classes="quiet")
+        yield Text(id="about")
 
     @property
     def table(self) -> RunList:
@@ -86,18 +97,40 @@ class RunsPage(RunPage):
     def begin(self) -> None:
         self._lay_out()
         self.query_one("#filter").display = False
+        self.query_one("#about").border_title = "no run"
         self.table.focus()
+
+    def kept(self) -> dict[str, Any]:
+        return {
+            "filter": self.query_one("#filter", Input).value,
+            "cursor": self.table.chosen,
+            "marks": self.listed.marks,
+            **self.listed.arrangement.kept(),
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        self.listed.arrangement = Arrangement.restored(kept)
+        self.listed.marks = {str(run): int(slot) for run, slot in kept.get("marks", {}).items()}
+        self._usual = str(kept.get("cursor", ""))
+        field = self.query_one("#filter", Input)
+        field.value = str(kept.get("filter", ""))
+        field.display = bool(field.value)
+        self._name_columns()
 
     def on_resize(self) -> None:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """The columns there is room for. Their widths are fixed, so that nothing jumps about while rates come in."""
+        """Choose the columns there is room for. Their widths are fixed, so that nothing jumps while rates come in."""
         widths = columns(self.app.size.width)
         if widths != self.table.widths:
             self.table.widths = widths
-            self.query_one("#run-columns", Text).update(Content(" " + line({name: name for name in widths}, widths)))
-            self._draw()
+            self._name_columns()
+            self.redraw()
+
+    def _name_columns(self) -> None:
+        arrangement = self.listed.arrangement
+        self.query_one(RunColumns).show(self.table.widths, arrangement.order, arrangement.title)
 
     @property
     def _bars(self) -> bool:
@@ -110,41 +143,50 @@ class RunsPage(RunPage):
 
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
         runs, (self._last_grade, regraded) = found
-        self._list.update(runs, regraded)
+        self.listed.update(runs, regraded)
         self.table.nothing = _NO_MATCH if runs else self.home.keyed(_NO_RUNS)
-        self._draw()
+        self.redraw()
         self._count()
 
     def _count(self) -> None:
         """Count runs whose rates are out of date; the answer asks for the next ones."""
-        outdated = self._list.outdated()
+        outdated = self.listed.outdated()
         if outdated:
             self.read("rates", partial(count, outdated), self._counted)
 
     def _counted(self, found: list[Counted]) -> None:
-        self._list.counted(found)
-        self._draw()
+        self.listed.counted(found)
+        self.redraw()
         self._count()
 
-    def _draw(self) -> None:
-        """Bring the table up to date."""
-        self._shown = self._list.rows(self.query_one("#filter", Input).value, bars=self._bars)
-        self.table.show(self._shown, self.home.run_id)
+    def redraw(self) -> None:
+        self._shown = self.listed.rows(self.query_one("#filter", Input).value, bars=self._bars)
+        self.table.show(self._shown, self._usual or self.home.run_id, self.listed.marks)
         self._draw_around()
 
     def _draw_around(self) -> None:
         here = self.table.chosen
-        text = self.home.keyed(about(self._list.runs.get(here), self._shown.get(here)))
-        usual = f"{len(self._shown)} of {len(self._list.runs)} runs in {self.home.data.db}"
-        self.query_one("#about", Text).update(Content(text or usual))
+        run = self.listed.runs.get(here)
+        pane = self.query_one("#about", Text)
+        text = self.home.keyed(about(run, self._shown.get(here)))
+        pane.update(Content(text or f"{len(self.listed.runs)} runs"))
+        sorted_by = self.listed.arrangement.title
+        shown = sum(not one.startswith(GROUP) for one in self._shown)
+        for title, value in (
+            ("border_title", run.name if run is not None else "runs"),
+            ("border_subtitle", f"{shown} of {len(self.listed.runs)} runs in {self.home.data.db}, by {sorted_by}"),
+        ):
+            # Textual draws the pane anew for a title, whether or not it is another one.
+            if getattr(pane, title) != (escaped := value.replace("[", "\\[")):
+                setattr(pane, title, escaped)
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         self._draw_around()
 
     # -- what can be done
 
-    def _run(self) -> Run:
-        found = self._list.runs.get(self.table.chosen)
+    def chosen_run(self) -> Run:
+        found = self.listed.runs.get(self.table.chosen)
         if found is None:
             raise UsageError(self.home.keyed("no run is chosen: {runs.new} sets up a new study"))
         return found
@@ -152,63 +194,52 @@ class RunsPage(RunPage):
     def on_run_list_opened(self, event: RunList.Opened) -> None:
         self.action_open()
 
+    def on_run_columns_clicked(self, event: RunColumns.Clicked) -> None:
+        if event.name in ORDERS:
+            self._arrange(event.name)
+
     def action_open(self) -> None:
-        run = self._run()
+        here = self.table.chosen
+        if here.startswith(GROUP):
+            self.listed.arrangement.fold(here.removeprefix(GROUP))
+            self.redraw()
+            return
+        run = self.chosen_run()
         self.home.open_run(run.id, run.name)
 
     def action_demo(self) -> None:
-        self.home.set_up_demo()
+        study = demo_study("auto", None).model_dump(mode="json")
+        self.home.set_up_study(study, self.home.keyed("the demo study: {new.start} starts it"))
+
+    def action_study(self) -> None:
+        run = self.chosen_run()
+        self.home.set_up_study(run.study, f"the study of {run.name}")
 
     def action_resume(self) -> None:
-        run = self._run()
+        run = self.chosen_run()
         self.resume(run)
         self.home.open_run(run.id, run.name)
 
     def action_pause(self) -> None:
-        self.pause_or_go_on(self._run())
+        self.pause_or_go_on(self.chosen_run())
 
     def action_cancel(self) -> None:
-        self.cancel(self._run())
+        self.cancel(self.chosen_run())
 
-    def action_delete(self) -> None:
-        run = self._run()
-        if run.state in ("running", "paused"):
-            raise UsageError(self.home.keyed(f"{run.name} is {run.state}: {{runs.cancel}} cancels it first"))
+    def action_sort(self) -> None:
+        self._arrange(None)
 
-        def delete(store: Store) -> str:
-            store.runs.delete(run.id)
-            return run.name
+    def action_turn(self) -> None:
+        self._arrange(self.listed.arrangement.order)
 
-        def deleted(name: str) -> None:
-            self.notify(f"{name} is deleted", markup=False)
-            self._list.marked = [one for one in self._list.marked if one != run.id]
-            self.home.deleted(run.id)
-            self.look()
+    def _arrange(self, order: str | None) -> None:
+        self.listed.arrangement.next_order(order)
+        self._name_columns()
+        self.redraw()
 
-        question = f"Delete {run.name} with {run.done} trials, their grades and labels? This cannot be undone."
-        self.confirm(question, "Delete it", lambda: self.write("delete", delete, deleted))
-
-    def action_export(self) -> None:
-        run = self._run()
-
-        def answered(answer: str) -> None:
-            path = Path(answer)
-            done = f"{run.name} is written to {path}"
-            export = partial(_export, run.id, path)
-            self.read("export", export, lambda n: self.notify(f"{done}: {n} rows", markup=False), asked=True)
-
-        suggestion = Path.cwd() / f"{run.name.replace('/', '_')}.jsonl"
-        self.consult(AskPath(f"Export {run.name} ({run.done} trials) to", suggestion), answered)
-
-    def action_mark(self) -> None:
-        self._list.mark(self._run().id)
-        self._draw()
-
-    def action_compare(self) -> None:
-        marked = self._list.marked
-        if len(marked) != 2:
-            raise UsageError(self.home.keyed(_MARK[len(marked)]))
-        self.home.compare(*marked)
+    def action_group(self) -> None:
+        self.listed.arrangement.next_grouping()
+        self.redraw()
 
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
@@ -222,7 +253,7 @@ class RunsPage(RunPage):
         self.table.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._draw()
+        self.redraw()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.table.focus()
@@ -234,6 +265,9 @@ def columns(width: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, wanted in COLUMNS.items():
         if room < wanted + len(GAP):
+            if not found:
+                # A terminal narrower than that shows the beginning of the names.
+                found[name] = max(4, room - len(GAP))
             break
         room -= wanted + len(GAP)
         found[name] = wanted
@@ -246,10 +280,3 @@ def columns(width: int) -> dict[str, int]:
             found[name] += more
             room -= more
     return found
-
-
-def _export(run: str, path: Path, store: Store) -> int:
-    from mlxintro.rendering.exporting import write_rows
-    from mlxintro.store.export import export_rows
-
-    return write_rows(export_rows(store, [run]), path.suffix.lstrip("."), path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from textual.binding import Binding
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from .home import home_of
 from .places import PLACES
@@ -19,6 +20,14 @@ class Action:
     title: str
     detail: str
     call: Any
+
+
+class Palette(CommandPalette):
+    """Textual's, which cannot turn a page before its list has been laid out."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
 
 class Actions(Provider):
@@ -56,8 +65,10 @@ class Actions(Provider):
             yield DiscoveryHit(action.title, action.call, help=action.detail)
 
     async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
+        matcher, words = self.matcher(query), query.casefold().split()
         for action in (*self._all(), *self._elsewhere()):
-            score = matcher.match(f"{action.title} {action.detail}")
+            # Fuzzy by its title; by its detail, which is long, only where every word of the query stands in it.
+            in_detail = all(word in f"{action.title} {action.detail}".casefold() for word in words)
+            score = max(matcher.match(action.title), 0.6 if in_detail else 0.0)
             if score > 0:
                 yield Hit(score, matcher.highlight(action.title), action.call, help=action.detail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,8 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Label
 
+from mlxintro.backends.errors import UsageError
+from mlxintro.protocol import study_file
 from mlxintro.rendering.cleaning import visible
 
 from ..widgets.text import Text
@@ -62,14 +65,18 @@ class AskLine(Popup[str]):
     HELP = "Type, then Enter. Esc leaves everything as it is."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it", id="line.leave")]
 
-    def __init__(self, title: str, value: str, wrong: Callable[[str], str], hint: str = "") -> None:
+    def __init__(
+        self, title: str, value: str, wrong: Callable[[str], str], hint: str = "", offered: Sequence[str] = ()
+    ) -> None:
         """Args:
         title: what is asked for.
         value: stands in the field at first.
         wrong: says what is wrong with a line; nothing when it may be taken.
         hint: stands below the field as long as nothing is wrong.
+        offered: lines that the right arrow completes.
         """
         super().__init__()
+        self._offered = offered
         self._title = title
         self._value = value
         self._wrong = wrong
@@ -78,7 +85,8 @@ class AskLine(Popup[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Content(visible(self._title)))
-            yield Input(self._value, id="line", select_on_focus=False)
+            suggester = SuggestFromList(self._offered) if self._offered else None
+            yield Input(self._value, id="line", select_on_focus=False, suggester=suggester)
             yield Text(id="line-hint", classes="quiet")
 
     def on_mount(self) -> None:
@@ -103,6 +111,27 @@ class AskLine(Popup[str]):
         hint = self.query_one("#line-hint", Text)
         hint.set_class(bool(wrong), "wrong")
         hint.update(f"✗ {wrong}" if wrong else self._hint)
+
+
+class OpenPath(AskLine):
+    """Ask for a study's file to read, or for one that ships by its name."""
+
+    HELP = "Type the path of a study's TOML file, the right arrow completes. Enter opens it, Esc does nothing."
+
+    def __init__(self, title: str, folder: Path, hint: str) -> None:
+        self._folder = folder
+        here = sorted(path.name for path in folder.glob("*.toml"))[:200]
+        super().__init__(title, "", self._wrong_with, hint, (*here, *study_file.ready()))
+
+    def _wrong_with(self, text: str) -> str:
+        try:
+            study_file.read(text.strip())
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    def take(self, text: str) -> None:
+        self.dismiss(text.strip())
 
 
 class AskPath(AskLine):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -20,6 +20,8 @@ T = TypeVar("T")
 class Home(Protocol):
     """The app, as everything inside it sees it. ``tui.app.IntroApp`` is the one that keeps this promise."""
 
+    state_file: Path
+    """Where what is remembered is written."""
     keys_file: Path
     """Where a person's own keys are written."""
     data: DataHome
@@ -31,10 +33,12 @@ class Home(Protocol):
     """A run that this app has started and that is not in the store yet."""
     compared: tuple[str, str] | None
     """Ids of two runs that results are to show side by side."""
-    demo_wanted: bool
-    """The next look at the new study fills in the demo."""
+    study_wanted: tuple[Mapping[str, Any], str] | None
+    """Settings that the next look at the new study fills in, and where they come from."""
     filter_wanted: str | None
     """A filter that the next look at the replies takes up."""
+    row_wanted: int | None
+    """Row of a trial that the next look at the replies puts the cursor on."""
     run_name: str
     """Name of the run that is open."""
 
@@ -75,8 +79,8 @@ class Home(Protocol):
     def close_run(self) -> None:
         """Have no run open any more, because it is gone."""
 
-    def set_up_demo(self) -> None:
-        """Go to the new study with the demo's settings filled in."""
+    def set_up_study(self, study: Mapping[str, Any], title: str) -> None:
+        """Go to the new study with settings filled in; the title says where they come from."""
 
     def compare(self, first: str, second: str) -> None:
         """Show two runs side by side."""

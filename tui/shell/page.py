@@ -67,6 +67,8 @@ class Page(Guarded, Screen[None]):
         super().__init__()
         self._reading: set[str] = set()
         self._again: dict[str, Callable[[], None]] = {}
+        self.begun = False
+        """Whether its widgets are there and hold what was kept."""
 
     @property
     def home(self) -> Home:
@@ -104,6 +106,7 @@ class Page(Guarded, Screen[None]):
                 self.restore(kept)
             except Exception as error:
                 _log.warning("what %s kept is ignored: %s", self.PLACE, error)
+        self.begun = True
         self.set_interval(self.SECONDS, self._tick)
 
     def on_screen_resume(self) -> None:

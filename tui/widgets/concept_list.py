@@ -15,12 +15,15 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from mlxintro.protocol import concepts
+from mlxintro.protocol.spelling import comparable
+
+from .options import Options
 
 _OWN = "own "
 """Begins the id of the row that adds what is typed."""
 
 
-class ConceptWords(OptionList):
+class ConceptWords(Options):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "select", "Choose", id="concepts.choose")]
 
 
@@ -77,19 +80,19 @@ class Concepts(Vertical):
         self._fill(self.query_one("#find", Input).value)
 
     def _fill(self, text: str) -> None:
-        wanted = text.casefold().split()
-        found = [name for name, label in self._names.items() if all(word in label.casefold() for word in wanted)]
+        wanted = comparable(text).split()
+        found = [name for name, label in self._names.items() if all(word in comparable(label) for word in wanted)]
         words = self.query_one("#words", ConceptWords)
         words.clear_options()
         if wanted:
             # What begins with the text comes first: it is what Enter takes.
-            found.sort(key=lambda name: (name.casefold() != text.strip().casefold(), not name.startswith(wanted[0])))
+            found.sort(key=lambda name: (comparable(name) != comparable(text.strip()), not name.startswith(wanted[0])))
             order = found
         else:
             order = [*self.chosen, *(name for name in found if name not in self.chosen)]
         options = [Option(self._line(name), id=f"word {name}") for name in order]
         own = " ".join(text.split())
-        if own and own.casefold() not in (name.casefold() for name in self._names) and not _not_a_word(own):
+        if own and comparable(own) not in (comparable(name) for name in self._names) and not _not_a_word(own):
             options.append(Option(Content(f'+ add "{own}" as your own word'), id=f"{_OWN}{own}"))
         if own and not options:
             options.append(Option(Content(f"{own} {_not_a_word(own)}"), disabled=True))

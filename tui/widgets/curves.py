@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual_plotext import PlotextPlot
 
 from mlxintro.analysis.results import Plot
 
-MARKS = "●▲■◆○△□◇"
+from ..reading.curve_marks import MARKS
+
 _APART = 0.012
 """By how much of the axis curves are moved aside, so that their intervals do not hide each other."""
 _MARGIN = 0.05
@@ -21,7 +24,11 @@ def legend(plot: Plot) -> str:
 class CurvePlot(PlotextPlot):
     """One plot; a vertical line through a mark is its interval."""
 
-    def __init__(self, plot: Plot) -> None:
+    def __init__(self, plot: Plot, slots: Sequence[int] = ()) -> None:
+        """Args:
+        plot: its curves.
+        slots: number of each curve's mark and colour; in the order of the curves when there are none.
+        """
         super().__init__()
         places = sorted({point.x for curve in plot.curves for point in curve.points})
         bounds = [
@@ -35,7 +42,8 @@ class CurvePlot(PlotextPlot):
         plt = self.plt
         for number, curve in enumerate(plot.curves):
             aside = spread * _APART * (number - (len(plot.curves) - 1) / 2)
-            mark, color = MARKS[number % len(MARKS)], number + 1
+            slot = slots[number] if slots else number
+            mark, color = MARKS[slot % len(MARKS)], slot % len(MARKS) + 1
             for point in curve.points:
                 if point.low is not None and point.high is not None:
                     x = point.x + aside

@@ -11,7 +11,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import TrialFilter
 from mlxintro.store.searching.browse import Choices
 
-from ..reading.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
+from ..trials.filter_line import FilterSuggester, cycled, cycled_flag, parse, values_of
 
 
 class FilterField(Input):

@@ -89,7 +89,7 @@ class KeyHints(Widget):
     def render(self) -> Content:
         parts = []
         for hint in fitting(self._hints, self.size.width):
-            key = Content.styled(f" {hint.display} ", "$footer-key-foreground on $footer-key-background bold")
+            key = Content.styled(f" {hint.display} ", "$ink-accent on $footer-key-background bold")
             rest = Content.styled(f"{hint.description} ", "" if hint.enabled else "$text-muted")
             parts += [key, rest]
         return Content.assemble(*parts)

@@ -9,13 +9,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from mlxintro.analysis.results import Analysis
-from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines
+from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines, value_map_lines
 
 from ..reading import wording
+from ..reading.result_bars import forest, taxonomy
 from ..reading.run_results import Findings
 from .curves import CurvePlot, legend
 from .ladder_panel import LadderPanel
+from .text import cleaned
 
 
 class RunReport(Vertical):
@@ -42,10 +43,12 @@ class RunReport(Vertical):
     def compose(self) -> ComposeResult:
         yield Static(Content(wording.plain(self._note)), classes="note quiet")
         if self._findings is not None:
-            yield from _blocks(self._findings.analysis)
+            width = max(60, (self.size.width or self.app.size.width) - 4)
+            yield from _blocks(self._findings, width, dark=self.app.current_theme.dark)
 
 
-def _blocks(analysis: Analysis) -> ComposeResult:
+def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
+    analysis = findings.analysis
     if analysis.verdict is not None:
         # What the ladder says stands in a panel of its own.
         said = set(analysis.ladder.lines) if analysis.ladder else set()
@@ -58,8 +61,17 @@ def _blocks(analysis: Analysis) -> ComposeResult:
         yield LadderPanel(analysis.ladder)
     if analysis.figures:
         yield _block(figure_lines(analysis.figures))
+    bars = forest(analysis.figures, width)
+    if bars:
+        yield _block(["rates on one axis, with their 95 % intervals", *bars], titled=True)
+    shares = taxonomy(findings.tally, width, dark=dark) if findings.tally is not None else None
+    if shares is not None:
+        title = Content.styled("what the trials came to, as shares of each cell", "bold")
+        yield Static(Content.assemble(title, "\n", cleaned(shares)), classes="block wide")
     for map_ in analysis.heat_maps:
         yield _block(heat_map_lines(map_), titled=True)
+    for values in analysis.value_maps:
+        yield _block(value_map_lines(values), titled=True)
     for plot in analysis.plots:
         if any(curve.points for curve in plot.curves):
             yield _block(legend(plot).splitlines(), titled=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 
 from mlxintro.analysis.trial_classes import ColourRole
@@ -12,6 +15,7 @@ from mlxintro.analysis.trial_classes import ColourRole
 from ..reading import wording
 from ..reading.colours import role_colour
 from .lines import Lines
+from .text import Text
 
 GAP = "  "
 """Between columns."""
@@ -30,6 +34,10 @@ STATE_ROLES: Mapping[str, ColourRole] = {
 """Roles of colour of the states of runs."""
 
 
+SLOT_ROLES: Sequence[ColourRole] = ("hit", "partial", "leak", "broken", "refusal", "alarm", "open", "quiet", "hit")
+"""Roles of colour of the marks, in their order."""
+
+
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
     """The columns of one row side by side. The first is its name, of which the end tells as much as the beginning."""
     (first, room), *rest = widths.items()
@@ -39,7 +47,10 @@ def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
 
 
 class RunList(Lines):
-    HELP = "The runs, the newest first. Arrow keys, page keys, Home and End move; Enter or a second click opens a run."
+    HELP = (
+        "The runs. Arrow keys, page keys, Home and End move; Enter or a second click opens a run, or folds and unfolds "
+        "a group."
+    )
 
     class Opened(Message):
         """The run under the cursor is to be opened."""
@@ -50,6 +61,8 @@ class RunList(Lines):
         """Widths of the columns, by name."""
         self._rows: Mapping[str, Mapping[str, str]] = {}
         self._ids: list[str] = []
+        self._slots: Mapping[str, int] = {}
+        """Numbers of the marks of marked runs, which give their colours."""
 
     @property
     def count(self) -> int:
@@ -61,7 +74,10 @@ class RunList(Lines):
         return self._ids[self.cursor] if self.cursor < len(self._ids) else ""
 
     def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
-        cells = self._rows[self._ids[at]]
+        run = self._ids[at]
+        cells = self._rows[run]
+        if "heading" in cells:
+            return [(wording.fit(cells["heading"], width), "bold")]
         text = line(cells, self.widths)
         if "state" not in self.widths:
             return [(text, "")]
@@ -70,15 +86,30 @@ class RunList(Lines):
         role = STATE_ROLES.get(cells["state"].split()[1].split("(")[0], "open")
         at_ = len(text[:start])
         stop = at_ + self.widths["state"]
-        colour = role_colour(role, dark=self.app.current_theme.dark)
-        return [(text[:at_], ""), (text[at_:stop], colour), (text[stop:], "")]
+        dark = self.app.current_theme.dark
+        marked = 2 if run in self._slots else 0
+        mark = role_colour(SLOT_ROLES[self._slots[run] % len(SLOT_ROLES)], dark=dark) if marked else ""
+        return [
+            (text[:marked], mark),
+            (text[marked:at_], "bold" if marked else ""),
+            (text[at_:stop], role_colour(role, dark=dark)),
+            (text[stop:], ""),
+        ]
 
-    def show(self, rows: Mapping[str, Mapping[str, str]], usual: str) -> None:
-        """Show these rows, by id; the cursor stays on its run, or goes to the usual one."""
-        if rows == self._rows:
+    def show(
+        self, rows: Mapping[str, Mapping[str, str]], usual: str, slots: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """Show these rows, by id; the cursor stays on its run, or goes to the usual one.
+
+        Args:
+            rows: what stands in each, a heading or columns.
+            usual: id of the run the cursor goes to at first.
+            slots: numbers of the marks of marked runs.
+        """
+        if rows == self._rows and slots == self._slots:
             return
         here = self.chosen
-        self._rows, ids = rows, list(rows)
+        self._rows, self._slots, ids = rows, dict(slots), list(rows)
         again = ids != self._ids
         self._ids = ids
         self.changed()
@@ -91,3 +122,31 @@ class RunList(Lines):
         super().on_click(event)
         if again or event.chain > 1:
             self.post_message(self.Opened())
+
+
+class RunColumns(Text):
+    """The names of the columns; a click on one sorts by it."""
+
+    @dataclass
+    class Clicked(Message):
+        """The list is to be sorted by a column."""
+
+        name: str
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._widths: Mapping[str, int] = {}
+
+    def show(self, widths: Mapping[str, int], order: str, title: str) -> None:
+        """Name the columns; the one that the list is sorted by has its arrow."""
+        self._widths = widths
+        names = {name: title if name == order else name for name in widths}
+        self.update(Content(" " + line(names, widths)))
+
+    def on_click(self, event: events.Click) -> None:
+        at = event.x - 1
+        for name, width in self._widths.items():
+            if 0 <= at < width + len(GAP):
+                self.post_message(self.Clicked(name))
+                return
+            at -= width + len(GAP)

@@ -6,16 +6,46 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 
 from mlxintro.store.searching.browse import Seen
 
+from ..trials.trial_order import COLUMNS, TrialOrder
 from .lines import Lines
+from .text import Text
 
 _KEPT = 2_000
 """Trials held in memory."""
 _AHEAD = 30
 """Rows that are asked for beyond those in sight."""
+
+
+class TrialColumns(Text):
+    """The names of the columns; a click on one sorts by it."""
+
+    @dataclass
+    class Clicked(Message):
+        """The list is to be sorted by a column."""
+
+        name: str
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._head = ""
+
+    def show(self, head: str, order: TrialOrder) -> None:
+        """Name the columns; the one that the list is sorted by has its arrow where there is room."""
+        # The arrow takes the place of the blank before the name: nothing moves.
+        at = head.find(f" {order.column}")
+        self._head = head if at < 0 else head[:at] + order.arrow + head[at + 1 :]
+        self.update(Content(f" {self._head}"))
+
+    def on_click(self, event: events.Click) -> None:
+        names = sorted((self._head.find(name), name) for name in COLUMNS if name in self._head)
+        before = [name for at, name in names if at <= event.x]
+        if before:
+            self.post_message(self.Clicked(before[-1]))
 
 
 class TrialList(Lines):

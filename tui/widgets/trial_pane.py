@@ -9,8 +9,8 @@ from textual.containers import VerticalScroll
 from mlxintro.protocol.trials import PromptRecord
 from mlxintro.store.searching.browse import Seen
 
-from ..reading import trial_text
-from ..reading.trial_line import TrialLines
+from ..trials import trial_text
+from ..trials.trial_line import TrialLines
 from .text import Text
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlxintro.cli.output import chatter, echo, json_line, shell, table
 
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
-def show_agreement(store: Any, run: Any, between: str | None, as_json: bool) -> None:
+
+def show_agreement(store: Store, run: Run, between: str | None, as_json: bool) -> None:
     """Print agreement per pair, field and condition."""
     from mlxintro.grading.agreement import agreements
     from mlxintro.rendering.text import cell_text

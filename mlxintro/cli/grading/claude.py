@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.cli.output import chatter, echo, json_line, shell
 from mlxintro.cli.running.progress import Bar
+
+if TYPE_CHECKING:
+    from mlxintro.grading.claude.passes import ClaudePass, Estimate, RemoteGrader
+    from mlxintro.grading.claude.prices import Tariff
+    from mlxintro.grading.claude.questions import Dossier
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 class PriceParam(click.ParamType[Any]):
@@ -73,7 +80,7 @@ class Service:
     """Where its prices come from, in words; empty where they were given."""
 
 
-def grade_by_claude(store: Any, run: Any, model: str | None, name: str, how: Asking) -> None:
+def grade_by_claude(store: Store, run: Run, model: str | None, name: str, how: Asking) -> None:
     """Grade a run by the Anthropic API."""
     from mlxintro.grading.claude import prices
     from mlxintro.grading.claude.questions import ClaudeGrader
@@ -90,7 +97,9 @@ def grade_by_claude(store: Any, run: Any, model: str | None, name: str, how: Ask
     grade_by_service(store, run, grader, _tariff(grader.model, how), Service(put_to_claude, opened, origin), how)
 
 
-def grade_by_service(store: Any, run: Any, grader: Any, tariff: Any, service: Service, how: Asking) -> None:
+def grade_by_service(
+    store: Store, run: Run, grader: RemoteGrader, tariff: Tariff, service: Service, how: Asking
+) -> None:
     """Grade a run by an API: estimate, ask, and say what it cost."""
     from mlxintro.grading.claude.passes import ClaudePass
 
@@ -117,12 +126,12 @@ def grade_by_service(store: Any, run: Any, grader: Any, tariff: Any, service: Se
         raise KnownError(f"not everything is graded: {job.report.stopped or 'run the same command again'}")
 
 
-def _ask(job: Any, client: Any, service: Service, how: Asking, bar: Bar, total: int) -> None:
+def _ask(job: ClaudePass, client: Any, service: Service, how: Asking, bar: Bar, total: int) -> None:
     def progress() -> None:
         bar.count(job.report.graded + job.report.failed, total)
 
-    def dossiers() -> Iterator[Any]:
-        found: Iterator[Any] = job.open_dossiers(only_failed=how.retry)
+    def dossiers() -> Iterator[Dossier]:
+        found: Iterator[Dossier] = job.open_dossiers(only_failed=how.retry)
         return found
 
     if how.batch:
@@ -152,7 +161,7 @@ def _tariff(model: str, how: Asking) -> Any:
     return prices.Tariff(known, batch=how.batch)
 
 
-def _estimate(job: Any, how: Asking, service: Service) -> int:
+def _estimate(job: ClaudePass, how: Asking, service: Service) -> int:
     """Say what it will take.
 
     Returns:
@@ -166,7 +175,7 @@ def _estimate(job: Any, how: Asking, service: Service) -> int:
     return int(found.replies)
 
 
-def _tell(job: Any, service: Service, found: Any) -> None:
+def _tell(job: ClaudePass, service: Service, found: Estimate) -> None:
     origin = service.prices or "given prices"
     chatter(
         f"{job.grader.model}: {found.replies} replies, {found.questions} questions at most, "
@@ -177,7 +186,7 @@ def _tell(job: Any, service: Service, found: Any) -> None:
         chatter(f"this run's grades by {job.grader.name} have cost ${job.budget.spent:.4f} so far, at most")
 
 
-def _conclude(job: Any) -> None:
+def _conclude(job: ClaudePass) -> None:
     report, name = job.report, shell(job.run.name)
     line = f"{job.run.name}: {report.graded} graded ({report.abstained} abstained), {report.skipped} were graded before"
     if report.failed:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlxintro.cli.output import chatter, echo, json_line, shorten, table
 from mlxintro.rendering.verdict_words import in_words
 
+if TYPE_CHECKING:
+    from mlxintro.grading.disagreements import Disagreement
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
-def show_disagreements(store: Any, run: Any, graders: str | None, as_json: bool) -> None:
+
+def show_disagreements(store: Store, run: Run, graders: str | None, as_json: bool) -> None:
     """List replies that graders read differently, worst first."""
     from mlxintro.grading.disagreements import disagreements
 
@@ -32,7 +37,7 @@ def show_disagreements(store: Any, run: Any, graders: str | None, as_json: bool)
     chatter(f"{len(found)} replies are read differently; mlxintro runs show {run.name} TRIAL shows one")
 
 
-def _data(one: Any) -> dict[str, Any]:
+def _data(one: Disagreement) -> dict[str, Any]:
     from mlxintro.store.records import GRADE_FIELDS
 
     return {

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.grading.claude import Asking, Service, grade_by_service
 
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
-def grade_by_endpoint(store: Any, run: Any, base_url: str | None, model: str | None, name: str, how: Asking) -> None:
+
+def grade_by_endpoint(store: Store, run: Run, base_url: str | None, model: str | None, name: str, how: Asking) -> None:
     """Grade a run by a model of an endpoint; local endpoints cost nothing, others need ``--price``.
 
     Raises:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlxintro.cli.output import chatter, echo, json_line, shell
+
+if TYPE_CHECKING:
+    from mlxintro.grading.labels.labelling import Item, LabellingSession
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 @click.command()
@@ -85,7 +90,7 @@ def label(
             ) from error
 
 
-def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int, grader: str | None = None) -> None:
+def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: int, grader: str | None = None) -> None:
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
     from mlxintro.grading.passes import check_has_graded, gradable
@@ -110,8 +115,8 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}
     session = LabellingSession(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
-    while session.item is not None:
-        _show(session, total)
+    while (item := session.item) is not None:
+        _show(session, item, total)
         key = _key()
         if key in ("q", ""):
             break
@@ -129,13 +134,13 @@ def _label(store: Any, run: Any, labeller: str, name: str, count: int, seed: int
     chatter(f"{labeller}: {total - left} of {total} labelled; {after}")
 
 
-def _show(session: Any, total: int) -> None:
+def _show(session: LabellingSession, item: Item, total: int) -> None:
     if session.stage == "claim":
         echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
-        echo(session.item.response or "(empty)")
+        echo(item.response or "(empty)")
         echo()
     else:
-        echo(f"word: {session.item.word}")
+        echo(f"word: {item.word}")
     for key, meaning in session.keys.items():
         echo(f"  {key}  {meaning}")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlxintro.cli.options import load_backend
 from mlxintro.cli.output import chatter, shell
 from mlxintro.cli.running.progress import Bar
 
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
-def grade_by_rules(store: Any, run: Any, name: str, *, again: bool) -> None:
+
+def grade_by_rules(store: Store, run: Run, name: str, *, again: bool) -> None:
     """Grade a run by the rules, and say how many replies wait for somebody else."""
     from mlxintro.grading.passes import find_grader, grade_run
 
@@ -25,7 +29,7 @@ def grade_by_rules(store: Any, run: Any, name: str, *, again: bool) -> None:
         )
 
 
-def grade_by_two(store: Any, run: Any, names: str) -> None:
+def grade_by_two(store: Store, run: Run, names: str) -> None:
     """Store what two graders agree on.
 
     Raises:
@@ -46,7 +50,7 @@ def grade_by_two(store: Any, run: Any, names: str) -> None:
         chatter(f"go on with mlxintro label {shell(run.name)} --open {shell(pair.name)}")
 
 
-def grade_by_judge(store: Any, run: Any, model: str | None, backend: str, name: str, *, again: bool) -> None:
+def grade_by_judge(store: Store, run: Run, model: str | None, backend: str, name: str, *, again: bool) -> None:
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, estimate_time, judge_run
 

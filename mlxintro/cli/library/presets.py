@@ -16,9 +16,9 @@ def presets() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(as_json: bool) -> None:
     """List every preset with its experiment and what it is."""
-    from mlxintro.protocol import presets as shipped
+    from mlxintro.experiments.outside_presets import every_preset
 
-    found = [(name, shipped.load(name)) for name in shipped.names()]
+    found = list(every_preset())
     if as_json:
         for name, preset in found:
             echo(json_line({"name": name, "experiment": preset.experiment, "source": preset.source}))
@@ -30,7 +30,7 @@ def list_(as_json: bool) -> None:
 @presets.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print a preset as the TOML file it is."""
-    from mlxintro.protocol import presets as shipped
+    """Print a preset as a TOML file."""
+    from mlxintro.experiments.outside_presets import preset_text
 
-    echo(shipped.text(name), nl=False)
+    echo(preset_text(name), nl=False)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.cli.output import chatter, echo, json_line, table
+
+if TYPE_CHECKING:
+    from mlxintro.backends.models.sources import Framework
+    from mlxintro.tools.model_list import ModelRow
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +59,7 @@ def _bytes(text: str | None) -> int | None:
     return int(float(found[1]) * 2**30)
 
 
-def _advice(backend: Any, memory: int, listed: Sequence[Any]) -> str:
+def _advice(backend: Framework, memory: int, listed: Sequence[ModelRow]) -> str:
     """Say what of a machine's memory a model may take, and the largest one that fits."""
     from mlxintro.tools.model_list import usable
 
@@ -66,15 +70,15 @@ def _advice(backend: Any, memory: int, listed: Sequence[Any]) -> str:
     return f"of {memory / 2**30:g} GB {whose} {room / 1e9:.1f} GB: the largest that fits is {best}"
 
 
-def _size(row: Any) -> str:
+def _size(row: ModelRow) -> str:
     return f"{row.weight_bytes / 1e9:.1f} GB"
 
 
-def _disk(row: Any) -> str:
+def _disk(row: ModelRow) -> str:
     return {"complete": "yes", "partial": "partly", "absent": "no"}[row.on_disk]
 
 
-def _fits(row: Any) -> str:
+def _fits(row: ModelRow) -> str:
     return f"yes ({row.needed_bytes / 1e9:.1f} GB)" if row.fits else f"no (needs {row.needed_bytes / 1e9:.1f} GB)"
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.cli.options import LAYERS, STRENGTHS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line
+
+if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.training.loop import TrainingStep
+    from mlxintro.vectors.cache import VectorCache
 
 
 @click.command()
@@ -33,6 +38,7 @@ from mlxintro.cli.output import chatter, echo, json_line
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3, show_default=True, help="Highest.")
 @click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
 @click.option(
     "--products",
     type=click.Choice(["float32", "bfloat16"]),
@@ -55,6 +61,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     """
     from mlxintro.paths import data_home
     from mlxintro.protocol.trials import model_key
+    from mlxintro.store.vectors import recorded_content
     from mlxintro.training.checkpoint import TrainingFolder
     from mlxintro.training.loop import train as training
     from mlxintro.vectors.cache import VectorCache
@@ -62,8 +69,9 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
     settings = {name: options.pop(name) for name in names}
     folder = TrainingFolder(output)
+    home = data_home(context.obj)
     with load_backend(**settings) as backend:
-        cache = VectorCache(data_home(context.obj).vectors, chatter)
+        cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
         plan = folder.plan()
         if plan is None:
             plan = _planned(backend, options, minutes, cache)
@@ -90,7 +98,7 @@ def _words_read(done: int, total: int) -> None:
         chatter(f"reading words for the concept vectors: {done}/{total}")
 
 
-def _line(event: Any, seconds: float) -> str:
+def _line(event: TrainingStep, seconds: float) -> str:
     text = f"step {event.step}/{event.steps}  loss {event.loss:.3f}  {seconds / 60:.1f} min"
     rates = event.held_out
     if rates is None:
@@ -101,7 +109,7 @@ def _line(event: Any, seconds: float) -> str:
     )
 
 
-def _planned(backend: Any, options: dict[str, Any], minutes: float | None, cache: Any) -> Any:
+def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, cache: VectorCache) -> Any:
     """The plan of a new training; with ``--minutes``, its steps from a few timed ones."""
     from mlxintro.backends.errors import UsageError
     from mlxintro.training.timing import fitting_steps

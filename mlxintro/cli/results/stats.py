@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
 @click.option("--published", is_flag=True, help="Beside published figures, with every difference in protocol.")
-@click.option("--curves", is_flag=True, help="With curves by layer or strength, where there are any.")
+@click.option("--curves", is_flag=True, help="With curves and further maps, where there are any.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def stats(context: click.Context, run: str, grader: str, published: bool, curves: bool, as_json: bool) -> None:

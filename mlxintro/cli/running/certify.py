@@ -132,6 +132,8 @@ def _begin(home: Any, options: dict[str, Any], draft: Any = None) -> int:
     from mlxintro.protocol.trials import model_key
     from mlxintro.running import launch
     from mlxintro.store.store import Store
+    from mlxintro.store.vectors import recorded_content
+    from mlxintro.vectors.cache import VectorCache
 
     order, loading = _order(options)
     name = options["name"]
@@ -148,7 +150,8 @@ def _begin(home: Any, options: dict[str, Any], draft: Any = None) -> int:
         with load_backend(order.model, **loading) as backend:
             if kept.once("model", lambda: model_key(backend.info)) != model_key(backend.info):
                 raise click.UsageError(f"{order.model} is not the model that {name} was begun with: begin again")
-            made = assemble(backend, home.vectors, order, chatter, kept)
+            cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
+            made = assemble(backend, cache, order, chatter, kept)
             started = launch.begin(store, made.checked, backend, made.planned, name, freeze=options["freeze"])
             kept.discard()
             flags = {"no_grade": False, "as_json": options["as_json"]}

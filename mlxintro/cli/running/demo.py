@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlxintro.cli.output import chatter, echo, shorten, table
+
+if TYPE_CHECKING:
+    from mlxintro.running.events import TrialFinished
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 @click.command()
@@ -56,12 +61,12 @@ def demo(context: click.Context, backend: str) -> int:
     return 0 if last is not None and last.state == "done" else 1
 
 
-def _free_name(store: Any) -> str:
+def _free_name(store: Store) -> str:
     taken = {run.name for run in store.runs.all()}
     return next(name for number in range(1, len(taken) + 2) if (name := f"demo-{number}") not in taken)
 
 
-def _as_it_comes(event: Any) -> str:
+def _as_it_comes(event: TrialFinished) -> str:
     what = f"{event.concept} x{event.strength:g}" if event.concept else "control"
     return f"  {what:<16} {shorten(event.response, _room(20))}"
 
@@ -71,7 +76,7 @@ def _room(taken: int) -> int:
     return max(30, shutil.get_terminal_size((130, 24)).columns - taken)
 
 
-def _report(store: Any, run: Any) -> None:
+def _report(store: Store, run: Run) -> None:
     from mlxintro.analysis.summary import summarise
     from mlxintro.grading.passes import graded_trials, rows_of
     from mlxintro.rendering.text import cell_text

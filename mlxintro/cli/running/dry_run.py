@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlxintro.cli.output import chatter, echo, json_line
 
+if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.experiments.base import Plan
+    from mlxintro.running.launch import Checked
 
-def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
+
+def describe(checked: Checked, planned: Plan, backend: Backend, as_json: bool) -> None:
     """Print trials, rows, memory, time and power.
 
     ``--json`` is one object: ``trials``, ``layers`` (indices), ``study`` (resolved), and the fields of
@@ -27,8 +32,9 @@ def describe(checked: Any, planned: Any, backend: Any, as_json: bool) -> None:
     echo(f"{len(planned)} trials, preset {study.preset} ({checked.preset.title})")
     echo(f"concepts:  {', '.join(recipe.word for recipe in planned.recipes.values())}")
     echo(f"layers:    {', '.join(map(str, layers))} of {backend.info.layers}")
-    if any(study.strengths or ()):
-        echo(f"strengths: {', '.join(f'{strength:g}' for strength in study.strengths)} ({study.unit})")
+    strengths = study.strengths or ()
+    if any(strengths):
+        echo(f"strengths: {', '.join(f'{strength:g}' for strength in strengths)} ({study.unit})")
     window = study.window or "as the experiment lays it"
     if found.replies:
         echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {window}")

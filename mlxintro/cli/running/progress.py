@@ -12,8 +12,8 @@ from typing import Any, Self
 from mlxintro.cli.output import chatter, echo, json_line
 from mlxintro.rendering.cleaning import visible
 from mlxintro.running.events import (
-    Event,
     Notice,
+    RunEvent,
     RunFinished,
     RunPaused,
     RunResumed,
@@ -82,7 +82,10 @@ class Bar:
 
 
 def follow(
-    events: Generator[Event, None, None], *, as_json: bool = False, show: Callable[[TrialFinished], str] | None = None
+    events: Generator[RunEvent, None, None],
+    *,
+    as_json: bool = False,
+    show: Callable[[TrialFinished], str] | None = None,
 ) -> RunFinished | None:
     """Consume a run's events and show them; returns the last one.
 

@@ -16,14 +16,20 @@ from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, load_backen
 from mlxintro.cli.output import chatter, echo, shell
 
 if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.experiments.base import Plan
     from mlxintro.running.launch import Checked
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 @click.command()
 @click.argument("experiment", required=False)
 @model_options
 @click.option(
-    "--concepts", type=WORDS, help="Words, set:NAME or category:NAME, comma-separated. Default: set:blueprint."
+    "--concepts",
+    type=WORDS,
+    help="Words, set:NAME, category:NAME, vector:NAME; comma-separated. Default: set:blueprint.",
 )
 @click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
 @click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2), depth fractions (0.66), or even:10.")
@@ -94,7 +100,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         return _resume(path, resume, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
-    told, chosen = _studies(experiment, {name: value for name, value in options.items() if name in given})
+    told, chosen = _studies(path, experiment, {name: value for name, value in options.items() if name in given})
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
@@ -168,7 +174,7 @@ def _planned(told: Told, checked: Checked, batch_size: int | None) -> Iterator[t
         yield backend, planned
 
 
-def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked]]:
+def _studies(path: Path, experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked]]:
     """Checked studies, one per model: a file's or an experiment's settings, and the flags that were given over them.
 
     With them, what errors about settings are raised in, so that they name the file's line.
@@ -177,6 +183,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked
     from mlxintro.protocol.study import make_study
     from mlxintro.running import launch
     from mlxintro.running.subject_names import adapter_name, model_name
+    from mlxintro.vectors.library import with_references
 
     own = given.pop("preset_file", None)
     extra = dict(study_file.setting(text) for text in given.pop("set_", ()))
@@ -199,7 +206,7 @@ def _studies(experiment: str, given: dict[str, Any]) -> tuple[Told, list[Checked
         one = {**settings, **{name: value for name, value in subject.items() if value is not None or name == "model"}}
         with told():
             one |= {"model": model_name(one), "adapter": adapter_name(one)}
-            checked.append(launch.check(make_study(**one)))
+            checked.append(launch.check(with_references(make_study(**one), path)))
     return told, checked
 
 
@@ -224,7 +231,7 @@ def _backend_of(settings: Any, batch_size: int | None = None) -> Any:
     return load_backend(**{name: settings.get(name) for name in names}, batch_size=batch_size)
 
 
-def execute(store: Any, run: Any, checked: Any, backend: Any, planned: Any, flags: dict[str, Any]) -> int:
+def execute(store: Store, run: Run, checked: Checked, backend: Backend, planned: Plan, flags: dict[str, Any]) -> int:
     """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
     from mlxintro.cli.running.signals import ending_in_order

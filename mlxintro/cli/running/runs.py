@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlxintro.cli.output import chatter, echo, json_line, table
 from mlxintro.cli.running.show import open_store, show
 from mlxintro.rendering.cleaning import visible
+
+if TYPE_CHECKING:
+    from mlxintro.store.records import Control, Run
 
 _PORTION, _GAP = 1_000, 0.02
 """Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
@@ -88,6 +91,18 @@ def rename(context: click.Context, run: str, name: str) -> None:
         check_name(store, name)
         store.runs.rename(found.id, name)
     chatter(f"{found.name} is called {name} now")
+
+
+@runs.command()
+@click.argument("run")
+@click.argument("text")
+@click.pass_context
+def note(context: click.Context, run: str, text: str) -> None:
+    """Note a line of TEXT with a run; empty text takes the note away."""
+    with open_store(context, write=True) as store:
+        found = store.runs.find(run)
+        store.runs.note(found.id, " ".join(text.split()))
+    chatter(f"noted with {found.name}" if text.strip() else f"{found.name} has no note now")
 
 
 @runs.command()
@@ -177,12 +192,12 @@ def cancel(context: click.Context, run: str) -> None:
     _control(context, run, "cancel", "stops")
 
 
-def _control(context: click.Context, run: str, control: Any, what: str) -> None:
+def _control(context: click.Context, run: str, control: Control, what: str) -> None:
     with open_store(context, write=True) as store:
         found = store.runs.find(run)
         store.runs.set_control(found.id, control)
     chatter(f"{found.name} {what}")
 
 
-def _model(run: Any) -> str:
+def _model(run: Run) -> str:
     return f"{run.model.get('model', '?')} ({run.model.get('backend', '?')})"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxintro.cli.output import chatter, echo, json_line, shell, shorten, table
 from mlxintro.rendering.verdict_words import in_words
+
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run, Trial
+    from mlxintro.store.store import Store
 
 
 def open_store(context: click.Context, *, write: bool = False) -> Any:
@@ -72,7 +76,7 @@ def show(
             chatter(f"\none trial in full: mlxintro runs show {shell(found.name)} {rows[0][0]}")
 
 
-def _show_head(store: Any, run: Any) -> None:
+def _show_head(store: Store, run: Run) -> None:
     study, model = run.study, run.model
     echo(f"{run.name} ({run.id}): {run.experiment}, {run.state}, {run.done} of {run.planned} trials")
     if run.error:
@@ -104,7 +108,7 @@ def _injected() -> Any:
     return TrialFilter(condition="injected")
 
 
-def _rows(store: Any, run: Any, trials: Iterable[Any]) -> list[list[str]]:
+def _rows(store: Store, run: Run, trials: Iterable[Trial]) -> list[list[str]]:
     """One line per trial.
 
     Verdicts are shown of replies that are graded: neither of measurements, nor where the experiment scores replies
@@ -144,7 +148,7 @@ def _measured(readout: str, measurements: Mapping[str, Any]) -> str:
     return "[" + ", ".join(f"{text!r} {math.exp(scores[text]):.2g}" for text in likeliest) + "]"
 
 
-def _show_trial(store: Any, run: Any, trial: Any, as_json: bool) -> None:
+def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
     from mlxintro.rendering.token_strip import strip, window_in_words
 
     spec = trial.spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlxintro.backends.base import Injection, OnToken, Prompt, Request, Sampling
+from mlxintro.backends.base import Float32, Injection, OnToken, Prompt, Request, Sampling
 from mlxintro.ladder.witnesses import SIDES
 from mlxintro.protocol import controls, windows
 from mlxintro.protocol.trials import Outcome, TrialSpec
@@ -16,6 +16,8 @@ from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.impact import entropy
 
+_AT_ONCE = 4
+"""Batches of scored trials whose distributions over the vocabulary are held at a time."""
 PROJECTIONS = 64
 """Random projections of the final state that are kept for the probe, whatever the model's width."""
 
@@ -25,21 +27,16 @@ def measure(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | No
 
     Token events carry the trial's index in ``specs``.
     """
-    special = ("witness", "bank")
-    plain = [(index, spec) for index, spec in enumerate(specs) if spec.readout not in special]
-    entropies = _entropies(session, [spec for _, spec in plain if spec.detail.get("entropy")])
+    apart = ("witness", "bank")
+    plain = [(index, spec) for index, spec in enumerate(specs) if spec.readout not in apart and not _is_full(spec)]
+    yield from _with_entropies(session, [spec for spec in specs if _is_full(spec)])
 
     def told(event: Any) -> None:
         assert on_token is not None
         on_token(replace(event, index=plain[event.index][0]))
 
     if plain:
-        listening = None if on_token is None else told
-        for outcome in readouts.measure(session, [spec for _, spec in plain], listening):
-            if outcome.key in entropies:
-                more = {**outcome.measurements, "entropy": entropies[outcome.key]}
-                outcome = replace(outcome, measurements=more)
-            yield outcome
+        yield from readouts.measure(session, [spec for _, spec in plain], None if on_token is None else told)
     for spec in specs:
         if spec.readout == "bank":
             yield _bank(session, spec)
@@ -47,12 +44,33 @@ def measure(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | No
         yield from _witnesses(session, witnesses)
 
 
-def _entropies(session: Session, specs: Sequence[TrialSpec]) -> Mapping[str, float]:
-    """Entropy of the next token by trial, in nats."""
-    if not specs:
-        return {}
-    logprobs = session.backend.next_token([readouts.prompt_of(session, spec)[0] for spec in specs])
-    return {spec.key: float(value) for spec, value in zip(specs, entropy(logprobs), strict=True)}
+def _is_full(spec: TrialSpec) -> bool:
+    """Whether the entropy of the next token is measured beside the answer's odds."""
+    return spec.readout == "score" and bool(spec.detail.get("entropy"))
+
+
+def _with_entropies(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:
+    """Scores with the entropy of the next token, in nats; from one reading of each prompt where that is possible."""
+    backend = session.backend
+    for start in range(0, len(specs), _AT_ONCE * backend.batch_size):
+        part = specs[start : start + _AT_ONCE * backend.batch_size]
+        prepared = [readouts.prompt_of(session, spec) for spec in part]
+        logprobs = backend.next_token([prompt for prompt, _ in prepared])
+        options = {text: backend.tokenizer.encode(text).tokens for spec in part for text in spec.options}
+        if backend.answers_as_it_reads and all(len(tokens) == 1 for tokens in options.values()):
+            scored: Iterator[Outcome] = (
+                Outcome(spec.key, "", "scored", 0, doses=doses, measurements={"logprobs": _of(row, spec, options)})
+                for spec, (_, doses), row in zip(part, prepared, logprobs, strict=True)
+            )
+        else:
+            scored = readouts.score(session, part)
+        for outcome, value in zip(scored, entropy(logprobs), strict=True):
+            yield replace(outcome, measurements={**outcome.measurements, "entropy": float(value)})
+
+
+def _of(logprobs: Float32, spec: TrialSpec, options: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Log-probabilities of a trial's options, each one token."""
+    return {text: float(logprobs[options[text][0]]) for text in spec.options}
 
 
 def _bank(session: Session, spec: TrialSpec) -> Outcome:

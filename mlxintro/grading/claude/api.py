@@ -69,7 +69,7 @@ def scrub(text: str) -> str:
 
 
 def explain(error: AnthropicError) -> str:
-    """What happened, in one line."""
+    """Return what happened, in one line."""
     if isinstance(error, APIStatusError):
         said = error.api_message or error.response.reason_phrase
         return scrub(f"HTTP {error.status_code}: {' '.join(str(said).split())}"[:400])

@@ -21,6 +21,7 @@ from mlxintro.grading.claude import prices
 from mlxintro.grading.claude.prices import Usage
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.spelling import find
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
@@ -30,7 +31,7 @@ MAX_TOKENS = 2048
 TYPICAL_TOKENS = 250
 """Tokens of a usual answer, for estimates."""
 
-Verdict = Literal["yes", "no", "unclear"]
+JudgeAnswer = Literal["yes", "no", "unclear"]
 
 
 class _Fields(BaseModel):
@@ -43,15 +44,15 @@ class _Fields(BaseModel):
 class Stance(_Fields):
     """Answer to the first question."""
 
-    affirms: Verdict
-    coherent: Verdict
-    refuses: Verdict
+    affirms: JudgeAnswer
+    coherent: JudgeAnswer
+    refuses: JudgeAnswer
 
 
 class Naming(_Fields):
     """Answer to the second."""
 
-    identifies: Verdict
+    identifies: JudgeAnswer
     named_first: Literal["yes", "no", "not_applicable"]
 
 
@@ -228,15 +229,13 @@ def read(question: QuestionName, answer: Answer) -> str:
     return answer.text
 
 
-def _truth(verdict: Verdict) -> bool | None:
+def _truth(verdict: JudgeAnswer) -> bool | None:
     return None if verdict == "unclear" else verdict == "yes"
 
 
 def _find(reply: str, quote: str) -> Span | None:
     """Where the quoted words stand; nowhere when they were not quoted letter by letter."""
-    words = quote.strip()
-    start = reply.find(words) if words else -1
-    return (start, start + len(words)) if start >= 0 else None
+    return find(reply, quote.strip())
 
 
 def _one_line(text: str) -> str:

@@ -37,7 +37,7 @@ _FATAL = {
 
 
 def is_local(base_url: str) -> bool:
-    """Whether an endpoint is on this machine or in a private network, where nobody bills."""
+    """Tell whether an endpoint is on this machine or in a private network, where nobody bills."""
     host = urlsplit(base_url).hostname or ""
     if host == "localhost" or host.endswith((".local", ".localhost")):
         return True
@@ -72,7 +72,7 @@ def scrub(text: str) -> str:
 
 
 def explain(error: OpenAIError) -> str:
-    """What happened, in one line."""
+    """Return what happened, in one line."""
     if isinstance(error, APIStatusError):
         return scrub(f"HTTP {error.status_code}: {' '.join(str(error.message).split())}"[:400])
     if isinstance(error, APITimeoutError):

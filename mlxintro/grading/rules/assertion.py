@@ -59,7 +59,7 @@ _SAID_BY_OTHERS = re.compile(
     _X,
 )
 # "Detecting thoughts: a beginner's guide".
-_TITLE = re.compile(r"^[\W_]*(?:how\ to\ )?\w+ing\ (?:\w+\ )?(?:thoughts|concepts|ideas|patterns)\b", _X)
+_TITLE = re.compile(r"^[\W_]*+(?:how\ to\ )?\w+ing\ (?:\w+\ )?(?:thoughts|concepts|ideas|patterns)\b", _X)
 _COUNTERFACTUAL = re.compile(
     r"\bif (?:there|i|you|it|one|something|somebody|someone|a thought) (?:\w+ )?(?:were|was|had|did|could)\b"
 )
@@ -218,12 +218,12 @@ class Around:
 
 
 def speaks_in_general(sentence: str) -> bool:
-    """Whether a sentence supposes, explains or gives examples rather than telling of the writer's thinking."""
+    """Tell whether a sentence supposes, explains or gives examples rather than telling of the writer's thinking."""
     return bool(_SUPPOSED.search(sentence) or _GENERAL.search(sentence) or _ITEM_LIST.search(sentence))
 
 
 def is_no_naming(sentence: str, before: str) -> bool:
-    """Whether what a sentence names is only supposed, listed or explained.
+    """Tell whether what a sentence names is only supposed, listed or explained.
 
     Args:
         sentence: the whole sentence.
@@ -238,7 +238,7 @@ def is_no_naming(sentence: str, before: str) -> bool:
 
 
 def asserts(sentence: Piece, span: Span, around: Around, *, lecture: bool) -> bool:
-    """Whether a claim found at a span is made of the writer and now.
+    """Tell whether a claim found at a span is made of the writer and now.
 
     Args:
         sentence: Folded, with its place in the reply.
@@ -268,7 +268,7 @@ def asserts(sentence: Piece, span: Span, around: Around, *, lecture: bool) -> bo
 
 
 def _first_person(claim: str) -> bool:
-    """Whether the claim opens with the writer as its subject, and not only with "I want to note that"."""
+    """Tell whether the claim opens with the writer as its subject, and not only with "I want to note that"."""
     return bool(re.match(r"\W*i(?:'m|'ve)?\b(?!.{0,40}\bthat\ \w+ing\b)", claim))
 
 
@@ -313,7 +313,7 @@ def _told_of_text(claim: str, after: str, following: Sequence[str]) -> bool:
 
 
 def is_lecture(folded: str) -> bool:
-    """Whether a reply is laid out as an explanation: a heading with points, or three labelled points."""
+    """Tell whether a reply is laid out as an explanation: a heading with points, or three labelled points."""
     lines = folded.splitlines()
     headings = sum(bool(re.match(r"\s*#+\s", line)) for line in lines)
     items = sum(bool(_ITEM.match(line)) for line in lines)

@@ -7,27 +7,37 @@ what stands before the break is graded when it is most of the words, else the re
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from mlxintro.replies.familiarity import Familiarity, familiarity, frequencies
-from mlxintro.replies.text import compression_ratio, longest_run, repeated_share, sentences, word_set, words
+import numpy as np
+
+from mlxintro.replies.connectedness import Connectedness, Stretch, connectedness
+from mlxintro.replies.familiarity import frequencies
+from mlxintro.replies.text import (
+    compression_ratio,
+    longest_run,
+    repeated_share,
+    sentences,
+    word_set,
+    word_starts,
+    words,
+)
 
 FOREIGN = "not written in English"
 GARBLED_SHARE = 0.35
 """Share of its words in garble above which a reply as a whole is incoherent."""
-LEVEL = 0.6
-"""Bits a pair: prose lies above, salad below."""
-ALLOWED_BITS, ALLOWED_PER_WORD = 9.5, 0.03
-"""What prose may fall short of the level in one stretch: about the 99 % point of coherent text."""
-ALLOWED_AT_THE_END = 0.7
-"""Share of that for the last words of a reply, which are then only cut off."""
-UNKNOWN_SHARE, UNKNOWN_WORDS = 0.07, 4
-"""Words that are in no word list, as a share and as a count, from which a reply is made up of them."""
-SALAD_MEAN = 0.3
-"""Bits a pair, over a whole reply, below which it is salad even where no stretch stands out."""
+ALLOWED_BITS = 3.1
+"""What connected text may fall short of the level in one stretch, times the root of its length in tokens and ten."""
+BROKEN_LEVEL, RUINED_LEVEL = 0.0, -0.5
+"""Bits a token below which a stretch is part of the garble, and below which it can be nothing else."""
+STRING_LEVEL = -0.5
+"""Bits a token, on average, below which words without function words are a mere string."""
+UNKNOWN_SHARE, UNKNOWN_WORDS = 0.06, 3
+"""Words in lower case that are in no word list, as a share and as a count, from which a reply is made up of them."""
 LOOP_WORDS = 24
 """Words of nothing new in a row."""
 
@@ -41,8 +51,9 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _CHARACTER_RUN = re.compile(r"([^\W_])\1{7,}|([^\w\s])\2{19,}|(_)\3{39,}")
 _FENCE = re.compile(r"[-=_*~#.]{4,}")
-# Zeros, rules and blanks behind an answer are where sampling ran on; they say nothing.
-_EMPTY_TAIL = re.compile(r"[\s0_\-=.*#~|]{12,}\Z")
+# Zeros, rules and blanks behind an answer are where sampling ran on; they say nothing. A run is looked at from where it
+# begins only: from each of its characters would take the square of its length.
+_EMPTY_TAIL = re.compile(r"(?<![\s0_\-=.*#~|])[\s0_\-=.*#~|]{12,}+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +83,46 @@ def read_coherence(text: str, folded: str) -> Reading:
     reason = _whole(text[:end], folded[:end])
     if reason:
         return Reading(reason, 0)
-    found = familiarity(folded[:end])
-    spans = [(*one, why) for one, why in ((_salad(found), "word salad"), (_loop(folded[:end]), "a loop")) if one]
-    total = max(len(found.offsets), 1)
+    found = connectedness(text[:end], folded[:end])
+    if _is_string_of_words(found, words(folded[:end])):
+        return Reading(_language(folded) or "a string of words without grammar", 0)
+    spans = [one for one in (_salad(found), _loop(folded[:end], found)) if one]
     garbled: set[int] = set()
-    for first, stop, _ in spans:
-        garbled.update(range(first, stop))
+    for span in spans:
+        garbled.update(range(span.first, span.stop))
+    total = max(len(found.starts), 1)
     if spans and len(garbled) / total > GARBLED_SHARE:
-        return Reading(_language(folded) or max(spans, key=lambda one: one[1] - one[0])[2], 0)
-    if total >= 25 and found.mean < SALAD_MEAN:
-        return Reading(_language(folded) or "word salad", 0)
-    if found.unknown >= UNKNOWN_WORDS and found.unknown / total > UNKNOWN_SHARE:
+        return Reading(_language(folded) or max(spans, key=lambda one: one.stop - one.first).why, 0)
+    spoken = int(found.spoken.sum())
+    if found.unknown >= UNKNOWN_WORDS and found.unknown / spoken > UNKNOWN_SHARE:
         return Reading(_language(folded) or "many words that are none", 0)
     if not spans:
         return Reading(None, end)
-    first, _, why = min(spans)
-    head = _sentence_start(folded, int(found.offsets[first]))
+    first = min(spans, key=lambda one: one.cut)
+    # A full stop that opens the stretch still belongs to the sentence before it.
+    word = first.cut + int(np.argmax(found.spoken[first.cut :]))
+    head = _sentence_start(folded, int(found.starts[word]))
     if len(words(folded[:head])) < 3:
-        return Reading(why, 0)
-    return Reading(None, head, why)
+        return Reading(first.why, 0)
+    return Reading(None, head, first.why)
+
+
+def _is_string_of_words(found: Connectedness, spoken: list[str]) -> bool:
+    """Whether a text has hardly any of the words that hold others together; headlines have few, but stand in order."""
+    if len(spoken) < 12 or sum(word in _FUNCTION_WORDS for word in spoken) / len(spoken) >= 0.1:
+        return False
+    return float(found.bits.mean()) < STRING_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class _Garble:
+    """A stretch of tokens that cannot be read."""
+
+    first: int
+    stop: int
+    why: str
+    cut: int
+    """Where the text is cut, when what stands before is graded: where the garble is beyond doubt."""
 
 
 def _whole(text: str, folded: str) -> str | None:
@@ -136,34 +168,46 @@ def _repetition(folded: str, found: list[str]) -> str | None:
     # At 400 characters prose compresses to 0.54 in the median and 0.33 at the least, a looping sentence to 0.14-0.20.
     if 250 <= len(folded) <= 2000 and compression_ratio(folded) < 0.3:
         return "text repeated over and over"
-    if len(found) >= 12 and sum(word in _FUNCTION_WORDS for word in found) / len(found) < 0.1:
-        return _language(folded) or "a string of words without grammar"
     return None
 
 
-def _salad(found: Familiarity) -> tuple[int, int] | None:
-    worst = found.worst(LEVEL)
-    allowed = ALLOWED_BITS + ALLOWED_PER_WORD * len(found.offsets)
-    total = len(found.offsets)
-    tail = total >= 40 and worst.stop > total - 3 and worst.first > (1 - GARBLED_SHARE) * total
-    return (worst.first, worst.stop) if worst.deficit > allowed * (ALLOWED_AT_THE_END if tail else 1) else None
+def _salad(found: Connectedness) -> _Garble | None:
+    """Where a text is salad: all of it, or the stretch without which the rest is connected."""
+    if not _falls_short(found.worst()):
+        return None
+    core = found.worst(BROKEN_LEVEL)
+    rest = found.without(core.first, core.stop)
+    if core.stop > core.first and not _falls_short(rest.worst()):
+        ruined = found.worst(RUINED_LEVEL)
+        inside = core.first <= ruined.first < core.stop
+        return _Garble(core.first, core.stop, "word salad", ruined.first if inside else core.first)
+    return _Garble(0, len(found.starts), "word salad", 0)
 
 
-def _loop(folded: str) -> tuple[int, int] | None:
-    """The longest stretch, in words, in which next to every run of four words has been said before."""
-    found = words(folded)
+def _falls_short(worst: Stretch) -> bool:
+    return worst.deficit > ALLOWED_BITS * math.sqrt(worst.total + 10)
+
+
+def _loop(folded: str, found: Connectedness) -> _Garble | None:
+    """The longest stretch in which next to every run of four words has been said before."""
+    spoken = words(folded)
     seen: set[tuple[str, ...]] = set()
     best: tuple[int, int] | None = None
     total, first, most = 0.0, 0, LOOP_WORDS - 1.0
-    for place in range(3, len(found)):
-        gram = tuple(found[place - 3 : place + 1])
+    for place in range(3, len(spoken)):
+        gram = tuple(spoken[place - 3 : place + 1])
         if total <= 0:
             total, first = 0.0, place
         total += 1.0 if gram in seen else -2.0
         seen.add(gram)
         if total > most:
             most, best = total, (first, place + 1)
-    return best
+    if best is None:
+        return None
+    # Contractions count as one word here and as two there, so the places are found by their offsets.
+    offsets = word_starts(folded)
+    first, last = np.searchsorted(found.starts, [offsets[best[0]], offsets[best[1] - 1]]).tolist()
+    return _Garble(first, last + 1, "a loop", first)
 
 
 def _sentence_start(folded: str, offset: int) -> int:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules.assertion import is_no_naming, speaks_in_general
@@ -32,6 +33,7 @@ from mlxintro.grading.rules.events import Event, Kind
 from mlxintro.grading.rules.patterns import answers, denials
 from mlxintro.grading.rules.stance import may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
+from mlxintro.protocol.spelling import composed, places
 from mlxintro.replies.associations import associations
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import Mention, find_mentions
@@ -74,6 +76,13 @@ class RulesGrader:
             concept: What would count as a correct identification; None on control trials.
             related: Near names that count as well; inflections of all names are found by themselves.
         """
+        if composed(reply) == reply:
+            return self._grade(reply, concept, related)
+        grade = self._grade(composed(reply), concept, related)
+        return replace(grade, evidence=grade.evidence.moved(places(reply)))
+
+    def _grade(self, reply: str, concept: str | None, related: Sequence[str]) -> Grade:
+        """Grade a composed reply."""
         body = trim_invented_turns(reply)
         reasoning, begin, finished = split_reasoning(body)
         answer = body[begin:]

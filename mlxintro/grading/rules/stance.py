@@ -20,7 +20,7 @@ from mlxintro.replies.text import Piece, clauses, sentences
 
 
 def may_claim(folded: str) -> bool:
-    """Whether some sentence could be a claim that no rule covers: the first person with a verb of perceiving.
+    """Tell whether some sentence could be a claim that no rule covers: the first person with a verb of perceiving.
 
     Questions, conditions, the experimenter's part and explanations of what a thought would be are none.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mlxintro.backends.base import Backend
@@ -30,9 +29,6 @@ from mlxintro.vectors.settings import recipe_for
 
 DOSED_WORDS = 3
 """Concepts whose vectors are tried while a dose is sought."""
-
-Told = Callable[[str], None]
-"""Told what goes on, a line at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +99,17 @@ def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
 
 
 def assemble(
-    backend: Backend, vectors: Path, order: CertifyOrder, told: Told, draft: CertifyDraft | None = None
+    backend: Backend,
+    cache: VectorCache,
+    order: CertifyOrder,
+    told: Callable[[str], None],
+    draft: CertifyDraft | None = None,
 ) -> Assembled:
     """Find a size, a dose and a calibration.
 
     Args:
         backend: the loaded model.
-        vectors: folder of the cache of vectors.
+        cache: where vectors are kept.
         order: what is asked for.
         told: see ``Told``.
         draft: keeps what was found, so that nothing is sought twice.
@@ -119,7 +119,6 @@ def assemble(
     """
     kept = draft or CertifyDraft({})
     size = kept.once("repeats", lambda: outline(backend, order)[0].study.trials)
-    cache = VectorCache(vectors, told)
     cell = _cell(backend, cache, order, told, kept)
     told(f"layer {cell.layer}, strength {cell.strength:g} of the residual norm")
     _, plan = _placeholders(backend, order, cell, size)
@@ -150,7 +149,9 @@ def _checked(
     return launch.check(make_study(**made, options={**options, "centred": order.centred}))
 
 
-def _cell(backend: Backend, cache: VectorCache, order: CertifyOrder, told: Told, kept: CertifyDraft) -> DosedCell:
+def _cell(
+    backend: Backend, cache: VectorCache, order: CertifyOrder, told: Callable[[str], None], kept: CertifyDraft
+) -> DosedCell:
     if order.layer is not None and order.strength is not None:
         return DosedCell(backend.info.layer(order.layer), order.strength)
     told("looking for a dose that steers and leaves replies readable ...")

@@ -13,17 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlxintro.backends.base import Prompt
+from mlxintro.backends.base import Float64, Prompt
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.protocol import controls
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.impact import divergence
-
-Float64 = NDArray[np.float64]
 
 NEAREST = 4
 """Questions on either side of the trial question's logit."""

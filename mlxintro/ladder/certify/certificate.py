@@ -142,7 +142,7 @@ def sought_replies(sought: Sequence[str], words: int = 3, questions: int = 3) ->
 
 
 def power_lines(pairs: int, false_alarms: float = 0.02) -> list[str]:
-    """What a ladder of this size could exclude, a line per rung."""
+    """Return what a ladder of this size could exclude, a line per rung."""
     alarms = rate(round(false_alarms * pairs), pairs)
     found = detectable(pairs, alarms, ALPHA)
     enough = "no detection rate" if found is None else f"a detection rate of {found:.0%}"

@@ -32,7 +32,7 @@ class CertifyDraft:
 
     @classmethod
     def named(cls, store: Path, name: str) -> Path:
-        """Where the draft of a name lies."""
+        """Return where the draft of a name lies."""
         return store.parent / FOLDER / f"{name.encode().hex()}.json"
 
     @classmethod

@@ -130,7 +130,7 @@ def _at_rest(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_newer(row: Mapping[str, Any], here: sqlite3.Row) -> bool:
-    """Whether the other store knows more of how a run ended. What is done here stays done."""
+    """Tell whether the other store knows more of how a run ended. What is done here stays done."""
     if here["state"] == "done" and row["state"] != "done" and row["planned"] <= here["planned"]:
         return False
     then, before = moment_of(row["heartbeat"]), moment_of(here["heartbeat"])

@@ -61,7 +61,7 @@ def _object(text: str) -> str:
 
 Name = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(_name)]
 Line = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(_line)]
-Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
+LongText = Annotated[str, Field(max_length=_LONGEST_TEXT)]
 Json = Annotated[str, Field(max_length=_LONGEST_JSON), AfterValidator(_json)]
 Object = Annotated[str, Field(max_length=_LONGEST_JSON), AfterValidator(_object)]
 Time = Annotated[str, Field(max_length=40), AfterValidator(_time)]
@@ -96,7 +96,7 @@ class RunRow(ImportedRow):
     created: Time
     started: Time | None
     finished: Time | None
-    error: Text | None
+    error: LongText | None
     study: Object
     model: Object
     environment: Object
@@ -132,8 +132,8 @@ class TrialRow(ImportedRow):
     finish: Line
     tokens: Count
     created: Time
-    error: Text | None
-    response: Text
+    error: LongText | None
+    response: LongText
     doses: Json
     proofs: Json
     measurements: Object
@@ -152,7 +152,7 @@ class GradeRow(ImportedRow):
     run: Identity
     key: Hash
     grader: Name
-    version: Text
+    version: LongText
     affirms: Bit | None
     identifies: Bit | None
     named_before_affirming: Bit | None
@@ -161,9 +161,9 @@ class GradeRow(ImportedRow):
     naming: NamingLevel | None
     state: Literal["scored", "abstained", "unscored"]
     created: Time
-    reason: Text
+    reason: LongText
     evidence: Json | None
-    raw: Text | None
+    raw: LongText | None
 
 
 class LabelRow(ImportedRow):
@@ -171,7 +171,7 @@ class LabelRow(ImportedRow):
     key: Hash
     labeller: Name
     fields_: Object = Field(alias="fields")
-    note: Text
+    note: LongText
     created: Time
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.store.schema.grade_states import GRADE_STATES
+from mlxintro.store.schema.plain import check_plain
 from mlxintro.store.schema.standing import STANDING
 
 APPLICATION_ID = 0x6D6C7869
@@ -261,7 +262,12 @@ def applied(db: sqlite3.Connection) -> list[str]:
     Raises:
         KnownError: the file belongs to another program.
     """
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    # Only plain tables: what a view or another program serves under this name may never end.
+    tables = {
+        name
+        for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        if not str(sql).lower().startswith("create virtual")
+    }
     if not tables:
         return []
     # Read after the tables: a process that migrates at this moment writes both at once.
@@ -271,8 +277,20 @@ def applied(db: sqlite3.Connection) -> list[str]:
     return [name for (name,) in db.execute("SELECT name FROM migrations ORDER BY number")]
 
 
+def check_schema(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Check that the tables of a store are those that its migrations made, before anything is read from them.
+
+    Raises:
+        KnownError: something else is in a table's place, a trigger is not ours, or the store is not for this program.
+    """
+    waiting = outstanding(db, migrations)
+    done = [statement for one in migrations if one not in waiting for statement in one.statements]
+    if done:
+        check_plain(db, done)
+
+
 def outstanding(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[Migration]:
-    """What still has to be applied.
+    """Return what still has to be applied.
 
     Raises:
         KnownError: the store was written by a newer version, or belongs to another program.

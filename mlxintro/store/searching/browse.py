@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mlxintro.store.database import Database
 from mlxintro.store.grades import GradeTable
@@ -13,6 +14,9 @@ from mlxintro.store.records import GradeRecord, Label, Trial, TrialFilter, plain
 from mlxintro.store.searching.filter_plan import FilterPlanner, Route
 from mlxintro.store.searching.filters import condition
 from mlxintro.store.trials import COLUMNS, trial_of
+
+OrderColumn = Literal["ordinal", "concept", "layer", "strength"]
+"""Columns that trials can be ordered by without reading them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,16 @@ class TrialBrowser:
             if label.fields:
                 labels[label.key].append(label)
         return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
+
+    def rows_by(self, run: str, column: OrderColumn, *, descending: bool) -> list[int]:
+        """Rows of a run's trials by a column, those without a value last, equal ones in the order of the plan."""
+        if column not in ("ordinal", "concept", "layer", "strength"):
+            raise ValueError(column)
+        way = "DESC" if descending else "ASC"
+        found = self._database.rows(
+            f"SELECT id FROM trials WHERE run = ? ORDER BY {column} IS NULL, {column} {way}, ordinal", run
+        )
+        return [row["id"] for row in found]
 
     def injected_concepts(self, run: str) -> list[str]:
         """What the injected trials of a run are about."""

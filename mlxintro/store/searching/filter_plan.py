@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mlxintro.protocol.spelling import spellings
 from mlxintro.store.database import Database, translated
 from mlxintro.store.records import TrialFilter, plain_json
 from mlxintro.store.searching.text_index import candidates
@@ -32,7 +33,7 @@ class FilterPlanner:
         self._database = database
 
     def route(self, run: str, where: TrialFilter) -> Route:
-        """Where the matches of a filter can be."""
+        """Return where the matches of a filter can be."""
         route = self._stretch(run, where)
         if route.start == route.stop:
             return route
@@ -60,7 +61,10 @@ class FilterPlanner:
         graded = where.verdict not in (None, "ungraded") and where.grader is not None
         parts = ["run = ?", "grader = ?", "trials > 0"]
         values: list[object] = [run, where.grader if graded else ""]
-        for name in ("arm", "condition", "concept", "layer", "strength"):
+        if where.concept is not None:
+            parts.append("concept IN (?, ?)")
+            values += spellings(where.concept)
+        for name in ("arm", "condition", "layer", "strength"):
             if (value := getattr(where, name)) is not None:
                 parts.append(f"{name} = ?")
                 values.append(value)

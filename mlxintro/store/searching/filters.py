@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mlxintro.protocol.spelling import comparable, spellings
 from mlxintro.store.records import TrialFilter, plain_json
 from mlxintro.store.searching.verdict_code import DISPUTED, LABELLED, class_of, classes_of
 
-_PLAIN = ("condition", "arm", "concept", "layer", "strength", "status")
+_PLAIN = ("condition", "arm", "layer", "strength", "status")
 _FIELDS = ("affirms", "identifies", "coherent", "refuses")
 
 _LATEST = (
@@ -27,6 +28,9 @@ def condition(where: TrialFilter) -> tuple[str, list[object]]:
         if value is not None:
             parts.append(f"{name} = ?")
             values.append(value)
+    if where.concept is not None:
+        parts.append("concept IN (?, ?)")
+        values += spellings(where.concept)
     for part, more in (_verdicts(where), _class(where)):
         parts += [part] if part else []
         values += more
@@ -35,8 +39,8 @@ def condition(where: TrialFilter) -> tuple[str, list[object]]:
             parts.append(f"{'' if wanted else 'NOT '}{_MARKED.format(mark)}")
     # Last, because only this one reads the reply.
     for text in where.sought:
-        parts.append("instr(lower(response), lower(?)) > 0")
-        values.append(text)
+        parts.append("instr(comparable(response), ?) > 0")
+        values.append(comparable(text))
     return "".join(f" AND {part}" for part in parts), values
 
 

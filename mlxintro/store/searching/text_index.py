@@ -5,6 +5,8 @@ neither the replies nor the places in them (``content=''``, ``detail=none``), wh
 instead of doubling it. So it names candidates: replies that hold all trigrams of a text, in any order. Whoever asks
 must look at them; replies that are gone or have changed may be among them, and none that holds the text is missing.
 
+It holds replies as they are compared (``spelling.comparable``).
+
 It is filled in portions, by whoever writes trials and by ``mlxintro runs index``; ``unindexed`` lists what it lacks.
 A store is complete without it: where SQLite has no trigrams (before 3.34, or built without FTS5), replies are read.
 """
@@ -15,6 +17,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from mlxintro.backends.errors import KnownError
+from mlxintro.protocol.spelling import comparable
 
 SHORTEST = 3
 """Characters of a text that the index knows anything of."""
@@ -50,7 +53,7 @@ def index(db: sqlite3.Connection, limit: int) -> int:
     ).fetchall()
     if found:
         # FTS5 ends a text at a zero byte.
-        texts = [(row["trial"], row["response"].replace("\0", " ")) for row in found]
+        texts = [(row["trial"], comparable(row["response"]).replace("\0", " ")) for row in found]
         db.executemany("INSERT INTO replies (rowid, text) VALUES (?, ?)", texts)
         db.execute("DELETE FROM unindexed WHERE trial <= ?", (found[-1]["trial"],))
     (left,) = db.execute("SELECT count(*) FROM unindexed").fetchone()
@@ -77,7 +80,7 @@ def candidates(db: sqlite3.Connection, text: str, most: int) -> set[int] | None:
 
 
 def _terms(text: str) -> Sequence[str]:
-    text = text.replace("\0", " ")
+    text = comparable(text).replace("\0", " ")
     found = list(dict.fromkeys(text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)))
     return [term.replace('"', '""') for term in found[:: -(-len(found) // _MOST_TERMS) or 1]]
 

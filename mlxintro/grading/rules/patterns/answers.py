@@ -39,10 +39,10 @@ QUESTION = re.compile(
     r"|(?:what|which|how|why|where) (?:is|are|was|do|does|did|would|can|if)\b)"
 )
 HEAD = re.compile(
-    r"^[\W_]*(?:\(?\d+[.):]\s*[*_]*)?(?:(?:trial \d+|(?:my |the |final |short )*(?:answer|response"
+    r"^[\W_]*+(?:\(?\d+[.):]\s*[*_]*)?(?:(?:trial \d+|(?:my |the |final |short )*(?:answer|response"
     r"|result)(?: is)?|detection|detected|(?:the )?injected thought(?: detected)?|oh|ah|hmm+|um+|wait|"
     r"actually|well|ok(?:ay)?|so|but|and|or|then|correction|honestly|interesting(?:ly)?|to answer[^,]*"
-    r"|for trial \d+)[\s:,.*!_\"=-]+)*[*_\"']*"
+    r"|for trial \d+)[\s:,.*!_\"=-]++)*[*_\"']*+"
     r"(?P<word>yes|yeah|yep|yup|affirmative|indeed|positive(?=\W*(?:[.\n]|$))|no|nope|nah|negative|none"
     r"|nothing|not (?:really|at all|yet|that i|detected|currently|exactly|today))\b(?P<rest>.{0,80})",
     re.DOTALL,

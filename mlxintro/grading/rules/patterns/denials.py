@@ -12,7 +12,7 @@ NEGATOR = re.compile(
     r"|ing)?|absence|zero)\b|n't\b"
 )
 NEGATED_OBJECT = re.compile(
-    r"^\W*(?:[\w']+\W+){0,2}?(?:nothing|none|neither|zero|no|only (?:silence|emptiness|blankness)"
+    r"^\W*+(?:\w[\w']*+\W++){0,2}?(?:nothing|none|neither|zero|no|only (?:silence|emptiness|blankness)"
     r"|(?:an )?absence of (?:any|unusual|injected)"
     r"|(?:a )?lack of (?:any|unusual|injected))\b"
     r"|^\W*(?:that )?(?:there|nothing|no|my \w+)(?: (?:is|are|was|'s))? (?:no|nothing|not|normal|none)\b"

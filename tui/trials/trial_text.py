@@ -12,7 +12,7 @@ from mlxintro.rendering.verdict_words import in_words
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
 from mlxintro.store.searching.browse import Seen
 
-from . import colours, head_text, wording
+from ..reading import colours, head_text, wording
 from .trial_line import HIT_STYLE, TrialLines, chosen, marked, row_for
 
 MARKED = {"affirmation": ("reverse", "claims"), "mention": ("bold underline", "names"), "denial": ("italic", "denies")}
@@ -115,7 +115,8 @@ def _title(text: str) -> Content:
 
 
 def _verdict(grade: GradeRecord) -> Content:
-    fields = ", ".join(f"{name} {_answer(getattr(grade, name))}" for name in GRADE_FIELDS)
+    asked = [name for name in GRADE_FIELDS if getattr(grade, name) is not None]
+    fields = ", ".join(f"{name} {_answer(getattr(grade, name))}" for name in asked)
     text = f"  {grade.grader}: {in_words(grade)}; {wording.plain(grade.reason)}\n      {fields}\n"
     return Content(text.replace("named_before_affirming", "named first"))
 

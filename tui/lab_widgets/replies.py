@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
@@ -10,7 +12,7 @@ from textual.markup import escape
 from mlxintro.lab.messages import SIDES, Side, Started
 
 from ..reading import wording
-from .text import Text
+from ..widgets.text import Text
 
 
 class Replies(Horizontal):
@@ -19,6 +21,9 @@ class Replies(Horizontal):
         self._texts: dict[Side, list[str]] = {side: [] for side in SIDES}
         self._grown: set[Side] = set()
         self._writing = False
+        self._at: int | None = None
+        """Token under the cursor of the cosines."""
+        self._pieces: Mapping[Side, Sequence[str]] = {}
 
     def compose(self) -> ComposeResult:
         for side in SIDES:
@@ -31,7 +36,8 @@ class Replies(Horizontal):
         self._writing = True
         self._texts = {side: [] for side in SIDES}
         self._grown = set(SIDES)
-        title = f"injected: {started.concept}, layer {started.layer}, {started.raw:.3g}x"
+        self._at = None
+        title = f"injected: {started.concept}, layer {started.layer}, α = {started.raw:.3g}"
         self.query_one("#injected").border_title = escape(wording.plain(title))
 
     def add(self, side: Side, text: str) -> None:
@@ -50,10 +56,30 @@ class Replies(Horizontal):
         for side in sorted(self._grown):
             text = wording.plain("".join(self._texts[side]).strip())
             cursor = [Content.styled("▌", "bold")] if self._writing else []
-            self.query_one(f"#{side}-text", Text).update(Content.assemble(Content(text), *cursor))
+            self.query_one(f"#{side}-text", Text).update(Content.assemble(self._marked(side, text), *cursor))
             if self._writing:
                 self.query_one(f"#{side}", VerticalScroll).scroll_end(animate=False)
         self._grown.clear()
+
+    def mark(self, at: int, pieces: Mapping[Side, Sequence[str]]) -> None:
+        """Mark a token in both replies, given their pieces."""
+        self._at, self._pieces = at, pieces
+        self._grown = set(SIDES)
+        self.draw()
+
+    def texts(self) -> dict[Side, str]:
+        """Return both replies as they stand."""
+        return {side: "".join(parts).strip() for side, parts in self._texts.items()}
+
+    def _marked(self, side: Side, text: str) -> Content:
+        pieces = self._pieces.get(side, ())
+        if self._at is None or self._at >= len(pieces):
+            return Content(text)
+        # The reply is shown without the blanks at its ends.
+        whole = "".join(pieces)
+        start = len("".join(pieces[: self._at])) - (len(whole) - len(whole.lstrip()))
+        stop = start + len(pieces[self._at])
+        return Content(text).stylize("reverse", max(0, start), max(0, stop))
 
     def scroll_pages(self, by: int) -> None:
         for side in SIDES:

@@ -8,23 +8,24 @@ from dataclasses import dataclass, replace
 
 from textual.suggester import Suggester
 
+from mlxintro.analysis import trial_classes
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import TrialFilter
 from mlxintro.store.searching.browse import Choices
 
 GRADES: Mapping[str, str] = {
-    "names": "claims, names it",
-    "first": "names it first",
-    "other": "claims another",
-    "claims": "claims a thought",
-    "denies": "no claim",
-    "leaks": "no claim, names it",
-    "refuses": "refuses",
-    "unclear": "unclear",
-    "garbled": "incoherent",
-    "none": "ungraded",
+    "names": trial_classes.NAMES_IT.label,
+    "first": trial_classes.NAMES_FIRST.label,
+    "other": trial_classes.CLAIMS_ANOTHER.label,
+    "claims": trial_classes.CLAIMS.label,
+    "denies": trial_classes.NO_CLAIM.label,
+    "leaks": trial_classes.LEAKS.label,
+    "refuses": trial_classes.REFUSES.label,
+    "unclear": trial_classes.UNCLEAR.label,
+    "garbled": trial_classes.INCOHERENT.label,
+    "none": trial_classes.UNGRADED.label,
 }
-"""Short words for the classes of ``mlxintro.verdicts``."""
+"""Short words for the classes of graded replies."""
 
 FLAGS: Mapping[str, tuple[str, object]] = {
     "injected": ("condition", "injected"),

@@ -8,14 +8,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from textual.app import App
+from textual.app import App, SuspendNotSupported
 
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.run import display_of
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import Run, Trial
 
-from . import wording
+from ..reading import wording
 
 
 def display_or_none(run: Run) -> Display:
@@ -56,5 +56,7 @@ def open_outside(app: App[int], text: str) -> None:
         try:
             with app.suspend():
                 subprocess.run([*command, str(file)], check=False)
+        except SuspendNotSupported as error:
+            raise UsageError("no other program can be shown in this terminal: copy the reply instead") from error
         except OSError as error:
             raise UsageError(f"{command[0]}: {error.strerror}: set $PAGER or $EDITOR to a program") from error

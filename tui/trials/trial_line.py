@@ -12,10 +12,11 @@ from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.grading.passes import counted, row_of
+from mlxintro.protocol.spelling import spellings
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord
 from mlxintro.store.searching.browse import Seen
 
-from . import colours, head_text, wording
+from ..reading import colours, head_text, wording
 
 Part = tuple[str, str]
 """A piece of a line and its style; an empty style is that of the line."""
@@ -99,7 +100,8 @@ class TrialLines:
 
 def marked(text: str, words: Sequence[str]) -> list[Part]:
     """Cut a text so that the words that were looked for have a style of their own."""
-    sought = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word)
+    either = [form for word in words for form in spellings(word) if form]
+    sought = "|".join(map(re.escape, sorted(either, key=len, reverse=True)))
     if not sought:
         return [(text, "")]
     found: list[Part] = []
@@ -112,4 +114,4 @@ def marked(text: str, words: Sequence[str]) -> list[Part]:
 
 def _widths(width: int) -> tuple[int, int]:
     """Columns of the word of the class and of the concept."""
-    return (18, 15) if width >= _WIDE else (12, 10)
+    return (21, 15) if width >= _WIDE else (12, 10)

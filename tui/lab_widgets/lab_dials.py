@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 
 from ..running.lab_controls import IN_UNIT, Knobs
-from .text import Text
+from ..widgets.text import Text
 
 
 class Dials(Text, can_focus=True):
@@ -29,7 +29,7 @@ class Dials(Text, can_focus=True):
         Binding("u", "unit", "Unit", id="lab.unit", tooltip="The same dose in another unit"),
         Binding("left_square_bracket", "readout(-1)", "Read earlier", show=False, id="lab.read_earlier"),
         Binding("right_square_bracket", "readout(1)", "Read later", show=False, id="lab.read_later"),
-        Binding("w", "window", "Window", show=False, id="lab.window", tooltip="Which tokens are injected into"),
+        Binding("i", "window", "Window", show=False, id="lab.window", tooltip="Which tokens are injected into"),
     ]
 
     class Turned(Message):
@@ -45,21 +45,21 @@ class Dials(Text, can_focus=True):
     def show(self, knobs: Knobs) -> None:
         """Set all of them."""
         self.knobs = knobs
-        layer = f"{knobs.layer} of {knobs.layers}" if knobs.layers else f"{knobs.layer:.0%} deep"
-        readout = f"{knobs.readout}" if knobs.layers else f"{knobs.readout:.0%} deep"
+        layer = f"{knobs.layer} (0-{knobs.layers - 1})" if knobs.layers else _place(knobs.layer)
+        readout = f"layer {knobs.readout}" if knobs.layers else _place(knobs.readout)
         parts = [
             Content("layer "),
             _turned("◂", "layer(-1)"),
             Content.styled(f" {layer} ", "bold"),
             _turned("▸", "layer(1)"),
-            Content("  strength "),
+            Content("  "),
             _turned("▾", "strength(-1)"),
-            Content.styled(f" {knobs.strength:g} ", "bold"),
+            Content.styled(f" α = {knobs.strength:g} ", "bold"),
             _turned("▴", "strength(1)"),
             _turned(f" {IN_UNIT[knobs.unit]}", "unit"),
             Content("  into "),
             _turned({"all": "all tokens", "prompt": "the prompt", "generation": "the reply"}[knobs.window], "window"),
-            Content(f"  read at {readout}"),
+            Content(f"  cosine at {readout}"),
         ]
         self.update(Content.assemble(*parts))
 
@@ -87,6 +87,11 @@ class Dials(Text, can_focus=True):
 
     def action_window(self) -> None:
         self._turn(self.knobs.next_window())
+
+
+def _place(at: int | float) -> str:
+    """A layer while the model is not known: its index, or its depth as a fraction."""
+    return str(at) if isinstance(at, int) else f"{at:.2f} (depth)"
 
 
 def _turned(text: str, action: str) -> Content:

@@ -1,0 +1,1 @@
+"""GGUF files as models: read, and converted once into folders that both backends load."""

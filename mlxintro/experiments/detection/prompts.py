@@ -1,0 +1,71 @@
+"""The dialogues of injected thoughts: by trial number, with a control question, tampered with, for a witness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlxintro.backends.base import Message
+from mlxintro.protocol import controls, windows
+from mlxintro.protocol.presets import Dialogue
+from mlxintro.protocol.prompts import Asked, Dialogues
+from mlxintro.protocol.windows import WindowName
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPrompt:
+    """A dialogue of the plan and the window of its injections."""
+
+    asked: Asked
+    window: tuple[int, int | None]
+    """Token positions ``[start, stop)``; ``None`` reaches through the reply."""
+    length: int
+    """Tokens."""
+
+    @property
+    def key(self) -> str:
+        """Under which trials refer to it."""
+        return self.asked.key
+
+
+class TrialPrompts:
+    """The dialogue of a preset in every form that trials ask for, each made once."""
+
+    def __init__(self, dialogue: Dialogue, window: WindowName, dialogues: Dialogues) -> None:
+        self.dialogue = dialogue
+        self._window = window
+        self._dialogues = dialogues
+        self._made: dict[tuple[int, str, str], TrialPrompt] = {}
+
+    def at(self, number: int, question: str = "") -> TrialPrompt:
+        """The dialogue at a trial number, with another question in the trial question's place unless it is empty."""
+        form = number, "asking", question
+        if form not in self._made:
+            dialogue = controls.asking(self.dialogue, question)
+            messages, anchor = dialogue.at_trial(number)
+            asked = self._dialogues.ask(messages, dialogue.prefill)
+            window = windows.resolve(self._window, asked.rendered, anchor)
+            self._made[form] = TrialPrompt(asked, window, len(asked.rendered.tokens))
+        return self._made[form]
+
+    def tampered(self, number: int, word: str) -> TrialPrompt:
+        """The dialogue with a word where it does not belong, right before the trial question."""
+        form = number, "tampered", word
+        if form not in self._made:
+            messages, anchor = self.dialogue.at_trial(number)
+            content = messages[-1]["content"]
+            at = content.rindex(anchor)
+            odd = controls.forms()["odd"].replace("{word}", word)
+            last: Message = {**messages[-1], "content": content[:at] + odd + content[at:]}
+            asked = self._dialogues.ask((*messages[:-1], last), self.dialogue.prefill)
+            self._made[form] = TrialPrompt(asked, (0, None), len(asked.rendered.tokens))
+        return self._made[form]
+
+    def task(self) -> TrialPrompt:
+        """The dialogue of a witness: it is asked to write a sentence; the window reaches from there on."""
+        form = 1, "task", ""
+        if form not in self._made:
+            messages, _ = self.dialogue.at_trial(1)
+            text = controls.forms()["task"]
+            asked = self._dialogues.ask((*messages[:-1], {"role": messages[-1]["role"], "content": text}))
+            self._made[form] = TrialPrompt(asked, (asked.span(text)[0], None), len(asked.rendered.tokens))
+        return self._made[form]

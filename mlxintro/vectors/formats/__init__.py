@@ -1,0 +1,1 @@
+"""Files that hold vectors: safetensors, GGUF control vectors, npz, and decoders of sparse autoencoders."""

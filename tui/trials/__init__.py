@@ -1,0 +1,1 @@
+"""Trials as the app finds, orders and words them."""
