@@ -48,7 +48,7 @@ def mlxintro(
     stdin: str = "",
     stdout: int | IO[Any] | None = None,
     seconds: float = 120,
-    **more: Any,
+    **more: str,
 ) -> Result:
     """Run a command to its end, in a process of its own."""
     if sys.platform == "linux" and not any(name.startswith(_AT_START) for name in more):

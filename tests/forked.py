@@ -92,7 +92,7 @@ def run(
         given.seek(0)
         target = out.fileno() if stdout is None else stdout if isinstance(stdout, int) else stdout.fileno()
         code = nursery().run(arguments, environment, (given.fileno(), target, err.fileno()), seconds)
-        return code, *(_content(file) for file in (out, err))
+        return code, _content(out), _content(err)
 
 
 def open_memory() -> io.BufferedRandom:
