@@ -61,6 +61,7 @@ def plain_judge(question: str, reply: str, concept: str | None) -> dict[str, str
         "quote": concept or "" if named else "",
         "reason": "as it says",
         "identifies": "yes" if named else "no",
+        "level": "exact" if named else "category" if concept == "ocean" and "waves" in reply else "none",
         "named_first": "not_applicable" if not named else "yes" if early else "no",
     }
 

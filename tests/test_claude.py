@@ -5,6 +5,7 @@ Expected grades are written by hand beside the replies (``grading_runs``); what 
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -472,3 +473,24 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
     assert KEY not in done.stderr
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("identifies", "level", "expected"),
+    [
+        ("yes", "exact", (True, "exact")),
+        ("yes", "close", (True, "close")),
+        ("no", "category", (False, "category")),
+        ("no", "none", (False, None)),
+        ("unclear", "category", (None, "category")),
+    ],
+)
+def test_a_judge_says_how_near_the_concept_is_named_and_a_category_alone_identifies_nothing(
+    identifies: str, level: str, expected: tuple[bool | None, str | None]
+) -> None:
+    stance = {"quote": "", "reason": "", "affirms": "yes", "coherent": "yes", "refuses": "no"}
+    naming = {"quote": "", "reason": "", "identifies": identifies, "level": level, "named_first": "no"}
+    dossier = Dossier("k", "I detect waves.", "ocean")
+    dossier.answers = {"stance": json.dumps(stance), "naming": json.dumps(naming)}
+    grade = dossier.grade()
+    assert (grade.identifies, grade.naming) == expected
