@@ -114,7 +114,7 @@ class MessagesServer:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, Any]:
         return {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.url}
 
     def message(self, asked: Asked, fault: str = "") -> dict[str, Any]:
