@@ -157,7 +157,7 @@ class Case:
     def above_alarms(self, one: Rate) -> float:
         """One-sided p value of Fisher's exact test against uninjected replies.
 
-        Where an injection or a text does nothing, its trials are as independent as uninjected ones, so all of them count.
+        Where an injection or a text does nothing, its trials are as independent as uninjected ones, so all count.
         """
         p = exceeds(one, self.false_alarms)
         return 1.0 if p is None else p
