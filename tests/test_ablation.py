@@ -79,6 +79,23 @@ def test_what_is_projected_out_is_gone_from_the_stream(tiny: Any) -> None:
         assert all(proof.positions > 0 for proof in run.outcomes[one.key].proofs)
 
 
+def test_an_imported_direction_is_projected_out_by_its_nearest_layer(fake: FakeBackend) -> None:
+    reference = {"content": f"sha256:{'0' * 64}", "word": "ocean", "width": fake.info.width, "layers": (1, 6)}
+    _, plan = planned(
+        fake,
+        "ablation",
+        concepts=WORDS,
+        layers=(4,),
+        strengths=(2.0,),
+        vectors={"mine": reference},
+        options={"directions": ["vector:mine"], "at": [0, 7]},
+    )
+    removed = [one for spec in plan for one in spec.injections if one.operation == "ablate"]
+    assert {spec.arm for spec in plan} == {"", "without:vector:mine", "random-for:vector:mine"}
+    assert {(one.concept, one.layer, one.taken_at) for one in removed} == {("ocean", 0, 6), ("ocean", 7, 6)}
+    assert {plan.recipes[one.vector].method for one in removed} == {"imported"}
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
@@ -86,6 +103,7 @@ def test_what_is_projected_out_is_gone_from_the_stream(tiny: Any) -> None:
         ({"options": {"directions": ["concept"], "at": [2]}}, "after layer 4"),
         ({"options": {"refusal_depth": 2.0}}, "refusal_depth"),
         ({"options": {"at": [99]}}, "out of range"),
+        ({"options": {"directions": ["vector:none"]}}, "no imported vector called 'none'"),
     ],
 )
 def test_a_projection_that_cannot_be_is_refused_in_one_line(

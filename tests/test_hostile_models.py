@@ -85,6 +85,7 @@ REFUSED: dict[str, Edit] = dict(
         setting("fewer layers", num_hidden_layers=2),
         setting("more layers", num_hidden_layers=9),
         setting("heads 0", num_attention_heads=0),
+        setting("an inner width without end", intermediate_size=float("inf")),
         setting("heads as a list of words", num_attention_heads=["a"]),
         setting("width as nothing", hidden_size=None),
         setting("another width", hidden_size=96),

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.store import Store
 from mlxintro.store.importing import source as source_module
+from mlxintro.vectors import cache
+from mlxintro.vectors.vector import content_hash
 
 from .cli import Call, content
 
@@ -287,6 +290,10 @@ SCHEMAS = {
         )
         for table in TABLES
     },
+    "labels are a view": (
+        "ALTER TABLE labels RENAME TO t; CREATE VIEW labels AS SELECT * FROM t",
+        "labels is no plain table",
+    ),
     "a trigger that works without end": (
         "CREATE TRIGGER t AFTER INSERT ON runs BEGIN "
         f"INSERT INTO labels {ENDLESS} SELECT x, 1, 2, 3, 4, 5, 6 FROM n; END",
@@ -330,6 +337,14 @@ def test_a_store_whose_schema_is_not_ours_is_refused_at_once(
         assert time.process_time() - begun < 5
     # Behind the header, which says how the file is written to.
     assert path.read_bytes()[100:] == rows
+
+
+def test_a_schema_that_is_no_text_is_damage(call: Call, hostile: Callable[[str], Path]) -> None:
+    path = hostile("SELECT 1")
+    path.write_bytes(path.read_bytes().replace(b"labeller TEXT NOT NULL", b"labeller TEXT NOT\xffNULL"))
+    done = call("--db", str(path), "runs", "list")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "the file is damaged" in done.err
 
 
 def test_a_list_of_migrations_that_does_not_fit_is_said(call: Call, hostile: Callable[[str], Path]) -> None:
@@ -388,7 +403,7 @@ def test_an_import_does_not_move_a_run_of_this_store(call: Call, home: Path, tmp
 
 
 def test_a_run_of_a_machine_whose_clock_is_ahead_is_not_called_running(
-    call: Call, hostile: Callable[[str], Path]
+    call: Call, home: Path, hostile: Callable[[str], Path]
 ) -> None:
     path = hostile(
         "UPDATE runs SET state = 'running', pid = 7, host = 'gpu', "
@@ -396,6 +411,9 @@ def test_a_run_of_a_machine_whose_clock_is_ahead_is_not_called_running(
     )
     assert call("runs", "import", str(path)).code == 0
     assert "interrupted" in call("runs", "list").out
+    with closing(sqlite3.connect(home / "mlxintro.db")) as db:
+        # Not only shown so: a run that was killed while running goes on with half the rows.
+        assert db.execute("SELECT state, pid FROM runs WHERE name = 'theirs'").fetchone() == ("interrupted", None)
     assert call("runs", "rm", "theirs", "--yes").code == 0
 
 
@@ -416,6 +434,26 @@ def test_vector_files_come_along_only_as_recorded_and_never_through_links(
         done = store.import_from(path)
         assert len(done.vector_problems) == 2
     assert not (tmp_path / "home" / "vectors").exists()
+
+
+def test_a_vector_file_that_vouches_for_other_numbers_stays_behind(
+    hostile: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = hostile("SELECT 1")
+    right = {"direction": np.ones((2, 3), np.float32), "resid_norms": np.ones(2, np.float32)}
+    forged = {**right, "direction": right["direction"] * np.float32(-3)}
+    with closing(sqlite3.connect(path)) as db:
+        (first, name), (second, other) = db.execute("SELECT hash, file FROM vectors ORDER BY hash").fetchall()
+        db.execute("UPDATE vectors SET content = ?", (content_hash(**right),))
+        db.commit()
+    (path.parent / "vectors").mkdir()
+    cache.write(path.parent / "vectors" / name, first, right, {})
+    cache.write(path.parent / "vectors" / other, second, forged, {})
+    with Store(tmp_path / "home" / "mlxintro.db") as store:
+        (problem,) = store.import_from(path).vector_problems
+    assert other in problem
+    assert "not those that its store recorded" in problem
+    assert [one.name for one in (tmp_path / "home" / "vectors").iterdir()] == [name]
 
 
 @pytest.fixture(autouse=True)

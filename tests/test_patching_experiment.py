@@ -104,6 +104,16 @@ def test_only_cells_beyond_their_interval_are_shaded(run: Ran) -> None:
     assert drawn.split() == ["1", "█+0.90", "+0.90"]
 
 
+def test_single_heads_are_drawn_by_group_of_positions(fake: FakeBackend) -> None:
+    settings: dict[str, Any] = {"layers": (3,), "strengths": (2.0,), "unit": "resid", "controls": "none"}
+    options = {"heads": True, "groups": ["window", "last"], "every": 4, "lens": False}
+    analysis = ran(fake, "patching", concepts=WORDS, options=options, **settings).analysis
+    assert len(analysis.value_maps) == 2 * 2 * 2
+    first = analysis.value_maps[0]
+    assert first.columns == ("resid", "attn", "mlp", "h0", "h1", "h2", "h3")
+    assert first.rows == ("7", "3")
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

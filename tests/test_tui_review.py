@@ -16,7 +16,9 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.records import GradeRecord, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
+from mlxintro.tui.reading.map_plan import map_study
 from mlxintro.tui.screens.labelling import Blind
+from mlxintro.tui.screens.new_study import NewStudyPage
 from mlxintro.tui.screens.review import ReviewPage
 from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from tests.cli import mlxintro
@@ -336,3 +338,34 @@ def test_evidence_is_marked_by_more_than_colour(home: Path) -> None:
     spans = [(span.start, span.end, str(span.style)) for span in reply(trial, grade).spans]
     assert spans == [(0, 3, MARKED["affirmation"][0])]
     assert all("$" not in style and "#" not in style for style, _ in MARKED.values())
+
+
+def test_m_plans_the_map_of_the_trial_under_the_cursor(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await opened(app, pilot)
+            await pilot.press("i")
+            await until(pilot, lambda: over(page, "is:injected") and page.trials.current is not None)
+            spec = page._seen().trial.spec
+            await pilot.press("m")
+            await until(pilot, lambda: isinstance(app.screen, NewStudyPage) and "a map by layer" in text(app))
+            assert isinstance(app.screen, NewStudyPage)
+            await pilot.pause(0.2)
+            draft = app.screen._draft()
+            assert (draft.experiment, draft.preset) == ("patching", "patching")
+            assert draft.concepts[0] == spec.concept
+            assert len(draft.concepts) > 1, "intervals are over concepts"
+            assert draft.fields["layers"] == str(spec.injections[0].layer)
+            assert float(draft.fields["strengths"]) == spec.injections[0].strength
+            assert draft.fields["unit"] == spec.injections[0].unit
+
+    asyncio.run(go())
+
+
+def test_a_trial_without_an_injection_has_no_map(home: Path) -> None:
+    control = next(trial.spec for trial in trials_of(home) if trial.spec.condition == "control")
+    with (
+        Store(home / "mlxintro.db", read_only=True) as store,
+        pytest.raises(UsageError, match="choose an injected one"),
+    ):
+        map_study(store.runs.find("first"), control)

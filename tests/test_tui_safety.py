@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -102,6 +103,26 @@ def test_an_error_after_any_answer_stops_at_the_border(home: Path) -> None:
             await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
     asyncio.run(go())
+
+
+def test_an_answer_that_is_given_twice_counts_once(home: Path) -> None:
+    answers: list[bool] = []
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await ready(pilot, app)
+            page = app.screen
+            assert isinstance(page, RunPage)
+            page.consult(Confirm("Well?", "Yes"), answers.append)
+            await pilot.pause(0.1)
+            for _ in range(3):
+                app.post_message(Key("y", "y"))
+            await until(pilot, lambda: app.screen is page)
+            await pilot.pause(0.2)
+            assert app.screen is page
+
+    asyncio.run(go())
+    assert answers == [True]
 
 
 def test_a_locked_store_freezes_nothing_and_the_change_is_made_when_it_is_free(home: Path) -> None:

@@ -77,7 +77,7 @@ class Shape:
         try:
             width, vocabulary = int(settings["hidden_size"]), int(settings["vocab_size"])
             inner = int(settings.get("intermediate_size") or 4 * width)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
         weights = memory.loaded_bytes(weight_bytes, config, dtype=dtype, quantize=quantize, backend=backend)
         return cls(weights, cached, width, inner, vocabulary, item, backend) if cached else None

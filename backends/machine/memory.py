@@ -169,7 +169,7 @@ def cache_bytes(settings: Mapping[str, Any], item: float) -> int:
         size = int(settings.get("head_dim") or settings["hidden_size"] // heads)
         rows = int(settings["num_hidden_layers"]) * int(settings.get("num_key_value_heads") or heads)
         return int(2 * rows * size * item)
-    except (KeyError, TypeError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         return 0
 
 

@@ -233,6 +233,7 @@ class _ModelConfig(BaseModel):
     hidden_size: _Count | None = None
     n_embd: _Count | None = None
     head_dim: _Count | None = None
+    intermediate_size: _Count | list[_Number] | None = None
     vocab_size: _Count | None = None
     max_position_embeddings: _Count | None = None
     sliding_window: Annotated[_Number, Field(ge=0)] | None = None

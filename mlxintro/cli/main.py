@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from mlxintro.backends.errors import KnownError
-from mlxintro.cli.output import echo, write_anything
+from mlxintro.cli.output import echo, refuse, write_anything
 
 COMMANDS = {
     "demo": ("running.demo", "Run a small real study on the embedded model and read its replies."),
@@ -88,13 +88,13 @@ def main() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KnownError as error:
-        echo(f"mlxintro: {error}", err=True)
+        refuse(str(error))
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        echo(f"mlxintro: {error.format_message()}", err=True)
+        refuse(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         # The terminal may be gone.

@@ -49,6 +49,11 @@ def chatter(text: str) -> None:
     echo(text, err=True)
 
 
+def refuse(problem: str) -> None:
+    """Say on stderr, in one line whatever was typed, why a command does not do what was asked."""
+    echo(f"mlxintro: {' '.join(problem.split())}", err=True)
+
+
 def write_anything() -> None:
     """Let output that its encoding has no characters for (a file on Windows) be escaped instead of failing."""
     for stream in (sys.stdout, sys.stderr):

@@ -21,16 +21,19 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, injected
 from mlxintro.mechanism.ablation_arms import CONCEPT, REFUSAL, arm_of, random_arm
 from mlxintro.protocol import windows
+from mlxintro.protocol.imported import PREFIX, resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, model_key
 from mlxintro.vectors.recipe import ContrastPairs, PromptPair
+from mlxintro.vectors.settings import recipe_for
 
 
 class AblationOptions(Data):
     directions: tuple[str, ...] = Field(default=(CONCEPT, REFUSAL), min_length=1)
-    """What is projected out: ``concept`` (the pair's own vector), ``refusal``, or a word, whose vector it then is."""
+    """What is projected out: ``concept`` (the pair's own vector), ``refusal``, a word, whose vector it then is, or
+    ``vector:NAME`` for an imported one, whose layer nearest to the injection is taken."""
     at: tuple[float, ...] = ()
     """Layers it is projected out at: indices or depth fractions; all of them by default. The concept's own direction is
     projected out only after the layer it was injected at."""
@@ -106,8 +109,12 @@ class _Planner:
             return ()
         own = direction == CONCEPT
         word = pair.word if own else direction
-        vector = self._refusal() if direction == REFUSAL else self.grid.vector(word)
-        taken_at = self.grid.info.layer(self.options.refusal_depth) if direction == REFUSAL else layer
+        if direction == REFUSAL:
+            vector, taken_at = self._refusal(), self.grid.info.layer(self.options.refusal_depth)
+        elif direction.startswith(PREFIX):
+            word, vector, taken_at = self._imported(direction, layer)
+        else:
+            vector, taken_at = self.grid.vector(word), layer
         return tuple(
             PlannedInjection(
                 concept=word,
@@ -124,6 +131,14 @@ class _Planner:
             for at in self.layers
             if not own or at > layer
         )
+
+    def _imported(self, name: str, layer: int) -> tuple[str, str, int]:
+        """Word and key of an imported vector, and its layer that is nearest."""
+        ((word, (_, reference)),) = resolve_concepts((name,), True, self.grid.study.vectors or {}).items()
+        assert reference is not None, "a name with the prefix has one"
+        recipe = recipe_for(self.grid.preset.extraction, word, self.grid.info, reference)
+        self.grid.recipes[recipe.key] = recipe
+        return word, recipe.key, min(reference.layers, key=lambda at: abs(at - layer))
 
     def _refusal(self) -> str:
         recipe = ContrastPairs(

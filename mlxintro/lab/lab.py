@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from mlxintro import data
-from mlxintro.backends.base import Backend, Completion, Message, Prompt, Sampling, TokenEvent
+from mlxintro.backends.base import Backend, Completion, Float32, Message, Prompt, Sampling, TokenEvent
 from mlxintro.lab.messages import SIDES, Ask, Done, Extracting, LabEvent, Started, Token, Trace
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import library
@@ -110,7 +110,9 @@ class Lab:
         self._check(ask)
         if ask.trace:
             prompts = [pair.plain.prompt, pair.steered.prompt]
-            control, injected = self._traces(prompts, found, readout, vector)
+            streams = self._streams(prompts, found, readout)
+            control, injected = (tuple(token_cosines(one, vector.direction[readout]).tolist()) for one in streams)
+            name, lens = self._lens(streams, vector.recipe.word)
             self._tell(
                 Trace(
                     number=ask.number,
@@ -119,6 +121,9 @@ class Lab:
                     injected=injected,
                     control_pieces=_as_long(pieces[0], len(control)),
                     injected_pieces=_as_long(pieces[1], len(injected)),
+                    name=name,
+                    control_lens=lens[0],
+                    injected_lens=lens[1],
                 )
             )
         proof = found[1].proofs[0]
@@ -138,17 +143,22 @@ class Lab:
             self._latest = extract(self.backend, [recipe], self._cache, progress=progress)[recipe.key]
         return self._latest
 
-    def _traces(
-        self, prompts: list[Prompt], found: list[Completion], layer: int, vector: ConceptVector
-    ) -> list[tuple[float, ...]]:
-        """Per reply, the cosine of ``resid_post`` with the vector at every token of the reply.
+    def _streams(self, prompts: list[Prompt], found: list[Completion], layer: int) -> list[Float32]:
+        """Per reply, ``resid_post`` at every token of the reply, (tokens, width).
 
         The finished texts are read once more, each under its own injection.
         """
         whole = [Prompt((*p.tokens, *one.tokens), p.injections) for p, one in zip(prompts, found, strict=True)]
         streams = [captured["resid_post"][0] for captured in self.backend.capture(whole, layers=[layer])]
         first = len(prompts[0].tokens)
-        return [tuple(token_cosines(stream[first:], vector.direction[layer]).tolist()) for stream in streams]
+        return [stream[first:] for stream in streams]
+
+    def _lens(self, streams: list[Float32], word: str) -> tuple[str, list[tuple[float, ...]]]:
+        """The first token of a word's name, and its log-probability by the logit lens at every token of the replies."""
+        tokenizer = self.backend.tokenizer
+        first = tokenizer.encode(f" {word.lower()}").tokens[0]
+        logprobs = [tuple(self.backend.lens(stream, [first])[:, 0].tolist()) for stream in streams]
+        return tokenizer.pieces([first])[0], logprobs
 
     def _check(self, ask: Ask) -> None:
         if not self._stands(ask):

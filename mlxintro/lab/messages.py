@@ -141,6 +141,11 @@ class Trace(_Message):
     control_pieces: tuple[str, ...] = ()
     """Text of every token of the reply: as long as its cosines. A character of several tokens stands with the last."""
     injected_pieces: tuple[str, ...] = ()
+    name: str = ""
+    """First token of the concept's name as it follows a space."""
+    control_lens: tuple[float, ...] = ()
+    """Log-probability of that token by the logit lens at every token of the reply, natural logarithm."""
+    injected_lens: tuple[float, ...] = ()
 
 
 class Done(_Message):

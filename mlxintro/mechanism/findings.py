@@ -177,42 +177,63 @@ def _value_maps(place: _PlaceMaps) -> Iterator[ValueMap]:
             for arm, map_ in (("", place.own), (RANDOM, place.random)):
                 if map_ is None:
                     continue
-                title = f"{label}, {_SAID[direction]}, {'random vector' if arm else 'concept'}, {place.at}"
-                name = "_".join(filter(None, (outcome, direction, arm, f"{place.place[0]}_{place.place[1]:g}")))
-                yield _value_map(map_, direction, outcome, whole, name, title)
+                what = "random vector" if arm else "concept"
+                for group, patches in _drawn_together(map_).items():
+                    title = ", ".join(filter(None, (label, _SAID[direction], what, group, place.at)))
+                    parts = (outcome, direction, arm, group, f"{place.place[0]}_{place.place[1]:g}")
+                    yield _value_map(map_, patches, direction, outcome, whole, "_".join(filter(None, parts)), title)
+
+
+def _drawn_together(map_: PatchMap) -> dict[str, list[Patch]]:
+    """All patches as one picture; with single heads a picture for each group of positions, or it would be too wide."""
+    if all(patch.head is None for patch in map_.patches):
+        return {"": list(map_.patches)}
+    groups: dict[str, list[Patch]] = defaultdict(list)
+    for patch in map_.patches:
+        groups[patch.group].append(patch)
+    return groups
 
 
 def _value_map(
-    map_: PatchMap, direction: Direction, outcome: str, whole: Mean | None, name: str, title: str
+    map_: PatchMap,
+    patches: Sequence[Patch],
+    direction: Direction,
+    outcome: str,
+    whole: Mean | None,
+    name: str,
+    title: str,
 ) -> ValueMap:
     """One map; of a random vector in shares of the concept's gap, so that both can be compared."""
     cells = {}
     columns: dict[str, None] = {}
-    for patch in map_.patches:
+    grouped = len({patch.group for patch in patches}) > 1
+    for patch in patches:
         shift = map_.shift(patch, direction, outcome)
-        column = _column(patch)
+        column = _column(patch, grouped)
         columns[column] = None
         cells[str(patch.layer), column] = shift if whole is None else as_share(shift, whole)
-    layers = tuple(str(layer) for layer in sorted({patch.layer for patch in map_.patches}, reverse=True))
+    layers = tuple(str(layer) for layer in sorted({patch.layer for patch in patches}, reverse=True))
     unit = "nats" if whole is None else "share of the gap"
     largest = 1.0 if whole is not None else max(_LEAST, *(abs(one.value or 0.0) for one in cells.values()))
-    note = "the deepest layer on top; " + "; ".join(_legend(map_))
+    note = "; ".join(["the deepest layer on top", *_legend(patches, grouped)])
     return ValueMap(name, title, layers, tuple(columns), cells, unit, largest, note, more=outcome != "log_odds")
 
 
 _SHORT = {"resid_post": "resid", "attn_out": "attn", "mlp_out": "mlp", "head_out": "heads"}
 
 
-def _column(patch: Patch) -> str:
+def _column(patch: Patch, grouped: bool) -> str:
     site = _SHORT[patch.site] if patch.head is None else f"h{patch.head}"
-    return f"{site} {patch.group[:4].rstrip()}"
+    return f"{site} {patch.group[:4]}" if grouped else site
 
 
-def _legend(map_: PatchMap) -> list[str]:
-    sites = dict.fromkeys(patch.site for patch in map_.patches if patch.head is None)
-    groups = dict.fromkeys(patch.group for patch in map_.patches)
-    lines = [f"{_SHORT[site]} = {site}" for site in sites if _SHORT[site] != site]
-    return [*lines, *(f"{name[:4].rstrip()} = {name}" for name in groups if len(name) > 4)]
+def _legend(patches: Sequence[Patch], grouped: bool) -> list[str]:
+    sites = dict.fromkeys(patch.site for patch in patches if patch.head is None)
+    lines = [f"{_SHORT[site]} = {site}" for site in sites]
+    if any(patch.head is not None for patch in patches):
+        lines.append("h0, h1, ... = single heads")
+    names = dict.fromkeys(patch.group for patch in patches) if grouped else ()
+    return [*lines, *(f"{name[:4]} = {name}" for name in names if len(name) > 4)]
 
 
 def _curves(place: _PlaceMaps) -> Iterator[Plot]:

@@ -46,6 +46,10 @@ def _comparable(value: object) -> str:
     return comparable(value) if isinstance(value, str) else ""
 
 
+def _damaged(path: Path) -> KnownError:
+    return KnownError(f"{path}: the file is damaged: restore a copy, or rescue it with `sqlite3 FILE .recover`")
+
+
 class OlderFormat(KnownError):
     """A store that is only read and would first have to be brought up to date."""
 
@@ -69,12 +73,12 @@ def translated(path: Path) -> Iterator[None]:
         for code, what, advice in _ADVICE:
             if name.startswith(code):
                 raise KnownError(f"{path}: {what}: {advice}") from error
+        if _UNDECODABLE in str(error):
+            raise _damaged(path) from error
         raise
     except UnicodeDecodeError as error:
         # SQLite's own message quotes a schema that is damaged.
-        raise KnownError(
-            f"{path}: the file is damaged: restore a copy, or rescue it with `sqlite3 FILE .recover`"
-        ) from error
+        raise _damaged(path) from error
 
 
 class Database:

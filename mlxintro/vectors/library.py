@@ -201,11 +201,12 @@ def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
 
 
 def with_references(study: Study, db: Path) -> Study:
-    """A study with a reference for every imported vector that it names, or that its alignment has.
+    """A study with a reference for every imported vector among its concepts and directions, or that its alignment has.
 
     References that the study brings along stay.
     """
-    names = list(study.concepts)
+    directions = study.options.get("directions")
+    names = [*study.concepts, *(map(str, directions) if isinstance(directions, list | tuple) else ())]
     alignment = study.options.get("alignment")
     if isinstance(alignment, str) and alignment and db.exists():
         with Store(db, create=False) as store:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,69 +117,52 @@ class Validation:
         return beyond > 0 and self.p_value <= max(0.05, 1 / (1 + self.randoms))
 
 
+class SteeringSettings(TypedDict, total=False):
+    """How a vector is added to the answer of one prompt."""
+
+    layer: int | float
+    """Block index, or depth fraction; ``DEFAULT_LAYER`` where it is left out."""
+    strength: Required[float]
+    unit: Required[Unit]
+    window: WindowName
+    """Where the vector is added; everywhere where it is left out."""
+    question: str
+    """Text of the prompt on which the window ``question`` is anchored."""
+    prefill: str
+    """Beginning of the answer."""
+    sampling: Sampling | None
+    """Greedy, 100 tokens when ``None``; its ``seed`` also fixes the direction of a random vector."""
+    transform: Transform
+
+
 def steer(
-    backend: Backend,
-    vector: ConceptVector,
-    messages: Sequence[Message],
-    *,
-    layer: int | float = DEFAULT_LAYER,
-    strength: float,
-    unit: Unit,
-    window: WindowName = "all",
-    question: str = "",
-    prefill: str = "",
-    sampling: Sampling | None = None,
-    transform: Transform = "none",
+    backend: Backend, vector: ConceptVector, messages: Sequence[Message], **settings: Unpack[SteeringSettings]
 ) -> Steered:
     """Answer one prompt with and without a vector, in one batch.
 
     Args:
-        layer: block index, or depth fraction.
-        window: where the vector is added; ``question`` says what the window of that name is anchored on.
-        sampling: greedy, 100 tokens when ``None``; ``seed`` also fixes the direction of a random vector.
+        settings: see ``SteeringSettings``.
 
     Raises:
         UsageError: a layer, strength or window that is not there.
         InjectionError: what was injected is not what was asked for.
     """
-    asked = pair(
-        backend,
-        vector,
-        messages,
-        layer=layer,
-        strength=strength,
-        unit=unit,
-        window=window,
-        question=question,
-        prefill=prefill,
-        sampling=sampling,
-        transform=transform,
-    )
+    asked = pair(backend, vector, messages, **settings)
     completions = backend.generate([asked.plain, asked.steered])
     plain, steered = sorted(completions, key=lambda completion: completion.index)
     return Steered(plain.text, steered.text, asked.layer, asked.dose, steered.proofs[0])
 
 
 def pair(
-    backend: Backend,
-    vector: ConceptVector,
-    messages: Sequence[Message],
-    *,
-    layer: int | float = DEFAULT_LAYER,
-    strength: float,
-    unit: Unit,
-    window: WindowName = "all",
-    question: str = "",
-    prefill: str = "",
-    sampling: Sampling | None = None,
-    transform: Transform = "none",
+    backend: Backend, vector: ConceptVector, messages: Sequence[Message], **settings: Unpack[SteeringSettings]
 ) -> PairedRequests:
-    """The requests that ``steer`` makes, for whoever wants to see their tokens; arguments and errors as there."""
-    where = backend.info.layer(layer)
-    sampling = sampling or Sampling()
+    """Make the requests of ``steer``, for whoever wants to see their tokens; settings and errors as there."""
+    where = backend.info.layer(settings.get("layer", DEFAULT_LAYER))
+    sampling = settings.get("sampling") or Sampling()
+    strength, unit, transform = settings["strength"], settings["unit"], settings.get("transform", "none")
     added, dose = vector.scaled(where, strength, unit, transform=transform, seed=sampling.seed)
-    rendered = backend.tokenizer.render(messages, prefill)
-    start, stop = resolve(window, rendered, question)
+    rendered = backend.tokenizer.render(messages, settings.get("prefill", ""))
+    start, stop = resolve(settings.get("window", "all"), rendered, settings.get("question", ""))
     plain = Prompt(rendered.tokens)
     steered = Prompt(rendered.tokens, (Injection(where, added, start, stop, vector.recipe.site),))
     return PairedRequests(Request(plain, sampling), Request(steered, sampling), where, dose)

@@ -35,6 +35,7 @@ from mlxintro.tools.model_list import ModelRow, rows
 from ..lab_widgets.cosines import Cosines, sides_of
 from ..lab_widgets.lab_dials import Dials
 from ..lab_widgets.lab_form import LabForm, PromptField
+from ..lab_widgets.lens_strip import LensStrip
 from ..lab_widgets.replies import Replies
 from ..lab_widgets.sweep_map import SweepMap
 from ..running.lab_client import Ended, Heard, LabClient
@@ -51,11 +52,13 @@ class LabPage(LabTools):
     KEYED = (Dials, Cosines)
     SECONDS = 3600.0
     CSS_PATH = "lab.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     HELP = (
         "The same prompt, seed and settings twice: plainly on the left, with the concept's vector on the right. Enter "
         "loads the model; from then on every change is answered at once, and what was being answered is given up. Any "
         "word can be a concept. Below the replies stands how much of the concept is in the residual stream at each "
-        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it.\n"
+        "token: the cosine with its vector, at and after a layer that is injected into of course more than before it; "
+        "and, where the terminal is high enough, how probable its name is by the logit lens at that layer.\n"
         "{lab.sweep} tries five layers and five strengths around the setting, one after the other. {lab.before} and "
         "{lab.after} go through the settings that were asked. {lab.study} makes a study of the setting, {lab.save} "
         "saves both replies.\n"
@@ -87,10 +90,12 @@ class LabPage(LabTools):
             yield Replies(id="sides")
             yield SweepMap(id="sweep")
         yield Cosines(id="trace")
+        yield LensStrip(id="lens")
 
     def begin(self) -> None:
         self.client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
+        self.query_one("#lens").border_title = "the concept's name by the logit lens"
         sweep = self.query_one("#sweep")
         sweep.border_title, sweep.display = "layer by strength (α)", False
         self.say(f"{self.home.keyed('{lab.ask}')} loads the model and asks.")
@@ -238,11 +243,13 @@ class LabPage(LabTools):
                 self.dials.show(replace(self.dials.knobs, dose=heard))
                 self.query_one(Replies).begin(heard)
                 trace.wait("read when both replies are there")
+                self.query_one(LensStrip).show(None)
                 self.say(f"▶ {self._dose()}; every change starts anew, {self.home.keyed('{lab.stop}')} stops")
             case Token(side=side, text=text):
                 self.query_one(Replies).add(side, text)
             case Trace():
                 trace.show(heard, self.asked.concept if self.asked is not None else "")
+                self.query_one(LensStrip).show(heard)
             case Done():
                 self.answered, self.asked = self.asked, None
                 self.remember()

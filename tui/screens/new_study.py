@@ -26,6 +26,7 @@ from ..running.study_form import Draft, WrongFields, filled
 from ..shell.dialogues import AskPath, OpenPath
 from ..shell.page import Page
 from ..widgets.concept_list import Concepts, ConceptWords
+from ..widgets.options import Options
 from ..widgets.study_fields import StudyFields
 from ..widgets.text import Text
 
@@ -35,7 +36,7 @@ _LIGHT = 1_000_000_000
 """Bytes of weights up to which a model is loaded unasked, to say what a study comes to."""
 
 
-class Models(OptionList):
+class Models(Options):
     HELP = (
         "Models: those on disk first. The arrow keys choose. A filled dot: on disk; a half one: partly; an open one: "
         "it is fetched before the study starts, after a question that says how much that is. The last one is a "

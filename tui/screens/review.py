@@ -51,7 +51,8 @@ class ReviewPage(TrialActions):
         "arm: concept: layer: strength: with a value; grade: with names, first, other, claims, denies, leaks, refuses, "
         "unclear, garbled or none; by: with a grader. The right arrow completes. Below it stands how it was read.\n"
         "{review.copy} copies the reply, {review.cite} a citation, {review.outside} opens it in $PAGER or $EDITOR; "
-        "{review.prompt} shows the prompt as a dialogue or token by token.\n"
+        "{review.prompt} shows the prompt as a dialogue or token by token; {review.map} plans the map of which layers "
+        "and positions carry its concept into the answer.\n"
         "{review.sort} sorts by the next column, {review.turn} the other way round, as a click on its name does.\n"
         "{review.blind} labels replies blind: what was injected and what graders say is hidden until the end."
     )
@@ -78,6 +79,7 @@ class ReviewPage(TrialActions):
         Binding("y", "copy", "Copy", id="review.copy", tooltip="Copy the reply"),
         Binding("Y", "cite", "Cite", show=False, id="review.cite", tooltip="Copy a citation of the trial"),
         Binding("o", "outside", "Open", show=False, id="review.outside", tooltip="Open it in $PAGER or $EDITOR"),
+        Binding("m", "map", "Map", show=False, id="review.map", tooltip="Plan the map of where its answer comes from"),
         Binding("t", "prompt", "Prompt", show=False, id="review.prompt", tooltip="Prompt as dialogue or as tokens"),
         Binding("z", "sort", "Sort", show=False, id="review.sort", tooltip="Sort the trials by the next column"),
         Binding("Z", "turn", "Turn", show=False, id="review.turn", tooltip="Sort the other way round"),

@@ -265,6 +265,9 @@ def columns(width: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, wanted in COLUMNS.items():
         if room < wanted + len(GAP):
+            if not found:
+                # A terminal narrower than that shows the beginning of the names.
+                found[name] = max(4, room - len(GAP))
             break
         room -= wanted + len(GAP)
         found[name] = wanted

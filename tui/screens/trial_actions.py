@@ -11,6 +11,7 @@ from mlxintro.protocol.trials import PromptRecord
 from mlxintro.store.records import Run
 from mlxintro.store.searching.browse import Seen
 
+from ..reading.map_plan import map_study
 from ..shell.page import Page
 from ..trials import trial_text
 from ..trials.trial_line import TrialLines
@@ -68,6 +69,11 @@ class TrialActions(Page):
         width = 100
         text = trial_text.everything(seen, self.prompts.get(key), self.lines, width, chat=True)
         open_outside(self.app, text.plain)
+
+    def action_map(self) -> None:
+        if self.run is None:
+            raise UsageError(self.home.keyed("no run is open: {go.runs} lists the runs, Enter opens one"))
+        self.home.set_up_study(map_study(self.run, self._seen().trial.spec), "a map by layer, site and position")
 
     def action_blind(self) -> None:
         run = self.run

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen
@@ -41,6 +42,16 @@ class Guarded(MessagePump):
 
 class Popup(Guarded, ModalScreen[T]):
     """A question over the current screen. Ask it with ``Home.consult``, which guards what is done with the answer."""
+
+    _answered = False
+
+    def dismiss(self, result: T | None = None) -> AwaitComplete:
+        """Close with an answer, once: keys pressed while it closes answer nothing, and close no other screen."""
+        if self._answered or self.app.screen is not self:
+            closed: AwaitComplete = AwaitComplete.nothing()  # type: ignore[no-untyped-call]
+            return closed
+        self._answered = True
+        return super().dismiss(result)
 
 
 class Shower:

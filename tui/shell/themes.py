@@ -14,12 +14,14 @@ from typing import Any, get_args
 
 from textual.app import App
 from textual.color import Color, ColorParseError
-from textual.theme import BUILTIN_THEMES, Theme
+from textual.command import CommandPalette
+from textual.theme import BUILTIN_THEMES, Theme, ThemeProvider
 
 from mlxintro.analysis.trial_classes import ColourRole
 from mlxintro.backends.errors import UsageError
 
 from ..reading.colours import role_colour
+from .commands import Palette
 from .home import home_of
 
 DARK, LIGHT = "textual-dark", "textual-light"
@@ -165,6 +167,16 @@ class ThemedApp(App[int]):
 
     def get_css_variables(self) -> dict[str, str]:
         return {**super().get_css_variables(), **inks(self.current_theme)}
+
+    def action_command_palette(self) -> None:
+        """Find any action, run, concept or reply; once, however often the key is pressed."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """Choose a theme; once, however often the key is pressed."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(providers=[ThemeProvider], placeholder="find a theme"))
 
     def action_toggle_light(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK

@@ -17,11 +17,13 @@ from textual.widgets.option_list import Option
 from mlxintro.protocol import concepts
 from mlxintro.protocol.spelling import comparable
 
+from .options import Options
+
 _OWN = "own "
 """Begins the id of the row that adds what is typed."""
 
 
-class ConceptWords(OptionList):
+class ConceptWords(Options):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "select", "Choose", id="concepts.choose")]
 
 

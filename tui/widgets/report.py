@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines
+from mlxintro.rendering.text import figure_lines, heat_map_lines, table_lines, value_map_lines
 
 from ..reading import wording
 from ..reading.result_bars import forest, taxonomy
@@ -70,6 +70,8 @@ def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
         yield Static(Content.assemble(title, "\n", cleaned(shares)), classes="block wide")
     for map_ in analysis.heat_maps:
         yield _block(heat_map_lines(map_), titled=True)
+    for values in analysis.value_maps:
+        yield _block(value_map_lines(values), titled=True)
     for plot in analysis.plots:
         if any(curve.points for curve in plot.curves):
             yield _block(legend(plot).splitlines(), titled=True)
