@@ -77,7 +77,8 @@ def drawn(trace: Trace, width: int, cursor: int) -> Content:
             there = at < len(row.cosines)
             style = "reverse" if at == cursor else ""
             bar = bar_of(row.cosines[at], low, high) * (widths[at] - 1) if there else ""
-            bars.append(Content.assemble(Content.styled(bar.ljust(widths[at] - 1), style), " "))
+            # Reversed, a low bar would look like a high one.
+            bars.append(Content(bar.ljust(widths[at])))
             text = wording.fit(row.piece(at) if there else "", widths[at] - 1)
             tokens.append(Content.assemble(Content.styled(text, style), " "))
         lines += [Content.assemble(*bars), Content.assemble(*tokens)]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
+from .error_border import Guarded
 from .home import home_of
 from .places import PLACES
 
@@ -22,8 +24,14 @@ class Action:
     call: Any
 
 
-class Palette(CommandPalette):
-    """Textual's, which cannot turn a page before its list has been laid out."""
+class Palette(Guarded, CommandPalette):
+    """Textual's, which closes another screen when two keys choose, and cannot turn a page before it is laid out."""
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        if self.app.screen is not self:
+            closed: AwaitComplete = AwaitComplete.nothing()  # type: ignore[no-untyped-call]
+            return closed
+        return super().dismiss(result)
 
     def _action_command_list(self, action: str) -> None:
         with suppress(KeyError):
