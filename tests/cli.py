@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests import forked
+
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "mlxintro"]
 RUN = ("run", "injected-thoughts", "--backend", "fake")
@@ -36,6 +38,10 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "MLXINTRO_HOME": str(home), "HF_HOME": str(home / "hub"), "OMP_NUM_THREADS": "1", **more}
 
 
+_AT_START = ("PYTHON", "LC_", "LANG", "HF_", "OMP_", "LD_")
+"""Settings that count when a process starts, or when a library is first read."""
+
+
 def mlxintro(
     home: Path,
     *arguments: str,
@@ -44,20 +50,24 @@ def mlxintro(
     seconds: float = 120,
     **more: str,
 ) -> Result:
-    """Run a command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        input=stdin,
-        stdout=subprocess.PIPE if stdout is None else stdout,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=environment(home, **more),
-        cwd=ROOT,
-        timeout=seconds,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert "Exception ignored" not in done.stderr, done.stderr
-    return Result(done.returncode, done.stdout or "", done.stderr)
+    """Run a command to its end, in a process of its own."""
+    if sys.platform == "linux" and not any(name.startswith(_AT_START) for name in more):
+        code, out, err = forked.run(list(arguments), environment(home, **more), stdin, stdout, seconds)
+    else:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            input=stdin,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment(home, **more),
+            cwd=ROOT,
+            timeout=seconds,
+        )
+        code, out, err = done.returncode, done.stdout or "", done.stderr
+    assert "Traceback" not in err, err
+    assert "Exception ignored" not in err, err
+    return Result(code, out, err)
 
 
 def started(home: Path, *arguments: str) -> subprocess.Popen[str]:

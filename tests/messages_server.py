@@ -61,6 +61,7 @@ def plain_judge(question: str, reply: str, concept: str | None) -> dict[str, str
         "quote": concept or "" if named else "",
         "reason": "as it says",
         "identifies": "yes" if named else "no",
+        "level": "exact" if named else "category" if concept == "ocean" and "waves" in reply else "none",
         "named_first": "not_applicable" if not named else "yes" if early else "no",
     }
 
@@ -113,7 +114,7 @@ class MessagesServer:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, Any]:
         return {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.url}
 
     def message(self, asked: Asked, fault: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ Expected grades are written by hand beside the replies (``grading_runs``); what 
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -26,7 +27,7 @@ from mlxintro.grading.claude.live import run_live
 from mlxintro.grading.claude.passes import Report
 from mlxintro.grading.claude.questions import ClaudeGrader, Dossier, size
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, environment
+from tests.cli import COMMAND, ROOT, environment, mlxintro
 from tests.grading_runs import ANSWER, expected, fields, graded, job_for, reply, stored_run
 from tests.messages_server import KEY, MessagesServer, read_request, serving
 
@@ -378,14 +379,8 @@ def test_killed_at_any_moment_nothing_answered_is_asked_again(tmp_path: Path) ->
             assert set(answered.values()) == {1}
         server.settle()
         seen = len(server.paid)
-        done = subprocess.run(
-            [*COMMAND, "grade", "r", "--grader", "claude", "--price", "1,10"],
-            env=environment(tmp_path, **server.environment),
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        assert done.returncode == 0, done.stderr
+        done = mlxintro(tmp_path, "grade", "r", "--grader", "claude", "--price", "1,10", **server.environment)
+        assert done.code == 0, done.err
         check_all_graded(path, run, 60)
         # Whatever was asked twice was under way in one of the three processes when it died: four questions each.
         counts = Counter((a.question, a.reply) for a in server.paid)
@@ -422,7 +417,7 @@ def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:
         assert states == {"answered": len(server.paid)}
         server.delay = 0.0
         server.settle()
-        subprocess.run(process.args, env=environment(tmp_path, **server.environment), cwd=ROOT, check=True)
+        assert mlxintro(tmp_path, "grade", "r", "--grader", "claude", **server.environment).code == 0
         check_all_graded(path, run, 60)
         assert set(Counter((a.question, a.reply) for a in server.paid).values()) == {1}
 
@@ -451,7 +446,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_left(tmp_path: Path) ->
         assert process.returncode == 130, err
         assert "20 are left" in err
         server.delay = 0.0
-        subprocess.run(process.args, env=environment(tmp_path, **server.environment), cwd=ROOT, check=True)
+        assert mlxintro(tmp_path, "grade", "r", "--grader", "claude", **server.environment).code == 0
         check_all_graded(path, run, 20)
 
 
@@ -478,3 +473,24 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
     assert KEY not in done.stderr
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("identifies", "level", "expected"),
+    [
+        ("yes", "exact", (True, "exact")),
+        ("yes", "close", (True, "close")),
+        ("no", "category", (False, "category")),
+        ("no", "none", (False, None)),
+        ("unclear", "category", (None, "category")),
+    ],
+)
+def test_a_judge_says_how_near_the_concept_is_named_and_a_category_alone_identifies_nothing(
+    identifies: str, level: str, expected: tuple[bool | None, str | None]
+) -> None:
+    stance = {"quote": "", "reason": "", "affirms": "yes", "coherent": "yes", "refuses": "no"}
+    naming = {"quote": "", "reason": "", "identifies": identifies, "level": level, "named_first": "no"}
+    dossier = Dossier("k", "I detect waves.", "ocean")
+    dossier.answers = {"stance": json.dumps(stance), "naming": json.dumps(naming)}
+    grade = dossier.grade()
+    assert (grade.identifies, grade.naming) == expected

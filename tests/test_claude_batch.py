@@ -23,7 +23,7 @@ from mlxintro.grading.claude.batch import BatchRunner
 from mlxintro.grading.claude.passes import Report
 from mlxintro.store.calls import PaidQuestion
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, environment
+from tests.cli import COMMAND, ROOT, environment, mlxintro
 from tests.grading_runs import ANSWER, expected, fields, graded, job_for, stored_run
 from tests.messages_server import KEY, Batch, MessagesServer, serving
 from tests.test_claude import check_all_graded
@@ -234,12 +234,10 @@ def command(home: Path, server: MessagesServer, *more: str) -> subprocess.Popen[
 
 
 def finish(home: Path, server: MessagesServer) -> str:
-    process = command(home, server)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
-    assert "Traceback" not in err
-    assert KEY not in out + err
-    return err
+    done = mlxintro(home, "grade", "r", "--grader", "claude", "--batch", **server.environment)
+    assert done.code == 0, done.err
+    assert KEY not in done.out + done.err
+    return done.err
 
 
 def wait_until(condition: Callable[[], object]) -> None:

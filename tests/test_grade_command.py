@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,8 @@ from mlxintro.grading.disagreements import contradictions
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store import records
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, Result, environment
+from tests import cli
+from tests.cli import Result
 from tests.grading_runs import expected, fields, graded, stored_run
 from tests.messages_server import MessagesServer, serving
 
@@ -38,17 +38,7 @@ def server() -> Iterator[MessagesServer]:
 
 
 def mlxintro(home: Path, *arguments: str, server: MessagesServer | None = None) -> Result:
-    more = server.environment if server else {"ANTHROPIC_API_KEY": ""}
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(home, **more),
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=100,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Result(done.returncode, done.stdout, done.stderr)
+    return cli.mlxintro(home, *arguments, **(server.environment if server else {"ANTHROPIC_API_KEY": ""}))
 
 
 def test_several_judges_side_by_side_and_what_they_differ_on(home: Path, server: MessagesServer) -> None:

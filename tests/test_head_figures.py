@@ -29,6 +29,7 @@ WORDS = ("dust", "trumpets", "cameras", "lightning")
 STUDIES: dict[str, dict[str, Any]] = {
     "ablation": {"trials": 2},
     "patching": {},
+    "transfer": {},
     "injected-thoughts": {"layers": (4, 5), "strengths": (2.0,), "trials": 2},
     "thought-vs-text": {},
     "prefill": {},

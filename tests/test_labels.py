@@ -197,3 +197,26 @@ def test_agreement_from_the_command_line(store: Store, tmp_path: Path) -> None:
     assert rows["affirms", "all"]["confusion"]["no_yes"] == claims
     assert rows["affirms", "all"]["confusion"]["no_no"] == 6 - claims
     assert mlxintro(tmp_path, "grade", "first", "--between", "a,b").code == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "identifies", "level"),
+    [("d", True, "exact"), ("f", True, "exact"), ("k", False, "category"), ("t", False, None)],
+)
+def test_a_label_says_how_near_the_word_is_named(key: str, identifies: bool, level: str | None) -> None:
+    session = LabellingSession("ann", [Item("k", "Yes, a thought about the ocean.", "ocean", decoy=False)])
+    session.press("y")
+    label = session.press(key)
+    assert label is not None
+    assert (label.fields["identifies"], label.fields["naming"]) == (identifies, level)
+    grade = to_grade(label.fields)
+    assert grade is not None
+    assert grade.naming == level
+
+
+def test_a_relative_that_a_person_accepts_is_close_and_not_exact() -> None:
+    session = LabellingSession("ann", [Item("k", "Yes, a thought about the sea.", "ocean", decoy=False)])
+    session.press("y")
+    label = session.press("d")
+    assert label is not None
+    assert label.fields["naming"] == "close"

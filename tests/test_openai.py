@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import re
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -28,7 +27,8 @@ from mlxintro.grading.compatible.api import is_local, open_client, put_to_endpoi
 from mlxintro.grading.compatible.questions import CompatibleGrader
 from mlxintro.grading.pair import agreed, grade_by_pair
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, environment
+from tests import cli
+from tests.cli import ROOT, Result
 from tests.grading_runs import expected, fields, graded, stored_run
 from tests.messages_server import KEY, MessagesServer, serving
 
@@ -194,31 +194,25 @@ def test_no_budget_is_endless_and_no_usage_negative() -> None:
 def test_from_the_command_line(server: MessagesServer, tmp_path: Path) -> None:
     stored_run(tmp_path / "mlxintro.db", 12)
 
-    def mlxintro(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment(tmp_path, OPENAI_API_KEY=KEY),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+    def mlxintro(*arguments: str) -> Result:
+        return cli.mlxintro(tmp_path, *arguments, OPENAI_API_KEY=KEY)
 
     asked = ("--base-url", f"{server.url}/v1", "--model", "judge-1")
-    assert mlxintro("grade", "rules", "r").returncode == 0
+    assert mlxintro("grade", "rules", "r").code == 0
     done = mlxintro("grade", "openai", "r", *asked)
-    assert done.returncode == 0, done.stderr
-    assert "12 graded" in done.stderr
-    assert "a local endpoint" in done.stderr
-    assert mlxintro("grade", "r", "--grader", "openai", *asked).returncode == 0
+    assert done.code == 0, done.err
+    assert "12 graded" in done.err
+    assert "a local endpoint" in done.err
+    assert mlxintro("grade", "r", "--grader", "openai", *asked).code == 0
     both = mlxintro("grade", "pair", "r", "--of", "rules,openai")
-    assert both.returncode == 0, both.stderr
-    assert "settled by rules+openai" in both.stderr
+    assert both.code == 0, both.err
+    assert "settled by rules+openai" in both.err
     stats = mlxintro("stats", "r", "--grader", "rules+openai")
-    assert stats.returncode == 0, stats.stderr
-    assert re.search(r"arm +open +incoherent +refused", stats.stdout)
+    assert stats.code == 0, stats.err
+    assert re.search(r"arm +open +incoherent +refused", stats.out)
     for wrong in (("--budget", "inf"), ("--budget", "nan"), ("--again", "--retry")):
-        assert mlxintro("grade", "openai", "r", *asked, *wrong).returncode == 2
-    assert mlxintro("grade", "openai", "r", "--model", "judge-1").returncode == 2
+        assert mlxintro("grade", "openai", "r", *asked, *wrong).code == 2
+    assert mlxintro("grade", "openai", "r", "--model", "judge-1").code == 2
 
 
 def test_a_pair_settles_what_both_say_and_leaves_open_what_they_differ_on(tmp_path: Path) -> None:
@@ -260,32 +254,24 @@ def test_ones_own_rubric_is_asked_and_makes_another_version(tmp_path: Path) -> N
 
 def test_the_local_judge_says_how_long_it_will_take(tmp_path: Path) -> None:
     stored_run(tmp_path / "mlxintro.db", 12)
-    done = subprocess.run(
-        [*COMMAND, "grade", "local", "r", "--judge", "detector", "--judge-backend", "fake"],
-        env=environment(tmp_path),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"12 replies at about \d+\.\d s each: about \d+ s", done.stderr)
+    done = cli.mlxintro(tmp_path, "grade", "local", "r", "--judge", "detector", "--judge-backend", "fake")
+    assert done.code == 0, done.err
+    assert re.search(r"12 replies at about \d+\.\d s each: about \d+ s", done.err)
 
 
 def test_people_are_shown_only_what_a_grader_left_open(tmp_path: Path) -> None:
     stored_run(tmp_path / "mlxintro.db", 16)
 
-    def mlxintro(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments], env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, input=keys
-        )
+    def mlxintro(*arguments: str, keys: str = "") -> Result:
+        return cli.mlxintro(tmp_path, *arguments, stdin=keys)
 
-    assert mlxintro("grade", "rules", "r").returncode == 0
+    assert mlxintro("grade", "rules", "r").code == 0
     with Store(tmp_path / "mlxintro.db") as store:
         found = store.grades.latest(store.runs.find("r").id, grader="rules")
     left_open = sum(one.abstained for one in found)
     shown = mlxintro("label", "r", "--open", "rules", keys="q")
     if left_open:
-        assert f"0 of {left_open} labelled" in shown.stderr, shown.stderr
+        assert f"0 of {left_open} labelled" in shown.err, shown.err
     else:
-        assert "left no reply" in shown.stderr
-    assert mlxintro("label", "r", "--open", "nobody", keys="q").returncode == 2
+        assert "left no reply" in shown.err
+    assert mlxintro("label", "r", "--open", "nobody", keys="q").code == 2

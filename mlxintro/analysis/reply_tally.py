@@ -8,6 +8,7 @@ false alarms alike without a trace.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from functools import lru_cache
 from mlxintro.analysis import stats
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate
+from mlxintro.replies.grade_terms import NAMING_LEVELS, NamingLevel
 
 _rate = lru_cache(maxsize=10_000)(stats.rate)
 """An interval takes a tenth of a millisecond, and displays ask for the same hundreds of them every second."""
@@ -122,6 +124,8 @@ class ReplyTally:
     detection: AnswerCount = field(default_factory=AnswerCount)
     identification: AnswerCount = field(default_factory=AnswerCount)
     """Without detections whose naming the grader left open."""
+    levels: Counter[NamingLevel] = field(default_factory=Counter)
+    """Detections that name the concept in time or by a category, by how near they name it."""
     leak: AnswerCount = field(default_factory=AnswerCount)
     early: AnswerCount = field(default_factory=AnswerCount)
     """Detections in which the concept stood before the claim."""
@@ -143,6 +147,8 @@ class ReplyTally:
         self.trials += 1
         self.detection.add(detects(row))
         self.identification.add(names(row))
+        if (grade := row.grade) and grade.detects and grade.naming and grade.named_before_affirming is not True:
+            self.levels[grade.naming] += 1
         self.leak.add(leaks(row))
         self.early.add(_named_first(row))
         self.unsettled.add(_is_open(row))
@@ -161,6 +167,7 @@ class ReplyTally:
             "graded": self.detection.observations,
             "detected": self.detection.hits,
             "identified": self.identification.hits,
+            **{f"named_{level}": self.levels[level] for level in NAMING_LEVELS},
             "unidentifiable": self.detection.observations - self.identification.observations,
             "refused": self.refusal.hits,
             "incoherent": self.incoherence.hits,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -21,8 +21,9 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import Pass, gradable, related_words, to_record
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
-from mlxintro.replies.grade_terms import GradeState
-from mlxintro.replies.text import trim_invented_turns
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
+from mlxintro.replies.mentions import find_mentions
+from mlxintro.replies.text import fold, trim_invented_turns
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
 
@@ -107,6 +108,15 @@ class LocalJudge:
             for at, item in enumerate(items)
             if all((at, name) in readings and readings[at, name].verdict for name in ("affirms", "identifies"))
         }
+        text = rubric.load()
+        late |= {
+            (at, "category"): self._prompt(item, "category")
+            for at, item in enumerate(items)
+            if "category" in text.yes_no
+            and all((at, name) in readings for name in ("affirms", "identifies"))
+            and readings[at, "affirms"].verdict
+            and readings[at, "identifies"].verdict is False
+        }
         readings |= self._read(late)
         return [
             _judged(item, {name: reading for (where, name), reading in readings.items() if where == at})
@@ -115,7 +125,7 @@ class LocalJudge:
 
     def _prompt(self, item: _Item, name: str) -> Prompt:
         text = rubric.load()
-        concept = item.concept if name in ("identifies", "named_before_affirming") else None
+        concept = item.concept if name in ("identifies", "named_before_affirming", "category") else None
         shown = text.show(item.reply, concept, item.related if concept else ())
         content = f"{text.instructions(text.yes_no[name])}\n\n{shown}{text.answer}"
         return Prompt(self._backend.tokenizer.render([{"role": "user", "content": content}]).tokens)
@@ -153,14 +163,21 @@ class TimeEstimate:
         return self.seconds / self.sample * self.replies
 
 
-def estimate_time(store: Store, run: Run, judge: LocalJudge, *, again: bool = False) -> TimeEstimate | None:
+def estimate_time(
+    store: Store, run: Run, judge: LocalJudge, *, again: bool = False, keys: Container[str] | None = None
+) -> TimeEstimate | None:
     """Judge the first replies on the clock, twice, so that the first pass warms up; nothing is stored.
+
+    Args:
+        again: all of them are to be graded anew.
+        keys: trials to grade, all when ``None``.
 
     Returns:
         None when there is nothing to judge, or so little that it is done at once.
     """
     have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
-    todo = [trial for trial in gradable(store, run) if again or trial.key not in have]
+    chosen = (trial for trial in gradable(store, run) if keys is None or trial.key in keys)
+    todo = [trial for trial in chosen if again or trial.key not in have]
     if len(todo) <= SAMPLE:
         return None
     texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
@@ -176,12 +193,14 @@ def judge_run(
     judge: LocalJudge,
     *,
     again: bool = False,
+    keys: Container[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Pass:
     """Grade every finished trial this judge has not graded yet; stores as it goes.
 
     Args:
         again: grade all of them anew.
+        keys: trials to grade, all when ``None``.
         progress: told how many have been graded.
     """
     have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
@@ -190,6 +209,8 @@ def judge_run(
     def todo() -> Iterator[Trial]:
         nonlocal skipped
         for trial in gradable(store, run):
+            if keys is not None and trial.key not in keys:
+                continue
             if trial.key in have and not again:
                 skipped += 1
             else:
@@ -231,8 +252,16 @@ def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
         refuses=fields.get("refuses"),
         state=GradeState.of(affirms, coherent),
         reason=_reason(readings["affirms"]),
+        naming=_level(item, fields),
     )
     return Judged(grade, readings)
+
+
+def _level(item: _Item, fields: Mapping[str, bool | None]) -> NamingLevel | None:
+    """How near the concept is named: whether its own word stands in the reply needs no judge."""
+    if fields.get("identifies") and item.concept is not None:
+        return "exact" if find_mentions(fold(item.reply), item.concept) else "close"
+    return "category" if fields.get("category") else None
 
 
 def _reason(reading: JudgeReading) -> str:

@@ -42,6 +42,7 @@ def agreed(one: Grade, other: Grade) -> Grade:
         refuses=one.refuses if one.refuses is other.refuses else None,
         state=GradeState.ABSTAINED if open_ else GradeState.SCORED,
         reason="both say the same" if not open_ else f"they differ: {one.reason} / {other.reason}"[:300],
+        naming=one.naming if one.naming == other.naming else None,
         evidence=one.evidence,
     )
 

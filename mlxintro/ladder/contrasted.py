@@ -77,4 +77,5 @@ def running(study: Study) -> str:
 
 def _subject(study: Study) -> str:
     adapter = f" --adapter {shlex.quote(study.adapter)}" if study.adapter else ""
-    return f"-m {shlex.quote(study.model or '')}{adapter}"
+    backend = "" if study.backend in (None, "auto") else f" --backend {study.backend}"
+    return f"-m {shlex.quote(study.model or '')}{adapter}{backend}"

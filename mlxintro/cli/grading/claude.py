@@ -52,6 +52,8 @@ class Asking:
     price: tuple[float, float] | None
     dry_run: bool
     as_json: bool
+    open_of: str | None = None
+    """Only replies that this grader left open."""
 
 
 class DollarsParam(click.ParamType[Any]):
@@ -80,6 +82,24 @@ class Service:
     """Where its prices come from, in words; empty where they were given."""
 
 
+def open_keys(store: Store, run: Run, grader: str | None) -> frozenset[str] | None:
+    """Trials that a grader left open; ``None`` for no choice.
+
+    Raises:
+        UsageError: it has not graded the run, or left nothing open.
+    """
+    from mlxintro.grading.open_replies import left_open
+    from mlxintro.grading.passes import check_has_graded
+
+    if grader is None:
+        return None
+    check_has_graded(store, run, grader)
+    keys = left_open(store, run, grader)
+    if not keys:
+        raise UsageError(f"{grader} left no reply of {run.name} open: nothing is left to grade")
+    return keys
+
+
 def grade_by_claude(store: Store, run: Run, model: str | None, name: str, how: Asking) -> None:
     """Grade a run by the Anthropic API."""
     from mlxintro.grading.claude import prices
@@ -103,7 +123,7 @@ def grade_by_service(
     """Grade a run by an API: estimate, ask, and say what it cost."""
     from mlxintro.grading.claude.passes import ClaudePass
 
-    job = ClaudePass(store, run, grader, tariff, how.budget)
+    job = ClaudePass(store, run, grader, tariff, how.budget, keys=open_keys(store, run, how.open_of))
     if how.dry_run:
         if how.again:
             chatter("--dry-run counts what is missing, as if there were no --again")

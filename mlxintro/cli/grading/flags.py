@@ -44,6 +44,7 @@ class _Flags:
     between: str | None
     disagreements: bool
     graders: str | None
+    open_of: str | None
     as_json: bool
 
     def asking(self) -> Asking:
@@ -59,6 +60,7 @@ class _Flags:
             self.price,
             self.dry_run,
             self.as_json,
+            self.open_of,
         )
 
 
@@ -100,6 +102,7 @@ class _Flags:
 @click.option("--between", metavar="A,B", help="--agreement: these two. Default: every pair there is.")
 @click.option("--disagreements", is_flag=True, help="Grade nothing: list replies that graders read differently.")
 @click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
+@click.option("--open", "open_of", metavar="GRADER", help="claude, openai, local: only what this grader left open.")
 @click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
 @click.pass_context
 def by_flags(context: click.Context, /, run: str | None, **options: Any) -> None:
@@ -164,7 +167,15 @@ def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
     elif flags.grader == "local":
         from mlxintro.cli.grading.local import grade_by_judge
 
-        grade_by_judge(store, found, flags.judge, flags.judge_backend, flags.name or "local", again=flags.again)
+        grade_by_judge(
+            store,
+            found,
+            flags.judge,
+            flags.judge_backend,
+            flags.name or "local",
+            again=flags.again,
+            open_of=flags.open_of,
+        )
     else:
         from mlxintro.cli.grading.local import grade_by_rules
 
@@ -172,6 +183,7 @@ def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
 
 
 _ASKED = ("retry", "model", "concurrency", "budget", "price", "dry_run")
+_JUDGES = ("claude", "openai", "local")
 _FOR: Mapping[str, tuple[str, ...]] = {
     "claude": (*_ASKED, "batch", "no_wait", "abandon"),
     "openai": (*_ASKED, "base_url"),
@@ -195,6 +207,8 @@ def _check_flags(context: click.Context, grader: str, disagreements: bool) -> No
                 raise click.UsageError(
                     f"--{name.replace('_', '-')} belongs to --grader {owner}: add it, or leave it out"
                 )
+    if "open_of" in given and (grader not in _JUDGES or disagreements):
+        raise click.UsageError("--open belongs to --grader claude, openai and local: add one, or leave it out")
     if "rubric" in given and (grader.startswith("rules") or disagreements):
         raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
     if "name" in given and (grader.startswith("rules") or disagreements):

@@ -46,6 +46,7 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 _again = click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
 _name = click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside other judges.")
+_open = click.option("--open", "open_of", metavar="GRADER", help="Only replies that this grader left open.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 _asked = _options(
     click.option("--retry", is_flag=True, help="Only what could not be graded before."),
@@ -95,6 +96,7 @@ def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
 @click.option("--no-wait", is_flag=True, help="--batch: submit or collect, and return at once.")
 @click.option("--abandon", is_flag=True, help="Give up batches that were never collected.")
 @_asked
+@_open
 @rubric_option
 @click.pass_context
 def claude(
@@ -113,6 +115,7 @@ def claude(
     dry_run: bool,
     as_json: bool,
     rubric: str | None,
+    open_of: str | None,
 ) -> None:
     """By the Anthropic API, with the key in ANTHROPIC_API_KEY."""
     from mlxintro.cli.grading.claude import grade_by_claude
@@ -121,7 +124,7 @@ def claude(
     if no_wait and not batch:
         raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
     use_rubric(rubric)
-    how = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json)
+    how = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json, open_of)
     with _found(context, run) as (store, found):
         grade_by_claude(store, found, model, name or "claude", how)
 
@@ -133,6 +136,7 @@ def claude(
 @_again
 @_name
 @_asked
+@_open
 @rubric_option
 @click.pass_context
 def openai(
@@ -149,13 +153,14 @@ def openai(
     dry_run: bool,
     as_json: bool,
     rubric: str | None,
+    open_of: str | None,
 ) -> None:
     """By any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter. The key, if any, in OPENAI_API_KEY."""
     from mlxintro.cli.grading.compatible import grade_by_endpoint
 
     _check_asked(again, retry, dry_run, as_json)
     use_rubric(rubric)
-    how = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json)
+    how = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json, open_of)
     with _found(context, run) as (store, found):
         grade_by_endpoint(store, found, base_url, model, name or "openai", how)
 
@@ -166,6 +171,7 @@ def openai(
 @click.option("--judge-backend", type=click.Choice(["auto", "mlx", "torch", "fake"]), default="auto", show_default=True)
 @_again
 @_name
+@_open
 @rubric_option
 @click.pass_context
 def local(
@@ -176,13 +182,14 @@ def local(
     again: bool,
     name: str | None,
     rubric: str | None,
+    open_of: str | None,
 ) -> None:
     """By a model on this machine: yes/no questions, and how probable it finds either answer."""
     from mlxintro.cli.grading.local import grade_by_judge
 
     use_rubric(rubric)
     with _found(context, run) as (store, found):
-        grade_by_judge(store, found, judge, judge_backend, name or "local", again=again)
+        grade_by_judge(store, found, judge, judge_backend, name or "local", again=again, open_of=open_of)
 
 
 @grade.command()

@@ -42,9 +42,9 @@ def label(
 ) -> None:
     """Label replies by hand: one key says whether a reply claims a thought, a second whether it names the word shown.
 
-    Blind: condition, layer, strength and grades are hidden, trials are shuffled, and controls show a decoy word. Every
-    label is stored at once; the same command goes on where it was left. A second labeller gets the same set in the
-    same order. `mlxintro grade RUN --agreement` compares.
+    Up to half of a new set are replies that graders left open and nobody has decided since; they come first. Blind:
+    condition, layer, strength and grades are hidden, trials are shuffled, and controls show a decoy word. Every label
+    is stored at once; the same command goes on. A second labeller gets the same set in the same order.
     """
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels import files as label_files
@@ -93,8 +93,8 @@ def label(
 def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: int, grader: str | None = None) -> None:
     from mlxintro.backends.errors import UsageError
     from mlxintro.grading.labels.labelling import LabellingSession, draw, items, to_grade
+    from mlxintro.grading.open_replies import left_open, waiting
     from mlxintro.grading.passes import check_has_graded, gradable
-    from mlxintro.replies.grade_terms import GradeState
 
     trials = list(gradable(store, run))
     if not trials:
@@ -102,14 +102,13 @@ def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: i
     drawn = trials
     if grader is not None:
         check_has_graded(store, run, grader)
-        latest = store.grades.latest(run.id, grader=grader)
-        left_open = {one.key for one in latest if one.state is not GradeState.SCORED}
-        drawn = [trial for trial in trials if trial.key in left_open]
+        open_of_it = left_open(store, run, grader)
+        drawn = [trial for trial in trials if trial.key in open_of_it]
         if not drawn:
             raise UsageError(f"{grader} left no reply of {run.name} open: nothing is left to label")
     chosen = next((its for its in store.label_sets.of_run(run.id) if its.name == name), None)
     if chosen is None:
-        chosen = store.label_sets.draw(run.id, name, seed, draw(drawn, count, seed))
+        chosen = store.label_sets.draw(run.id, name, seed, draw(drawn, count, seed, first=waiting(store, run)))
     if chosen.frozen:
         raise UsageError(f"the label set {name} is frozen: draw another with --set NAME")
     have = {its.key for its in store.labels.latest(run.id, labeller=labeller) if to_grade(its.fields) is not None}

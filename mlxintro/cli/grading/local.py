@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlxintro.cli.grading.claude import open_keys
 from mlxintro.cli.options import load_backend
 from mlxintro.cli.output import chatter, shell
 from mlxintro.cli.running.progress import Bar
@@ -25,7 +26,7 @@ def grade_by_rules(store: Store, run: Run, name: str, *, again: bool) -> None:
     if done.abstained:
         chatter(
             f"what is open goes to a person (mlxintro label {shell(run.name)}) or to a judge "
-            f"(mlxintro grade openai, local or claude {shell(run.name)})"
+            f"(mlxintro grade claude {shell(run.name)} --open {shell(name)}; openai and local likewise)"
         )
 
 
@@ -50,18 +51,21 @@ def grade_by_two(store: Store, run: Run, names: str) -> None:
         chatter(f"go on with mlxintro label {shell(run.name)} --open {shell(pair.name)}")
 
 
-def grade_by_judge(store: Store, run: Run, model: str | None, backend: str, name: str, *, again: bool) -> None:
+def grade_by_judge(
+    store: Store, run: Run, model: str | None, backend: str, name: str, *, again: bool, open_of: str | None = None
+) -> None:
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, estimate_time, judge_run
 
+    keys = open_keys(store, run, open_of)
     with load_backend(model, backend) as loaded, Bar("grading", unit=" replies") as bar:
         judge = LocalJudge(loaded, name=name)
-        timed = estimate_time(store, run, judge, again=again)
+        timed = estimate_time(store, run, judge, again=again, keys=keys)
         if timed is not None:
             each = timed.seconds / timed.sample
             total = f"{timed.total:.0f} s" if timed.total < 90 else f"{timed.total / 60:.0f} min"
             bar.say(f"{timed.replies} replies at about {each:.1f} s each: about {total}; Ctrl-C stops, and keeps them")
-        done = judge_run(store, run, judge, again=again, progress=lambda graded: bar.count(graded, run.done))
+        done = judge_run(store, run, judge, again=again, keys=keys, progress=lambda graded: bar.count(graded, run.done))
     chatter(
         f"{run.name}: {done.graded} graded ({done.abstained} abstained), {done.skipped} were graded before by "
         f"{judge.version}; see mlxintro stats {shell(run.name)} --grader {shell(name)}"

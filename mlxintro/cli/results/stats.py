@@ -45,8 +45,10 @@ def show_stats(
     from mlxintro import experiments
     from mlxintro.analysis.run import analysis_of
     from mlxintro.analysis.summary import summarise
+    from mlxintro.grading.open_replies import waiting
     from mlxintro.grading.passes import check_has_graded, rows_of
     from mlxintro.rendering.text import as_data, cell_text, lines
+    from mlxintro.replies.grade_terms import NAMING_LEVELS
 
     graded = experiments.find(run.experiment).graded
     if graded:
@@ -61,7 +63,8 @@ def show_stats(
         card = compare(run, rows, grader)
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
-        more = {} if card is None else {"published": asdict(card)}
+        more: dict[str, object] = {} if card is None else {"published": asdict(card)}
+        more |= {"open_replies": len(waiting(store, run))} if graded else {}
         echo(json_line({**head, **(summary.as_dict() if graded else {}), **as_data(analysis), **more}))
         return
     by = f", graded by {grader}" if graded else f", {run.experiment}"
@@ -71,6 +74,9 @@ def show_stats(
         echo(f"  detection       {cell_text(summary.overall.detection)}")
         echo(f"  false alarms    {cell_text(summary.false_alarms)}")
         echo(f"  identification  {cell_text(summary.overall.identification)}")
+        levels = ", ".join(f"{injected[f'named_{level}']} {level}" for level in NAMING_LEVELS)
+        least = "category or nearer" if grader == "rules" else "close or nearer"
+        echo(f"    named in claims: {levels}; identification counts {least}")
         echo(f"  net detection   {cell_text(summary.overall.net)}")
         echo(
             f"  injected replies: {injected['refused']} refused, {injected['incoherent']} incoherent, "
@@ -88,7 +94,7 @@ def show_stats(
             echo(line)
     for remark in analysis.remarks:
         chatter(f"\n{remark}")
-    _remarks(run, summary if graded else None, grader)
+    _remarks(run, summary if graded else None, grader, len(waiting(store, run)) if graded else 0)
 
 
 def _show_arms(rows: Sequence[Row]) -> None:
@@ -101,8 +107,14 @@ def _show_arms(rows: Sequence[Row]) -> None:
         echo(f"  {line}")
 
 
-def _remarks(run: Run, summary: Summary | None, grader: str) -> None:
+def _remarks(run: Run, summary: Summary | None, grader: str, open_replies: int) -> None:
     """What is missing; ``summary`` is ``None`` for experiments that graders have no part in."""
+    if open_replies:
+        name = shell(run.name)
+        chatter(
+            f"\n{open_replies} replies wait for a decision: mlxintro label {name}, or mlxintro grade claude {name} "
+            f"--open {shell(grader)} (openai and local likewise)"
+        )
     unscored = summary.unscored if summary else 0
     if unscored:
         chatter(f"\n{unscored} replies are not graded: mlxintro grade {shell(run.name)} --grader {shell(grader)}")

@@ -195,6 +195,7 @@ def _against_model(brought: Any, settings: dict[str, Any]) -> str:
 @vectors.command()
 @click.argument("source")
 @model_options
+@click.option("--source-adapter", help="Low-rank adapter of SOURCE; --adapter is that of the model of -m.")
 @click.option("--name", required=True, help="What to call the alignment; `run transfer --set alignment=NAME` uses it.")
 @click.option("--concepts", type=WORDS, default="set:blueprint", show_default=True, help="Whose vectors to carry over.")
 @click.option("--learn", type=WORDS, help="Words to learn the map on, as for --concepts. Default: all that ship.")
@@ -215,6 +216,7 @@ def align(
     context: click.Context,
     /,
     source: str,
+    source_adapter: str | None,
     name: str,
     concepts: tuple[str, ...],
     learn: tuple[str, ...] | None,
@@ -242,7 +244,8 @@ def align(
     plan = AlignmentPlan.of(
         words, presets.load(preset).extraction, learning=learning, layers=layers, matching=match, prompts=prompts
     )
-    first, second = (_read_model(context, plan, {**settings, "model": model}) for model in (source, settings["model"]))
+    first = _read_model(context, plan, {**settings, "model": source, "adapter": source_adapter})
+    second = _read_model(context, plan, settings)
     found = fit(first, second, plan)
     with _library(context, create=True) as library:
         library.bring_in(outcomes(found, name), replace=replace)

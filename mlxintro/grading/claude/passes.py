@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -108,13 +108,22 @@ class ClaudePass:
     """See the module."""
 
     def __init__(
-        self, store: Store, run: Run, grader: RemoteGrader, tariff: Tariff, limit: float | None = None
+        self,
+        store: Store,
+        run: Run,
+        grader: RemoteGrader,
+        tariff: Tariff,
+        limit: float | None = None,
+        *,
+        keys: Container[str] | None = None,
     ) -> None:
         """
         Args:
             tariff: of this way of asking.
             limit: US dollars that this grader may cost on this run, earlier passes included.
+            keys: trials to grade, all when ``None``.
         """
+        self._keys = keys
         self.store, self.run, self.grader, self.tariff = store, run, grader, tariff
         self.where = GradingPass(run.id, grader.name, grader.version)
         self.budget = Budget(limit, spent=store.calls.spent(run.id, grader.name))
@@ -186,6 +195,8 @@ class ClaudePass:
             self._before = _Before(have, failed)
         self.report.skipped = self.report.waiting = 0
         for trial in gradable(self.store, self.run):
+            if self._keys is not None and trial.key not in self._keys:
+                continue
             if trial.key in waiting:
                 self.report.waiting += 1
             elif trial.key in have:

@@ -22,7 +22,7 @@ from mlxintro.grading.claude.prices import Usage
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.spelling import find
-from mlxintro.replies.grade_terms import GradeState
+from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
 
@@ -53,6 +53,7 @@ class Naming(_Fields):
     """Answer to the second."""
 
     identifies: JudgeAnswer
+    level: Literal["exact", "close", "category", "none"]
     named_first: Literal["yes", "no", "not_applicable"]
 
 
@@ -142,6 +143,7 @@ class Dossier:
             refuses=_truth(stance.refuses),
             state=GradeState.of(affirms, coherent),
             reason=_one_line(stance.reason),
+            naming=_level(naming) if naming else None,
             evidence=Evidence(
                 affirmation=claim if affirms else None,
                 mention=_find(self.reply, naming.quote) if naming else None,
@@ -227,6 +229,13 @@ def read(question: QuestionName, answer: Answer) -> str:
             f"the grader's answer does not fit: {f'{where}: ' if where else ''}{first['msg']}"
         ) from None
     return answer.text
+
+
+def _level(naming: Naming) -> NamingLevel | None:
+    """How near the concept is named; what names it by no more than a category does not identify it."""
+    if naming.identifies == "yes":
+        return naming.level if naming.level in ("exact", "close") else "close"
+    return "category" if naming.level == "category" else None
 
 
 def _truth(verdict: JudgeAnswer) -> bool | None:

@@ -8,6 +8,7 @@ from typing import Any
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.labels.labelling import to_grade
 from mlxintro.protocol.plain_data import parse_json
+from mlxintro.replies.grade_terms import NAMING_LEVELS
 from mlxintro.store.records import GRADE_FIELDS, Label, Run
 from mlxintro.store.store import Store
 
@@ -48,7 +49,9 @@ def _read(number: int, line: str, labeller: str | None) -> Label:
     who = row.get("labeller") or labeller if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(row.get("trial_key"), str) or not isinstance(who, str):
         raise UsageError(f"line {number} names no trial_key or labeller: add them, nothing was stored")
-    fields = {name: row[name] for name in (*GRADE_FIELDS, "class", "decoy") if name in row}
+    fields = {name: row[name] for name in (*GRADE_FIELDS, "naming", "class", "decoy") if name in row}
     if to_grade(fields) is None or any(fields.get(name) not in (True, False, None) for name in GRADE_FIELDS):
         raise UsageError(f"line {number}: a label is true, false or null under {', '.join(GRADE_FIELDS)}")
+    if fields.get("naming") not in (None, *NAMING_LEVELS):
+        raise UsageError(f"line {number}: naming is one of {', '.join(NAMING_LEVELS)} or null, nothing was stored")
     return Label(key=row["trial_key"], labeller=who, fields=fields, note=str(row.get("note") or ""))

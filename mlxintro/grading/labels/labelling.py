@@ -8,12 +8,14 @@ nothing of the condition. Nobody sees grades, layers or strengths.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlxintro.grading.base import Grade
-from mlxintro.replies.grade_terms import GradeState
+from mlxintro.replies.grade_terms import NAMING_LEVELS, GradeState, NamingLevel
+from mlxintro.replies.mentions import find_mentions
+from mlxintro.replies.text import fold
 from mlxintro.store.records import GRADE_FIELDS, Label, Trial
 
 Stage = Literal["claim", "naming", "done"]
@@ -29,6 +31,7 @@ CLAIM_KEYS: Mapping[str, str] = {
 NAMING_KEYS: Mapping[str, str] = {
     "d": "names the word, or a close relative, with the claim or after it",
     "f": "names it first and claims afterwards",
+    "k": "names only something looser: its class, a part of it, what goes with it",
     "t": "names another thing, or nothing",
 }
 CONTROL_KEYS: Mapping[str, str] = {"s": "skip", "u": "undo", "q": "stop; what is labelled is kept"}
@@ -44,6 +47,7 @@ _CLASSES: Mapping[str, Mapping[str, bool | None]] = {
 _NAMINGS: Mapping[str, Mapping[str, bool | None]] = {
     "d": {"identifies": True, "named_before_affirming": False},
     "f": {"identifies": True, "named_before_affirming": True},
+    "k": {"identifies": False, "named_before_affirming": False},
     "t": {"identifies": False, "named_before_affirming": False},
 }
 
@@ -82,11 +86,36 @@ def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | N
     return found
 
 
-def draw(trials: Sequence[Trial], count: int | None, seed: int) -> list[str]:
-    """Trials of a new label set: shuffled, injected and control alike. The seed makes the draw repeatable."""
+def draw(trials: Sequence[Trial], count: int | None, seed: int, *, first: Container[str] = ()) -> list[str]:
+    """Trials of a new label set: shuffled, injected and control alike. The seed makes the draw repeatable.
+
+    Args:
+        trials: to draw from.
+        count: of the set; all when ``None``.
+        seed: of the draw.
+        first: see ``with_open_first``.
+    """
     keys = sorted(trial.key for trial in trials)
     random.Random(seed).shuffle(keys)
-    return keys[:count]
+    return with_open_first(keys, first, count)[:count]
+
+
+def with_open_first(keys: Sequence[str], first: Container[str], count: int | None) -> list[str]:
+    """Put what no grader could decide before the rest, up to half of a set.
+
+    The other half stays a random sample of what was decided, on which a grader's errors are measured.
+
+    Args:
+        keys: shuffled.
+        first: keys that wait for a decision.
+        count: of the set; all when ``None``.
+    """
+    ahead = [key for key in keys if key in first]
+    if count is not None:
+        ahead = ahead[: (count + 1) // 2]
+    chosen = set(ahead)
+    others = [key for key in keys if key not in chosen]
+    return ahead + sorted(others, key=lambda key: key in first)
 
 
 @dataclass
@@ -135,6 +164,7 @@ class LabellingSession:
         values: dict[str, Any] = {**dict.fromkeys(GRADE_FIELDS), **_CLASSES[claim], "class": claim + (naming or "")}
         if naming and not item.decoy:
             values.update(_NAMINGS[naming])
+            values["naming"] = _level(naming, item)
         if item.decoy:
             values["decoy"] = item.word
         self._claim = None
@@ -159,6 +189,13 @@ class LabellingSession:
         return Label(key=item.key, labeller=self.labeller, fields={})
 
 
+def _level(key: str, item: Item) -> NamingLevel | None:
+    """How near a label says that a reply names the word; whether it says the word itself can be looked up."""
+    if key in ("d", "f") and item.word is not None:
+        return "exact" if find_mentions(fold(item.response), item.word) else "close"
+    return "category" if key == "k" else None
+
+
 def to_grade(fields: Mapping[str, Any]) -> Grade | None:
     """A label as a grade, so that people and graders are compared alike. None for a withdrawn label."""
     if not any(name in fields for name in GRADE_FIELDS):
@@ -171,4 +208,5 @@ def to_grade(fields: Mapping[str, Any]) -> Grade | None:
         refuses=fields.get("refuses"),
         state=GradeState.of(fields.get("affirms"), fields.get("coherent")),
         reason="label",
+        naming=naming if (naming := fields.get("naming")) in NAMING_LEVELS else None,
     )

@@ -9,7 +9,8 @@ from itertools import combinations, islice
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.agreement import Agreement, compare
 from mlxintro.grading.base import Grade
-from mlxintro.grading.labels.labelling import LabellingSession, items, to_grade
+from mlxintro.grading.labels.labelling import LabellingSession, items, to_grade, with_open_first
+from mlxintro.grading.open_replies import waiting
 from mlxintro.grading.passes import from_record
 from mlxintro.store.records import LabelSet, Run, TrialFilter
 from mlxintro.store.store import Store
@@ -35,6 +36,7 @@ def open_set(store: Store, run: Run, name: str, count: int, seed: int = 0) -> La
     if chosen is None:
         keys = store.trials.keys(run.id, TrialFilter(status="done"))
         random.Random(seed).shuffle(keys)
+        keys = with_open_first(keys, waiting(store, run), count)
         drawn = list(islice(_with_reply(store, run, keys), count))
         if not drawn:
             raise UsageError(f"{run.name} has no replies to label yet: wait for some, or resume it")
