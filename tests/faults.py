@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[1]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "*_cache", "__pycache__", "dist")
 
 
+LONGEST = 900
+"""Seconds that the tests of one fault may take."""
+
+
 class Fault(NamedTuple):
     name: str
     file: str
@@ -304,13 +308,17 @@ def survives(fault: Fault, tree: Path) -> bool:
     file.write_text(text.replace(fault.right, fault.wrong), "utf-8")
     try:
         done = subprocess.run(
-            f"{sys.executable} -m pytest -x -q -p no:cacheprovider {fault.tests}",
+            f"exec {sys.executable} -m pytest -x -q -p no:cacheprovider {fault.tests}",
             shell=True,
             cwd=tree,
             env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
+            timeout=LONGEST,
         )
+    except subprocess.TimeoutExpired:
+        # A guard against what never ends: without it the tests do not end either.
+        return False
     finally:
         file.write_text(text, "utf-8")
     if done.returncode not in (0, 1):

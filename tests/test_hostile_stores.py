@@ -290,6 +290,10 @@ SCHEMAS = {
         )
         for table in TABLES
     },
+    "labels are a view": (
+        "ALTER TABLE labels RENAME TO t; CREATE VIEW labels AS SELECT * FROM t",
+        "labels is no plain table",
+    ),
     "a trigger that works without end": (
         "CREATE TRIGGER t AFTER INSERT ON runs BEGIN "
         f"INSERT INTO labels {ENDLESS} SELECT x, 1, 2, 3, 4, 5, 6 FROM n; END",

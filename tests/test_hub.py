@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlxintro.backends.errors import KnownError
 from tests.hub_server import COMMIT, Hub, Repository, serve, sha256
 
 ROOT = Path(__file__).parents[1]
@@ -290,3 +292,24 @@ def test_an_unknown_architecture_is_refused_before_its_weights_are_fetched(
     assert "abacus9" in text
     assert advice in text
     assert hub.ranges(SHARD) == []
+
+
+def test_the_librarys_own_lines_about_failed_attempts_are_kept_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import huggingface_hub
+
+    from mlxintro.backends.models import hub
+
+    log = logging.getLogger("huggingface_hub.utils._http")
+
+    def failing(*_: object, **__: object) -> str:
+        log.warning("Retrying in 8s")
+        raise OSError("refused")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", failing)
+    with pytest.raises(KnownError):
+        hub.config("o/n")
+    assert caplog.records == []
+    log.warning("what others do with the library is theirs")
+    assert len(caplog.records) == 1

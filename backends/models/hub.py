@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -138,7 +140,8 @@ def config(repository: str, revision: str = "main") -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
     try:
-        path = hf_hub_download(repository, "config.json", revision=revision, tqdm_class=_silent())
+        with _quiet():
+            path = hf_hub_download(repository, "config.json", revision=revision, tqdm_class=_silent())
     except Exception as error:
         raise explain(error, repository, revision) from None
     return folders.read_config(Path(path).parent)
@@ -164,13 +167,14 @@ def fetch(repository: str, revision: str = "main", *, progress: DownloadProgress
     transfer = _Transfer(remote, progress)
     try:
         transfer.run()
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=list(ALLOWED),
-            ignore_patterns=list(IGNORED),
-            tqdm_class=_silent(),
-        )
+        with _quiet():
+            folder = snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(ALLOWED),
+                ignore_patterns=list(IGNORED),
+                tqdm_class=_silent(),
+            )
     except KnownError:
         raise
     except Exception as error:
@@ -310,6 +314,18 @@ class _Verified:
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's own lines about attempts that failed from standing before the one that says what to do."""
+    log = logging.getLogger("huggingface_hub.utils._http")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _silent() -> Any:
