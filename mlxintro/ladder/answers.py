@@ -44,7 +44,7 @@ def yes_bias(case: Case) -> Finding:
 def says_yes_anyway(case: Case) -> bool:
     """Claims come without an injection: by false alarms alone, or by all replies together once they do not differ."""
     alarms = case.false_alarms
-    if case.exceeds(case.detection, alarms) < case.alpha:
+    if case.above_alarms(case.detection) < case.alpha:
         return False
     pools = [alarms, case.detection, *(one for one in (case.claims("random"),) if one.trials)]
     everywhere = rate(sum(one.successes for one in pools), sum(one.trials for one in pools))

@@ -154,6 +154,14 @@ class Case:
         p = exceeds(effective(first), effective(second))
         return 1.0 if p is None else p
 
+    def above_alarms(self, one: Rate) -> float:
+        """One-sided p value of Fisher's exact test against uninjected replies.
+
+        Where an injection or a text does nothing, its trials are as independent as uninjected ones, so all count.
+        """
+        p = exceeds(one, self.false_alarms)
+        return 1.0 if p is None else p
+
     def could_tell(self, arm: Rate) -> bool:
         """Whether an arm of this size would have shown fewer claims, had it none beyond false alarms."""
         if arm.trials < FEW:

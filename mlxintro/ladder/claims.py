@@ -24,7 +24,7 @@ def chance(case: Case) -> Finding:
             f"claims {counts}: at least {FEW} graded replies on either side are needed",
             needs=case.more_trials,
         )
-    p = case.exceeds(case.detection, case.false_alarms)
+    p = case.above_alarms(case.detection)
     said = f"claims {counts}"
     if p < case.alpha:
         return Finding("excluded", said, p=p)
@@ -66,7 +66,7 @@ def steering_leak(case: Case) -> Finding:
     beyond = case.exceeds(case.leaked, case.leaked_elsewhere)
     said = f"named without a claim {in_words(case.leaked)}, with one {in_words(case.identification)}"
     more = f"without a claim {versus(case.leaked, case.leaked_elsewhere, case.guessed_from)}, p = {beyond:.2g}"
-    rises = case.exceeds(case.detection, case.false_alarms)
+    rises = case.above_alarms(case.detection)
     if case.leaked.trials < FEW:
         return Finding("not tested", f"{said}: at least {FEW} graded replies are needed", needs=case.more_trials)
     inside = float(binomtest(named, named + leaked, 0.5, alternative="greater").pvalue) if leaked else 0.0
@@ -88,7 +88,7 @@ def any_disturbance(case: Case) -> Finding:
     if p >= case.alpha:
         if not case.could_tell(found):
             return Finding("not tested", f"{said}: too few to tell", needs=case.more_trials)
-        return Finding("not excluded", said, case.exceeds(found, case.false_alarms) < MARK, p)
+        return Finding("not excluded", said, case.above_alarms(found) < MARK, p)
     if not matched.trials:
         return Finding("not tested", f"{said}, whose impact may be many times smaller", p=p)
     off = mismatch_of_impact(case)
@@ -103,7 +103,7 @@ def any_disturbance(case: Case) -> Finding:
         p = max(p, case.exceeds(case.detection, plain))
         said += f", {in_words(plain)} of that norm"
         if p >= case.alpha:
-            shown = case.exceeds(plain, case.false_alarms) < MARK
+            shown = case.above_alarms(plain) < MARK
             return Finding("not excluded", said, shown, p)
     cosine = mean_cosine(case)
     if cosine is not None and cosine >= COLLINEAR:
@@ -158,7 +158,7 @@ def text_alone(case: Case) -> Finding:
         return Finding("excluded", said, p=p, more=more)
     # The third person's question is one question, whose answer may shift as any other's does.
     third_p = above(third.values, variance=case.question_variance)
-    marks = is_mark(case.exceeds(tampered, case.false_alarms)) or is_mark(third_p)
+    marks = is_mark(case.above_alarms(tampered)) or is_mark(third_p)
     if not marks and (not case.could_tell(tampered) or (asked_p >= case.alpha and own_p >= case.alpha)):
         return Finding("not tested", f"{said}: the arm could not have told", p=p, more=more, needs=case.more_trials)
     return Finding("not excluded", said, marks, p, more)
