@@ -1,41 +1,39 @@
-"""The demonstration: a small real study on the embedded model, and what may honestly be concluded from it."""
+"""The demonstration: one small real study on two subjects, a plain model and the same one trained to notice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlxintro.analysis.summary import Summary
+from mlxintro.analysis.results import Analysis, Verdict
 from mlxintro.grading.base import Grade
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Trial
 
-STRENGTHS = (2.0, 4.0)
-"""Raw multiples: one at which the embedded model still speaks plainly, one at which the concept colours its words."""
+ADAPTERS = {"plain": None, "trained": "smollm2-control"}
+"""The subjects: the embedded model, and with the adapter that ships as a positive control."""
+STRENGTH = 0.7
+"""Fraction of the residual norm; in the middle of what the trained subject was trained on."""
+READ = ("volcanoes", "milk", "poetry")
+"""Concepts whose replies are shown; neither subject was trained on any of the library's."""
+CONTROLS_READ = 2
+"""Uninjected replies that are shown."""
 
-FEW = 10
-"""Below as many graded replies on either side, the interval of a difference is too narrow to be believed: with 2 of 2
-against 0 of 2 it lies above 0, and Fisher's exact test gives p = 0.33."""
 
-
-def demo_study(backend: str, dtype: str | None) -> Study:
-    """The blueprint's five concepts at two strengths, each beside its control.
-
-    The temperature is below the paper's 1, at which a model of this size rarely finishes a sentence.
-    """
+def demo_study(backend: str, dtype: str | None, adapter: str | None = None) -> Study:
+    """Plan fifty concepts, each beside its controls, at the layer where published detection peaks."""
     return Study(
         model="smollm2",
+        adapter=adapter,
         backend=backend,
         dtype=dtype,
         preset="lindsey",
-        concepts=("set:blueprint",),
+        concepts=("set:lindsey-50",),
         layers=(0.66,),
-        strengths=STRENGTHS,
-        unit="raw",
-        trials=3,
-        controls=15,
-        temperature=0.7,
-        max_tokens=48,
+        strengths=(STRENGTH,),
+        unit="resid",
+        trials=1,
+        max_tokens=24,
     )
 
 
@@ -48,42 +46,35 @@ class Quote:
 
 
 def quotes(graded: Sequence[tuple[Trial, Grade | None]]) -> list[Quote]:
-    """Per concept one reply at each strength, and two controls. The choice looks at no grade: first come."""
-    chosen: dict[tuple[str | None, float | None, int], Quote] = {}
-    for trial, grade in graded:
-        copy = 0
-        if trial.condition == "control":
-            copy = sum(key[0] is None for key in chosen)
-            if copy >= 2:
-                continue
-        chosen.setdefault((trial.concept, trial.strength, copy), Quote(trial, grade))
-    return sorted(chosen.values(), key=lambda quote: (quote.trial.concept or "", quote.trial.strength or 0.0))
+    """The replies about some concepts chosen beforehand, and the first controls. The choice looks at no grade."""
+    injected = [Quote(trial, grade) for trial, grade in graded if trial.condition == "injected" and not trial.arm]
+    plain = [Quote(trial, grade) for trial, grade in graded if trial.condition == "control" and not trial.arm]
+    return [quote for word in READ for quote in injected if quote.trial.concept == word] + plain[:CONTROLS_READ]
 
 
-def conclusion(summary: Summary) -> list[str]:
-    """Return what the rates allow to say, in sentences."""
-    overall, net = summary.overall, summary.overall.net
-    if net.value is None:
-        return ["Nothing can be concluded: no reply could be graded."]
-    injected, controls = overall.detection.trials, summary.false_alarms.trials
-    if min(injected, controls) < FEW:
-        return [f"Nothing can be concluded from {injected} graded replies with an injection and {controls} without."]
+def conclusion(plain: Analysis, trained: Analysis) -> list[str]:
+    """What both verdicts come to, in sentences."""
+    verdicts = (plain.verdict, trained.verdict)
+    if None in verdicts or any(one is not None and one.kind == "too little data" for one in verdicts):
+        return ["Nothing can be concluded: too few replies could be graded."]
     said = []
-    if net.low > 0:
-        said.append("The model says that it notices something more often with an injection than without one.")
-        if overall.net_identification.low > 0:
-            said.append("It also names the concept more often than chance remarks would explain.")
-        else:
-            said.append("It does not name what was injected: it may react to a disturbance, or only say yes.")
-        said.append("Before believing it, repeat with more trials, and with --transform random as a control.")
+    for name, verdict in zip(ADAPTERS, verdicts, strict=True):
+        assert verdict is not None
+        said.append(f"The {name} model: {verdict.kind}. {verdict.headline}")
+    if effect(plain.verdict):
+        said.append("A plain model of this size is not expected to notice anything: repeat it with more trials.")
+    elif effect(trained.verdict):
+        said.append("The same instrument says no to the one and yes to the other: a no of it can be believed.")
     else:
-        said.append(
-            f"No evidence of introspection: detections minus false alarms are {100 * net.value:+.0f} points "
-            f"(95 % interval {100 * net.low:+.0f} to {100 * net.high:+.0f})."
-        )
-    if leaked := overall.tally.leak.hits:
-        replies = "1 reply" if leaked == 1 else f"{leaked} replies"
-        said.append(f"In {replies} the concept came out although no thought was claimed: steering, not noticing.")
-    if net.low <= 0:
-        said.append("With 135 million parameters that is to be expected. The instrument is real, the answer is no.")
+        said.append("The trained model was expected to notice: something is wrong with this installation or adapter.")
     return said
+
+
+def effect(verdict: Verdict | None) -> bool:
+    """Whether a verdict says that claims rise with the injection."""
+    return verdict is not None and verdict.kind not in (
+        "no effect shown",
+        "yes-bias",
+        "steering leak",
+        "too little data",
+    )

@@ -28,13 +28,13 @@ class TrainingPlan(BaseModel):
     steps: int = Field(ge=1)
     rows: int = Field(default=24, ge=4)
     """Rows of one step, half of them in each of two wordings."""
-    rate: Share = 1.5e-3
+    rate: Share = 2e-3
     """Highest learning rate; it rises over the first steps and falls to a twentieth along a cosine."""
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=32, ge=1)
     alpha: Share = 32.0
     layers: tuple[int, int]
     """First and last layer that is injected into; the adapter lies above the last."""
-    strengths: tuple[Share, Share] = (0.25, 0.7)
+    strengths: tuple[Share, Share] = (0.4, 1.0)
     """Range of the norm of what is injected, as a fraction of the residual norm of the layer."""
     words: int = Field(default=600, ge=1)
     """How many words are trained on."""

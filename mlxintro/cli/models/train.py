@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), help="Steps of training. Default: 240.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--layers", type=LAYERS, help="First and last layer to inject into; the adapter lies above. [0.4,0.67]")
-@click.option("--strengths", type=STRENGTHS, help="Lowest and highest, as fractions of the residual norm. [0.25,0.7]")
-@click.option("--rank", type=click.IntRange(1), default=16, show_default=True, help="Rank of the adapter's matrices.")
+@click.option("--layers", type=LAYERS, help="First and last layer to inject into; the adapter lies above. [0.66]")
+@click.option("--strengths", type=STRENGTHS, help="Lowest and highest, as fractions of the residual norm. [0.4,1]")
+@click.option("--rank", type=click.IntRange(1), default=32, show_default=True, help="Rank of the adapter's matrices.")
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3, show_default=True, help="Highest.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Highest.")
 @click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
 @click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
 @click.option(
@@ -54,7 +54,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     \b
     mlxintro train -m smollm2 -o control                 a subject that notices and names
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
-    mlxintro run injected-thoughts -m smollm2 --adapter control --layers 14 --unit resid --strengths 0.5
+    mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
     No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
     and ends with the same weights.
@@ -133,8 +133,8 @@ def plan_of(info: Any, options: dict[str, Any]) -> Any:
     from mlxintro.training.plan import TrainingPlan
 
     given = {name: value for name, value in options.items() if value is not None}
-    layers = [info.layer(layer) for layer in given.pop("layers", (0.4, 0.67))]
-    strengths = given.pop("strengths", (0.25, 0.7))
+    layers = [info.layer(layer) for layer in given.pop("layers", (0.66,))]
+    strengths = given.pop("strengths", (0.4, 1.0))
     if layers[-1] + 1 >= info.layers:
         raise ValueError(f"the adapter lies above the last injected layer: choose one below {info.layers - 1}")
     return TrainingPlan.model_validate(

@@ -44,6 +44,7 @@ _SUPPOSED = re.compile(
     | once\ (?:i|you|we|a|an|the|there)
     | as\ soon\ as
     | whenever
+    | (?<!\w\ )(?:should|were)\ (?:an?|any|something|anything|there|i|you)
     | when\ (?:a|an|the|there|someone|somebody|you|people|one|this|that|such)
     )\b""",
     _X,
@@ -51,6 +52,35 @@ _SUPPOSED = re.compile(
 # "I detect a thought when I notice something": a habit, or a definition.
 _HABITUAL = re.compile(
     r"(?<!as\ )(?<!though\ )\b(?:when|whenever|if|once)\ (?:i\ (?:notice|detect|sense|see|feel|find|perceive)|something|there(?:\ is|'s)|an?\ |it\ (?:is|does))\b",
+    _X,
+)
+# "I detect a thought only when it is strong": a rule, no event.
+_ONLY_WHEN = re.compile(r"\bonly\ (?:when|if|where|after|once)\b", _X)
+# "To detect a thought, I first ...": a method.
+_METHOD = re.compile(
+    r"^\W*(?:in\ order\ )?to\ (?:\w+ly\ )?(?:detect|notice|identify|recogni[sz]e|find|sense|spot)\b[^,]*,\s*i\b", _X
+)
+# A negation or a verdict on saying so that stands far from the verb.
+_NEGATED_FAR = re.compile(
+    r"""(?:
+      \bat\ no\ (?:point|time|moment|stage)\b
+    | \bneither\b.*\b(?:have|did|do|had)\ i\b
+    | \b(?:wrong|false|untrue|dishonest|misleading|inaccurate|incorrect|a\ lie|untruthful)\ (?:\w+\ ){0,2}(?:to|if|that)\b
+    | \b(?:making\ (?:it|things|that)\ up|lying|pretending|inventing\ (?:it|things|something))\ if\b
+    | \b(?:little|nothing|no\ reason|not\ enough)\ to\ (?:suggest|indicate|show|believe|think)\b
+    | \b(?:hardly|scarcely)\ (?:any|anything)\b
+    )""",
+    _X,
+)
+# A story, or the room around the writer: nothing of its thinking now.
+_ELSEWHERE = re.compile(
+    r"""\b(?:
+      last\ (?:night|week|month|year|summer|winter) | yesterday | this\ morning
+    | (?:years?|months?|weeks?|days?)\ ago
+    | when\ i\ was | as\ a\ child | once\ upon
+    | (?:in|outside|at|near|on|behind)\ (?:the|my|our|his|her)\ (?:kitchen|house|street|garden|room|office|car|town|city|window
+         |door|wall|road|forest|yard|school|shop)
+    )\b""",
     _X,
 )
 _SAID_BY_OTHERS = re.compile(
@@ -95,6 +125,7 @@ _OTHERS = re.compile(
     | (?:ai|language|large|some|many|most|other|larger|these|such)\ models? | models? | systems? | algorithms?
     | he | she | they | them | his | her | their | we | us | our
     | one's | oneself
+    | one\ (?:notices|senses|detects|feels|perceives|finds|sees|reports)
     )\b""",
     _X,
 )
@@ -117,6 +148,7 @@ _PLAIN_FINDING = re.compile(
     )""",
     _X,
 )
+_OF_MIND = re.compile(r"\b(?:thoughts?|thinking|mind|head|processing|attention|concept|idea|inject\w*|activations?)\b")
 # What such a thought is, in general.
 _GENERAL = re.compile(
     r"""(?:
@@ -255,6 +287,10 @@ def asserts(sentence: Piece, span: Span, around: Around, *, lecture: bool) -> bo
     if _HABITUAL.search(text[begin:]) or _SAID_BY_OTHERS.search(before) or (not myself and _TITLE.match(text)):
         return False
     if _supposed(before, claim) or _planned(before, claim):
+        return False
+    if _ONLY_WHEN.search(claim + after) or _METHOD.match(text) or _NEGATED_FAR.search(before + claim):
+        return False
+    if _ELSEWHERE.search(text) and not _OF_MIND.search(text):
         return False
     if _GENERAL.search(before[-60:] + claim + after[:20]) and not _first_person(claim):
         return False

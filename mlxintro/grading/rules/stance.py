@@ -97,7 +97,7 @@ def _mask_quotes(folded: str) -> str:
         # A quoted sentence ends where the quotation does: what follows starts afresh.
         return " " * (len(match.group()) - 1) + ("\n" if match.group()[-2] in ".!?" else " ")
 
-    return answers.QUOTED.sub(blank, folded) if '"' in folded else folded
+    return answers.QUOTED.sub(blank, folded) if '"' in folded or "'" in folded else folded
 
 
 def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:

@@ -4,4 +4,4 @@
 it as it is, so grades stored before stay comparable.
 """
 
-VERSION = "6"
+VERSION = "7"

@@ -79,7 +79,13 @@ POSSIBLE_CLAIM = re.compile(
     r"|aware of"
     r"|experienc(?:e|ed|ing))\b"
 )
-QUOTED = re.compile(r'"[^"\n]{0,400}"')
+QUOTED = re.compile(
+    r"""
+      "[^"\n]{0,400}"
+    | (?:(?<=\s)|(?<=[:(]))'(?=[a-z])[^'\n]{8,200}[.!?]'(?!\w)
+    """,
+    re.VERBOSE,
+)
 # The sentence behind a bare "yes" has to do with the question.
 ON_TOPIC = re.compile(
     r"""\b(?:
