@@ -137,7 +137,7 @@ GUARDS = (
         "mlxintro/grading/claude/budget.py",
         "if limit is not None and not (math.isfinite(limit) and limit >= 0):",
         "if False:",
-        "tests/test_claude.py -k budget",
+        "tests/test_openai.py -k budget",
     ),
     (
         "guard: redirects are followed",

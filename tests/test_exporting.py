@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.rendering.exporting import Format, write_rows
+from tests.cli import Call
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -150,3 +153,11 @@ def test_csv_holds_nothing_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
             assert list(csv.reader(file))[1] == cells
     write_rows([told], "jsonl", tmp_path / "rows.jsonl")
     assert json.loads((tmp_path / "rows.jsonl").read_text()) == told
+
+
+def test_the_command_defuses_formulas_unless_it_is_told_not_to(call: Call, home: Path) -> None:
+    with closing(sqlite3.connect(home / "mlxintro.db")) as db:
+        db.execute("UPDATE trials SET response = '=1+1' WHERE ordinal = 0")
+        db.commit()
+    assert ",'=1+1," in call("runs", "export", "first", "--format", "csv").out
+    assert ",=1+1," in call("runs", "export", "first", "--format", "csv", "--formulas").out

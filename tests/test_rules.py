@@ -192,3 +192,22 @@ def test_an_undecided_field_is_never_a_no() -> None:
     garbled = Grade(affirms=None, identifies=None, named_before_affirming=None, coherent=False, refuses=None)
     assert garbled.detects is False
     assert garbled.success is False
+
+
+@pytest.mark.parametrize(
+    ("concept", "form"),
+    [
+        ("city", "cities"),
+        ("sky", "skies"),
+        ("wife", "wives"),
+        ("crisis", "crises"),
+        ("mouse", "mice"),
+        ("index", "indices"),
+    ],
+)
+def test_irregular_plurals_name_a_concept_and_forms_of_verbs_spelt_alike_do_not(concept: str, form: str) -> None:
+    assert RulesGrader().grade(f"Yes, I detect an injected thought about {form}.", concept).identifies is True
+    other = {"mouse": "city", "city": "mouse"}.get(concept, "mouse")
+    assert RulesGrader().grade(f"Yes, I detect an injected thought about {form}.", other).identifies is False
+    for noun, verb in (("bear", "bore"), ("wind", "wound")):
+        assert RulesGrader().grade(f"Yes, I detect an injected thought about what {verb} me.", noun).identifies is False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, judge, verdict
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
@@ -24,6 +24,8 @@ _ARMS = {
     "other": "another word carried",
     "random": "random vector",
 }
+_WITHOUT = {**_ARMS, "": "the model's own", "other": "another word's own"}
+"""Names where nothing was carried over and the model's own vectors stand in the carried ones' place."""
 _CONTROLS = ("random", "permuted", "other")
 """Arms that the carried vector must do more than."""
 
@@ -51,6 +53,7 @@ def analyse(rows: Sequence[Row], unit: str, alignment: str) -> Analysis:
         alignment: empty where the model's own vectors were in the carried ones' place.
     """
     places = sorted({(row.layer, row.strength) for row in rows if row.layer is not None and row.strength is not None})
+    labels = _ARMS if alignment else _WITHOUT
     arms = [arm for arm in _ARMS if any(row.arm == arm for row in rows)]
     contrasts: dict[tuple[int, float], list[Contrast]] = {}
     rates: dict[tuple[int, float], Rate] = {}
@@ -61,11 +64,11 @@ def analyse(rows: Sequence[Row], unit: str, alignment: str) -> Analysis:
         rates[place] = _naming(rows_about(here, arm=""))
         for arm in arms:
             own = rows_about(here, arm=arm)
-            table.append((*place, _ARMS[arm], _cosine(own), _steering(own, rows), _naming(own)))
+            table.append((*place, labels[arm], _cosine(own), _steering(own, rows), _naming(own)))
     return Analysis(
         verdict=_card(contrasts, [arm for arm in _CONTROLS if arm in arms], alignment),
-        figures=_figures(rows, arms),
-        heat_maps=_maps(rates, unit),
+        figures=_figures(rows, {arm: labels[arm] for arm in arms}),
+        heat_maps=_maps(rates, unit, labels[""]),
         tables=(
             Table(
                 "cells",
@@ -143,22 +146,22 @@ def _cosine(own: Sequence[Row]) -> Mean:
     return mean(list(by_word.values()))
 
 
-def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:
+def _figures(rows: Sequence[Row], arms: Mapping[str, str]) -> tuple[Figure, ...]:
     found = []
-    for arm in arms:
+    for arm, label in arms.items():
         own = rows_about(rows, arm=arm, condition="injected")
         tail = f"_{arm}" if arm else ""
-        found += [Figure(f"named{tail}", f"concept named, {_ARMS[arm]}", _naming(own))]
-        found += [Figure(f"steering{tail}", f"steering in nats, {_ARMS[arm]}", _steering(own, rows))]
+        found += [Figure(f"named{tail}", f"concept named, {label}", _naming(own))]
+        found += [Figure(f"steering{tail}", f"steering in nats, {label}", _steering(own, rows))]
         if (cosine := _cosine(own)).count:
-            found += [Figure(f"cosine{tail}", f"cosine with the model's own vector, {_ARMS[arm]}", cosine)]
+            found += [Figure(f"cosine{tail}", f"cosine with the model's own vector, {label}", cosine)]
     plain = rows_about(rows, condition="control")
     found.append(Figure("named_control", "concept named, no injection", _naming(plain)))
     return tuple(found)
 
 
-def _maps(rates: dict[tuple[int, float], Rate], unit: str) -> tuple[HeatMap, ...]:
+def _maps(rates: dict[tuple[int, float], Rate], unit: str, label: str) -> tuple[HeatMap, ...]:
     if not rates:
         return ()
     layers, strengths = (tuple(sorted(set(axis))) for axis in zip(*rates, strict=True))
-    return (HeatMap("named", "concept named, carried over", layers, strengths, rates, unit),)
+    return (HeatMap("named", f"concept named, {label}", layers, strengths, rates, unit),)

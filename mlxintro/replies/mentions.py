@@ -23,8 +23,7 @@ _IRREGULAR = {
 }  # fmt: skip
 # Forms no ending produces. Words that any reply may hold ("happy to help", "true", "I remember") are left out.
 _EXTRA_FORMS = {
-    "mouse": "mice", "child": "children", "goose": "geese", "foot": "feet", "tooth": "teeth", "person": "people",
-    "man": "men", "woman": "women", "leaf": "leaves", "knife": "knives", "wolf": "wolves", "life": "lives",
+    "person": "people",
     "poetry": "poet poets poetic poem poems", "peace": "peaceful peacefully", "death": "dead die dies died dying",
     "truth": "truths truthful", "anger": "angry angrily", "hunger": "hungry", "love": "loving lovingly", "ice": "icy",
     "sun": "sunny sunlight sunshine", "fog": "foggy", "mud": "muddy", "sand": "sandy", "warmth": "warm",
@@ -171,11 +170,21 @@ def _word_pattern(word: str) -> str:
     base = _singular(word)
     stems = _stems(base)
     options = [re.escape(word), *(f"{re.escape(stem)}(?:{endings})" for stem, endings in stems.items())]
-    options += [re.escape(extra) for extra in _EXTRA_FORMS.get(base, "").split()]
+    options += [re.escape(extra) for extra in (*_EXTRA_FORMS.get(base, "").split(), *_plurals(base))]
     avoid = "|".join(map(re.escape, _FALSE_FRIENDS.get(base, "").split()))
     guard = rf"(?!(?:{avoid})(?![^\W_]))" if avoid else ""
     guard += f"(?!{_IDIOMS[base]})" if base in _IDIOMS else ""
     return rf"{guard}(?:{'|'.join(options)})(?:'s)?"
+
+
+def _plurals(noun: str) -> tuple[str, ...]:
+    """Plurals of a noun by a word list, e.g. cities, wives, crises; none for a word that is not in it.
+
+    Verbs are left out: "bore" is no naming of a bear, nor "wound" of the wind.
+    """
+    import lemminflect
+
+    return tuple(lemminflect.getAllInflections(noun, upos="NOUN").get("NNS", ()))
 
 
 def _singular(word: str) -> str:
