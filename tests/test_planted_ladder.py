@@ -160,3 +160,11 @@ def test_the_level_of_a_test_is_below_what_is_tolerated() -> None:
 
     # At the edge of its rival a test errs with probability ALPHA; 200 studies exceed 2 % of errors rarely then.
     assert binom.sf(TOLERATED * STUDIES, STUDIES, ALPHA) < 0.06
+
+
+def test_answers_that_are_seen_to_be_pulled_together_are_called_so_though_few_claims_come_of_it() -> None:
+    (found,) = studies(named("compression, names"), [132])
+    assert found.ladder is not None
+    assert found.verdict is not None
+    assert found.ladder["chance"].state == "not excluded"
+    assert found.verdict.kind == "compression"

@@ -32,6 +32,8 @@ TESTS: dict[RungName, Callable[[Case], Finding]] = {
 }
 """The test of every rung, from the bottom up."""
 
+RISES = 0.05
+"""Level at which claims are said to point upwards, though no effect is shown."""
 SHOWN: dict[str, VerdictKind] = {
     "yes-bias": "yes-bias",
     "steering leak": "steering only",
@@ -90,7 +92,9 @@ def kind_of(ladder: Ladder) -> VerdictKind:
     if bottom.state == "not tested":
         return "too little data"
     if bottom.state == "not excluded":
-        marks: tuple[RungName, ...] = ("yes-bias", "steering leak")
+        # Few claims may hide that answers are seen to be pulled together; without any there is nothing to explain.
+        pulled: tuple[RungName, ...] = ("compression",) if (bottom.p or 0.0) < RISES else ()
+        marks: tuple[RungName, ...] = ("yes-bias", *pulled, "steering leak")
         return next((SHOWN[name] for name in marks if ladder[name].shown), "no effect shown")
     left = [rung for rung in ladder if rung.state == "not excluded"]
     lower = [rung for rung in left if rung.name in DETECTION]
