@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from mlxintro.backends.base import Prompt, Request, Sampling
 from mlxintro.backends.errors import KnownError
+from mlxintro.backends.models import side_files
 from mlxintro.backends.registry import open_backend
 
 Edit = Callable[[Path], None]
@@ -240,3 +241,12 @@ def test_mutated_settings_are_one_line_or_run(tiny: Callable[[str], Path], tmp_p
             _, seconds = outcome(folder, backend)
             assert seconds < 10, (number, backend, path.read_text())
         shutil.rmtree(folder)
+
+
+def test_settings_that_are_nested_deeper_than_any_models_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"a":' * 60 + "1" + "}" * 60)
+    assert side_files.read_object(path)
+    path.write_text('{"a":' * 90 + "1" + "}" * 90)
+    with pytest.raises(KnownError, match="nested too deeply"):
+        side_files.read_object(path)

@@ -6,6 +6,7 @@ import datetime
 import json
 import shutil
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ HOSTILE = {
     "into a namespace": "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
     "refusing": "{{ raise_exception('never\nagain') }}",
 }
+
+
+def test_a_text_without_end_is_refused_before_it_is_made() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateError):
+            ChatTemplate("{{ 'a' * 300000000 }}").render({"messages": SAID}, DAY)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
