@@ -218,16 +218,19 @@ def test_an_error_in_a_screen_is_a_notice_and_the_app_goes_on(home: Path, monkey
 
 
 def test_keys_can_be_changed_and_a_wrong_file_is_told(home: Path) -> None:
-    async def marked(key: str) -> tuple[bool, list[str]]:
+    async def marked(key: str, *, expected: bool = True) -> tuple[bool, list[str]]:
         async with shown(home) as (app, pilot):
             await until(pilot, lambda: "first" in text(app))
             await pilot.press(key)
-            await pilot.pause(0.2)
-            return "◆" in text(app), [one.message for one in app._notifications]
+            if expected:
+                await until(pilot, lambda: "● first" in text(app))
+            else:
+                await pilot.pause(0.5)
+            return "● first" in text(app), [one.message for one in app._notifications]
 
     (home / "keys.toml").write_text('"runs.mark" = "z"\n', "utf-8")
     assert asyncio.run(marked("z"))[0]
-    assert not asyncio.run(marked("m"))[0]
+    assert not asyncio.run(marked("m", expected=False))[0]
     (home / "keys.toml").write_text('"runs.mark" = \n', "utf-8")
     works, said = asyncio.run(marked("m"))
     assert works

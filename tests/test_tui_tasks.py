@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_start_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         await until(pilot, lambda: started)
 
     play(tmp_path, (120, 36), steps, "No runs yet")
-    assert "strengths = [2.0, 4.0]" in Path(started[0][0]).read_text("utf-8")
+    study = tomllib.loads(Path(started[0][0]).read_text("utf-8"))
+    assert (study["model"], study["experiment"]) == ("smollm2", "injected-thoughts")
 
 
 def test_find_the_replies_that_name_the_concept_at_a_layer(tmp_path: Path) -> None:

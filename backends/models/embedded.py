@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import PrerequisiteError
-from ..gguf_models import container, convert, families
+from ..gguf_models import container
 from . import made_folders
 from .made_folders import is_intact
 
@@ -81,6 +81,8 @@ def materialise(form: Form, *, cache: Path | None = None) -> Path:
 
 
 def _write(gguf: Path, form: Form, folder: Path) -> None:
+    from ..gguf_models import convert, families  # numpy, which choosing a backend does not need
+
     with container.opened(container.files_of(gguf), folder.parent) as content:
         bits = convert.write_weights(content, "float32" if form == "float32" else "mlx", folder)
         config = families.configuration(content)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .. import support
 from ..errors import ModelError, UsageError
-from ..gguf_models import container, convert
+from ..gguf_models import container
 from . import aliases, embedded, folders, hub
 
 Framework = Literal["mlx", "torch"]
@@ -241,6 +241,8 @@ def _embedded(backend: Framework, dtype: str | None) -> ModelSource:
 
 
 def _gguf(model: str, path: Path, backend: Framework, dtype: str | None) -> ModelSource:
+    from ..gguf_models import convert  # numpy, which choosing a backend does not need
+
     files = container.files_of(path)
     folder = convert.folder_of(files, "mlx" if backend == "mlx" and dtype != "float32" else "float32")
     return read_folder(folder, name=model, repository=str(path), revision=files.revision)
