@@ -32,22 +32,22 @@ def found(claiming: int, alarms: int) -> Analysis:
     return analyse(list(rows(claiming, alarms)), demo_study("torch", None))
 
 
-def test_a_no_and_a_yes_are_what_the_demo_is_about() -> None:
+def test_no_effect_and_an_effect_are_what_the_demo_is_about() -> None:
     text = " ".join(conclusion(found(2, 2), found(45, 0)))
     assert "The plain model: no effect shown." in text
-    assert "says no to the one and yes to the other" in text
+    assert "not blind" in text
 
 
 def test_a_trained_subject_that_notices_nothing_is_called_a_fault() -> None:
     text = " ".join(conclusion(found(2, 2), found(1, 2)))
     assert "something is wrong" in text
-    assert "can be believed" not in text
+    assert "not blind" not in text
 
 
 def test_a_plain_subject_that_seems_to_notice_is_not_believed() -> None:
     text = " ".join(conclusion(found(30, 0), found(45, 0)))
     assert "repeat it with more trials" in text
-    assert "can be believed" not in text
+    assert "not blind" not in text
 
 
 def test_replies_nobody_graded_conclude_nothing() -> None:

@@ -64,7 +64,9 @@ def conclusion(plain: Analysis, trained: Analysis) -> list[str]:
     if effect(plain.verdict):
         said.append("A plain model of this size is not expected to notice anything: repeat it with more trials.")
     elif effect(trained.verdict):
-        said.append("The same instrument says no to the one and yes to the other: a no of it can be believed.")
+        said.append(
+            "An effect shows where one was trained in: the instrument is not blind. The rungs say what may explain it."
+        )
     else:
         said.append("The trained model was expected to notice: something is wrong with this installation or adapter.")
     return said

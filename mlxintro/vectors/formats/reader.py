@@ -62,12 +62,9 @@ def _arrays_of_npz(path: Path) -> dict[str, Any]:
             return {name: arrays[name] for name in arrays.files}
     except UsageError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, NotImplementedError,
-            SyntaxError, TypeError, zipfile.BadZipFile, RecursionError) as error:  # fmt: skip
-        raise UsageError(f"{path} is no npz of plain numbers: {_first_line(error)}") from None
     except Exception as error:
-        # zlib and lzma have errors of their own.
-        raise UsageError(f"{path} is damaged: {_first_line(error)}") from None
+        # zipfile, zlib, lzma and numpy each have errors of their own for damaged input.
+        raise UsageError(f"{path} is no npz of plain numbers, or damaged: {_first_line(error)}") from None
 
 
 def _named(path: Path, arrays: Mapping[str, Any], layer: int | None) -> tuple[dict[int, Any], Any, dict[str, Any], str]:
