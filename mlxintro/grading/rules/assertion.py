@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlxintro.grading.base import Span
+from mlxintro.grading.rules.frames import takes_back
 from mlxintro.replies.text import Piece
 
 _X = re.VERBOSE
@@ -290,7 +291,7 @@ def asserts(sentence: Piece, span: Span, around: Around, *, lecture: bool) -> bo
         return False
     if _ONLY_WHEN.search(claim + after) or _METHOD.match(text) or _NEGATED_FAR.search(before + claim):
         return False
-    if _ELSEWHERE.search(text) and not _OF_MIND.search(text):
+    if takes_back(before, claim, after) or (_ELSEWHERE.search(text) and not _OF_MIND.search(text)):
         return False
     if _GENERAL.search(before[-60:] + claim + after[:20]) and not _first_person(claim):
         return False

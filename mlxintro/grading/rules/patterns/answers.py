@@ -55,7 +55,9 @@ SERVICE = re.compile(
     r"(?:help|assist|participate))|will|'ll|would|'d|know|agree|have read|see\W|got it)|i'm (?:ready|here"
     r"|happy|an? |able to (?:help|assist|participate))|i'll|i'd|let's|go ahead|ready|or no\b|that's exactly"
     r"|by \w+ing\b|/ ?no\b|"
-    r"that(?:'s| is) (?:fine|ok|correct|right|a )|you(?:'re| are)|how (?:can|may)|we can|please)"
+    r"that(?:'s| is) (?:fine|ok|correct|right|clear|good|great|understood|a )|that (?:makes sense|sounds|works)"
+    r"|(?:got it|understood|makes sense|sounds (?:good|fine|great))\b"
+    r"|you(?:'re| are)|how (?:can|may)|we can|please)"
 )
 NOT_AN_ANSWER = re.compile(
     r"^ (?:problem|worries|doubt|matter|one|longer|wonder|need|more|question|way|idea|harm|but i think)\b|^[- ]?\d"
