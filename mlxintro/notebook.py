@@ -110,7 +110,12 @@ def grade(text: str, concept: str | None = None, *, strict: bool = False) -> Gra
         text: the reply.
         concept: the word whose vector was injected; ``None`` for a reply without an injection.
         strict: by ``rules-strict``: only the word itself or a close relative names the concept, no association.
+
+    Raises:
+        UsageError: the reply is no text.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"a reply is a text, not {type(text).__name__}: give the words of the reply")
     return find_grader("rules-strict" if strict else "rules").grade(text, concept, related_words(concept))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,12 @@ def test_an_undecided_verdict_is_missing_and_not_false(call: Call) -> None:
 def test_grading_one_text_names_the_word_or_a_relative() -> None:
     assert mi.grade("Yes, I notice an injected thought about the ocean.", "ocean").success
     assert mi.grade("No, I do not notice anything unusual.").affirms is False
+
+
+@pytest.mark.parametrize("reply", [None, 3, b"Yes.", ["Yes."]])
+def test_what_is_no_text_is_no_reply(reply: Any) -> None:
+    with pytest.raises(UsageError, match="a reply is a text"):
+        mi.grade(reply, "ocean")
 
 
 def test_a_run_that_is_not_there_is_one_line(call: Call) -> None:

@@ -83,6 +83,8 @@ def read_coherence(text: str, folded: str) -> Reading:
     reason = _whole(text[:end], folded[:end])
     if reason:
         return Reading(reason, 0)
+    if _is_another_language(folded[:end]):
+        return Reading(FOREIGN, 0)
     found = connectedness(text[:end], folded[:end])
     if _is_string_of_words(found, words(folded[:end])):
         return Reading(_language(folded) or "a string of words without grammar", 0)
@@ -236,14 +238,33 @@ _OTHER_LANGUAGES = (
 )
 
 
+def _is_another_language(folded: str) -> bool:
+    """Tell whether a reply, be it of four words, is made of everyday words of one other language and few of English.
+
+    Judged before anything else, since the tables of English words take other languages for salad.
+    """
+    found = words(folded)
+    if len(found) < 4:
+        return False
+    english = _share_of_english(found)
+    return english <= 0.35 and _share_of_another(found) >= max(0.5, english + 0.3)
+
+
+def _share_of_english(found: list[str]) -> float:
+    return sum(frequencies().get(word, 0.0) >= 1e-5 for word in found) / len(found)
+
+
+def _share_of_another(found: list[str]) -> float:
+    return max(sum(word in _everyday(code) for word in found) / len(found) for code in _OTHER_LANGUAGES)
+
+
 def _language(folded: str) -> str | None:
     """``FOREIGN`` when the words are everyday words of another language, and fewer are of English."""
     found = words(folded)
     if len(found) < 6:
         return None
-    english = sum(frequencies().get(word, 0.0) >= 1e-5 for word in found) / len(found)
-    best = max(sum(word in _everyday(code) for word in found) / len(found) for code in _OTHER_LANGUAGES)
-    return FOREIGN if best >= 0.75 and best > english + 0.1 else None
+    best = _share_of_another(found)
+    return FOREIGN if best >= 0.75 and best > _share_of_english(found) + 0.1 else None
 
 
 @lru_cache(maxsize=len(_OTHER_LANGUAGES))
