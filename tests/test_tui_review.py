@@ -22,7 +22,7 @@ from mlxintro.tui.screens.new_study import NewStudyPage
 from mlxintro.tui.screens.review import ReviewPage
 from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
 from tests.cli import mlxintro
-from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, picture, shown, text, until
 
 
 def trials_of(home: Path) -> list[Trial]:
@@ -74,7 +74,7 @@ def test_a_screen_looks_as_it_did(
             if keys == ("b", "enter"):
                 await until(pilot, lambda: isinstance(app.screen, Blind))
             await pilot.pause(0.3)
-            return text(app)
+            return picture(app)
 
     check_snapshot(f"review-{'-'.join(keys) or 'plain'}-{size[0]}x{size[1]}", asyncio.run(look()))
 

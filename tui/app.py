@@ -65,7 +65,7 @@ class IntroApp(error_border.Guarded, ThemedApp):
             )
             for place in PLACES
         ),
-        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused", key_display="F1"),
+        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Find any action by its name"),
         Binding(
             "ctrl+o",
@@ -341,6 +341,9 @@ class IntroApp(error_border.Guarded, ThemedApp):
     ) -> None:
         """Show a notice; names and errors in it may come from elsewhere and cannot steer the terminal."""
         super().notify(visible(message), title=visible(title), severity=severity, timeout=timeout, markup=markup)
+
+    def get_key_display(self, binding: Binding) -> str:
+        return keymap.as_printed(super().get_key_display(binding))
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
