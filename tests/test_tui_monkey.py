@@ -74,7 +74,7 @@ def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a key starts takes long, and none of it goes on after the test."""
     monkeypatch.setattr(Processes, "command", lambda self, *arguments: [sys.executable, "-c", "raise SystemExit(1)"])
     monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "some trials")
-    monkeypatch.setattr(LabClient, "start", lambda self, model, backend: None)
+    monkeypatch.setattr(LabClient, "start", lambda self, model, backend, adapter=None: None)
 
     async def stay(app: IntroApp) -> None:
         """The palette and a click on the hints can quit, too."""

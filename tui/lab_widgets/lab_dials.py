@@ -46,7 +46,8 @@ class Dials(Text, can_focus=True):
         """Set all of them."""
         self.knobs = knobs
         layer = f"{knobs.layer} (0-{knobs.layers - 1})" if knobs.layers else _place(knobs.layer)
-        readout = f"layer {knobs.readout}" if knobs.layers else _place(knobs.readout)
+        known = isinstance(knobs.readout, int)
+        readout = f"layer {knobs.readout}" if known else f"depth {knobs.readout:.2f}"
         parts = [
             Content("layer "),
             _turned("◂", "layer(-1)"),

@@ -103,7 +103,7 @@ class TrialLines:
     def _widths(self, width: int) -> tuple[int, int]:
         """Return the columns of the word of the class and of the concept."""
         word = max(cell_len(_label(class_, width)) for class_ in (*self.display.classes, FAILED))
-        return word, 18 if width >= _WIDE else 16 if width >= _ROOMY else 10
+        return word, 20 if width >= _WIDE else 16 if width >= _ROOMY else 12
 
     def _marked(self, text: str) -> list[Part]:
         return marked(text, self.words)
