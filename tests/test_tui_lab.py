@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -396,7 +398,8 @@ def test_the_model_is_loaded_with_the_adapter_and_anew_when_it_is_another(
 
     def start(self: LabClient, model: str, backend: str, adapter: str | None = None) -> None:
         loaded.append((model, adapter))
-        self._process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
+        # A process that is there and never answers.
+        self._process = cast(Any, SimpleNamespace(stdin=BytesIO(), kill=lambda: None))
 
     monkeypatch.setattr(LabClient, "start", start)
 

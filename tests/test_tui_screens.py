@@ -34,7 +34,7 @@ def test_a_screen_looks_as_it_did(
             await pilot.pause(0.3)
             await pilot.press(*keys[1:])
             if "enter" in keys:
-                await until(pilot, lambda: "latest replies" in text(app) and "α 2" in text(app))
+                await until(pilot, lambda: "latest replies" in text(app) and "[10, 70]" in text(app))
             await pilot.pause(0.1)
             return picture(app)
 
@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], m
     async def look() -> tuple[str, str]:
         async with shown(home, size) as (app, pilot):
             app.open_run(run.id, run.name)
-            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "α 2", "q Quit")))
+            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "[10, 70]", "q Quit")))
             reply = app.screen.query_one("#reply", Static).content
             assert isinstance(reply, Content)
             marked = "".join(reply.plain[one.start : one.end] for one in reply.spans if "underline" in str(one.style))

@@ -29,6 +29,7 @@ from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
 from .shell.jump import JumpMode, targets
+from .shell.key_order import KeysInOrder
 from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
@@ -51,7 +52,7 @@ _KEEP_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(error_border.Guarded, ThemedApp):
+class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
     """mlxintro in a terminal."""
 
     TITLE = "mlxintro"
