@@ -32,7 +32,7 @@ from mlxintro.tui.screens import lab
 from mlxintro.tui.screens.lab import LabPage
 from mlxintro.tui.screens.lab_tools import FAKE
 from mlxintro.tui.widgets.text import Text
-from tests.tui_kit import SIZES, check_snapshot, picture, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +73,11 @@ def test_the_lab_looks_as_it_did(tmp_path: Path, size: tuple[int, int]) -> None:
     async def look() -> tuple[str, str]:
         async with shown(tmp_path, size) as (app, pilot):
             await opened(app, pilot)
-            before = picture(app)
+            before = await settled(app, pilot)
             await pilot.press("enter")
             await until(pilot, lambda: "measured:" in text(app), 60)
             await pilot.pause(0.2)
-            return before, picture(app)
+            return before, await settled(app, pilot)
 
     before, after = asyncio.run(look())
     check_snapshot(f"lab-{size[0]}x{size[1]}", before)

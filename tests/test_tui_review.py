@@ -26,7 +26,7 @@ from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycl
 from mlxintro.tui.widgets.filter_field import FilterField
 from mlxintro.tui.widgets.trial_list import TrialList
 from tests.cli import mlxintro
-from tests.tui_kit import SIZES, check_snapshot, picture, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
 
 
 def trials_of(home: Path) -> list[Trial]:
@@ -78,7 +78,7 @@ def test_a_screen_looks_as_it_did(
             if keys == ("b", "enter"):
                 await until(pilot, lambda: isinstance(app.screen, Blind))
             await pilot.pause(0.3)
-            return picture(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"review-{'-'.join(keys) or 'plain'}-{size[0]}x{size[1]}", asyncio.run(look()))
 

@@ -79,6 +79,15 @@ def picture(app: IntroApp) -> str:
     return "\n".join([text(app).rstrip("\n"), focus, *styled, *legend]) + "\n"
 
 
+async def settled(app: IntroApp, pilot: Pilot[int]) -> str:
+    """Return the picture of the screen when it does not change any more."""
+    before, now = "", picture(app)
+    while now != before:
+        await pilot.pause(0.3)
+        before, now = now, picture(app)
+    return now
+
+
 def _style_name(part: Segment) -> str:
     style = part.style
     if style is None:

@@ -88,7 +88,7 @@ class RunsPage(RunActions):
         """Whether there is room for a bar beside the number of trials."""
 
     def body(self) -> Iterator[Widget]:
-        yield Input(placeholder="filter by name, model, experiment, state", id="filter")
+        yield Input(placeholder="filter by name, model, experiment, state", id="filter", select_on_focus=False)
         yield RunColumns(id="run-columns")
         yield RunList(id="runs")
         with Horizontal(id="preview"):
