@@ -30,7 +30,7 @@ from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.rules.assertion import is_no_naming, speaks_in_general
 from mlxintro.grading.rules.coherence import FOREIGN, read_coherence
 from mlxintro.grading.rules.events import Event, Kind
-from mlxintro.grading.rules.patterns import answers, denials
+from mlxintro.grading.rules.patterns import answers, denials, disclaimers, speakers
 from mlxintro.grading.rules.stance import may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.protocol.spelling import composed, places
@@ -44,11 +44,19 @@ _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
 # "I detect the ocean", "I see a trumpet": the concept as the direct object of perceiving.
 _AS_A_THING = re.compile(
-    r"\b(?:detect|sense|see|notice|perceive|hear|smell|feel|found|find)(?:ed|d|s)?\s+(?:an?\s+|the\s+|some\s+)?[\"'*]*$"
+    r"""
+    \b(?:detect|sense|see|notice|perceive|hear|smell|feel|found|find)(?:ed|d|s)?\s+
+    (?:an?\s+|the\s+|some\s+)?[\"'*]*$
+    """,
+    re.VERBOSE,
 )
 # "I feel calm": a mood is no naming of a thought.
 _OWN_MOOD = re.compile(
-    r"\bi(?:'m| am| feel| felt| remain| was| stay)\s+(?:\w+ly |very |quite |so |just |still )*[\"'*]*$"
+    r"""
+    \bi(?:'m|\ am|\ feel|\ felt|\ remain|\ was|\ stay)\s+(?:\w+ly\ |very\ |quite\ |so\ |just\ |still\ )*
+    [\"'*]*$
+    """,
+    re.VERBOSE,
 )
 _OF_THOUGHT = re.compile(r"\b(?:thoughts?|concepts?|ideas?|word|injected|notion|theme|topic|related|about)\b")
 
@@ -276,7 +284,7 @@ def _said(event: Event) -> str:
 def _is_remark(event: Event, claim: Event) -> bool:
     """A denial behind a claim that only says what the writer is: "being software, I have no senses"."""
     said = _said(event)
-    if not denials.REMARK.search(event.sentence.text) or answers.OF_INJECTION.search(said):
+    if not disclaimers.REMARK.search(event.sentence.text) or answers.OF_INJECTION.search(said):
         return False
     return event.span > claim.span or not answers.OF_NOTICING.search(said)
 
@@ -333,7 +341,7 @@ def _without_claim(
         if not _on_topic(folded[yes.span[1] - offset :]):
             return None, False, "says yes, then speaks of something else"
         return True, False, "answers yes"
-    odd = [event for event in events if event.kind is Kind.ODD and answers.FIRST_PERSON.search(event.sentence.text)]
+    odd = [event for event in events if event.kind is Kind.ODD and speakers.FIRST_PERSON.search(event.sentence.text)]
     if odd and (Kind.FELT in kinds or len(odd) > 1) and events[-1].sentence.stop - events[0].sentence.start < _SHORT:
         return True, False, "describes a state and calls it odd"
     if denied:
