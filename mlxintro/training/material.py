@@ -21,7 +21,7 @@ from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import plurals
 from mlxintro.protocol.presets import Dialogue
 
-Form = Literal["present", "absent", "third-person", "asked"]
+AskedForm = Literal["present", "absent", "third-person", "asked"]
 """What a yes-no question asks: whether a thought is there, whether none is, whether a reader of the text would think
 so, and whether there is one about a certain word."""
 
@@ -66,7 +66,7 @@ class Material:
     answers: Answers
     unrelated: Mapping[bool, tuple[str, ...]]
     """Unrelated questions by their right answer: true is yes."""
-    forms: Mapping[Form, tuple[str, ...]]
+    forms: Mapping[AskedForm, tuple[str, ...]]
     """Yes-no questions about the trial; those of ``asked`` hold ``{word}``."""
     odd: tuple[str, ...]
     """Texts that stand before the trial question; they hold ``{word}``."""
@@ -137,7 +137,7 @@ def material() -> Material:
             right: tuple(f"{text} {unrelated['ending']}" for text in unrelated[name])
             for right, name in ((True, "yes"), (False, "no"))
         },
-        forms={form: tuple(data["forms"][form]) for form in get_args(Form)},
+        forms={form: tuple(data["forms"][form]) for form in get_args(AskedForm)},
         odd=tuple(data["odd"]["texts"]),
         witness=WitnessTexts(**{name: tuple(texts) for name, texts in data["witness"].items()}),
     )

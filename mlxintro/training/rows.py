@@ -25,7 +25,7 @@ import numpy as np
 from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.training import TrainingRow
 from mlxintro.training.asking import AskedPrompt, Asker
-from mlxintro.training.material import Form, Material, Wording, WordSplit
+from mlxintro.training.material import AskedForm, Material, Wording, WordSplit
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
@@ -38,8 +38,8 @@ _SHARES: Mapping[RowKind, float] = {
 }  # fmt: skip
 _WITNESSES: Mapping[RowKind, float] = {"witness": 0.75, "task": 0.25}
 _WITNESS_SHARE = 0.17
-"""Of a step's rows; they are longer than others and stand in a group of their own."""
-_FORMS: Mapping[Form, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
+"""Share of a step that goes to witnesses; their rows are longer than others and stand in a group of their own."""
+_FORMS: Mapping[AskedForm, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
 _VECTORS: Mapping[VectorKind, float] = {"concept": 0.6, "random": 0.2, "none": 0.2}
 _OWN_WORD = 0.5
 """Share of questions about a word that ask about the one that is injected."""
