@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,9 @@ def test_every_patched_cell_keeps_the_proof_of_the_positions_it_was_planned_for(
             continue
         outcome = run.outcomes[spec.key]
         (own,) = outcome.proofs
-        assert (own.layer, own.positions) == (3, own.last - own.first + 1)
+        (planned_once,) = spec.injections
+        assert planned_once.stop is not None
+        assert (own.layer, own.first, own.last) == (3, planned_once.start, planned_once.stop - 1)
         planned = {name: (start, stop) for name, start, stop in spec.detail["groups"]}
         for cell in outcome.measurements["cells"]:
             assert set(cell["proofs"]) in (set(), {"removed", "added"})
@@ -102,7 +104,7 @@ def test_a_map_from_before_proofs_were_kept_is_read_and_says_so(run: Ran) -> Non
     assert found.verdict == run.analysis.verdict
 
 
-def without_proofs(measurements: dict[str, Any]) -> dict[str, Any]:
+def without_proofs(measurements: Mapping[str, Any]) -> dict[str, Any]:
     cells = [{name: value for name, value in cell.items() if name != "proofs"} for cell in measurements["cells"]]
     return {**measurements, "cells": cells}
 
