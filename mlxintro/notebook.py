@@ -21,7 +21,7 @@ from mlxintro.grading.passes import check_has_graded, find_grader, grade_run, re
 from mlxintro.paths import data_home
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import Study, make_study
-from mlxintro.rendering.figures.building import Choice, drawn_runs, paper_figure
+from mlxintro.rendering.figures.building import FigureChoice, drawn_runs, paper_figure
 from mlxintro.rendering.figures.files import DrawnFigure
 from mlxintro.rendering.figures.panels import Axis, PictureKind
 from mlxintro.rendering.figures.style import Width
@@ -142,7 +142,7 @@ def figure(
         graded = [run for run in found if experiments.find(run.experiment).graded]
         for run in graded:
             check_has_graded(store, run, grader)
-        shown = paper_figure(drawn_runs(store, found, grader), Choice(kind, x, tuple(figures)))
+        shown = paper_figure(drawn_runs(store, found, grader), FigureChoice(kind, x, tuple(figures)))
         return DrawnFigure(shown, width, all_methods(store, found, grader))
 
 

@@ -17,7 +17,7 @@ from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Curve, HeatMap, Plot, Point, ValueMap
 from mlxintro.analysis.stats import Mean, rate
 from mlxintro.analysis.tally import RunTally
-from mlxintro.rendering.figures.building import Choice, paper_figure, report_figures
+from mlxintro.rendering.figures.building import FigureChoice, paper_figure, report_figures
 from mlxintro.rendering.figures.drawing import draw, svg_text
 from mlxintro.rendering.figures.numbers import latex, number_table
 from mlxintro.rendering.figures.panels import KINDS
@@ -133,7 +133,7 @@ def only(analysis: Analysis, label: str = "m") -> Drawn:
 def test_maps_of_means_are_pale_where_the_interval_holds_zero_and_hatched_below_it() -> None:
     cells = {("1", "a"): Mean(0.5, 0.2, 0.8, 5), ("1", "b"): Mean(-0.5, -0.8, -0.2, 5), ("0", "a"): Mean(0.5, -1, 2, 5)}
     map_ = ValueMap("v", "map", ("1", "0"), ("a", "b"), cells, "nats", 0.5)
-    canvas = draw(paper_figure([only(Analysis(value_maps=(map_,)))], Choice("maps")))
+    canvas = draw(paper_figure([only(Analysis(value_maps=(map_,)))], FigureChoice("maps")))
     found = [box for box in canvas.axes[0].patches if isinstance(box, Rectangle)]
     boxes = {(round(box.get_x() + 0.48), round(box.get_y() + 0.46)): box for box in found}
     above, below, unsure = boxes[0, 0], boxes[1, 0], boxes[0, 1]

@@ -18,7 +18,7 @@ from mlxintro.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FigureChoice:
     """What the user wants to see; ``None`` and empty mean what suits the runs."""
 
     kind: PictureKind | None = None
@@ -54,7 +54,7 @@ def _model(run: Run) -> str:
     return f"{name} + {adapter}" if adapter else name
 
 
-def paper_figure(runs: Sequence[Drawn], choice: Choice = Choice()) -> PaperFigure:
+def paper_figure(runs: Sequence[Drawn], choice: FigureChoice = FigureChoice()) -> PaperFigure:
     """Build one figure of one or more runs of an experiment.
 
     Raises:

@@ -9,12 +9,12 @@ from mlxintro.analysis.results import HeatMap, Plot, ValueMap
 from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.figures.panels import (
     CellPanel,
-    Line,
     LinePanel,
     Measured,
     PaperFigure,
+    PlottedPoint,
     RungPanel,
-    Spot,
+    Series,
 )
 from mlxintro.rendering.figures.rates import Drawn, span
 from mlxintro.rendering.text import downwards
@@ -77,7 +77,7 @@ def curves(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
 
 def _curve_panel(plot: Plot, label: str) -> LinePanel:
     lines = tuple(
-        Line(curve.label, tuple(Spot(p.x, Measured(p.y, p.low, p.high)) for p in curve.points), order)
+        Series(curve.label, tuple(PlottedPoint(p.x, Measured(p.y, p.low, p.high)) for p in curve.points), order)
         for order, curve in enumerate(plot.curves)
     )
     title = f"{label}: {plot.title}" if label else plot.title

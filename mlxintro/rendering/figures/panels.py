@@ -34,7 +34,7 @@ class Measured:
     high: float | None = None
     count: int | None = None
     hits: int | None = None
-    """Of rates: how many of ``count`` hold."""
+    """For rates, how many of ``count`` hold."""
 
     @classmethod
     def of(cls, value: Rate | Mean) -> Measured | None:
@@ -52,17 +52,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """One point of a line."""
+class PlottedPoint:
+    """A point of a line."""
 
     x: float
     measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     label: str
-    spots: tuple[Spot, ...]
+    spots: tuple[PlottedPoint, ...]
     order: int
     """Which colour, dash and marker it has, the same in every panel."""
 
@@ -74,7 +74,7 @@ class Level:
     label: str
     measured: Measured
     order: int | None = None
-    """Of the line it belongs to; ``None`` where it belongs to all."""
+    """The line it belongs to; ``None`` where it belongs to all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class LinePanel:
     title: str
     x: str
     y: str
-    lines: tuple[Line, ...]
+    lines: tuple[Series, ...]
     levels: tuple[Level, ...] = ()
     share: bool = False
     """Values are shares: the axis goes from 0 to 100 %."""
@@ -96,7 +96,7 @@ class DotPanel:
     x: str
     rows: tuple[str, ...]
     """From top to bottom."""
-    lines: tuple[Line, ...]
+    lines: tuple[Series, ...]
     """A line for each run; the x of a spot is the place of its row, from 0."""
     share: bool = False
 

@@ -13,11 +13,11 @@ from mlxintro.rendering.figures.panels import (
     Axis,
     DotPanel,
     Level,
-    Line,
     LinePanel,
     Measured,
     PaperFigure,
-    Spot,
+    PlottedPoint,
+    Series,
 )
 from mlxintro.store.records import Run
 
@@ -113,7 +113,7 @@ def _of_one(run: Drawn, number: int, at: int) -> LinePanel:
     for order, other in enumerate(others):
         places = sorted(place for place in run.tally.cells if place[1 - at] == other)
         label = f"strength {other:g}" if at == 0 else f"layer {other:g}"
-        lines.append(Line(label, _spots(run, places, number, at), order))
+        lines.append(Series(label, _spots(run, places, number, at), order))
     return _panel(figure, f"{run.label}: ", "", run, at, lines, _levels([run], number))
 
 
@@ -123,16 +123,16 @@ def _of_many(runs: Sequence[Drawn], number: int, at: int, other: float, several:
     lines = []
     for order, run in enumerate(runs):
         places = sorted(place for place in run.tally.cells if _other(run, place, at) == other)
-        lines.append(Line(run.label, _spots(run, places, number, at), order))
+        lines.append(Series(run.label, _spots(run, places, number, at), order))
     where = (f"strength {other:g}" if at == 0 else f"depth {other:.0%}") if several else ""
     shown = [run for run, line in zip(runs, lines, strict=True) if line.spots]
     levels = [one for one in _levels(runs, number) if one.order is not None and lines[one.order].spots]
     return _panel(figure, "", where, (shown or runs)[0], at, [line for line in lines if line.spots], levels)
 
 
-def _spots(run: Drawn, places: Iterable[Place], number: int, at: int) -> tuple[Spot, ...]:
+def _spots(run: Drawn, places: Iterable[Place], number: int, at: int) -> tuple[PlottedPoint, ...]:
     found = ((_x(run, place, at), Measured.of(run.tally.cells[place].figures[number].value)) for place in places)
-    return tuple(Spot(x, measured) for x, measured in found if measured is not None)
+    return tuple(PlottedPoint(x, measured) for x, measured in found if measured is not None)
 
 
 def _levels(runs: Sequence[Drawn], number: int) -> list[Level]:
@@ -152,7 +152,7 @@ def _panel(
     where: str,
     run: Drawn,
     at: int,
-    lines: Sequence[Line],
+    lines: Sequence[Series],
     levels: Sequence[Level],
 ) -> LinePanel:
     x = "depth (layer / number of layers)" if at == 0 else f"strength ({run.unit})"
@@ -174,8 +174,8 @@ def overall(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
         for order, run in enumerate(runs):
             sides = (run.tally.case.figures, run.tally.baseline.figures)
             values = (Measured.of(sides[side][number].value) for number, side in rows)
-            spots = tuple(Spot(float(at), value) for at, value in enumerate(values) if value is not None)
-            lines.append(Line(run.label, spots, order))
+            spots = tuple(PlottedPoint(float(at), value) for at, value in enumerate(values) if value is not None)
+            lines.append(Series(run.label, spots, order))
         panels.append(DotPanel("", x, labels, tuple(lines), share=kind == "rate"))
     said = f"Head figures of {_who(runs)} over all trials. {intervals(panels)}"
     return PaperFigure("overall", tuple(panels), said)
