@@ -35,9 +35,10 @@ from mlxintro.grading.rules.stance import may_claim, read_events
 from mlxintro.grading.rules.version import VERSION
 from mlxintro.protocol.spelling import composed, places
 from mlxintro.replies.associations import associations
+from mlxintro.replies.channels import split_channels
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import Mention, find_mentions
-from mlxintro.replies.text import fold, sentences, split_reasoning, trim_invented_turns, words
+from mlxintro.replies.text import fold, sentences, trim_invented_turns, words
 
 _DENIALS = (Kind.DENY, Kind.NO, Kind.DISCLAIM)
 
@@ -91,11 +92,12 @@ class RulesGrader:
 
     def _grade(self, reply: str, concept: str | None, related: Sequence[str]) -> Grade:
         """Grade a composed reply."""
-        body = trim_invented_turns(reply)
-        reasoning, begin, finished = split_reasoning(body)
-        answer = body[begin:]
+        parts = split_channels(reply)
+        begin, finished = parts.begin, parts.finished
+        # A thought may hold what looks like another's turn: only the answer is cut off there.
+        answer = trim_invented_turns(parts.answer[begin:])
         folded = fold(answer)
-        reading = read_coherence(answer, folded) if finished else read_coherence(body, fold(body))
+        reading = read_coherence(answer, folded) if finished else read_coherence(reply, fold(reply))
         flaw = reading.flaw
         coherent = None if flaw == FOREIGN else flaw is None
         if finished and not flaw:
@@ -104,19 +106,20 @@ class RulesGrader:
 
         earlier: list[Event] = []
         mentions: list[Mention] = []
-        if reasoning is not None:
-            thinking = fold(reasoning.text)
-            earlier = read_events(thinking, offset=reasoning.start)
+        for thought in parts.thoughts:
+            thinking = fold(thought.text)
+            earlier += read_events(thinking, offset=thought.start)
             if concept is not None:
-                mentions += find_mentions(thinking, concept, related, offset=reasoning.start)
+                mentions += find_mentions(thinking, concept, related, offset=thought.start)
         readable = folded if flaw is None else folded[:_GLANCE]
         events = read_events(readable, offset=begin) if finished else []
         answer_mentions = [] if concept is None else find_mentions(readable, concept, related, offset=begin)
-        mentions += answer_mentions
+        mentions = sorted([*mentions, *answer_mentions], key=lambda mention: mention.span)
 
         affirms, refuses, why = _decide(events, readable, begin, finished=finished, flaw=flaw)
 
         claims = [event for event in (*earlier, *events) if event.kind in (Kind.AFFIRM, Kind.YES)]
+        claims.sort(key=lambda event: event.sentence.start)
         # What a claim is about may be told loosely; without a claim a loose word is no leak of the concept.
         loosely = bool(affirms) and not self.strict
         naming, level = _named(concept, answer_mentions, events, readable, begin, loosely=loosely)
@@ -137,7 +140,7 @@ class RulesGrader:
             evidence=_evidence(
                 events,
                 mention=shown[0].span if shown else None,
-                garble=None if reading.broken is None else (begin + reading.stop, len(body)),
+                garble=None if reading.broken is None or not finished else (begin + reading.stop, begin + len(answer)),
             ),
         )
 
