@@ -189,12 +189,13 @@ def grade_part(store: Store, manner: StudyManner, run: Run, runs: Sequence[Run])
 
         grade_by_judge(store, run, grader.judge, grader.judge_backend, grader.name, again=False)
         return
-    from mlxintro.cli.grading.claude import Asking, grade_by_claude
+    from mlxintro.cli.grading.asking import Asking
+    from mlxintro.cli.grading.claude import grade_by_claude
     from mlxintro.cli.grading.compatible import grade_by_endpoint
 
     spent = sum(store.calls.spent(one.id, grader.name) for one in runs if one.id != run.id)
     left = None if manner.budget is None else max(0.0, manner.budget - spent)
-    how = Asking(False, False, 4, grader.batch, True, False, left, grader.price, False, False)
+    how = Asking(False, False, 4, left, grader.price, False, False, batch=grader.batch)
     if grader.name == "claude":
         grade_by_claude(store, run, grader.model, grader.name, how)
     else:
