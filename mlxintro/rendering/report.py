@@ -13,7 +13,8 @@ from mlxintro.ladder.climb import table_of
 from mlxintro.rendering.text import cell_text, downwards, heat_map_lines, value_map_lines
 from mlxintro.rendering.value_maps import value_map_svg
 
-_PER_CLASS = 2
+PER_CLASS = 2
+"""Replies of every class that a report shows."""
 _WIDTH, _HEIGHT, _EDGE = 520, 260, 46
 _COLOURS = ("#0b5cad", "#b3541e", "#3b7d3b", "#7a3b9a", "#555555")
 _DASHES = ("none", "7 3", "2 3", "7 3 2 3")
@@ -40,7 +41,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
         if row.arm or not row.response or (display.from_grades and row.grade is None):
             continue
         members = found[display.classify(row)]
-        if len(members) < _PER_CLASS:
+        if len(members) < PER_CLASS:
             members.append(row)
     return tuple((one.label, row) for one, members in found.items() for row in members)
 

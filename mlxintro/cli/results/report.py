@@ -24,11 +24,11 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
+    from mlxintro.analysis.counted_rows import analysed_rows, example_rows
     from mlxintro.analysis.run import display_of, frozen_facts, study_of
-    from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
-    from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
+    from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of, html, markdown
     from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
@@ -37,7 +37,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
         found = store.runs.find(run)
-        rows, study = rows_of(store, found, grader), study_of(found)
+        rows, study = analysed_rows(store, found, grader), study_of(found)
         model = found.model
         facts = (
             ("experiment", found.experiment),
@@ -51,6 +51,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-        made = ReportContent(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
+        shown = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
+        made = ReportContent(found.name, facts, analysis, shown, study_file.write(study))
     write_whole(output, makers[output.suffix.lower()](made))
     chatter(f"{found.name} written to {output}")
