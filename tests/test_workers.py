@@ -163,7 +163,7 @@ def test_processes_of_this_machine_give_the_same_texts_when_one_is_killed(
 
 def test_processes_end_with_the_pool(study: Study) -> None:
     links = [ProcessLink(study.setup, "worker 1")]
-    with WorkerPool(links, ROWS, str, mixed=False) as pool:
+    with WorkerPool(links, ROWS, print, mixed=False) as pool:
         pool.expect(list(study.plan)[:8])
         process = links[0]._process
         assert process.is_alive()
@@ -189,7 +189,7 @@ def test_a_run_ends_and_loses_nothing_when_no_worker_is_left(
 
 def test_one_worker_goes_on_when_the_other_stays_dead(study: Study, alone: dict[str, str], tmp_path: Path) -> None:
     links = [Near(study.setup, "weak", dies_at={1}, stays_dead=True), Near(study.setup, "strong")]
-    with WorkerPool(links, ROWS, str, mixed=False) as pool, Store(tmp_path / "a.db") as store:
+    with WorkerPool(links, ROWS, print, mixed=False) as pool, Store(tmp_path / "a.db") as store:
         run = study.begin(store)
         list(study.run(store, run, pool))
         assert texts(store, run) == alone
@@ -217,14 +217,14 @@ def test_devices_of_different_kinds_are_refused_unless_they_are_asked_for(study:
         return [Near(study.setup, "first"), Near(study.setup, "second", kind={"device": "another card"})]
 
     with pytest.raises(KnownError, match=r"second is of another kind.*device cpu and another card.*--mixed-devices"):
-        WorkerPool(links(), ROWS, str, mixed=False)
-    WorkerPool(links(), ROWS, str, mixed=True).close()
+        WorkerPool(links(), ROWS, print, mixed=False)
+    WorkerPool(links(), ROWS, print, mixed=True).close()
 
 
 def test_another_model_is_refused_always(study: Study) -> None:
     other = WorkerSetup(make_study(model="null", backend="fake"), ROWS, None, {}, {})
     with pytest.raises(KnownError, match="second runs another model than the first worker: model"):
-        WorkerPool([Near(study.setup, "first"), Near(other, "second")], ROWS, str, mixed=True)
+        WorkerPool([Near(study.setup, "first"), Near(other, "second")], ROWS, print, mixed=True)
 
 
 def test_no_more_blocks_are_under_way_than_workers_can_take(study: Study, tmp_path: Path) -> None:

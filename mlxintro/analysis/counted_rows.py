@@ -148,7 +148,7 @@ class _Counting:
         for trial, class_ in self._with_classes(_POOL):
             grade = grade_of_class(class_) if class_ else None
             detected = grade.detects if grade else None
-            word, _ = pairs.get(trial.spec.trial, (None, None))
+            word, _ = pairs.get(trial.number, (None, None))
             named = None if detected is None or word is None else names_concept(trial.response, word)
             pair = PairedTrial(word, None, named)
             if detected:

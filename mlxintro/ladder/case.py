@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mlxintro.analysis.reply_tally import detects, leaks, names, share, trials_in
 from mlxintro.analysis.results import Row
@@ -21,7 +21,7 @@ from mlxintro.ladder.shifts import (
 )
 from mlxintro.ladder.witnesses import Observed, Witness, observe
 from mlxintro.protocol import concepts, controls
-from mlxintro.replies.mentions import find_mentions
+from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
 
 ALPHA = 0.01
@@ -176,8 +176,13 @@ class Case:
 
 def names_concept(reply: str, word: str) -> bool:
     """Whether a reply names a concept or one of its near names."""
+    return bool(_names_of(word).within(fold(reply)))
+
+
+@lru_cache(maxsize=1_000)
+def _names_of(word: str) -> Names:
     known = concepts.library().find(word) or concepts.custom(word)
-    return bool(find_mentions(fold(reply), word, known.related))
+    return Names({word: known.related})
 
 
 def is_mark(p: float | None) -> bool:

@@ -177,7 +177,7 @@ class TrialTable:
         # Beside max(), SQLite takes the other columns from the row that has it.
         sql = (
             f"SELECT {_NUMBER} AS number, concept, strength, max(ordinal) FROM trials WHERE run = ? AND arm = '' "
-            f"AND condition = 'injected' AND status = 'done' AND {_NUMBER} <= ? GROUP BY number"
+            "AND condition = 'injected' AND status = 'done' GROUP BY number HAVING number <= ?"
         )
         return {row["number"]: (row["concept"], row["strength"]) for row in self._of_specs(sql, run, highest)}
 
