@@ -92,8 +92,7 @@ def run_trials(
         measure: see ``Measure``.
         batch_size: rows that run together. It is the backend's business to keep to it; here it gives the length of a
             block. A resumed run keeps the size it has.
-        shrink: makes ``measure`` run fewer rows together from now on, after memory has run out. Without it an
-            ``OutOfMemory`` is a failure like any other.
+        shrink: makes ``measure`` run fewer rows together, after memory ran out; without it that is a failure like others.
         tokens: called with every token as it is generated, from inside ``measure``, where an event cannot be yielded.
         workers: are told of blocks ahead, where ``measure`` is shared out over several.
 

@@ -8,7 +8,7 @@ from typing import Any
 from mlxintro.backends.errors import KnownError, PrerequisiteError, UsageError
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running.workers.pool import WorkerDied
-from mlxintro.running.workers.worker import Message, TrialWorker, WorkerFacts, WorkerSetup
+from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerMessage, WorkerSetup
 
 
 class Cluster:
@@ -108,16 +108,16 @@ class ActorLink:
         if actor is not None:
             self._ray.kill(actor)
 
-    def _read_next(self, messages: Iterator[Any]) -> Message:
+    def _read_next(self, messages: Iterator[Any]) -> WorkerMessage:
         try:
             reference = next(messages)
         except (StopIteration, self._ray.exceptions.RayError) as error:
             raise WorkerDied(self.name) from error
         return self._read(reference)
 
-    def _read(self, reference: Any) -> Message:
+    def _read(self, reference: Any) -> WorkerMessage:
         try:
-            message: Message = self._ray.get(reference)
+            message: WorkerMessage = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             raise WorkerDied(self.name) from error
         if message[0] == "failed":
@@ -139,11 +139,11 @@ class _Actor:
             # An exception here would end the actor, and tell the other side nothing but that.
             self._failed = portable(error)
 
-    def facts(self) -> Message:
+    def facts(self) -> WorkerMessage:
         """Say what it runs on, or why it does not."""
         return ("failed", self._failed) if self._worker is None else ("ready", self._worker.facts)
 
-    def measure(self, specs: Sequence[TrialSpec], batch_size: int) -> Iterator[Message]:
+    def measure(self, specs: Sequence[TrialSpec], batch_size: int) -> Iterator[WorkerMessage]:
         """See ``TrialWorker.measure``."""
         assert self._worker is not None
         yield from self._worker.measure(specs, batch_size)

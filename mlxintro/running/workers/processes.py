@@ -13,7 +13,7 @@ from typing import Any
 
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running.workers.pool import WorkerDied
-from mlxintro.running.workers.worker import Message, TrialWorker, WorkerFacts, WorkerSetup, portable
+from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerMessage, WorkerSetup, portable
 
 _ENDING_SECONDS = 2.0
 
@@ -92,9 +92,9 @@ class ProcessLink:
         except OSError as error:
             raise WorkerDied(self.name) from error
 
-    def _receive(self) -> Message:
+    def _receive(self) -> WorkerMessage:
         try:
-            message: Message = self._open().recv()
+            message: WorkerMessage = self._open().recv()
         except (EOFError, OSError) as error:
             raise WorkerDied(self.name) from error
         if message[0] == "failed":

@@ -20,7 +20,7 @@ from mlxintro.vectors.vector import ConceptVector
 SEND_SECONDS = 0.5
 """How long outcomes are gathered before they are sent: one by one, a network takes longer than a small model."""
 
-Message = tuple[Literal["ready", "outcomes", "failed", "done"], Any]
+WorkerMessage = tuple[Literal["ready", "outcomes", "failed", "done"], Any]
 """What a worker says: its facts, outcomes, the exception that ended a block, or that a block is done."""
 
 
@@ -76,7 +76,7 @@ class TrialWorker:
         identity = {name: str(getattr(backend.info, name)) for name in MODEL_IDENTITY}
         self.facts = WorkerFacts(identity, device_kind(backend.info))
 
-    def measure(self, specs: Sequence[TrialSpec], batch_size: int) -> Iterator[Message]:
+    def measure(self, specs: Sequence[TrialSpec], batch_size: int) -> Iterator[WorkerMessage]:
         """Measure a block; says outcomes as they come and ends with ``done``, or with ``failed`` and the exception.
 
         Args:
