@@ -92,7 +92,7 @@ def run_trials(
         measure: see ``Measure``.
         batch_size: rows that run together. It is the backend's business to keep to it; here it gives the length of a
             block. A resumed run keeps the size it has.
-        shrink: makes ``measure`` run fewer rows together, after memory ran out; without it that is a failure like others.
+        shrink: makes ``measure`` run fewer rows together, after memory ran out; without it that is one more failure.
         tokens: called with every token as it is generated, from inside ``measure``, where an event cannot be yielded.
         workers: are told of blocks ahead, where ``measure`` is shared out over several.
 
