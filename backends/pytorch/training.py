@@ -54,6 +54,18 @@ class TorchTrainer(AdapterTrainer):
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
 
+    def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
+        own = self.matrices()
+        fits = set(own) == set(matrices) and all(
+            part.shape == given.shape for path in own for part, given in zip(own[path], matrices[path], strict=True)
+        )
+        if not fits:
+            raise UsageError("the adapter to start from has another rank, or lies in other layers")
+        with torch.no_grad():
+            for path, module in self._wrapped.items():
+                for part, given in zip((module.lora_A, module.lora_B), matrices[path], strict=True):
+                    part["default"].weight.copy_(torch.from_numpy(given))
+
     def state(self) -> dict[str, Float32]:
         found: dict[str, Float32] = {}
         for name, parameter in self._parameters.items():

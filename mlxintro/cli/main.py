@@ -32,6 +32,7 @@ COMMANDS = {
     "train": ("models.train", "Train an adapter that reports injected concepts: a positive control, or a fake."),
     "dose": ("vectors.dose", "Find strengths that steer without garbling, layer by layer."),
     "compare": ("results.compare", "Put runs side by side, with differences and intervals."),
+    "figure": ("results.figure", "Draw runs for a paper, with numbers, table, caption and methods beside the picture."),
     "report": ("results.report", "Write a run as one HTML or Markdown document."),
     "bench": ("models.bench", "Time this machine: trials per second, the cost of injection, the floor."),
 }
