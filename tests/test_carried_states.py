@@ -87,7 +87,7 @@ def test_what_is_read_a_piece_at_a_time_is_what_is_read_at_once(opened: Opened) 
 
 
 def test_continuations_have_the_probabilities_of_one_forward_pass(opened: Opened) -> None:
-    """Of prompts whose lengths are near enough that other models are read padded."""
+    """The prompts have lengths that other models read together, padded."""
     prompts = drawn(20, 22, 21)
     continuations = drawn(1, 5, 5)
     found = opened.backend.score([Prompt(tokens) for tokens in prompts], [continuations] * 3)
