@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .thinking import ThinkingMarks, ThinkingMode
 
 Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
@@ -129,6 +130,16 @@ class Completion:
     """One per injection of the prompt, in its order."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ProvenScore:
+    """What was scored after one prompt, and what was injected meanwhile."""
+
+    logprobs: list[Float32]
+    """Per continuation, float32 (tokens,): natural log-probability of each token."""
+    proofs: tuple[Proof, ...]
+    """One per injection of the prompt, in its order, while the longest continuation was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A dialogue as the model reads it."""
@@ -207,10 +218,20 @@ class Tokenizer(Protocol):
     stop_strings: tuple[str, ...]
     """Texts that end a reply of a model without a chat template, which would go on and play both sides."""
 
-    def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
+    @property
+    def thinking(self) -> ThinkingMarks | None:
+        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        ...
+
+    def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
         """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
 
         Special tokens the template writes are not added a second time.
+
+        Args:
+            thinking: ``off`` asks the model not to think, where its template can; ``on`` ends with the opened block of
+                thought, to which ``prefill`` is not added, being part of the answer; ``empty`` closes that block at
+                once.
         """
         ...
 

@@ -16,13 +16,16 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..base import Message, Rendered
 from ..errors import ModelError, UsageError
+from ..thinking import MARK_PAIRS, ThinkingMarks, ThinkingMode
 from . import foreign, side_files
 from .templates import ChatTemplate, TemplateError
+from .thinking_marks import find_marks
 
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>")
 """Tokens with which known chat formats close the assistant's turn; not every configuration lists them."""
@@ -112,24 +115,51 @@ class ChatTokenizer:
         if self.date is not None:
             self.date = date
 
-    def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
+    @cached_property
+    def thinking(self) -> ThinkingMarks | None:
+        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        if self._template is None:
+            return None
+
+        def rendered(messages: Sequence[Message], thinking: bool, header: bool) -> str:
+            return self._apply(messages, parts=False, thinking=thinking, header=header)
+
+        return find_marks(rendered, self._template.source)
+
+    def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
         """The dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.
 
         An empty system message is left out: some templates would write an empty turn for it. Where the template has
-        no system role, its text opens the first user turn. Models that can think are asked not to. A base model gets
-        "Human: ... Assistant: ..." with blank lines between.
+        no system role, its text opens the first user turn. A base model gets "Human: ... Assistant: ..." with blank
+        lines between.
+
+        Args:
+            thinking: ``off`` asks the model not to think, where its template can; ``on`` ends with the opened block of
+                thought, to which ``prefill`` is not added, being part of the answer; ``empty`` closes that block at
+                once.
 
         Raises:
-            UsageError: the template refuses the order of roles, leaves out what somebody says, or does not end.
+            UsageError: the template refuses the order of roles, leaves out what somebody says, does not end, or knows
+                no thoughts.
         """
         spoken = [message for message in messages if message["role"] != "system" or message["content"].strip()]
         unknown = {message["role"] for message in spoken} - SPEAKERS.keys()
         if unknown:
             raise UsageError(f"no role {min(unknown)!r}: use system, user or assistant")
+        if thinking != "off":
+            return self._encode(self._thoughtful(spoken, prefill, thinking))
         text = self._chat(spoken) if self.chat_template else self._plain(spoken)
         if not self.chat_template and prefill and not prefill[0].isspace():
             text += " "
         return self._encode(text + prefill)
+
+    def _thoughtful(self, spoken: list[Message], prefill: str, mode: ThinkingMode) -> str:
+        """Render a dialogue whose next reply begins with a block of thought, open or closed."""
+        marks = self.thinking
+        if marks is None:
+            raise UsageError("this model's chat template knows no thoughts: leave --thinking out", setting="thinking")
+        text = self._chat(spoken, thinking=True) + ("" if marks.opened else marks.opening)
+        return text if mode == "on" else text + marks.closing + prefill
 
     def encode(self, text: str) -> Rendered:
         """Plain text as it would be tokenised in the middle of a text: no special tokens, and no space of its own.
@@ -186,10 +216,10 @@ class ChatTokenizer:
         encoding = self._encoder.encode(text, add_special_tokens=False)
         return Rendered(text, tuple(encoding.ids), _composed(text, encoding.offsets))
 
-    def _chat(self, messages: list[Message]) -> str:
+    def _chat(self, messages: list[Message], thinking: bool = False) -> str:
         system = [message["content"].strip() for message in messages if message["role"] == "system"]
         try:
-            return self._written(messages)
+            return self._written(messages, thinking)
         except UsageError:
             if not system:
                 raise
@@ -197,20 +227,21 @@ class ChatTokenizer:
         if not rest or rest[0]["role"] != "user":
             raise UsageError("this model has no system role: begin the dialogue with a user message")
         opening: Message = {"role": "user", "content": "\n\n".join([*system, rest[0]["content"]])}
-        return self._written([opening, *rest[1:]])
+        return self._written([opening, *rest[1:]], thinking)
 
-    def _written(self, messages: list[Message]) -> str:
+    def _written(self, messages: list[Message], thinking: bool) -> str:
         """Render a dialogue and see that everything that is said stands in it.
 
         Raises:
             UsageError: the template leaves something out.
         """
-        text = self._apply(messages, parts=self._wants_parts(tuple(message["role"] for message in messages)))
+        parts = self._wants_parts(tuple(message["role"] for message in messages))
+        text = self._apply(messages, parts=parts, thinking=thinking)
         for message in messages:
             # What an assistant thought before it spoke is left out by design.
-            said = (
-                message["content"].rpartition("</think>")[2] if message["role"] == "assistant" else message["content"]
-            )
+            said = message["content"]
+            if message["role"] == "assistant":
+                said = _without_thought(said)
             if said.strip() not in text:
                 raise _left_out(message["role"])
         return text
@@ -243,23 +274,29 @@ class ChatTokenizer:
             raise _left_out(missing[0])
         return self._parts[roles]
 
-    def _apply(self, messages: list[Message], *, parts: bool) -> str:
+    def _apply(self, messages: Sequence[Message], *, parts: bool, thinking: bool = False, header: bool = True) -> str:
+        """Fill the template in.
+
+        Args:
+            parts: hand contents over as lists of parts.
+            thinking: ask for a reply that begins with a thought.
+            header: end with the assistant's header.
+        """
         assert self._template is not None, "a base model has no template"
         # DeepSeek and Granite call the switch `thinking`, everybody else `enable_thinking`.
-        quiet = {
-            name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", self._template.source)
+        switch = {
+            name: thinking
+            for name in ("enable_thinking", "thinking")
+            if re.search(rf"\b{name}\b", self._template.source)
         }
-        said = [
-            {"role": m["role"], "content": [{"type": "text", "text": m["content"]}] if parts else m["content"]}
-            for m in messages
-        ]
+        said = [{**m, "content": [{"type": "text", "text": m["content"]}] if parts else m["content"]} for m in messages]
         values = {
             **self._tokenizer.special_tokens_map,
             "messages": said,
             "tools": None,
             "documents": None,
-            "add_generation_prompt": True,
-            **quiet,
+            "add_generation_prompt": header,
+            **switch,
         }
         try:
             return self._template.render(values, self.date or _NO_DATE)
@@ -271,6 +308,13 @@ class ChatTokenizer:
     def _plain(self, messages: list[Message]) -> str:
         turns = [f"{SPEAKERS[m['role']]}: {m['content']}".removeprefix(": ") for m in messages]
         return self._bos + "\n\n".join([*turns, "Assistant:"])
+
+
+def _without_thought(said: str) -> str:
+    """Return what an assistant said after its thought; all of it where it holds no closing mark."""
+    for _, closing in MARK_PAIRS:
+        said = said.rpartition(closing)[2]
+    return said
 
 
 def _left_out(role: str) -> UsageError:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..base import Float32, Message, Rendered
 from ..errors import UsageError
+from ..thinking import ThinkingMarks, ThinkingMode
 
 SLOTS, BITS = 16, 5
 CODE = SLOTS * BITS
@@ -159,8 +160,12 @@ class FakeTokenizer:
     def __len__(self) -> int:
         return len(self._bytes)
 
-    def render(self, messages: Sequence[Message], prefill: str = "") -> Rendered:
+    thinking: ThinkingMarks | None = None
+
+    def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
         """The dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
+        if thinking != "off":
+            raise UsageError("this subject knows no thoughts: leave --thinking out", setting="thinking")
         parts: list[int | str] = [BEGIN]
         for message in messages:
             if message["role"] not in ROLES:

@@ -21,9 +21,10 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import Pass, gradable, related_words, to_record
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.replies.channels import answer_text
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
-from mlxintro.replies.text import fold, trim_invented_turns
+from mlxintro.replies.text import fold
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
 
@@ -86,13 +87,11 @@ class LocalJudge:
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply; several at once are quicker."""
-        return self._judge([_Item(trim_invented_turns(reply), concept, tuple(related))])[0].grade
+        return self._judge([_Item(answer_text(reply), concept, tuple(related))])[0].grade
 
     def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
         """Grade replies, each with its concept or without, in their order."""
-        return self._judge(
-            [_Item(trim_invented_turns(text), concept, related_words(concept)) for text, concept in texts]
-        )
+        return self._judge([_Item(answer_text(text), concept, related_words(concept)) for text, concept in texts])
 
     def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {

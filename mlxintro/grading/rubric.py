@@ -63,6 +63,8 @@ class Rubric(BaseModel):
             concept: only for the questions about naming.
             related: near names that count.
         """
+        if reply.startswith("  "):
+            reply = reply.lstrip()  # a thought stood there, see ``replies.channels.answer_text``
         about = ""
         if concept is not None:
             names = self.related.replace("{names}", ", ".join(related)) if related else ""

@@ -36,8 +36,6 @@ _OWN_HEADING = re.compile(
 )
 _ANSWERED = re.compile(r"\b(?:yes|no|not|n't|detect|notice|sense|nothing)\b|\btrial[ \t]+\d", re.IGNORECASE)
 
-_THINK = re.compile(r"\s*<think(?:ing)?>(.*?)(</think(?:ing)?>|\Z)", re.IGNORECASE | re.DOTALL)
-
 _SENTENCE_END = re.compile(r"[.!?]+[\"')\]*_]*(?=\s|$)|\.{2,}|…|\n+|(?<=[a-z])[.!?](?=[A-Z])")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|mr|mrs|ms|dr|st|no|approx)|(?:^|[\s\n])\(?\d{1,2})\.$", re.IGNORECASE
@@ -102,19 +100,6 @@ def _opens_the_answer(reply: str, label: re.Match[str]) -> bool:
 
 _PREAMBLE = 400
 """Characters of lead-in behind which a heading is no longer taken for the reply's own."""
-
-
-def split_reasoning(reply: str) -> tuple[Piece | None, int, bool]:
-    """Separate a leading ``<think>`` block from the answer.
-
-    Returns:
-        The reasoning (None when there is none), the offset at which the answer starts, and whether the block is
-        closed. An open block means that the reply ended before its answer began.
-    """
-    found = _THINK.match(reply)
-    if not found:
-        return None, 0, True
-    return Piece(found.group(1), found.start(1)), found.end(), bool(found.group(2))
 
 
 def sentences(text: str, *, offset: int = 0) -> list[Piece]:

@@ -31,7 +31,7 @@ from mlxintro.grading.claude.questions import (
 )
 from mlxintro.grading.passes import gradable, related_words, to_record
 from mlxintro.grading.rubric import QuestionName
-from mlxintro.replies.text import trim_invented_turns
+from mlxintro.replies.channels import answer_text
 from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now
 from mlxintro.store.records import GradeRecord, Run, Trial
@@ -310,7 +310,5 @@ def _answers(calls: Iterable[Call]) -> dict[str, dict[QuestionName, str]]:
 
 
 def _dossier(trial: Trial, answers: dict[QuestionName, str]) -> Dossier:
-    # What a model wrote as somebody else's turn is not its reply; every grader reads the same part.
-    return Dossier(
-        trial.key, trim_invented_turns(trial.response), trial.concept, related_words(trial.concept), dict(answers)
-    )
+    # Thoughts and what a model wrote as somebody else's turn are not its answer; every grader reads the same part.
+    return Dossier(trial.key, answer_text(trial.response), trial.concept, related_words(trial.concept), dict(answers))

@@ -15,9 +15,9 @@ from mlxintro.grading.claude.prices import Usage
 from mlxintro.grading.claude.questions import FIELDS, MAX_TOKENS, Answer, Dossier
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.replies.channels import split_channels
 
 _STOP = {"length": "max_tokens", "content_filter": "refusal"}
-_THINKING = re.compile(r"^\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _FENCED = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n\s*```\s*$", re.DOTALL)
 
 
@@ -55,7 +55,8 @@ def read_completion(body: str, *, unreported: Usage) -> Answer:
     choice = found.choices[0] if found.choices else _Choice(message=_Message(), finish_reason="length")
     text = choice.message.content or ""
     # Models that think aloud, and servers that do not enforce a schema, wrap what was asked for.
-    text = _THINKING.sub("", text)
+    parts = split_channels(text)
+    text = parts.answer[parts.begin :]
     if fenced := _FENCED.match(text):
         text = fenced[1]
     used = found.usage

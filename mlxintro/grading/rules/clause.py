@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 
 from mlxintro.grading.rules.events import Event, Kind, blank, event_at, has_any
-from mlxintro.grading.rules.patterns import answers, denials, findings, perceiving
+from mlxintro.grading.rules.patterns import (
+    answers,
+    denials,
+    disclaimers,
+    doubts,
+    findings,
+    objects,
+    perceiving,
+    pulls,
+    speakers,
+    states,
+)
 from mlxintro.replies.text import Piece
 
 
@@ -20,11 +31,11 @@ def read_clause(clause: Piece, raw: str, sentence: Piece) -> Event | None:
     text = clause.text
     if empty := denials.EMPTY_HANDED.search(text):
         return event_at(Kind.DENY, clause, empty.start(), empty.end(), sentence)
-    if answers.EXPERIMENTER.search(sentence.text):
+    if speakers.EXPERIMENTER.search(sentence.text):
         return None
-    if answers.TOLD_OF_PERSONS.search(text) and not answers.FIRST_PERSON.search(text):
+    if speakers.TOLD_OF_PERSONS.search(text) and not speakers.FIRST_PERSON.search(text):
         return None
-    if answers.CONDITION.match(text):
+    if speakers.CONDITION.match(text):
         return None
     for rule in (_rule_disclaim, _rule_unsure, _rule_verb, _rule_exists, _rule_drawn, _rule_other):
         found = rule(text, raw)
@@ -40,17 +51,17 @@ _Found = tuple[Kind, int, int] | None
 
 
 def _rule_disclaim(text: str, raw: str) -> _Found:
-    found = denials.DISCLAIM.search(text) if has_any(text, denials.NEGATIVE_SIGNS) else None
-    if found and not re.search(rf"\b{perceiving.STRANGE}\b|\babout\b", found.group()) and not denials.HABIT.search(raw):
-        kind = Kind.CAVEAT if denials.LIKE_HUMANS.search(raw) else Kind.DISCLAIM
+    found = disclaimers.DISCLAIM.search(text) if has_any(text, denials.NEGATIVE_SIGNS) else None
+    if found and not objects.STRANGE_OR_ABOUT.search(found.group()) and not denials.HABIT.search(raw):
+        kind = Kind.CAVEAT if disclaimers.LIKE_HUMANS.search(raw) else Kind.DISCLAIM
         return kind, found.start(), found.end()
     return None
 
 
 def _rule_unsure(text: str, raw: str) -> _Found:
-    if not has_any(text, denials.DOUBTING_SIGNS):
+    if not has_any(text, doubts.DOUBTING_SIGNS):
         return None
-    found = denials.UNSURE.search(text) or denials.DOUBLE.search(text)
+    found = doubts.UNSURE.search(text) or doubts.DOUBLE.search(text)
     return (Kind.UNCERTAIN, found.start(), len(text)) if found and not denials.ELSE.search(text) else None
 
 
@@ -79,7 +90,7 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
     # "I did not start it" and "I can't explain it" negate other verbs: only what stands with this verb counts.
     negated = bool(denials.NEGATOR.search(_own_words(before)))
     empty_handed = bool(denials.NEGATED_OBJECT.match(after))
-    target = (perceiving.OBJECT if strong else perceiving.WEAK_OBJECT).search(after[:90])
+    target = (objects.OBJECT if strong else objects.WEAK_OBJECT).search(after[:90])
     # "I have looked and have not seen any thought": the object belongs to a later, negated verb.
     has_object = target is not None and (negated or empty_handed or not denials.NEGATOR.search(after[: target.start()]))
     if not strong and perceiving.AUXILIARY.match(verb.group() + after):
@@ -99,38 +110,38 @@ def _judge_verb(verb: re.Match[str], before: str, after: str, raw: str) -> _Foun
     if perceiving.MODAL.search(before):
         return Kind.UNCERTAIN, verb.start(), end
     if perceiving.ABILITY.search(before) and (
-        not perceiving.DETERMINED.match(after) or findings.ANY_THOUGHT.search(after)
+        not objects.DETERMINED.match(after) or findings.ANY_THOUGHT.search(after)
     ):
         return (Kind.CAPABLE, verb.start(), end) if strong else None
     start = before.rfind("i ") if "i " in before else verb.start()
     if verb.group() in ("have", "had", "having") and re.match(r"\s*to\b", after):
         return None
-    if strong and perceiving.INJECTED_THING.match(after):
+    if strong and objects.INJECTED_THING.match(after):
         return Kind.THING, max(start, 0), end
     if has_object:
-        if perceiving.IN_THE_TEXT.search(after) and not perceiving.SURELY_INJECTED.search(after):
+        if objects.IN_THE_TEXT.search(after) and not objects.SURELY_INJECTED.search(after):
             return Kind.THING, max(start, 0), end
         return Kind.AFFIRM, max(start, 0), end
     if not strong and _is_state(verb.group(), after):
         return Kind.AFFIRM, max(start, 0), end
-    if strong and perceiving.FINDS_ANYTHING.match(verb.group()) and not perceiving.NOT_A_FINDING.match(after):
+    if strong and objects.FINDS_ANYTHING.match(verb.group()) and not objects.NOT_A_FINDING.match(after):
         return Kind.AFFIRM, max(start, 0), end
-    if strong and not verb.group().startswith("detect") and re.search(rf"\b{perceiving.SALIENT}\b", after[:60]):
+    if strong and not verb.group().startswith("detect") and objects.SALIENT_WORD.search(after[:60]):
         return Kind.AFFIRM, max(start, 0), end
     if strong and verb.group().startswith("detect"):
-        if not after.strip(" .!,*") or perceiving.PRONOUN_OBJECT.match(after):
+        if not after.strip(" .!,*") or objects.PRONOUN_OBJECT.match(after):
             return Kind.AFFIRM, max(start, 0), end
-        if perceiving.BARE_OBJECT.match(after):
+        if objects.BARE_OBJECT.match(after):
             return Kind.THING, max(start, 0), end
     return None
 
 
 def _is_state(verb: str, after: str) -> bool:
     """Experiencing a sense of dread, finding a recurring motif: more than a mood that anybody may mention."""
-    if verb.startswith(("experienc", "getting")) and findings.SENSED_STATE.match(verb + after):
+    if verb.startswith(("experienc", "getting")) and states.SENSED_STATE.match(verb + after):
         return True
-    salient = perceiving.SALIENT_OBJECT.match(after) is not None
-    return salient and (verb not in perceiving.EVERYDAY_VERBS or perceiving.RECURRENT.search(after[:40]) is not None)
+    salient = objects.SALIENT_OBJECT.match(after) is not None
+    return salient and (verb not in perceiving.EVERYDAY_VERBS or objects.RECURRENT.search(after[:40]) is not None)
 
 
 def _own_words(before: str) -> str:
@@ -165,11 +176,11 @@ def _rule_exists(text: str, raw: str) -> _Found:
         return Kind.UNCERTAIN, found.start(), found.end()
     if re.search(r"\b(?:if|whether|when)\b", text[: found.start()]):
         return None
-    return None if answers.TOLD_OF_PERSONS.search(text) else (Kind.AFFIRM, found.start(), found.end())
+    return None if speakers.TOLD_OF_PERSONS.search(text) else (Kind.AFFIRM, found.start(), found.end())
 
 
 def _rule_drawn(text: str, raw: str) -> _Found:
-    for pattern in (findings.PULLED, findings.STANDS_OUT):
+    for pattern in (pulls.PULLED, pulls.STANDS_OUT):
         if not (found := pattern.search(text)):
             continue
         if denials.NEGATOR.search(text[: found.end()]):
@@ -195,7 +206,7 @@ def _rule_other(text: str, raw: str) -> _Found:
     if (
         (found := findings.PRESUPPOSED.match(text))
         and not findings.DEFINITION.match(found["rest"])
-        and not answers.QUESTION.match(text)
+        and not speakers.QUESTION.match(text)
     ):
         if negated and denials.NEGATOR.search(found["rest"][:25]):
             return Kind.UNCERTAIN, found.start(), found.end()
@@ -211,11 +222,11 @@ def _rule_other(text: str, raw: str) -> _Found:
             continue
         if pattern is findings.FEELS and (findings.OF_TRIALS.search(text) or findings.TAUTOLOGY.search(found.group())):
             continue
-        if pattern is findings.PASSIVE and (findings.TOLD.search(text) or answers.CONDITION.match(text)):
+        if pattern is findings.PASSIVE and (findings.TOLD.search(text) or speakers.CONDITION.match(text)):
             continue
         return (Kind.DENY if negated else Kind.AFFIRM), found.start(), found.end()
-    if found := denials.HEDGED_CONTENT.search(text):
+    if found := doubts.HEDGED_CONTENT.search(text):
         return Kind.UNCERTAIN, found.start(), found.end()
-    if found := denials.MODEL_ITSELF.search(text):
+    if found := disclaimers.MODEL_ITSELF.search(text):
         return Kind.CAVEAT, found.start(), found.end()
     return None

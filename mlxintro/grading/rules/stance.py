@@ -15,7 +15,7 @@ from mlxintro.grading.base import Span
 from mlxintro.grading.rules.assertion import Around, asserts, is_lecture, speaks_in_general
 from mlxintro.grading.rules.clause import read_clause
 from mlxintro.grading.rules.events import Event, Kind, blank, event_at, has_any
-from mlxintro.grading.rules.patterns import answers, denials, findings
+from mlxintro.grading.rules.patterns import answers, denials, disclaimers, doubts, pulls, speakers, states
 from mlxintro.replies.text import Piece, clauses, sentences
 
 
@@ -26,9 +26,9 @@ def may_claim(folded: str) -> bool:
     """
     for sentence in sentences(_mask_quotes(answers.TAG.sub(blank, folded))):
         text = sentence.text
-        if text.rstrip("\"'*_) ").endswith("?") or answers.OTHER_PART.search(text) or answers.CONDITION.match(text):
+        if text.rstrip("\"'*_) ").endswith("?") or speakers.OTHER_PART.search(text) or speakers.CONDITION.match(text):
             continue
-        found = answers.POSSIBLE_CLAIM.search(text)
+        found = speakers.POSSIBLE_CLAIM.search(text)
         if found and re.match(r"\W*(?:the|your|this|that|my role|what)\b", text[found.end() :]):
             continue
         if found and not re.search(r"\b(?:will|would|can|could|if|when|to|should|'ll|may)\b", text[: found.end()]):
@@ -63,7 +63,7 @@ def _checked(event: Event, around: Around, lecture: bool) -> Event:
     """The event, or a remark that reports nothing where a claim is none of the writer and now."""
     if event.kind is not Kind.AFFIRM or asserts(event.sentence, event.span, around, lecture=lecture):
         return event
-    doubted = denials.DOUBTED.search(event.sentence.text) or denials.DOUBTED.search(around.previous)
+    doubted = doubts.DOUBTED.search(event.sentence.text) or doubts.DOUBTED.search(around.previous)
     return replace(event, kind=Kind.UNCERTAIN if doubted else Kind.TALK)
 
 
@@ -74,13 +74,13 @@ def _mend(folded: str) -> str:
 
 def _read_unbidden(sentence: Piece, following: Sequence[str], found: Sequence[Event]) -> list[Event]:
     """Something that came to mind by itself: an image or word that arrives, and a word that nothing called for it."""
-    if any(event.kind in (Kind.AFFIRM, Kind.DENY) for event in found) or answers.CONDITION.match(sentence.text):
+    if any(event.kind in (Kind.AFFIRM, Kind.DENY) for event in found) or speakers.CONDITION.match(sentence.text):
         return []
-    arrival = findings.ARRIVES.search(sentence.text)
+    arrival = pulls.ARRIVES.search(sentence.text)
     if arrival is None or denials.NEGATOR.search(sentence.text[: arrival.start()]):
         return []
     near = " ".join((sentence.text, *following[:1]))
-    if not findings.UNCALLED_FOR.search(near):
+    if not pulls.UNCALLED_FOR.search(near):
         return []
     return [event_at(Kind.AFFIRM, sentence, arrival.start(), arrival.end(), sentence)]
 
@@ -97,7 +97,7 @@ def _mask_quotes(folded: str) -> str:
         # A quoted sentence ends where the quotation does: what follows starts afresh.
         return " " * (len(match.group()) - 1) + ("\n" if match.group()[-2] in ".!?" else " ")
 
-    return answers.QUOTED.sub(blank, folded) if '"' in folded or "'" in folded else folded
+    return speakers.QUOTED.sub(blank, folded) if '"' in folded or "'" in folded else folded
 
 
 def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
@@ -123,12 +123,12 @@ def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
         kind = Kind.YES if said["word"] == "yes" else Kind.NO
         events.append(event_at(kind, sentence, *said.span("word"), sentence))
         lead_in = (said.start(), said.start("word"))
-    if text.rstrip("\"'*_) ").endswith("?") or answers.QUESTION.match(text):
+    if text.rstrip("\"'*_) ").endswith("?") or speakers.QUESTION.match(text):
         return events
     # A label in front of the answer ("Detected: no") is no claim of its own.
     claims = text[: lead_in[0]] + " " * (lead_in[1] - lead_in[0]) + text[lead_in[1] :]
     plain = Piece(denials.NOT_A_NEGATION.sub(blank, claims), sentence.start)
-    refusal = denials.REFUSE.search(plain.text) if has_any(plain.text, denials.NEGATIVE_SIGNS) else None
+    refusal = disclaimers.REFUSE.search(plain.text) if has_any(plain.text, denials.NEGATIVE_SIGNS) else None
     if refusal:
         events.append(event_at(Kind.REFUSE, sentence, refusal.start(), refusal.end(), sentence))
     claimed: list[Event] = []
@@ -146,17 +146,17 @@ def _read_sentence(sentence: Piece, following: str, away: int) -> list[Event]:
 def _read_mood(text: str, sentence: Piece) -> list[Event]:
     """What a sentence says of a state or calls odd: no claim by itself, but two such remarks together are one."""
     events: list[Event] = []
-    if answers.CONDITION.match(text) or answers.OTHER_PART.search(text) or speaks_in_general(text):
+    if speakers.CONDITION.match(text) or speakers.OTHER_PART.search(text) or speaks_in_general(text):
         return events
-    for odd in findings.ODD.finditer(text):
-        if findings.ODD_TASK.match(text[odd.end() :]) or denials.NORMAL.search(text):
+    for odd in states.ODD.finditer(text):
+        if states.ODD_TASK.match(text[odd.end() :]) or denials.NORMAL.search(text):
             continue
-        if findings.ODD_ADJECTIVE.match(odd.group()) and findings.NOT_ODD.search(text[: odd.start()]):
+        if states.ODD_ADJECTIVE.match(odd.group()) and states.NOT_ODD.search(text[: odd.start()]):
             continue
         events.append(event_at(Kind.ODD, sentence, odd.start(), odd.end(), sentence))
         break
-    felt = findings.FELT.search(text)
-    if felt and not findings.NOT_FELT.match(felt["rest"]) and not denials.NEGATOR.search(text[: felt.start("rest")]):
+    felt = states.FELT.search(text)
+    if felt and not states.NOT_FELT.match(felt["rest"]) and not denials.NEGATOR.search(text[: felt.start("rest")]):
         events.append(event_at(Kind.FELT, sentence, felt.start(), felt.end(), sentence))
     return events
 
@@ -184,6 +184,6 @@ def _read_head(head: re.Match[str], sentence: Piece, following: str, away: int) 
         return [event_at(Kind.YES, sentence, start, stop, sentence)]
     if head["word"] == "no" and answers.NOT_AN_ANSWER.match(head["rest"]):
         return []
-    if denials.DOUBLE.search(head["word"] + head["rest"].split(",")[0]):
+    if doubts.DOUBLE.search(head["word"] + head["rest"].split(",")[0]):
         return []
     return [event_at(Kind.NO, sentence, start, stop, sentence)]

@@ -4,4 +4,4 @@
 it as it is, so grades stored before stay comparable.
 """
 
-VERSION = "8"
+VERSION = "9"
