@@ -31,7 +31,7 @@ from .run_actions import RunActions
 
 _NO_RUNS = (
     "\n  No runs yet.\n\n"
-    "  {runs.demo}  the demo study: is an injected thought noticed? The embedded model, a few minutes\n"
+    "  {runs.demo}  the demo study of the embedded model, which takes a few minutes\n"
     "  {runs.new}  a study of your own: model, experiment, concepts, how much of it\n"
     "  {go.lab}  the lab: one prompt with and without a concept's vector\n\n"
     "  mlxintro extracts a concept's direction from a model, injects it while the\n"
