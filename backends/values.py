@@ -52,7 +52,7 @@ class Injection:
 
     @property
     def columns(self) -> slice:
-        """Which columns of the activation are touched."""
+        """Return which columns of the activation are touched."""
         if self.head is None:
             return slice(None)
         size = self.vector.shape[-1]
@@ -69,7 +69,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
+    """Says how one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
 
     max_tokens: int = 100
     temperature: float = 0.0
@@ -89,7 +89,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one injection did, measured inside the forward pass."""
+    """Says what one injection did, measured inside the forward pass."""
 
     layer: int
     site: Site
@@ -132,7 +132,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProvenScore:
-    """What was scored after one prompt, and what was injected meanwhile."""
+    """Says what was scored after one prompt, and what was injected meanwhile."""
 
     logprobs: list[Float32]
     """Per continuation, float32 (tokens,): natural log-probability of each token."""
@@ -152,7 +152,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is loaded, recorded with every run."""
+    """Says what is loaded, recorded with every run."""
 
     model: str
     """What the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
@@ -184,7 +184,7 @@ class ModelInfo:
     """Columns of one head at the site ``head_out``."""
 
     def size_of(self, site: Site, head: int | None = None) -> int:
-        """Columns of the activation at a site, or of one head of it."""
+        """Return the columns of the activation at a site, or of one head of it."""
         if site != "head_out":
             return self.width
         return self.head_width if head is not None else self.heads * self.head_width
@@ -220,11 +220,11 @@ class Tokenizer(Protocol):
 
     @property
     def thinking(self) -> ThinkingMarks | None:
-        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        """Return how the template writes a thought; ``None`` for models that do not think before they answer."""
         ...
 
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
+        """Return the dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
 
         Special tokens the template writes are not added a second time.
 
@@ -236,15 +236,15 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> Rendered:
-        """Plain text, no template and no special tokens."""
+        """Turn plain text into ids, without template and special tokens."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Visible text, special tokens left out."""
+        """Return the visible text, special tokens left out."""
         ...
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
-        """Each token as text, special ones included, for token strips."""
+        """Return each token as text, special ones included, for token strips."""
         ...
 
 
@@ -257,7 +257,7 @@ class DatedTokenizer(Protocol):
 
     @property
     def template_hash(self) -> str:
-        """Digest of everything that prompts depend on beside what is said."""
+        """Return the digest of everything that prompts depend on beside what is said."""
         ...
 
     def set_date(self, date: datetime.date) -> None:

@@ -96,14 +96,14 @@ class Subject:
 
     @property
     def revision(self) -> str:
-        """A hash of everything that changes an answer, so not of the delay."""
+        """Return a hash of everything that changes an answer, so not of the delay."""
         text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "delay")
         return "fake:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class FeltInjection:
-    """What the change of the residual stream amounts to."""
+    """Says what the change of the residual stream amounts to."""
 
     word: str | None = None
     """The word it spells in the end, ``None`` for no change and for one that spells nothing."""
@@ -193,7 +193,7 @@ _QUESTION = re.compile(
 
 
 def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
-    """Every way this subject may reply, with probabilities that sum to 1.
+    """Return every way this subject may reply, with probabilities that sum to 1.
 
     Args:
         dice: decides details that carry no probability of interest, such as which wrong word is named.

@@ -79,7 +79,7 @@ def _generate(session: Session, chosen: Sequence[tuple[int, TrialSpec]], on_toke
 
 
 def score(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:
-    """Log-probability of every option of every trial.
+    """Return the log-probability of every option of every trial.
 
     Each outcome's measurements hold ``{"logprobs": {option: float}}``: natural logarithms, summed over the option's
     tokens. Options are tokenised by themselves, exactly as they are written (a leading space counts).
