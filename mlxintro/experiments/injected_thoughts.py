@@ -26,6 +26,7 @@ class InjectedThoughts(Experiment):
     name = "injected-thoughts"
     preset = "lindsey"
     graded = True
+    thinks = True
     summary = "inject a concept vector while the subject is asked whether it detects an injected thought"
     Options = DetectionOptions
 

@@ -101,19 +101,68 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     Raises:
         UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
     """
+    check_thinking(checked, backend)
     planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
     if not len(planned):
         raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
     longest = max((len(prompt.tokens) for prompt in planned.prompts.values()), default=0)
-    room = backend.info.context - longest
+    thought = checked.study.thinking_tokens or 0
+    if thought:
+        marks = backend.tokenizer.thinking
+        prefills = {record.prefill for record in planned.prompts.values()}
+        longest += max(len(backend.tokenizer.encode(marks.closing + one).tokens) for one in prefills) if marks else 0
+    room = backend.info.context - longest - thought
     if (checked.study.max_tokens or 1) > room:
+        before = f"the prompt of {longest} tokens" + (f", a thought of up to {thought}" if thought else "")
+        way = f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"
+        if thought and room <= 0:
+            way = "use fewer --thinking-tokens"
         raise UsageError(
-            f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
-            f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            f"{before} and a reply of up to {checked.study.max_tokens} exceed {backend.info.model}'s context of "
+            f"{backend.info.context}: {way}",
             setting="max_tokens",
         )
     return planned
+
+
+def check_thinking(checked: Checked, backend: Backend) -> None:
+    """Hold what a study says of thinking against the experiment and the model's chat template.
+
+    Raises:
+        UsageError: with the mode that this model and this experiment can take.
+    """
+    mode, marks = checked.study.thinking, backend.tokenizer.thinking
+    if mode == "on" and not checked.experiment.thinks:
+        raise UsageError(
+            f"{checked.experiment.name} has no protocol for a subject that thinks first: use --thinking off or empty",
+            setting="thinking",
+        )
+    if mode in ("on", "empty") and marks is None:
+        raise UsageError(
+            f"{backend.info.model}'s chat template knows no thoughts: leave --thinking out", setting="thinking"
+        )
+    if mode == "off" and marks is not None and marks.unasked:
+        raise UsageError(
+            f"{backend.info.model} thinks before it answers, and its chat template has no switch for that: use "
+            "--thinking on or empty",
+            setting="thinking",
+        )
+
+
+def check_says_thinking(checked: Checked, backend: Backend) -> None:
+    """Refuse a new run of a model that thinks unasked, where the study does not say what becomes of its thoughts.
+
+    Raises:
+        UsageError: with the modes to choose from.
+    """
+    marks = backend.tokenizer.thinking
+    if checked.study.thinking is None and marks is not None and marks.unasked:
+        on = "--thinking on (a thought, then the answer), or " if checked.experiment.thinks else ""
+        raise UsageError(
+            f"{backend.info.model} thinks before it answers, and its chat template has no switch for that: use "
+            f"{on}--thinking empty (an empty thought is put in its mouth)",
+            setting="thinking",
+        )
 
 
 def check_name(store: Store, name: str) -> None:
@@ -147,8 +196,9 @@ def begin(
         freeze: write study, plan and analysis down first, into the run and a file beside the store.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or what becomes of the subject's thoughts is not said.
     """
+    check_says_thinking(checked, backend)
     environment = {
         **describe_environment(device=backend.info.device),
         # Only where prompts depend on it; a resumed run writes it again.
