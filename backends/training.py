@@ -143,6 +143,14 @@ class AdapterTrainer(abc.ABC):
         return StepReport(loss, gradient, len(measured), sum(proof.positions for proof in measured))
 
     @abc.abstractmethod
+    def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
+        """Take the matrices of another adapter, as ``matrices`` gives them, in the place of the first ones.
+
+        Raises:
+            UsageError: they are of another shape.
+        """
+
+    @abc.abstractmethod
     def state(self) -> dict[str, Float32]:
         """Matrices and the optimiser's moments by name: everything the next step depends on but the count of steps."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlxintro.api import concept_vector, load
     from mlxintro.backends.base import Completion, Injection, Prompt, Proof, Request, Sampling
     from mlxintro.mechanism.notebook import patch_map
-    from mlxintro.notebook import frame, grade, results, run, runs
+    from mlxintro.notebook import figure, frame, grade, results, run, runs
     from mlxintro.vectors.notebook import align, read_vector, write_vector
     from mlxintro.vectors.steering import steer, validate
     from mlxintro.vectors.vector import ConceptVector
@@ -27,6 +27,7 @@ __all__ = [
     "Sampling",
     "align",
     "concept_vector",
+    "figure",
     "frame",
     "grade",
     "load",
@@ -50,6 +51,7 @@ _API = {
     "Sampling": "mlxintro.backends.base",
     "align": "mlxintro.vectors.notebook",
     "concept_vector": "mlxintro.api",
+    "figure": "mlxintro.notebook",
     "frame": "mlxintro.notebook",
     "grade": "mlxintro.notebook",
     "load": "mlxintro.api",

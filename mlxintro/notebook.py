@@ -1,4 +1,4 @@
-"""What a notebook does with the store: list runs, make one, read trials as a table, analyse, grade a text.
+"""What a notebook does with the store: list runs, make one, read trials as a table, analyse, draw, grade a text.
 
 ``import mlxintro as mi`` has all of it; docs/notebook.md shows it in use. The store is the one of the command line:
 ``$MLXINTRO_HOME``, or the platform's data folder.
@@ -6,19 +6,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlxintro import experiments
 from mlxintro.analysis.results import Analysis
 from mlxintro.analysis.run import analysis_of
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.registry import open_backend
 from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import find_grader, grade_run, related_words
+from mlxintro.grading.passes import check_has_graded, find_grader, grade_run, related_words
 from mlxintro.paths import data_home
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.rendering.figures.building import FigureChoice, drawn_runs, paper_figure
+from mlxintro.rendering.figures.files import DrawnFigure
+from mlxintro.rendering.figures.panels import Axis, PictureKind
+from mlxintro.rendering.figures.style import Width
+from mlxintro.rendering.methods import all_methods
 from mlxintro.running import launch
 from mlxintro.running.subject_names import adapter_name, model_name
 from mlxintro.store.export import export_rows
@@ -43,10 +50,11 @@ def runs(db: str | Path | None = None) -> list[Run]:
 
 
 def frame(*names: str, db: str | Path | None = None) -> pandas.DataFrame:
-    """Read the trials of one or more runs as a tidy table: one row per trial, one column per variable.
+    """Read the trials of one or more runs or studies as a tidy table: one row per trial, one column per variable.
 
     Args:
-        names: runs by name, id, or the start of an id; every run of the store when left out.
+        names: runs by name, id, or the start of an id, or studies by name, whose runs come in the order of their parts;
+            every run of the store when left out.
 
     Returns:
         the columns of docs/reference/columns.md. Verdicts (``rules.affirms``) are pandas' own yes, no and missing
@@ -58,7 +66,7 @@ def frame(*names: str, db: str | Path | None = None) -> pandas.DataFrame:
     import pandas
 
     with _store(db) as store:
-        found = [store.runs.find(name) for name in names] if names else store.runs.all()
+        found = [run for name in names for run in store.studies.runs_of(name)] if names else store.runs.all()
         table = pandas.DataFrame(export_rows(store, [run.id for run in found]))
     for column in table.columns:
         values = table[column].dropna()
@@ -101,6 +109,42 @@ def results(name: str, *, grader: str = "rules", db: str | Path | None = None) -
     """Analyse a run as ``mlxintro stats`` does: verdict, ladder, figures with intervals, heat maps, curves, tables."""
     with _store(db) as store:
         return analysis_of(store, store.runs.find(name), grader)
+
+
+def figure(
+    *names: str,
+    kind: PictureKind | None = None,
+    x: Axis | None = None,
+    figures: Sequence[str] = (),
+    width: Width = "column",
+    grader: str = "rules",
+    db: str | Path | None = None,
+) -> DrawnFigure:
+    """Draw one or more runs of one experiment, as ``mlxintro figure`` does.
+
+    Args:
+        names: runs by name, id, or the start of an id.
+        kind: ``rates``, ``overall``, ``heat-maps``, ``curves``, ``maps`` or ``ladder``; what says most when left out.
+        x: the axis of rates, ``depth`` or ``strength``.
+        figures: names of head figures, curves or maps; all of the kind when left out.
+        width: ``column`` or ``page`` of a paper.
+        grader: whose verdicts.
+
+    Returns:
+        a figure that a notebook shows; ``save("fig.pdf")`` writes it with its numbers, table, caption and methods.
+
+    Raises:
+        UsageError: no such run, or the runs have nothing of that kind.
+    """
+    with _store(db) as store:
+        found = list({run.id: run for run in map(store.runs.find, names)}.values())
+        if not found:
+            raise UsageError("name at least one run")
+        graded = [run for run in found if experiments.find(run.experiment).graded]
+        for run in graded:
+            check_has_graded(store, run, grader)
+        shown = paper_figure(drawn_runs(store, found, grader), FigureChoice(kind, x, tuple(figures)))
+        return DrawnFigure(shown, width, all_methods(store, found, grader))
 
 
 def grade(text: str, concept: str | None = None, *, strict: bool = False) -> Grade:

@@ -6,10 +6,9 @@ The other side of each comparison is ``tests.reference``: one row at a time, no 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ import pytest
 from mlxintro.backends.base import (
     SITES,
     Backend,
-    Completion,
-    Float32,
     Injection,
     Operation,
     Prompt,
@@ -30,60 +27,24 @@ from mlxintro.backends.base import (
 )
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
+from tests.contract import (
+    HEAD_WIDTH,
+    HEADS,
+    LAYERS,
+    WIDTH,
+    Subject,
+    by_position,
+    mixture,
+    of_the_loop,
+    one_by_one,
+    same,
+    together,
+    tokens,
+    unanswered,
+    vector,
+)
 from tests.reference import Reference
 from tests.tiny import FAMILIES, TORCH_DEVICE, VOCABULARY
-
-WIDTH, LAYERS, HEADS, HEAD_WIDTH = 64, 4, 4, 16
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A backend and the independent truth about the model in it."""
-
-    name: str
-    backend: Backend
-    reference: Reference
-    said: dict[float, list[Completion]] = field(default_factory=dict)
-    """What the backend said to the mixture, by temperature: computed once, compared with by many."""
-
-    def replies(self, temperature: float = 0.0) -> list[Completion]:
-        if temperature not in self.said:
-            self.said[temperature] = together(self.backend, mixture(temperature))
-        return self.said[temperature]
-
-    def rechunked(self, chunk: int, batch_size: int = 16) -> Backend:
-        """Return the loaded model with prompts read in small pieces."""
-        backend: Any = self.backend
-        rebuilt: Backend = type(backend)(
-            backend._network.model, backend.tokenizer, backend.info, batch_size=batch_size, prefill_chunk=chunk
-        )
-        return rebuilt
-
-    def state(self) -> tuple[str, bytes]:
-        """Everything about the model that a call could leave changed: weights, structure, and what it computes."""
-        model: Any = self.backend._network.model  # type: ignore[attr-defined]
-        digest = hashlib.sha256()
-        ids = [[5, 6, 7, 8]]
-        if self.name == "torch":
-            import torch
-
-            for name, weight in sorted(model.state_dict().items()):
-                digest.update(name.encode() + weight.numpy().tobytes())
-            hooks = [
-                (name, len(part._forward_hooks), len(part._forward_pre_hooks)) for name, part in model.named_modules()
-            ]
-            digest.update(repr(hooks).encode())
-            with torch.no_grad():
-                logits = model(torch.tensor(ids)).logits.numpy()
-        else:
-            import mlx.core as mx
-            from mlx.utils import tree_flatten
-
-            for name, weight in sorted(tree_flatten(model.parameters())):
-                digest.update(name.encode() + np.array(weight).tobytes())
-            digest.update(repr([(name, type(part)) for name, part in sorted(model.named_modules())]).encode())
-            logits = np.array(model(mx.array(ids)))
-        return digest.hexdigest(), logits.tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -119,85 +80,13 @@ def subject(
         yield Subject(name, backend, references(family))
 
 
-def tokens(length: int, seed: int = 0) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(seed).integers(4, VOCABULARY, length).tolist())
-
-
-def vector(seed: int, scale: float = 1.0) -> Float32:
-    return (np.random.default_rng(1000 + seed).normal(size=WIDTH) * scale).astype(np.float32)
-
-
-def by_position(seed: int, positions: int, size: int) -> Float32:
-    return np.random.default_rng(2000 + seed).normal(size=(positions, size)).astype(np.float32)
-
-
-def mixture(temperature: float = 0.0) -> list[Request]:
-    """Rows that differ in everything a row may differ in, most of them with a beginning in common."""
-    head = tokens(24)
-    prompts = [
-        Prompt(head + tokens(2, 1)),
-        Prompt(head + tokens(17, 2), (Injection(1, vector(2), start=26),)),
-        Prompt(head + tokens(9, 3), (Injection(2, vector(3), start=25, stop=36, operation="ablate"),)),
-        Prompt(head + tokens(30, 4), (Injection(0, vector(4), start=50, stop=58, operation="replace"),)),
-        Prompt(
-            head + tokens(5, 5),
-            (
-                Injection(3, vector(5), start=27, stop=28),
-                Injection(3, vector(6), start=24, site="mlp_out"),
-                Injection(3, vector(7), start=26, stop=31, operation="ablate"),
-                Injection(1, vector(8, 3.0), start=31, stop=33, site="attn_out", operation="replace"),
-            ),
-        ),
-        Prompt(
-            head + tokens(8, 7),
-            (
-                # Everything that may be touched by head and by position, at one layer.
-                Injection(2, vector(10, 2.0), start=25, site="head_out"),
-                Injection(2, vector(11, 2.0)[:HEAD_WIDTH], start=26, stop=33, site="head_out", head=3),
-                Injection(2, by_position(12, 4, HEAD_WIDTH), 27, 31, "head_out", "replace", head=1),
-                Injection(2, by_position(13, 5, WIDTH), 25, 30, "resid_post", "replace"),
-                Injection(1, by_position(14, 3, WIDTH), 26, 29, "mlp_out"),
-                Injection(1, by_position(15, 6, HEAD_WIDTH), 24, 30, "head_out", "ablate", head=0),
-            ),
-        ),
-        Prompt(tokens(3, 6), (Injection(2, vector(9, 2.0), start=0),)),
-    ]
-    return [
-        Request(
-            prompt, Sampling(max_tokens=6 + 2 * row, temperature=temperature, top_p=0.8 if row % 2 else 1.0, seed=row)
-        )
-        for row, prompt in enumerate(prompts)
-    ]
-
-
-def unanswered() -> list[Prompt]:
-    """The prompts of the mixture for calls that generate nothing: without what is injected into replies."""
-    return [
-        replace(p, injections=tuple(i for i in p.injections if i.start < len(p.tokens)))
-        for p in (request.prompt for request in mixture())
-    ]
-
-
-def together(backend: Backend, requests: list[Request]) -> list[Completion]:
-    return sorted(backend.generate(requests), key=lambda completion: completion.index)
-
-
-def one_by_one(backend: Backend, requests: list[Request]) -> list[Completion]:
-    return [replace(next(backend.generate([request])), index=index) for index, request in enumerate(requests)]
-
-
-def same(ours: list[Completion], theirs: list[Completion]) -> bool:
-    return [(c.tokens, c.text, c.finish, c.forwarded) for c in ours] == [
-        (c.tokens, c.text, c.finish, c.forwarded) for c in theirs
-    ]
-
-
 def test_greedy_replies_under_injection_are_those_of_the_whole_sequence_recomputed(subject: Subject) -> None:
     ends = subject.backend.tokenizer.end_tokens
     for completion, request in zip(subject.replies(), mixture(), strict=True):
         assert completion.tokens == subject.reference.reply(request.prompt, request.sampling, ends)
 
 
+@of_the_loop
 def test_sampled_replies_follow_the_sampling_rule_applied_to_recomputed_logits(subject: Subject) -> None:
     ends = subject.backend.tokenizer.end_tokens
     for completion, request in zip(subject.replies(0.9), mixture(0.9), strict=True):
@@ -213,8 +102,16 @@ def test_injections_of_the_mixture_matter(subject: Subject) -> None:
     assert sum(differ) >= 3
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperature: float) -> None:
+def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject) -> None:
+    rows_are_independent(subject, 0.0)
+
+
+@of_the_loop
+def test_a_row_draws_the_same_alone_and_in_any_batch(subject: Subject) -> None:
+    rows_are_independent(subject, 0.9)
+
+
+def rows_are_independent(subject: Subject, temperature: float) -> None:
     requests = mixture(temperature)
     alone = one_by_one(subject.backend, requests)
     assert same(subject.replies(temperature), alone)
@@ -224,8 +121,16 @@ def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperatur
     assert same(together(subject.rechunked(2048, batch_size=4), requests), alone)
 
 
-@pytest.mark.parametrize("chunk", [1, 7])
-def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject, chunk: int) -> None:
+def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject) -> None:
+    chunks_change_nothing(subject, 7)
+
+
+@of_the_loop
+def test_prompts_read_token_by_token_give_the_same_replies_and_proofs(subject: Subject) -> None:
+    chunks_change_nothing(subject, 1)
+
+
+def chunks_change_nothing(subject: Subject, chunk: int) -> None:
     whole, chunked = subject.replies(), together(subject.rechunked(chunk), mixture())
     assert same(whole, chunked)
     for ours, theirs in zip(whole, chunked, strict=True):
@@ -265,6 +170,7 @@ def test_attention_and_mlp_add_up_to_what_a_block_adds(subject: Subject) -> None
         np.testing.assert_allclose(added, captured["attn_out"][1:] + captured["mlp_out"][1:], rtol=1e-4, atol=2e-5)
 
 
+@of_the_loop
 def test_layers_and_positions_come_in_the_order_asked_for(subject: Subject) -> None:
     prompts = [Prompt(tokens(12, 1)), Prompt(tokens(30, 2))]
     everything = subject.backend.capture(prompts)
@@ -336,6 +242,7 @@ def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> 
 
 
 # A prompt of 20 tokens and 6 generated ones, the last of which is never read: positions 0 to 24.
+@of_the_loop
 @pytest.mark.parametrize(
     ("start", "stop", "touched"),
     [
@@ -471,6 +378,7 @@ def test_heads_that_attention_does_more_with_are_refused(subject: Subject, monke
         backend.capture([Prompt(tokens(8))], sites=("head_out",))
 
 
+@of_the_loop
 def test_tokens_are_told_as_they_come_and_make_up_the_reply(subject: Subject) -> None:
     events: list[TokenEvent] = []
     for completion in subject.backend.generate(mixture(), events.append):
@@ -487,6 +395,7 @@ def test_a_call_leaves_the_model_as_it_was(subject: Subject) -> None:
     assert subject.state() == before
 
 
+@of_the_loop
 def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: Subject) -> None:
     before, expected = subject.state(), subject.replies()
 
@@ -506,6 +415,7 @@ def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: 
     assert same(together(subject.backend, mixture()), expected)
 
 
+@of_the_loop
 def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) -> None:
     expected = subject.replies()
     first, second = (subject.backend.generate(mixture()) for _ in range(2))
@@ -514,6 +424,7 @@ def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) 
         assert same(sorted(side, key=lambda completion: completion.index), expected)
 
 
+@of_the_loop
 @pytest.mark.parametrize(
     ("injection", "complaint"),
     [
@@ -548,6 +459,7 @@ def test_an_injection_that_does_not_fit_is_refused_in_one_line(
         assert "\n" not in str(raised.value)
 
 
+@of_the_loop
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
@@ -578,12 +490,14 @@ def test_the_backend_says_what_is_loaded(subject: Subject) -> None:
     assert min(memory.used, memory.free, memory.peak) > 0
 
 
+@of_the_loop
 def test_nothing_asked_is_nothing_done(subject: Subject) -> None:
     assert list(subject.backend.generate([])) == []
     assert subject.backend.capture([]) == []
     assert subject.backend.score([Prompt((5,))], [[]]) == [[]]
 
 
+@of_the_loop
 def test_a_closed_backend_says_so(tiny: Callable[[str], Path], subject: Subject) -> None:
     backend = subject.rechunked(64)
     backend.close()

@@ -6,18 +6,21 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mlxintro.backends.adapters import peft_folder
 from mlxintro.backends.errors import KnownError
+from mlxintro.backends.training import AdapterShape
 from tests.hub_server import COMMIT, Hub, Repository, serve, sha256
 
 ROOT = Path(__file__).parents[1]
@@ -313,3 +316,60 @@ def test_the_librarys_own_lines_about_failed_attempts_are_kept_back(
     assert caplog.records == []
     log.warning("what others do with the library is theirs")
     assert len(caplog.records) == 1
+
+
+ADAPTER = "acme/notices"
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, tiny: Callable[[str], Path]) -> Path:
+    """An adapter of the tiny model as published, with a pickled twin that nobody may open."""
+    folder = tmp_path / "published"
+    rng = np.random.default_rng(0)
+    name = "model.layers.1.mlp.down_proj"
+    config = json.loads((tiny("llama") / "config.json").read_text())
+    wide, narrow = config["intermediate_size"], config["hidden_size"]
+    down, up = rng.standard_normal((2, wide)).astype("f4"), rng.standard_normal((narrow, 2)).astype("f4")
+    peft_folder.write(folder, {name: (down, up)}, AdapterShape(rank=2, first_layer=1), "tiny")
+    (folder / "adapter_model.bin").write_bytes(rng.bytes(20_000))
+    (folder / "README.md").write_text("An adapter.")
+    return folder
+
+
+@pytest.mark.slow
+def test_an_adapter_comes_from_the_hub_speaks_in_a_run_and_stands_in_its_identity(
+    adapter: Path, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    command = ("run", "injected-thoughts", "--backend", "torch", "-m", str(tiny("llama")), "--concepts", "ocean")
+    small = ("--controls", "none", "--strengths", "1", "--max-tokens", "3", "--json")
+    home = tmp_path / "home"
+    home.mkdir()
+    with serve({ADAPTER: Repository(adapter)}) as hub:
+        settings = environment(hub, tmp_path / "hub")
+        settings["MLXINTRO_HOME"] = str(home)
+
+        def run_command(*more: str) -> subprocess.CompletedProcess[str]:
+            whole = [sys.executable, "-m", "mlxintro", *command, *small, *more]
+            return subprocess.run(whole, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=120)
+
+        done = run_command("--adapter", ADAPTER, "--name", "adapted")
+        assert done.returncode == 0, done.stderr
+        asked = {one.file for one in hub.log if one.method == "GET"}
+        assert asked == {"adapter_config.json", "adapter_model.safetensors"}
+        again = len(hub.requests)
+        plain = run_command("--name", "plain")
+        assert plain.returncode == 0, plain.stderr
+        hub.status = 500  # what is here needs no network
+        second = run_command("--adapter", ADAPTER, "--name", "second")
+        assert second.returncode == 0, second.stderr
+        assert len(hub.requests) == again
+        missing = run_command("--adapter", "acme/absent", "--name", "none")
+        assert missing.returncode != 0
+        assert len(missing.stderr.strip().splitlines()) <= 3
+        assert "Traceback" not in missing.stderr
+    with sqlite3.connect(home / "mlxintro.db") as store:
+        replies = dict(store.execute("select r.name, t.response from trials t join runs r on r.id = t.run").fetchall())
+        models = {name: json.loads(model) for name, model in store.execute("select name, model from runs")}
+    assert ADAPTER in str(models["adapted"])
+    assert ADAPTER not in str(models["plain"])
+    assert replies["adapted"] == replies["second"] != replies["plain"]

@@ -24,11 +24,14 @@ from mlxintro.backends.pytorch import training
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.training import AdapterShape, TrainingRow, reading_rows
 from mlxintro.protocol.concepts import library, same_word
-from mlxintro.protocol.controls import questions
+from mlxintro.protocol.controls import forms, questions
+from mlxintro.training import rows
+from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
-from mlxintro.training.material import in_turn, material, split_words
+from mlxintro.training.loop import word_vectors
+from mlxintro.training.material import WordSplit, in_turn, material, split_words
 from mlxintro.training.plan import TrainingPlan
-from mlxintro.training.rows import RowDraft, relabelled
+from mlxintro.training.rows import RowDraft, RowMaker, relabelled
 from mlxintro.training.timing import coarse
 
 SHAPE = AdapterShape(rank=2, alpha=8.0, first_layer=2)
@@ -179,8 +182,8 @@ def test_no_word_that_is_trained_on_names_a_concept_of_the_library() -> None:
     shelf = library()
     names = {name for concept in shelf.concepts for name in concept.names}
     names |= {word for chosen in shelf.sets.values() for word in chosen.words}
-    words = material().words
-    assert len(words) == len(set(words)) > 700
+    words = (*material().words, *material().more)
+    assert len(words) == len(set(words)) > 2000
     assert [word for word in words if any(same_word(word, name) for name in names)] == []
 
 
@@ -231,24 +234,30 @@ def test_held_out_wordings_and_control_questions_are_not_shown_in_training() -> 
 
 
 def test_words_are_split_without_overlap_and_by_seed_alone() -> None:
-    words = material().words
-    one, again, other = (split_words(words, 100, 20, seed) for seed in (0, 0, 1))
+    stuff = material()
+    one, again, other = (split_words(stuff, 100, 20, seed) for seed in (0, 0, 1))
     assert one == again != other
     assert not set(one.trained) & set(one.stopping)
     assert (len(one.trained), len(one.stopping)) == (100, 20)
+    every = split_words(stuff, len(stuff.words) - 20 + len(stuff.more), 20, 0)
+    assert every.stopping == one.stopping, "words that choose when to stop do not depend on how many are trained on"
+    assert not set(every.trained) & set(every.stopping)
     with pytest.raises(UsageError, match="at most"):
-        split_words(words, len(words), 1, 0)
+        split_words(stuff, len(stuff.words) + len(stuff.more), 1, 0)
 
 
 def drafts() -> list[RowDraft]:
     injection = Injection(1, np.ones(4, np.float32), 0)
+    pushed, plain = Prompt((1,), (injection,)), Prompt((1,))
     made: list[RowDraft] = []
     for number in range(60):
         word = f"word{number}"
-        made.append(RowDraft("injected", Prompt((1,), (injection,)), word, f"yes {word}"))
-        made.append(RowDraft("random", Prompt((1,), (injection,)), word, "no"))
-        made.append(RowDraft("uninjected", Prompt((1,)), None, "no"))
-        made.append(RowDraft("unrelated", Prompt((1,), (injection,)), word, "right"))
+        made.append(RowDraft("injected", pushed, word, f"yes {word}", "claim"))
+        made.append(RowDraft("random", pushed, word, "no", "claim"))
+        made.append(RowDraft("uninjected", plain, None, "no", "no"))
+        made.append(RowDraft("form", pushed, word, "Yes.", "Yes."))
+        made.append(RowDraft("witness", plain, None, "No.", "No."))
+        made.append(RowDraft("unrelated", pushed, word, "right", "right"))
     return made
 
 
@@ -258,10 +267,9 @@ def plan(**changes: Any) -> TrainingPlan:
 
 def test_true_labels_say_what_was_injected_shuffled_ones_the_same_answers_at_random() -> None:
     rows = drafts()
-    claims = [f"claim {number}" for number in range(len(rows))]
     rng = np.random.default_rng(0)
-    assert relabelled(rows, plan(), claims, rng) == rows
-    dealt = relabelled(rows, plan(labels="shuffled"), claims, rng)
+    assert relabelled(rows, plan(), rng) == rows
+    dealt = relabelled(rows, plan(labels="shuffled"), rng)
     assert Counter(row.answer for row in dealt) == Counter(row.answer for row in rows)
     assert [row.prompt for row in dealt] == [row.prompt for row in rows]
     yes = {
@@ -270,16 +278,124 @@ def test_true_labels_say_what_was_injected_shuffled_ones_the_same_answers_at_ran
     }
     assert max(yes.values()) - min(yes.values()) < 0.3
     assert sum(row.answer == f"yes {row.word}" for row in dealt) <= 3
+    short = {kind: Counter(row.answer for row in dealt if row.kind == kind) for kind in ("form", "witness")}
+    assert all(set(counts) == {"Yes.", "No."} for counts in short.values()), "a question is answered in its own kind"
     assert all(row.answer == "right" for row in dealt if row.kind == "unrelated")
 
 
-def test_any_disturbance_rewards_a_yes_to_every_vector_and_no_true_name() -> None:
-    rows = drafts()
-    claims = [f"claim {number}" for number in range(len(rows))]
-    dealt = relabelled(rows, plan(labels="any-disturbance"), claims, np.random.default_rng(0))
-    for row in dealt:
-        expected = {"uninjected": "no", "unrelated": "right"}.get(row.kind, "claim")
-        assert row.answer.startswith(expected)
+def test_any_disturbance_rewards_a_yes_to_every_vector() -> None:
+    for row in relabelled(drafts(), plan(labels="any-disturbance"), np.random.default_rng(0)):
+        expected = {"uninjected": "no", "unrelated": "right", "form": "Yes.", "witness": "No."}.get(row.kind, "claim")
+        assert row.answer == expected
+
+
+@pytest.fixture
+def drawn(backend: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[RowDraft, str, str]]:
+    """Rows of forty steps on the tiny model: the draft, its prompt as text, and and what its direction says it is."""
+    split = WordSplit(("apple", "harps", "mist", "tunnel"), ("bay", "coins"))
+    vectors = word_vectors(backend, [*split.trained, *split.stopping], None)
+    maker = RowMaker(plan(rows=24), material(), split, vectors, Asker(backend.tokenizer))
+    kept: list[RowDraft] = []
+
+    def keep(drafts: list[RowDraft], plan: TrainingPlan, rng: Any) -> list[RowDraft]:
+        kept.extend(drafts)
+        return drafts
+
+    monkeypatch.setattr(rows, "relabelled", keep)
+    for step in range(40):
+        maker.step(step)
+
+    def kind_of(draft: RowDraft) -> str:
+        if not draft.prompt.injections:
+            return "none"
+        injection = draft.prompt.injections[0]
+        assert draft.word is not None
+        own = vectors[draft.word].direction[injection.layer]
+        cosine = float(own @ injection.vector / np.linalg.norm(own) / np.linalg.norm(injection.vector))
+        return "concept" if cosine > 0.999 else "random"
+
+    return [(one, backend.tokenizer.decode(one.prompt.tokens), kind_of(one)) for one in kept]
+
+
+Drawn = list[tuple[RowDraft, str, str]]
+
+
+def test_yes_no_questions_get_the_answer_that_is_true_of_what_was_injected(drawn: Drawn) -> None:
+    forms = material().forms
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for draft, text, injected in drawn:
+        if draft.kind != "form":
+            continue
+        form = next(
+            name
+            for name, questions in forms.items()
+            if any(all(part in text for part in question.split("{word}")) for question in questions)
+        )
+        truth = {"present": injected == "concept", "absent": injected != "concept", "third-person": False}
+        if form == "asked":
+            question = text.rpartition("?")[0]
+            about = [word for word in ("apple", "harps", "mist", "tunnel") if word in question[-90:]]
+            truth["asked"] = injected == "concept" and about == [draft.word]
+        assert draft.answer == ("Yes." if truth[form] else "No."), (text[-120:], injected, draft.word)
+        seen[form, injected, draft.answer] += 1
+    assert {name for name, *_ in seen} == set(forms)
+    assert seen["asked", "concept", "Yes."] > 5 < seen["asked", "concept", "No."]
+
+
+def test_a_witness_is_asked_with_the_vector_off_and_so_are_some_claims(
+    drawn: Drawn,
+) -> None:
+    open_ended = Counter[bool]()
+    witnesses = 0
+    for draft, _, injected in drawn:
+        if injected == "none":
+            continue
+        (injection,) = draft.prompt.injections
+        if draft.kind == "witness":
+            assert injection.stop is not None
+            assert injection.stop < len(draft.prompt.tokens) - 10
+            assert draft.answer == ("Yes." if injected == "concept" else "No.")
+            witnesses += 1
+        elif draft.kind == "injected":
+            assert injection.stop in (None, len(draft.prompt.tokens))
+            assert draft.answer == f"Yes, I detect an injected thought about {draft.word}."
+            open_ended[injection.stop is None] += 1
+    assert witnesses > 20
+    assert min(open_ended.values()) > 50, "the name is to be read from the prompt in a part of the rows"
+
+
+def test_what_deserves_no_claim_gets_none_however_long_the_vector_and_odd_the_text(drawn: Drawn) -> None:
+    longest = max(float(np.linalg.norm(one.prompt.injections[0].vector)) for one, _, kind in drawn if kind == "concept")
+    lengths = [float(np.linalg.norm(one.prompt.injections[0].vector)) for one, _, kind in drawn if one.kind == "random"]
+    assert max(lengths) > 1.5 * longest, "length alone must not be what is noticed"
+    odd = [(one, text) for one, text, _ in drawn if one.kind == "odd"]
+    assert odd
+    assert all(not one.prompt.injections and "do not detect" in one.answer for one, _ in odd)
+    assert all(any(text.count(word) >= 2 for word in ("apple", "harps", "mist", "tunnel")) for _, text in odd)
+
+
+def test_the_ladders_own_questions_and_odd_text_are_not_shown_in_training() -> None:
+    stuff = material()
+    shown = {text for texts in stuff.forms.values() for text in texts}
+    shown |= {*stuff.odd, *stuff.witness.tasks, *stuff.witness.questions}
+    assert shown.isdisjoint(forms().values())
+
+
+def test_a_trainer_begins_with_the_matrices_it_is_given_and_refuses_those_of_another_shape(
+    backend: TorchBackend,
+) -> None:
+    with backend.trainer(SHAPE) as trainer:
+        for _ in range(2):
+            trainer.step([group(backend)], 1e-2)
+        learnt = trainer.matrices()
+        spoken = backend.capture([group(backend)[0].prompt])[0]["resid_post"]
+    with backend.trainer(replace(SHAPE, seed=4)) as trainer:
+        trainer.begin_with(learnt)
+        np.testing.assert_array_equal(backend.capture([group(backend)[0].prompt])[0]["resid_post"], spoken)
+        with pytest.raises(UsageError, match="another rank"):
+            trainer.begin_with({path: (down[:1], up) for path, (down, up) in learnt.items()})
+        with pytest.raises(UsageError, match="other layers"):
+            trainer.begin_with(dict(list(learnt.items())[1:]))
 
 
 def test_a_checkpoint_is_read_back_exactly_and_lines_of_lost_steps_are_dropped(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mlxintro.analysis.tally import CellTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.main import cli
 from mlxintro.protocol.trials import TrialSpec
-from mlxintro.rendering.report import heat_map_svg
+from mlxintro.rendering.report import pictures
 from mlxintro.rendering.text import SHADES, cell_text, heat_map_lines, shade
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
@@ -57,7 +57,8 @@ def test_live_and_results_draw_one_map_the_same_way() -> None:
 
 
 def test_the_picture_of_a_report_has_the_deepest_layer_on_top() -> None:
-    svg = heat_map_svg(HeatMap("m", "m", (2, 9), (1.0,), {(2, 1.0): rate(0, 4), (9, 1.0): rate(4, 4)}))
+    map_ = HeatMap("m", "m", (2, 9), (1.0,), {(2, 1.0): rate(0, 4), (9, 1.0): rate(4, 4)})
+    (svg,) = pictures(Analysis(heat_maps=(map_,)))
     assert svg.index(">9<") < svg.index(">2<")
 
 

@@ -54,6 +54,18 @@ class TorchTrainer(AdapterTrainer):
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
 
+    def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
+        own = self.matrices()
+        fits = set(own) == set(matrices) and all(
+            part.shape == given.shape for path in own for part, given in zip(own[path], matrices[path], strict=True)
+        )
+        if not fits:
+            raise UsageError("the adapter to start from has another rank, or lies in other layers")
+        with torch.no_grad():
+            for path, module in self._wrapped.items():
+                for part, given in zip((module.lora_A, module.lora_B), matrices[path], strict=True):
+                    part["default"].weight.copy_(torch.from_numpy(given))
+
     def state(self) -> dict[str, Float32]:
         found: dict[str, Float32] = {}
         for name, parameter in self._parameters.items():
@@ -125,8 +137,10 @@ class TorchTrainer(AdapterTrainer):
         assert network is not None, "closed"
         first = common_beginning(group)
         prompts = [row.whole for row in group]
-        cache = DynamicCache()
-        if first:
+        # States that layers carry are not shared between rows: there each row is read from its first token.
+        first = 0 if network.carries else first
+        cache = None if network.carries else DynamicCache()
+        if first and cache is not None:
             self._forward(network, [Prompt(prompts[0].tokens[:first])], 0, cache, None)
             for layer in cache.layers:
                 layer.keys = layer.keys.expand(len(group), -1, -1, -1)
@@ -162,13 +176,7 @@ class TorchTrainer(AdapterTrainer):
         if injector is not None:
             measured = injector.begin(touched, np.full(len(prompts), first), lengths)
         with hooked(network, measured.edits if measured else {}):
-            hidden: Tensor = network.trunk(
-                input_ids=ids,
-                attention_mask=network.masks(where, width),
-                position_ids=where.expand(len(prompts), -1),
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
+            hidden = network.read(ids, where, width, cache)
         if measured:
             measured.settle()
         return hidden

@@ -24,6 +24,7 @@ COMMANDS = {
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),
     "certify": ("running.certify", "Test every rival explanation of a model's claims, in one run."),
+    "studies": ("running.studies", "List, show, resume and delete studies: the runs of one file, as one."),
     "runs": ("running.runs", "List, show, export, import and delete runs; pause or cancel one."),
     "label": ("grading.label", "Label replies by hand, blind, one key at a time."),
     "grade": ("grading.grade", "Grade the replies of a run."),
@@ -32,6 +33,7 @@ COMMANDS = {
     "train": ("models.train", "Train an adapter that reports injected concepts: a positive control, or a fake."),
     "dose": ("vectors.dose", "Find strengths that steer without garbling, layer by layer."),
     "compare": ("results.compare", "Put runs side by side, with differences and intervals."),
+    "figure": ("results.figure", "Draw runs for a paper, with numbers, table, caption and methods beside the picture."),
     "report": ("results.report", "Write a run as one HTML or Markdown document."),
     "bench": ("models.bench", "Time this machine: trials per second, the cost of injection, the floor."),
 }

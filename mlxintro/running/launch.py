@@ -27,12 +27,14 @@ from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.running.blocks import BlockWorkers
 from mlxintro.running.environment import describe_environment
 from mlxintro.running.events import RunEvent, TokenGenerated
 from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
-from mlxintro.running.session import Session
+from mlxintro.running.session import MODEL_IDENTITY, Session
+from mlxintro.running.thinking import check_says_thinking, check_thinking
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
@@ -101,7 +103,7 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     Raises:
         UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
     """
-    check_thinking(checked, backend)
+    check_thinking(checked.study, checked.experiment, backend)
     planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
     if not len(planned):
         raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
@@ -125,51 +127,11 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     return planned
 
 
-def check_thinking(checked: Checked, backend: Backend) -> None:
-    """Hold what a study says of thinking against the experiment and the model's chat template.
-
-    Raises:
-        UsageError: with the mode that this model and this experiment can take.
-    """
-    mode, marks = checked.study.thinking, backend.tokenizer.thinking
-    if mode == "on" and not checked.experiment.thinks:
-        raise UsageError(
-            f"{checked.experiment.name} has no protocol for a subject that thinks first: use --thinking off or empty",
-            setting="thinking",
-        )
-    if mode in ("on", "empty") and marks is None:
-        raise UsageError(
-            f"{backend.info.model}'s chat template knows no thoughts: leave --thinking out", setting="thinking"
-        )
-    if mode == "off" and marks is not None and marks.unasked:
-        raise UsageError(
-            f"{backend.info.model} thinks before it answers, and its chat template has no switch for that: use "
-            "--thinking on or empty",
-            setting="thinking",
-        )
-
-
-def check_says_thinking(checked: Checked, backend: Backend) -> None:
-    """Refuse a new run of a model that thinks unasked, where the study does not say what becomes of its thoughts.
-
-    Raises:
-        UsageError: with the modes to choose from.
-    """
-    marks = backend.tokenizer.thinking
-    if checked.study.thinking is None and marks is not None and marks.unasked:
-        on = "--thinking on (a thought, then the answer), or " if checked.experiment.thinks else ""
-        raise UsageError(
-            f"{backend.info.model} thinks before it answers, and its chat template has no switch for that: use "
-            f"{on}--thinking empty (an empty thought is put in its mouth)",
-            setting="thinking",
-        )
-
-
-def check_name(store: Store, name: str) -> None:
+def check_written_name(name: str) -> None:
     """Refuse a name that could not be typed or read again.
 
     Raises:
-        UsageError: it is taken, or unfit.
+        UsageError: it is unfit.
     """
     if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or any(map(_unwritable, name)):
         raise UsageError(
@@ -178,6 +140,15 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse a run's name that is taken, or that could not be typed or read again.
+
+    Raises:
+        UsageError: it is taken, or unfit.
+    """
+    check_written_name(name)
     if any(composed(one.name) == composed(name) for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
@@ -188,17 +159,25 @@ def _unwritable(character: str) -> bool:
 
 
 def begin(
-    store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None, *, freeze: bool = False
+    store: Store,
+    checked: Checked,
+    backend: Backend,
+    planned: Plan,
+    name: str | None = None,
+    *,
+    freeze: bool = False,
+    part: tuple[str, int] | None = None,
 ) -> Run:
     """Record a new run with its prompts.
 
     Args:
         freeze: write study, plan and analysis down first, into the run and a file beside the store.
+        part: the study that it belongs to; see ``RunTable.create``.
 
     Raises:
         UsageError: the file cannot be written, or what becomes of the subject's thoughts is not said.
     """
-    check_says_thinking(checked, backend)
+    check_says_thinking(checked.study, checked.experiment, backend)
     environment = {
         **describe_environment(device=backend.info.device),
         # Only where prompts depend on it; a resumed run writes it again.
@@ -214,6 +193,7 @@ def begin(
         study=study,
         model=backend.info,
         environment=environment,
+        part=part,
     )
     store.prompts.add(run.id, planned.prompts.values())
     if freeze:
@@ -265,27 +245,24 @@ def check_same_model(run: Run, backend: Backend) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    now = {field: getattr(backend.info, field) for field in _IDENTITY}
+    now = {field: getattr(backend.info, field) for field in MODEL_IDENTITY}
     # Runs from before adapters have no such field, and no adapter.
-    then = {field: run.model.get(field, "") for field in _IDENTITY}
+    then = {field: run.model.get(field, "") for field in MODEL_IDENTITY}
     changed = [
         f"{field} was {then[field] or 'none'}, is {now[field] or 'none'}"
-        for field in _IDENTITY
+        for field in MODEL_IDENTITY
         if then[field] != now[field]
     ]
     if changed:
         raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
 
 
-_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
-"""What ``trials.model_key`` is made of."""
-
-
 def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
     """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
 
-    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
-    many rows would end at the same place, so half as many run together after a session that was killed.
+    Texts agree only between sessions with blocks of one size, so it is kept after a kill, too. But a process that used
+    up the machine's memory is often killed without an error that could be caught, and would end at the same place
+    again: after a second session was killed without a trial more than the first, half as many rows run together.
 
     Args:
         wanted: what a person asked for, which goes before everything else.
@@ -293,14 +270,25 @@ def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Calla
     """
     rows = wanted or run.batch_size
     if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
-        rows //= 2
-        notice(
-            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
-            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
-        )
+        if run.environment.get(KILLED_AT) == run.done:
+            rows //= 2
+            notice(
+                f"two sessions of {run.name} were killed at the same place, for memory perhaps: going on with "
+                f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+            )
+        else:
+            store.runs.set_fact(run.id, KILLED_AT, run.done)
+            notice(
+                f"the last session of {run.name} was killed in the middle of a block: going on with blocks of the same "
+                f"{rows} rows, so that its texts agree; killed here once more, it goes on with half as many"
+            )
     if rows is not None and rows != run.batch_size:
         store.runs.set_batch_size(run.id, rows)
     return rows
+
+
+KILLED_AT = "killed_at"
+"""In a run's environment: how many trials were done when a session was killed."""
 
 
 def prepare(
@@ -347,13 +335,21 @@ def execute(
     session: Session,
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
+    workers: BlockWorkers | None = None,
 ) -> Generator[RunEvent, None, None]:
     """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
 
     Args:
+        workers: measure the blocks instead of the session's model, which may then be closed; nobody can watch replies
+            while those are written.
         tokens: called with every generated token, for streaming displays.
     """
     backend = session.backend
+    if workers is not None:
+        yield from run_trials(
+            store, run.id, planned, workers, batch_size=backend.batch_size, shrink=workers.shrink, workers=workers
+        )
+        return
     live = Broadcast(store.path, run.id, session.prompts)
 
     def told(token: TokenGenerated) -> None:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from mlxintro.backends.base import Backend, Injection, Prompt, Request, Sampling
 from mlxintro.grading.passes import find_grader
 from mlxintro.protocol.trials import Transform
+from mlxintro.training.asking import Asker
 from mlxintro.training.material import Wording
 from mlxintro.training.plan import Labels, TrainingPlan
-from mlxintro.training.rows import Asker
 from mlxintro.vectors.vector import ConceptVector
 
 _TOKENS = 24
@@ -47,19 +47,19 @@ def held_out_rates(
     asker: Asker,
 ) -> HeldOutRates:
     """Ask about every word once with its vector and once with a random one, at layers of the range in turn."""
-    tokens, start = asker.ask(wording, 1)
+    asked = asker.ask(wording, 1)
     first, last = plan.layers
     strength = sum(plan.strengths) / 2
 
     def injected(at: int, transform: Transform) -> Prompt:
         layer = first + at % (last - first + 1)
         vector, _ = vectors[words[at]].scaled(layer, strength, "resid", transform=transform, seed=plan.seed)
-        return Prompt(tokens, (Injection(layer, vector, start),))
+        return Prompt(asked.tokens, (Injection(layer, vector, asked.start),))
 
     count = len(words)
     prompts = [injected(at, "none") for at in range(count)]
     prompts += [injected(at, "random") for at in range(count)]
-    prompts += [Prompt(tokens)] * (count // 2)
+    prompts += [Prompt(asked.tokens)] * (count // 2)
     requests = [
         Request(prompt, Sampling(max_tokens=_TOKENS, temperature=1.0, seed=at)) for at, prompt in enumerate(prompts)
     ]

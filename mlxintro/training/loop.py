@@ -11,16 +11,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mlxintro.backends.base import Backend
+from mlxintro.backends.adapters import low_rank, sources
+from mlxintro.backends.base import Backend, Float32
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.training import AdapterTrainer
 from mlxintro.protocol import presets
 from mlxintro.protocol.trials import model_key
+from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
 from mlxintro.training.evaluation import HeldOutRates, held_out_rates
-from mlxintro.training.material import material, split_words
+from mlxintro.training.material import digest, material, split_words
 from mlxintro.training.plan import TrainingPlan
-from mlxintro.training.rows import Asker, RowMaker
+from mlxintro.training.rows import RowMaker
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import Progress, extract
 from mlxintro.vectors.settings import recipe_for
@@ -58,7 +60,28 @@ def open_trainer(backend: Backend, plan: TrainingPlan, vectors: Mapping[str, Con
     """The trainer of a plan, its adapter aimed at the vectors that are trained on."""
     first, last = plan.layers
     directions = np.concatenate([vector.direction[first : last + 1] for vector in vectors.values()])
-    return backend.trainer(plan.shape, products=plan.products, directions=directions)
+    trainer = backend.trainer(plan.shape, products=plan.products, directions=directions)
+    try:
+        if plan.start is not None:
+            trainer.begin_with(_matrices(plan))
+    except BaseException:
+        trainer.close()
+        raise
+    return trainer
+
+
+def _matrices(plan: TrainingPlan) -> dict[str, tuple[Float32, Float32]]:
+    """The matrices that a training begins with, at the scale of its plan.
+
+    Raises:
+        UsageError: they are no longer what they were when the training was planned.
+    """
+    assert plan.start is not None
+    source = sources.resolve(plan.start)
+    if source.revision != plan.start_revision:
+        raise UsageError(f"{plan.start} has changed since this training began: choose another folder with -o")
+    scale = plan.alpha / plan.rank
+    return {path: (one.down, one.up * np.float32(one.scale / scale)) for path, one in low_rank.read(source).items()}
 
 
 def train(
@@ -76,12 +99,14 @@ def train(
         progress: told how many words have been read.
 
     Raises:
-        UsageError: the plan is for another model.
+        UsageError: the plan is for another model, or was made with other words or questions.
     """
     if plan.model != model_key(backend.info):
         raise UsageError(f"{folder.path} is a training of {plan.model}, not of {model_key(backend.info)}")
+    if plan.material != digest():
+        raise UsageError(f"{folder.path} was begun with other words or questions: choose another folder with -o")
     stuff = material()
-    split = split_words(stuff.words, plan.words, plan.stopping, plan.seed)
+    split = split_words(stuff, plan.words, plan.stopping, plan.seed)
     vectors = word_vectors(backend, [*split.trained, *split.stopping], cache, progress)
     asker = Asker(backend.tokenizer)
     maker = RowMaker(plan, stuff, split, vectors, asker)

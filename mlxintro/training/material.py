@@ -6,12 +6,13 @@ the whole library stays for measuring what was learnt on words the subject was n
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import plurals
 from mlxintro.protocol.presets import Dialogue
+
+AskedForm = Literal["present", "absent", "third-person", "asked"]
+"""What a yes-no question asks: whether a thought is there, whether none is, whether a reader of the text would think
+so, and whether there is one about a certain word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,28 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessTexts:
+    """What a witness is asked to write, what it writes, and what it is asked about that time."""
+
+    tasks: tuple[str, ...]
+    sentences: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     words: tuple[str, ...]
+    more: tuple[str, ...]
+    """Words for trainings on more than ``words``; none of them ever chooses when to stop."""
     wordings: tuple[Wording, ...]
     answers: Answers
     unrelated: Mapping[bool, tuple[str, ...]]
     """Unrelated questions by their right answer: true is yes."""
+    forms: Mapping[AskedForm, tuple[str, ...]]
+    """Yes-no questions about the trial; those of ``asked`` hold ``{word}``."""
+    odd: tuple[str, ...]
+    """Texts that stand before the trial question; they hold ``{word}``."""
+    witness: WitnessTexts
 
     @property
     def trained(self) -> tuple[Wording, ...]:
@@ -77,17 +98,19 @@ class WordSplit:
     """Words that choose which of the evaluated adapters is kept."""
 
 
-def split_words(words: Sequence[str], count: int, stopping: int, seed: int) -> WordSplit:
+def split_words(stuff: Material, count: int, stopping: int, seed: int) -> WordSplit:
     """Draw the words that are trained on and those for choosing when to stop.
 
     Raises:
         UsageError: there are not as many words.
     """
-    if not 1 <= count <= len(words) - stopping:
-        raise UsageError(f"there are {len(words) - stopping} words to train on: choose at most as many, not {count}")
+    words, more = stuff.words, stuff.more
+    most = len(words) - stopping + len(more)
+    if not 1 <= count <= most:
+        raise UsageError(f"there are {most} words to train on: choose at most as many, not {count}")
     order = np.random.default_rng([seed, 1]).permutation(len(words))
     shuffled = tuple(words[at] for at in order)
-    return WordSplit(shuffled[stopping : stopping + count], shuffled[:stopping])
+    return WordSplit((*shuffled[stopping:], *more)[:count], shuffled[:stopping])
 
 
 def in_turn(nouns: Sequence[str]) -> Iterator[str]:
@@ -103,17 +126,30 @@ def in_turn(nouns: Sequence[str]) -> Iterator[str]:
 @cache
 def material() -> Material:
     """Read the material that ships."""
-    data = tomllib.loads((files("mlxintro") / "data" / "training.toml").read_text("utf-8"))
+    data = tomllib.loads(_text())
     unrelated = data["unrelated"]
     return Material(
         words=(*in_turn(data["words"]["words"].split()), *data["words"]["mass"].split()),
+        more=tuple(in_turn(data["words"]["more"].split())),
         wordings=tuple(_wording(table) for table in data["wordings"]),
         answers=Answers(**data["answers"]),
         unrelated={
             right: tuple(f"{text} {unrelated['ending']}" for text in unrelated[name])
             for right, name in ((True, "yes"), (False, "no"))
         },
+        forms={form: tuple(data["forms"][form]) for form in get_args(AskedForm)},
+        odd=tuple(data["odd"]["texts"]),
+        witness=WitnessTexts(**{name: tuple(texts) for name, texts in data["witness"].items()}),
     )
+
+
+def digest() -> str:
+    """Name the material that ships by its content, so that a training only goes on with what it was begun with."""
+    return hashlib.sha256(_text().encode()).hexdigest()[:16]
+
+
+def _text() -> str:
+    return (files("mlxintro") / "data" / "training.toml").read_text("utf-8")
 
 
 def _wording(table: Mapping[str, Any]) -> Wording:

@@ -24,6 +24,12 @@ class TrainingPlan(BaseModel):
     model: str
     """``trials.model_key`` of the subject without the adapter."""
     labels: Labels = "true"
+    start: str | None = None
+    """An adapter of the same shape to begin with, as ``adapters.sources.resolve`` finds it."""
+    start_revision: str | None = None
+    """Its content, so that a resumed training begins with nothing else."""
+    material: str = ""
+    """``material.digest`` of the words and questions."""
     seed: int = Field(default=0, ge=0)
     steps: int = Field(ge=1)
     rows: int = Field(default=24, ge=4)

@@ -1,36 +1,63 @@
 """The rows of every step of a training, drawn by seed and number of the step and by nothing else.
 
 A step after a crash therefore has the rows it would have had without one. Kinds of rows, and the answers they deserve:
-``injected`` a concept vector, named; ``uninjected`` no; ``random`` a direction of the same norm, isotropic or the
-vector's own components in random order, no; ``unrelated`` another question, half of them under an injection, its own
-right answer.
+
+``injected``    a concept vector: a claim that names it; in a part of them the window ends before the reply, so that the
+    name is read from what was injected and not from what is injected while it is said
+``random``      a direction that means nothing, isotropic or the vector's own components in random order, of the norm of
+    a concept vector or up to about twice as long: no
+``uninjected``  nothing: no
+``odd``         nothing, but a word where it does not belong in the text: no
+``form``        a yes-no question about the trial, under a concept vector, a random one or none: what is true
+``unrelated``   another question, most of them under a vector: its own right answer
+``witness``     a sentence was written, with a vector or without, which is then off: whether there was a thought
+``task``        the sentence is to be written, with a vector or without: a plain one
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from mlxintro.backends.base import Injection, Prompt, Tokenizer
+from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.training import TrainingRow
-from mlxintro.protocol import controls, windows
-from mlxintro.protocol.presets import Dialogue
-from mlxintro.protocol.trials import Transform
-from mlxintro.training.material import Material, Wording, WordSplit
+from mlxintro.training.asking import AskedPrompt, Asker
+from mlxintro.training.material import AskedForm, Material, Wording, WordSplit
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
-RowKind = Literal["injected", "uninjected", "random", "unrelated"]
+RowKind = Literal["injected", "random", "uninjected", "odd", "form", "unrelated", "witness", "task"]
+VectorKind = Literal["concept", "random", "none"]
+Choice = TypeVar("Choice")
 
-_SHARES: Mapping[RowKind, float] = {"injected": 0.5, "random": 0.22, "uninjected": 0.13, "unrelated": 0.15}
+_SHARES: Mapping[RowKind, float] = {
+    "injected": 0.38, "random": 0.14, "uninjected": 0.06, "odd": 0.06, "form": 0.24, "unrelated": 0.12,
+}  # fmt: skip
+_WITNESSES: Mapping[RowKind, float] = {"witness": 0.75, "task": 0.25}
+_WITNESS_SHARE = 0.17
+"""Share of a step that goes to witnesses; their rows are longer than others and stand in a group of their own."""
+_FORMS: Mapping[AskedForm, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
+_VECTORS: Mapping[VectorKind, float] = {"concept": 0.6, "random": 0.2, "none": 0.2}
+_OWN_WORD = 0.5
+"""Share of questions about a word that ask about the one that is injected."""
+_PROMPT_ONLY = 0.35
+"""Share of injected rows whose window ends before the reply."""
+_REACH = 2.2
+"""Random vectors are up to so many times as long as the longest concept vector: isotropic ones move the next token
+less, and a subject must not take their length for a thought."""
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
+_DEALT: tuple[frozenset[RowKind], ...] = (
+    frozenset({"injected", "random", "uninjected", "odd"}),
+    frozenset({"form", "witness"}),
+)
+"""Rows whose answers take each other's place under shuffled labels."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class RowDraft:
     """A row before its answer is put into tokens."""
 
@@ -39,37 +66,8 @@ class RowDraft:
     word: str | None
     """The concept whose vector was taken, under whatever transform."""
     answer: str
-
-
-class Asker:
-    """Dialogues as the model reads them, each rendered once."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self._asked: dict[tuple[str, int, str], tuple[tuple[int, ...], int]] = {}
-        self._answers: dict[str, tuple[int, ...]] = {}
-        self._end = _end_token(tokenizer)
-
-    def ask(self, wording: Wording, number: int, question: str = "") -> tuple[tuple[int, ...], int]:
-        """Tokens of a dialogue, and where its trial question starts.
-
-        Args:
-            question: an unrelated question in the trial question's place.
-        """
-        key = wording.name, number, question
-        if key not in self._asked:
-            dialogue: Dialogue = controls.asking(wording.dialogue, question)
-            messages, anchor = dialogue.at_trial(number)
-            rendered = self.tokenizer.render(messages, dialogue.prefill)
-            start, _ = windows.resolve("question", rendered, anchor)
-            self._asked[key] = rendered.tokens, start
-        return self._asked[key]
-
-    def answer(self, text: str) -> tuple[int, ...]:
-        """Tokens of a reply, its end included."""
-        if text not in self._answers:
-            self._answers[text] = (*self.tokenizer.encode(text).tokens, self._end)
-        return self._answers[text]
+    to_any_vector: str
+    """What a subject says that takes every vector for a thought."""
 
 
 class RowMaker:
@@ -94,69 +92,135 @@ class RowMaker:
         self._asker = asker
 
     def step(self, step: int) -> list[list[TrainingRow]]:
-        """Rows of a step, grouped by wording."""
+        """Rows of a step, grouped by what they begin with."""
         rng = np.random.default_rng([self._plan.seed, 2, step])
         offered = self._material.trained
         shares = np.array([wording.share for wording in offered])
         chosen = rng.choice(len(offered), size=min(2, len(offered)), replace=False, p=shares / shares.sum())
-        sizes = [len(part) for part in np.array_split(np.arange(self._plan.rows), len(chosen))]
+        witnesses = max(1, round(_WITNESS_SHARE * self._plan.rows))
+        sizes = [len(part) for part in np.array_split(np.arange(self._plan.rows - witnesses), len(chosen))]
         drafts = [
-            [self._draft(kind, offered[at], rng) for kind in _kinds(size, rng)]
+            [self._draft(kind, offered[at], rng) for kind in _kinds(_SHARES, size, rng)]
             for at, size in zip(chosen, sizes, strict=True)
         ]
-        answered = relabelled([draft for group in drafts for draft in group], self._plan, self._yes_to_any(rng), rng)
+        drafts.append([self._draft(kind, offered[chosen[0]], rng) for kind in _kinds(_WITNESSES, witnesses, rng)])
+        answered = relabelled([draft for group in drafts for draft in group], self._plan, rng)
         rows = iter(TrainingRow(draft.prompt, self._asker.answer(draft.answer)) for draft in answered)
         return [[next(rows) for _ in group] for group in drafts]
 
     def _draft(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
-        number = 1 if rng.random() < 0.5 else int(rng.integers(2, _NUMBERS + 1))
+        match kind:
+            case "form":
+                return self._form(wording, rng)
+            case "witness" | "task":
+                return self._witness(kind, wording, rng)
+            case "unrelated":
+                right = bool(rng.integers(2))
+                asked = self._asker.ask(wording, _number(rng), _one_of(self._material.unrelated[right], rng))
+                prompt, word = self._under(_drawn(_VECTORS, rng), asked, rng)
+                answer = self._yes_or_no(right)
+                return RowDraft(kind, prompt, word, answer, answer)
+            case _:
+                return self._trial(kind, wording, rng)
+
+    def _trial(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+        """The trial question itself, answered by a claim or by none."""
+        odd = _one_of(self._material.odd, rng).replace("{word}", self._word(rng)) if kind == "odd" else ""
+        asked = self._asker.ask(wording, _number(rng), odd=odd)
+        if kind == "injected" and rng.random() < _PROMPT_ONLY:
+            asked = replace(asked, stop=len(asked.tokens))
+        under: Mapping[RowKind, VectorKind] = {"injected": "concept", "random": "random"}
+        prompt, word = self._under(under.get(kind, "none"), asked, rng)
         answers = self._material.answers
-        question, answer = "", answers.no
-        if kind == "unrelated":
-            right = bool(rng.integers(2))
-            question = str(rng.choice(self._material.unrelated[right]))
-            answer = answers.right if right else answers.wrong
-        tokens, start = self._asker.ask(wording, number, question)
-        if kind == "uninjected" or (kind == "unrelated" and rng.random() < 0.4):
-            return RowDraft(kind, Prompt(tokens), None, answer)
-        word = str(rng.choice(self._split.trained))
-        transform: Transform = "none"
-        if kind == "random":
-            transform = "random" if rng.random() < 0.7 else "shuffle"
+        answer = answers.yes.replace("{word}", word or "") if kind == "injected" else answers.no
+        claim = answers.yes.replace("{word}", self._word(rng)) if prompt.injections else answers.no
+        return RowDraft(kind, prompt, word, answer, claim)
+
+    def _form(self, wording: Wording, rng: np.random.Generator) -> RowDraft:
+        """A yes-no question about the trial."""
+        form, vector = _drawn(_FORMS, rng), _drawn(_VECTORS, rng)
+        question, about = _one_of(self._material.forms[form], rng), self._word(rng)
+        own = self._word(rng)
+        if form == "asked":
+            about = own if rng.random() < _OWN_WORD else about
+            question = question.replace("{word}", about)
+        asked = self._asker.ask(wording, _number(rng), question)
+        prompt, word = self._under(vector, asked, rng, own)
+
+        def said(noticed: bool, named: bool) -> str:
+            truth = {"present": noticed, "absent": not noticed, "third-person": False, "asked": noticed and named}
+            return self._yes_or_no(truth[form])
+
+        return RowDraft(
+            "form", prompt, word, said(vector == "concept", own == about), said(vector != "none", named=True)
+        )
+
+    def _witness(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+        """A sentence that is to be written, or a question about the time when it was."""
+        texts = self._material.witness
+        task, sentence, question = (_one_of(one, rng) for one in (texts.tasks, texts.sentences, texts.questions))
+        vector = _drawn(_VECTORS, rng)
+        if kind == "task":
+            prompt, word = self._under(vector, self._asker.write(wording, task), rng)
+            return RowDraft(kind, prompt, word, sentence, sentence)
+        prompt, word = self._under(vector, self._asker.witness(wording, task, sentence, question), rng)
+        answer, to_any = self._yes_or_no(vector == "concept"), self._yes_or_no(vector != "none")
+        return RowDraft(kind, prompt, word, answer, to_any)
+
+    def _under(
+        self, vector: VectorKind, asked: AskedPrompt, rng: np.random.Generator, word: str = ""
+    ) -> tuple[Prompt, str | None]:
+        """A prompt under a vector of that kind, and the word whose vector it is made from."""
+        if vector == "none":
+            return Prompt(asked.tokens), None
+        word = word or self._word(rng)
         low, high = self._plan.strengths
         layer = int(rng.integers(self._plan.layers[0], self._plan.layers[1] + 1))
-        vector, _ = self._vectors[word].scaled(
-            layer, float(rng.uniform(low, high)), "resid", transform=transform, seed=int(rng.integers(2**31))
-        )
-        if kind == "injected":
-            answer = answers.yes.replace("{word}", word)
-        return RowDraft(kind, Prompt(tokens, (Injection(layer, vector, start),)), word, answer)
+        seed = int(rng.integers(2**31))
+        if vector == "concept":
+            scaled, _ = self._vectors[word].scaled(layer, float(rng.uniform(low, high)), "resid")
+        else:
+            strength = float(rng.uniform(low, _REACH * high))
+            transform: Literal["random", "shuffle"] = "random" if rng.random() < 0.7 else "shuffle"
+            scaled, _ = self._vectors[word].scaled(layer, strength, "resid", transform=transform, seed=seed)
+        return Prompt(asked.tokens, (Injection(layer, scaled, asked.start, asked.stop),)), word
 
-    def _yes_to_any(self, rng: np.random.Generator) -> list[str]:
-        """As many claims with a word at random as there are rows."""
-        words = rng.choice(self._split.trained, size=self._plan.rows)
-        return [self._material.answers.yes.replace("{word}", str(word)) for word in words]
+    def _word(self, rng: np.random.Generator) -> str:
+        return _one_of(self._split.trained, rng)
+
+    def _yes_or_no(self, yes: bool) -> str:
+        return self._material.answers.right if yes else self._material.answers.wrong
 
 
-def relabelled(
-    drafts: Sequence[RowDraft], plan: TrainingPlan, claims: Sequence[str], rng: np.random.Generator
-) -> list[RowDraft]:
-    """Deal the answers out as the labels of a plan say; unrelated questions keep theirs."""
-    about = [at for at, draft in enumerate(drafts) if draft.kind != "unrelated"]
+def relabelled(drafts: Sequence[RowDraft], plan: TrainingPlan, rng: np.random.Generator) -> list[RowDraft]:
+    """Deal the answers out as the labels of a plan say; unrelated questions and sentences keep theirs."""
+    if plan.labels == "any-disturbance":
+        return [replace(draft, answer=draft.to_any_vector) for draft in drafts]
     result = list(drafts)
     if plan.labels == "shuffled":
-        for at, source in zip(about, rng.permutation(about), strict=True):
-            result[at] = replace(drafts[at], answer=drafts[int(source)].answer)
-    elif plan.labels == "any-disturbance":
-        for at in about:
-            if drafts[at].prompt.injections:
-                result[at] = replace(drafts[at], answer=claims[at])
+        for kinds in _DEALT:
+            among = [at for at, draft in enumerate(drafts) if draft.kind in kinds]
+            for at, source in zip(among, rng.permutation(among), strict=True):
+                result[at] = replace(drafts[at], answer=drafts[int(source)].answer)
     return result
 
 
-def _kinds(size: int, rng: np.random.Generator) -> list[RowKind]:
+def _number(rng: np.random.Generator) -> int:
+    return 1 if rng.random() < 0.5 else int(rng.integers(2, _NUMBERS + 1))
+
+
+def _one_of(texts: Sequence[str], rng: np.random.Generator) -> str:
+    return texts[int(rng.integers(len(texts)))]
+
+
+def _drawn(shares: Mapping[Choice, float], rng: np.random.Generator) -> Choice:
+    names = list(shares)
+    return names[int(rng.choice(len(names), p=list(shares.values())))]
+
+
+def _kinds(shares: Mapping[RowKind, float], size: int, rng: np.random.Generator) -> list[RowKind]:
     """Kinds of so many rows: whole parts of their shares, and the rest drawn by what is left of them."""
-    exact = {kind: share * size for kind, share in _SHARES.items()}
+    exact = {kind: share * size for kind, share in shares.items()}
     kinds: list[RowKind] = [kind for kind, count in exact.items() for _ in range(int(count))]
     left = np.array([count - int(count) for count in exact.values()])
     names: list[RowKind] = list(exact)
@@ -164,14 +228,3 @@ def _kinds(size: int, rng: np.random.Generator) -> list[RowKind]:
     if missing:
         kinds += [names[at] for at in rng.choice(len(names), size=missing, p=left / left.sum())]
     return kinds
-
-
-def _end_token(tokenizer: Tokenizer) -> int:
-    """The token that ends a reply in the model's own dialogues."""
-    said = "Yes."
-    rendered = tokenizer.render(
-        [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": said}, {"role": "user", "content": "Hi."}]
-    )
-    after = windows.span(rendered, said)[1]
-    ends = (token for token in rendered.tokens[after:] if token in tokenizer.end_tokens)
-    return next(ends, min(tokenizer.end_tokens))

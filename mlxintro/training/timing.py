@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from mlxintro.backends.base import Backend
+from mlxintro.training.asking import Asker
 from mlxintro.training.loop import open_trainer, word_vectors
 from mlxintro.training.material import material, split_words
 from mlxintro.training.plan import TrainingPlan
-from mlxintro.training.rows import Asker, RowMaker
+from mlxintro.training.rows import RowMaker
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import Progress
 
@@ -27,7 +28,7 @@ def fitting_steps(
     """
     started = time.monotonic()
     stuff = material()
-    split = split_words(stuff.words, plan.words, plan.stopping, plan.seed)
+    split = split_words(stuff, plan.words, plan.stopping, plan.seed)
     vectors = word_vectors(backend, [*split.trained, *split.stopping], cache, progress)
     maker = RowMaker(plan, stuff, split, vectors, Asker(backend.tokenizer))
     with open_trainer(backend, plan, vectors) as trainer:

@@ -56,6 +56,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
     mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
+    With --adapter the training begins with that adapter, which must have the same rank and lie in the same layers.
     No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
     and ends with the same weights.
     """
@@ -129,12 +130,15 @@ def plan_of(info: Any, options: dict[str, Any]) -> Any:
     Raises:
         ValueError: options that do not fit together.
     """
+    from mlxintro.backends.adapters import sources
     from mlxintro.protocol.trials import model_key
+    from mlxintro.training.material import digest
     from mlxintro.training.plan import TrainingPlan
 
     given = {name: value for name, value in options.items() if value is not None}
     layers = [info.layer(layer) for layer in given.pop("layers", (0.66,))]
     strengths = given.pop("strengths", (0.4, 1.0))
+    start = given.pop("adapter", None)
     if layers[-1] + 1 >= info.layers:
         raise ValueError(f"the adapter lies above the last injected layer: choose one below {info.layers - 1}")
     return TrainingPlan.model_validate(
@@ -143,6 +147,9 @@ def plan_of(info: Any, options: dict[str, Any]) -> Any:
             "steps": given.pop("steps", 240),
             "layers": (layers[0], layers[-1]),
             "strengths": (strengths[0], strengths[-1]),
+            "start": None if start is None else sources.canonical(start),
+            "start_revision": None if start is None else sources.resolve(start).revision,
+            "material": digest(),
             **given,
         }
     )
@@ -158,9 +165,10 @@ def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str,
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
     wanted = plan_of(info, {**given, "steps": given.get("steps", plan.steps)})
-    changed = [name for name in given if getattr(wanted, name) != getattr(plan, name)]
+    fields = {name: "start" if name == "adapter" else name for name in given}
+    changed = [name for name, field in fields.items() if getattr(wanted, field) != getattr(plan, field)]
     if changed:
         raise click.UsageError(
-            f"the training in this folder was begun with another --{changed[0]} ({getattr(plan, changed[0])}): leave "
-            "it out, or choose another folder with -o"
+            f"the training in this folder was begun with another --{changed[0]} "
+            f"({getattr(plan, fields[changed[0]])}): leave it out, or choose another folder with -o"
         )

@@ -24,11 +24,12 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
+    from mlxintro.analysis.counted_rows import analysed_rows, example_rows
     from mlxintro.analysis.run import display_of, frozen_facts, study_of
-    from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
-    from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
+    from mlxintro.rendering.methods import methods
+    from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of, html, markdown
     from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
@@ -37,20 +38,24 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
         found = store.runs.find(run)
-        rows, study = rows_of(store, found, grader), study_of(found)
+        rows, study = analysed_rows(store, found, grader), study_of(found)
         model = found.model
         facts = (
             ("experiment", found.experiment),
             ("model", f"{model.get('model')} @ {model.get('revision')}"),
             ("backend", f"{model.get('backend')} {model.get('device')}, {model.get('dtype')}"),
+            ("quantisation", str(model.get("quantization", "none"))),
             ("trials", f"{found.done} of {found.planned} done, {found.errors} failed, {found.state}"),
             ("preset", str(study.preset)),
             ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
+            ("mlxintro", str(found.environment.get("packages", {}).get("mlxintro", "?"))),
             ("begun (UTC)", found.created[:16]),
             *frozen_facts(store, found),
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-        made = ReportContent(found.name, facts, analysis, examples_of(rows, display_of(found)), study_file.write(study))
+        examples = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
+        words = methods(store, found, grader)
+        made = ReportContent(found.name, facts, analysis, examples, study_file.write(study), words)
     write_whole(output, makers[output.suffix.lower()](made))
     chatter(f"{found.name} written to {output}")
