@@ -17,7 +17,7 @@ from ..registry import choose, default_model, open_backend, place_of, require
 from . import memory
 
 _EMBEDDED_BYTES = 270_000_000
-"""Of the embedded model's weights in 16 bits."""
+"""Size of the embedded model's weights in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class StudyGrader(Data):
 
     name: Literal["rules", "rules-strict", "claude", "openai", "local"]
     model: str | None = None
-    """Of claude and openai, as the service calls it."""
+    """Name of the model of claude and openai, as the service calls it."""
     base_url: str | None = None
     """Where openai is asked."""
     judge: str | None = None
