@@ -214,7 +214,8 @@ def conclude(study: StoredStudy, *, as_json: bool) -> None:
         chatter(f"\n{left} of {count} runs are not done: the same line goes on, or mlxintro studies resume {name}")
     else:
         chatter(
-            f"\nstudy {study.name} is done: mlxintro compare {name}; the same line with another --name runs it anew"
+            f"\nstudy {study.name} is done: mlxintro compare {name}, mlxintro report {name} -o {name}.html; "
+            "the same line with another --name runs it anew"
         )
 
 
