@@ -55,7 +55,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Arrangement:
-    """How the list is ordered, grouped and filtered; what is remembered of it."""
+    """Says how the list is ordered, grouped and filtered; what is remembered of it."""
 
     order: str = ORDERS[0]
     turned: bool = False
@@ -81,7 +81,7 @@ class Arrangement:
 
     @property
     def title(self) -> str:
-        """The column of the order with the arrow that stands behind its name."""
+        """Return the column of the order with the arrow that stands behind its name."""
         falling = (self.order in ("created (UTC)", "trials", "result")) != self.turned
         return f"{self.order} {'▼' if falling else '▲'}"
 
@@ -133,7 +133,7 @@ class RunRows:
         self.longest = {name: max(cell_len(row[name]) for row in rows) for name in rows[0]} if rows else {}
 
     def outdated(self) -> list[Run]:
-        """Runs whose rates have to be counted."""
+        """Return the runs whose rates have to be counted."""
         known = self._rates
         return [
             one for one in self.runs.values() if one.done and (one.id not in known or known[one.id].done != one.done)
@@ -152,7 +152,7 @@ class RunRows:
         self.marks[run] = next(slot for slot in range(len(MARKS)) if slot not in self.marks.values())
 
     def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
-        """Rows by run in which every wanted word occurs somewhere, whatever the case, in order and in groups."""
+        """Return the rows by run that hold every wanted word, whatever the case, in order and in groups."""
         sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self._ordered()}
         found = {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
@@ -217,7 +217,7 @@ class RunRows:
 
 
 def count(runs: Sequence[Run], store: Store) -> list[Counted]:
-    """Rates of some runs with their intervals, for as many as are counted in a moment."""
+    """Return the rates of some runs with their intervals, for as many as are counted in a moment."""
     started = time.monotonic()
     found = []
     for run in runs:

@@ -32,7 +32,7 @@ _SAID_BY_SIGN = re.compile(r"^(no claim|claims), ")
 
 
 def chosen(seen: Seen, grader: str) -> GradeRecord | None:
-    """The verdict of a grader."""
+    """Return the verdict of a grader."""
     return next((grade for grade in seen.grades if grade.grader == grader), None)
 
 

@@ -125,7 +125,7 @@ class RunList(Lines):
 
     @property
     def chosen(self) -> str:
-        """Id of the run the cursor stands on; empty when there is none."""
+        """Return the id of the run the cursor stands on; empty when there is none."""
         return self._ids[self.cursor] if self.cursor < len(self._ids) else ""
 
     def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
