@@ -175,7 +175,8 @@ class RunsPage(RunActions):
         here = self.table.chosen
         run = self.listed.runs.get(here)
         pane = self.query_one("#preview")
-        text = Content(self.home.keyed(about(run, self._shown.get(here))) or f"{len(self.listed.runs)} runs")
+        width = max(20, self.app.size.width - 4) if self.has_class("-short") else None
+        text = Content(self.home.keyed(about(run, self._shown.get(here), width)) or f"{len(self.listed.runs)} runs")
         tally = self.listed.tally(here)
         if tally is not None and pane.size.height > _ROOMY:
             dark = self.app.current_theme.dark
