@@ -122,6 +122,9 @@ class LabPage(LabTools):
         self.models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
         self.form.offer(list(self.models))
 
+    def recolour(self) -> None:
+        self.query_one(SweepMap).show(self.sweep)
+
     # -- leaving
 
     def on_screen_suspend(self) -> None:

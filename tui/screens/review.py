@@ -136,6 +136,10 @@ class ReviewPage(TrialActions):
     def lines(self) -> TrialLines:
         return TrialLines(self._display, self.grader, self.app.current_theme.dark, self._search.where.words)
 
+    def recolour(self) -> None:
+        self.trials.refresh()
+        self._show_trial()
+
     def _line(self, seen: Seen, width: int) -> list[Part]:
         return self.lines.parts(seen, width)
 

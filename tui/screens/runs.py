@@ -139,6 +139,10 @@ class RunsPage(RunActions):
         arrangement = self.listed.arrangement
         self.query_one(RunColumns).show(self.table.widths, arrangement.order, arrangement.title)
 
+    def recolour(self) -> None:
+        self.table.refresh()
+        self._draw_around()
+
     # -- keeping up to date
 
     def look(self) -> None:

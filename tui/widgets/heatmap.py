@@ -145,7 +145,10 @@ class RateMap(ScrollableContainer, can_focus=True):
             self._at = min(self._at[0], len(grid.layers) - 1), min(self._at[1], len(grid.strengths) - 1)
             at = self._at if self.has_focus else None
             text = draw(grid, self.size.width, self.size.height, at, figure=self._figure)
-        self.query_one("#grid", Text).update(text)
+        pane = self.query_one("#grid", Text)
+        # Said outright: a width that follows from the text is that of an earlier one for a while, and lines wrap.
+        pane.styles.width = max(1, text.get_optimal_width({}, 0)) if grid.layers else "1fr"
+        pane.update(text)
 
     def on_resize(self, event: events.Resize) -> None:
         self._draw()
