@@ -33,6 +33,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..models import measured
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
@@ -87,7 +88,8 @@ def load(
     settings = source.config.get("text_config") or source.config
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
-    with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
+    advice = f"{measured.alternative(str(source.config['model_type']), 'mlx')}; or fetch the model again"
+    with told(f"{source.name} was loaded but does not run", advice):
         blocks = find_blocks(model)
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)

@@ -29,6 +29,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..models import measured
 from ..models.foreign import loading
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
@@ -85,7 +86,8 @@ def load(
         from .adapter import apply
 
         model = apply(model, adapter)
-    with loading(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
+    advice = measured.alternative(str(source.config["model_type"]), "torch")
+    with loading(f"{source.name} was loaded but does not run", advice):
         network = Network.of(model)
         network.verify()
         check_decoding(network)
@@ -188,7 +190,7 @@ class TorchBackend(Backend):
     def close(self) -> None:
         if self._network is None:
             return
-        self._network = None
+        self._network = self._graphs = None
         gc.collect()
         self._release()
 
@@ -199,6 +201,8 @@ class TorchBackend(Backend):
         )
 
     def _release(self) -> None:
+        if self._graphs is not None:
+            self._graphs.forget()
         if self.info.device.startswith("cuda"):
             torch.cuda.empty_cache()
         elif self.info.device == "mps":
