@@ -50,6 +50,16 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--max-tokens", type=click.IntRange(1))
+@click.option(
+    "--thinking",
+    type=click.Choice(["off", "on", "empty"]),
+    help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
+)
+@click.option(
+    "--thinking-tokens",
+    type=click.IntRange(1),
+    help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
+)
 @click.option("--preset", help="Wording and settings of a protocol. Default: the experiment's.")
 @click.option(
     "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."
