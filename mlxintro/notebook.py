@@ -137,7 +137,7 @@ def figure(
         UsageError: no such run, or the runs have nothing of that kind.
     """
     with _store(db) as store:
-        found = list({run.id: run for run in map(store.runs.find, names)}.values())
+        found = list({run.id: run for name in names for run in store.studies.runs_of(name)}.values())
         if not found:
             raise UsageError("name at least one run")
         graded = [run for run in found if experiments.find(run.experiment).graded]

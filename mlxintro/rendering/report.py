@@ -48,7 +48,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
 
 
 def markdown(report: ReportContent) -> str:
-    """The report as Markdown; heat maps are text."""
+    """Return the report as Markdown; heat maps are text."""
     analysis = report.analysis
     parts = [
         f"# {markdown_escape(report.title)}",
@@ -83,7 +83,31 @@ def markdown(report: ReportContent) -> str:
 
 
 def html(report: ReportContent) -> str:
-    """The report as one HTML page that loads nothing."""
+    """Return the report as one HTML page that loads nothing."""
+    return _page(report.title, _body(report, ""))
+
+
+def study_html(title: str, table: Table, reports: Sequence[ReportContent]) -> str:
+    """Return the runs of a study as one HTML page: all side by side, then each in full.
+
+    Args:
+        title: of the study.
+        table: of the runs side by side.
+        reports: one for each run.
+    """
+    body = [f"<h1>{escape(title)}</h1>", _html_table(table)]
+    for number, one in enumerate(reports):
+        body += _body(one, f"r{number}")
+    return _page(title, body)
+
+
+def study_markdown(title: str, table: Table, reports: Sequence[ReportContent]) -> str:
+    """Return the runs of a study as Markdown; see ``study_html``."""
+    return "\n\n".join([f"# {markdown_escape(title)}", as_table(table), *map(markdown, reports)])
+
+
+def _body(report: ReportContent, prefix: str) -> list[str]:
+    """Return a run as pieces of HTML; names inside its pictures begin with the prefix."""
     analysis = report.analysis
     body = [f"<h1>{escape(report.title)}</h1>", "<dl>"]
     body += [f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.facts]
@@ -99,7 +123,7 @@ def html(report: ReportContent) -> str:
     body += [f'<p class="remark">{escape(remark)}</p>' for remark in analysis.remarks]
     if analysis.figures:
         body.append(_html_table(_figures(analysis)))
-    body += pictures(analysis)
+    body += pictures(analysis, prefix)
     body += [_html_table(table) for table in analysis.tables if table.rows]
     if report.examples:
         body.append("<h2>Replies</h2><p>The first of every class.</p>")
@@ -109,7 +133,11 @@ def html(report: ReportContent) -> str:
     if report.methods:
         body.append(f"<h2>Methods</h2><p>{escape(report.methods)}</p>")
     body.append(f"<h2>Study</h2><pre>{escape(report.study)}</pre>")
-    head = f'<meta charset="utf-8"><title>{escape(report.title)}</title><style>{_STYLE}</style>'
+    return body
+
+
+def _page(title: str, body: Sequence[str]) -> str:
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
@@ -124,7 +152,7 @@ svg{max-width:100%;height:auto}
 """
 
 
-def pictures(analysis: Analysis) -> list[str]:
+def pictures(analysis: Analysis, prefix: str = "") -> list[str]:
     """Return the figures of a run as HTML: drawn, or as text where matplotlib is not installed."""
     if not can_draw():
         blocks = [heat_map_lines(map_) for map_ in analysis.heat_maps]
@@ -133,7 +161,7 @@ def pictures(analysis: Analysis) -> list[str]:
         said = ["<p><small>Figures are text: drawing them needs matplotlib, the extra plots.</small></p>"]
         return (said if blocks else []) + [f"<pre>{escape(chr(10).join(block))}</pre>" for block in blocks]
     return [
-        f"<figure><figcaption>{escape(figure.caption)}</figcaption>{svg_text(figure, f'p{number}-')}</figure>"
+        f"<figure><figcaption>{escape(figure.caption)}</figcaption>{svg_text(figure, f'{prefix}p{number}-')}</figure>"
         for number, figure in enumerate(report_figures(analysis))
     ]
 

@@ -214,12 +214,16 @@ def conclude(study: StoredStudy, *, as_json: bool) -> None:
         chatter(f"\n{left} of {count} runs are not done: the same line goes on, or mlxintro studies resume {name}")
     else:
         chatter(
-            f"\nstudy {study.name} is done: mlxintro compare {name}; the same line with another --name runs it anew"
+            f"\nstudy {study.name} is done: mlxintro compare {name}, mlxintro report {name} -o {name}.html; "
+            "the same line with another --name runs it anew"
         )
 
 
 def parts_table(study: StoredStudy) -> list[list[str]]:
-    """One row for every part: its run, what it varies, how it stands, trials, failed trials, and what is wrong."""
+    """Return one row for every part.
+
+    Its run, what it varies, how it stands, trials, failed trials, and what is wrong.
+    """
     rows = []
     for part in study.parts:
         run = part.run
