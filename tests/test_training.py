@@ -333,7 +333,12 @@ def test_without_forms_only_the_trial_question_and_unrelated_ones_are_asked(
     vectors = word_vectors(backend, [*split.trained, *split.stopping], None)
     maker = RowMaker(plan(rows=24), material(), split, vectors, Asker(backend.tokenizer))
     kept: list[RowDraft] = []
-    monkeypatch.setattr(rows, "relabelled", lambda drafts, *_: kept.extend(drafts) or drafts)
+
+    def keep(drafts: list[RowDraft], plan: TrainingPlan, rng: Any) -> list[RowDraft]:
+        kept.extend(drafts)
+        return drafts
+
+    monkeypatch.setattr(rows, "relabelled", keep)
     for step in range(10):
         assert sum(map(len, maker.step(step))) == 24
     counts = Counter(one.kind for one in kept)
