@@ -20,7 +20,7 @@ class RowMix:
     """Shares and settings of the rows of a step."""
 
     shares: Mapping[RowKind, float]
-    """Of the rows that begin with the dialogue of a wording; they sum to 1."""
+    """Shares of the rows that begin with the dialogue of a wording; they sum to 1."""
     witnesses: float = 0.0
     """Share of the whole step that goes to witnesses; their rows are longer than others and stand in a group of their
     own."""
