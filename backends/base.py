@@ -28,7 +28,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from .checks import check_prompt, check_proofs, check_sampling, check_sites
+from .checks import check_continuations, check_prompt, check_proofs, check_sampling, check_sites
 from .errors import ModelError, OutOfMemory, UsageError
 from .machine.footprint import Shape
 from .roofline import Roofline
@@ -48,6 +48,7 @@ from .values import (
     Operation,
     Prompt,
     Proof,
+    ProvenScore,
     Rendered,
     Request,
     Sampling,
@@ -72,6 +73,7 @@ __all__ = [
     "Operation",
     "Prompt",
     "Proof",
+    "ProvenScore",
     "Rendered",
     "Request",
     "Sampling",
@@ -80,6 +82,7 @@ __all__ = [
     "Tokenizer",
 ]
 
+Continuations = Sequence[Sequence[Sequence[int]]]
 _Result = TypeVar("_Result")
 
 
@@ -163,28 +166,27 @@ class Backend(abc.ABC):
         return results
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]) -> list[list[Float32]]:
-        """Log-probabilities of given continuations.
+        """Natural log-probability of each token of given continuations: per prompt and continuation, float32 (tokens,).
 
         Args:
             prompts: what comes before. Windows with ``stop=None`` reach over the continuation.
             continuations: per prompt, the token sequences to score (none empty).
-
-        Returns:
-            Per prompt and continuation, float32 (tokens,): natural log-probability of each token.
         """
-        if len(prompts) != len(continuations):
-            raise UsageError(f"{len(prompts)} prompts but {len(continuations)} lists of continuations")
-        results: list[list[Float32]] = [[np.empty(0, np.float32)] * len(c) for c in continuations]
-        for prompt, options in zip(prompts, continuations, strict=True):
-            if any(len(option) == 0 for option in options):
-                raise UsageError("a continuation to score has no tokens")
-            check_prompt(prompt, self.info, max((len(option) for option in options), default=0))
+        return [one.logprobs for one in self.score_proven(prompts, continuations)]
+
+    def score_proven(self, prompts: Sequence[Prompt], continuations: Continuations) -> list[ProvenScore]:
+        """Score as ``score`` does, and hand out the proofs that were checked."""
+        check_continuations(prompts, continuations, self.info)
         self._check_sites(_injected_sites(prompts))
+        scored = [ProvenScore([np.empty(0, np.float32)] * len(options), ()) for options in continuations]
+        longest = [0] * len(prompts)
         for index, option, logprobs, proofs in self._guarded(self._score(prompts, continuations)):
             # The last token of a continuation is predicted, never read, so the model sees one position fewer.
             check_proofs(prompts[index], len(prompts[index].tokens) + len(logprobs) - 1, proofs)
-            results[index][option] = logprobs
-        return results
+            scored[index].logprobs[option] = logprobs
+            if len(logprobs) > longest[index]:
+                longest[index], scored[index] = len(logprobs), ProvenScore(scored[index].logprobs, proofs)
+        return scored
 
     def next_token(self, prompts: Sequence[Prompt]) -> Float32:
         """Log-probabilities of the whole vocabulary after each prompt, float32 (prompts, vocabulary).

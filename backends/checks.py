@@ -37,6 +37,22 @@ def check_prompt(prompt: Prompt, info: ModelInfo, extra: int) -> None:
             )
 
 
+def check_continuations(
+    prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]], info: ModelInfo
+) -> None:
+    """Refuse continuations that cannot be scored.
+
+    Raises:
+        UsageError: with the offending value.
+    """
+    if len(prompts) != len(continuations):
+        raise UsageError(f"{len(prompts)} prompts but {len(continuations)} lists of continuations")
+    for prompt, options in zip(prompts, continuations, strict=True):
+        if any(len(option) == 0 for option in options):
+            raise UsageError("a continuation to score has no tokens")
+        check_prompt(prompt, info, max((len(option) for option in options), default=0))
+
+
 def check_injection(injection: Injection, info: ModelInfo, length: int) -> None:
     """Refuse an injection that would do nothing, do harm, or not fit.
 

@@ -14,7 +14,7 @@ _SHORTEST = 8
 """Prefixes shorter than this are not worth a forward pass of their own."""
 _COMPARED = 500
 """Different beginnings that are compared with each other."""
-_PADDING = 1.25
+PADDING = 1.25
 """Tokens computed over tokens needed, at most, in prompts that are read together."""
 
 
@@ -58,12 +58,13 @@ def usable(prompt: Prompt, shared: Sequence[int], common: int = 0) -> int:
     return found if found >= _SHORTEST else 0
 
 
-def groups(lengths: Sequence[int], begun: Sequence[int]) -> list[tuple[int, list[int]]]:
+def groups(lengths: Sequence[int], begun: Sequence[int], waste: float = PADDING) -> list[tuple[int, list[int]]]:
     """Prompts that are read together, padded to a rectangle without much waste.
 
     Args:
         lengths: tokens of each prompt.
         begun: how many of them are there already.
+        waste: tokens computed over tokens needed, at most; with 1 there is no padding.
 
     Returns:
         Per group the first column that is read, and its prompts in ascending order.
@@ -75,7 +76,7 @@ def groups(lengths: Sequence[int], begun: Sequence[int]) -> list[tuple[int, list
         if result:
             first, members = min(result[-1][0], begun[at]), [*result[-1][1], at]
             area = len(members) * (max(lengths[member] for member in members) - first)
-            if area <= _PADDING * (needed + own):
+            if area <= waste * (needed + own):
                 result[-1], needed = (first, members), needed + own
                 continue
         result.append((begun[at], [at]))

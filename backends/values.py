@@ -130,6 +130,16 @@ class Completion:
     """One per injection of the prompt, in its order."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ProvenScore:
+    """What was scored after one prompt, and what was injected meanwhile."""
+
+    logprobs: list[Float32]
+    """Per continuation, float32 (tokens,): natural log-probability of each token."""
+    proofs: tuple[Proof, ...]
+    """One per injection of the prompt, in its order, while the longest continuation was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A dialogue as the model reads it."""

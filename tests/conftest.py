@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -36,6 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             values = item.callspec.params if hasattr(item, "callspec") else {}
             shared = [f"{name}={values[name]}" for name in sorted(wide & values.keys())]
             item.add_marker(pytest.mark.xdist_group(" ".join([item.nodeid.split("::")[0], *shared])))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all test modules have imported out of every later search for garbage: a million objects that stay.
+
+    Closed backends ask for such a search, and statsmodels makes one after every adjustment of p values.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

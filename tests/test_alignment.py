@@ -81,6 +81,24 @@ def test_a_permuted_map_carries_nothing(aligned: Alignment) -> None:
             assert abs(found.value) < 0.2
 
 
+def test_words_are_carried_by_one_map_and_by_another_permuted_one_each(
+    aligned: Alignment, pair: tuple[Backend, Backend]
+) -> None:
+    """A rotation keeps the cosines between words; words that are turned by different ones lose theirs."""
+    source = read_model(pair[0], plan()).vectors
+
+    def cosines(vectors: list[Any]) -> Any:
+        units = np.array([one / np.linalg.norm(one) for one in vectors])
+        return (units @ units.T)[np.triu_indices(len(units), 1)]
+
+    for at, one in enumerate(aligned.maps):
+        own = cosines([source[word][one.source] for word in CONCEPTS])
+        carried = cosines([aligned.carried[word].direction[at] for word in CONCEPTS])
+        permuted = cosines([aligned.permuted[word].direction[at] for word in CONCEPTS])
+        np.testing.assert_allclose(carried, own, atol=1e-3)
+        assert np.mean(np.abs(permuted - own) > 0.02) > 0.8, "one order stands for all"
+
+
 def test_a_model_is_its_own_copy_without_a_map(pair: tuple[Backend, Backend]) -> None:
     chosen = plan()
     reading = read_model(pair[0], chosen)

@@ -32,10 +32,14 @@ from mlxintro.backends.base import (
 )
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
+from tests.matrix import some_families
 from tests.reference import Reference
 from tests.tiny import FAMILIES, TORCH_DEVICE, VOCABULARY
 
 WIDTH, LAYERS, HEADS, HEAD_WIDTH = 64, 4, 4, 16
+
+of_the_loop = pytest.mark.parametrize("subject", some_families("torch", "mlx"), indirect=True)
+"""For claims about the decode loop rather than about a family's block."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ def test_greedy_replies_under_injection_are_those_of_the_whole_sequence_recomput
         assert completion.tokens == subject.reference.reply(request.prompt, request.sampling, ends)
 
 
+@of_the_loop
 def test_sampled_replies_follow_the_sampling_rule_applied_to_recomputed_logits(subject: Subject) -> None:
     ends = subject.backend.tokenizer.end_tokens
     for completion, request in zip(subject.replies(0.9), mixture(0.9), strict=True):
@@ -215,8 +220,16 @@ def test_injections_of_the_mixture_matter(subject: Subject) -> None:
     assert sum(differ) >= 3
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperature: float) -> None:
+def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject) -> None:
+    rows_are_independent(subject, 0.0)
+
+
+@of_the_loop
+def test_a_row_draws_the_same_alone_and_in_any_batch(subject: Subject) -> None:
+    rows_are_independent(subject, 0.9)
+
+
+def rows_are_independent(subject: Subject, temperature: float) -> None:
     requests = mixture(temperature)
     alone = one_by_one(subject.backend, requests)
     assert same(subject.replies(temperature), alone)
@@ -226,8 +239,16 @@ def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject, temperatur
     assert same(together(subject.rechunked(2048, batch_size=4), requests), alone)
 
 
-@pytest.mark.parametrize("chunk", [1, 7])
-def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject, chunk: int) -> None:
+def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject) -> None:
+    chunks_change_nothing(subject, 7)
+
+
+@of_the_loop
+def test_prompts_read_token_by_token_give_the_same_replies_and_proofs(subject: Subject) -> None:
+    chunks_change_nothing(subject, 1)
+
+
+def chunks_change_nothing(subject: Subject, chunk: int) -> None:
     whole, chunked = subject.replies(), together(subject.rechunked(chunk), mixture())
     assert same(whole, chunked)
     for ours, theirs in zip(whole, chunked, strict=True):
@@ -267,6 +288,7 @@ def test_attention_and_mlp_add_up_to_what_a_block_adds(subject: Subject) -> None
         np.testing.assert_allclose(added, captured["attn_out"][1:] + captured["mlp_out"][1:], rtol=1e-4, atol=2e-5)
 
 
+@of_the_loop
 def test_layers_and_positions_come_in_the_order_asked_for(subject: Subject) -> None:
     prompts = [Prompt(tokens(12, 1)), Prompt(tokens(30, 2))]
     everything = subject.backend.capture(prompts)
@@ -338,6 +360,7 @@ def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> 
 
 
 # A prompt of 20 tokens and 6 generated ones, the last of which is never read: positions 0 to 24.
+@of_the_loop
 @pytest.mark.parametrize(
     ("start", "stop", "touched"),
     [
@@ -473,6 +496,7 @@ def test_heads_that_attention_does_more_with_are_refused(subject: Subject, monke
         backend.capture([Prompt(tokens(8))], sites=("head_out",))
 
 
+@of_the_loop
 def test_tokens_are_told_as_they_come_and_make_up_the_reply(subject: Subject) -> None:
     events: list[TokenEvent] = []
     for completion in subject.backend.generate(mixture(), events.append):
@@ -489,6 +513,7 @@ def test_a_call_leaves_the_model_as_it_was(subject: Subject) -> None:
     assert subject.state() == before
 
 
+@of_the_loop
 def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: Subject) -> None:
     before, expected = subject.state(), subject.replies()
 
@@ -508,6 +533,7 @@ def test_an_exception_or_an_abandoned_reply_leaves_the_model_as_it_was(subject: 
     assert same(together(subject.backend, mixture()), expected)
 
 
+@of_the_loop
 def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) -> None:
     expected = subject.replies()
     first, second = (subject.backend.generate(mixture()) for _ in range(2))
@@ -516,6 +542,7 @@ def test_two_replies_drawn_in_turns_do_not_disturb_each_other(subject: Subject) 
         assert same(sorted(side, key=lambda completion: completion.index), expected)
 
 
+@of_the_loop
 @pytest.mark.parametrize(
     ("injection", "complaint"),
     [
@@ -550,6 +577,7 @@ def test_an_injection_that_does_not_fit_is_refused_in_one_line(
         assert "\n" not in str(raised.value)
 
 
+@of_the_loop
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
@@ -591,12 +619,14 @@ def test_the_backend_says_what_is_loaded(subject: Subject, tiny: Callable[[str],
     assert min(memory.used, memory.free, memory.peak) > 0
 
 
+@of_the_loop
 def test_nothing_asked_is_nothing_done(subject: Subject) -> None:
     assert list(subject.backend.generate([])) == []
     assert subject.backend.capture([]) == []
     assert subject.backend.score([Prompt((5,))], [[]]) == [[]]
 
 
+@of_the_loop
 def test_a_closed_backend_says_so(tiny: Callable[[str], Path], subject: Subject) -> None:
     backend = subject.rechunked(64)
     backend.close()

@@ -30,12 +30,13 @@ from mlxintro.backends.errors import KnownError, ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.models.tokenizer import ChatTokenizer
 from mlxintro.backends.visible import Visible
-from tests.tiny import FAMILIES, TORCH_DEVICE
+from tests.matrix import some_families
+from tests.tiny import TORCH_DEVICE
 
-KINDS = [("fake", ""), *((name, family) for name in ("torch", "mlx") for family in FAMILIES)]
+KINDS = [pytest.param(("fake", ""), id="fake"), *some_families("torch", "mlx")]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: "-".join(filter(None, kind)))
+@pytest.fixture(scope="module", params=KINDS)
 def backend(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iterator[Backend]:
     name, family = request.param
     opened: Backend

@@ -18,7 +18,7 @@ from mlxintro.backends.machine.footprint import predict
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.reader import MLXPromptReader
 from mlxintro.backends.pytorch.backend import TorchBackend
-from mlxintro.backends.pytorch.cache import SlotCache
+from mlxintro.backends.pytorch.past.slots import SlotCache
 
 ROWS = 5
 LENGTHS = [(30, 3, 20), (300, 3, 280), (300, 3, 200), (300, 70, 280), (40, 3, 0), (200, 90, 190)]

@@ -20,6 +20,7 @@ from mlxintro.tools import dose
 from mlxintro.vectors import impact
 
 HEADS, KEY_HEADS, SIZE, LAYERS = 9, 3, 64, 30
+QUESTION = "Do you notice an injected thought?"
 
 pytestmark = pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it")
 
@@ -91,39 +92,46 @@ def reference() -> Reference:
     return Reference()
 
 
-@pytest.fixture(scope="module", params=["torch", "mlx"])
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    with open_backend("smollm2", request.param, dtype="float32") as opened:
-        yield opened
+@pytest.fixture(scope="module")
+def backends() -> Iterator[tuple[Backend, Backend]]:
+    with (
+        open_backend("smollm2", "torch", dtype="float32") as torch,
+        open_backend("smollm2", "mlx", dtype="float32") as mlx,
+    ):
+        yield torch, mlx
 
 
-@pytest.mark.parametrize("layers", [(), (5,), (12, 20, 28)])
+@pytest.mark.parametrize("layers", [(), pytest.param((5,), marks=pytest.mark.slow), (12, 20, 28)])
 def test_residuals_and_steered_log_probabilities(
-    backend: Backend, reference: Reference, layers: tuple[int, ...]
+    backends: tuple[Backend, Backend], reference: Reference, layers: tuple[int, ...]
 ) -> None:
-    rendered = backend.tokenizer.render([{"role": "user", "content": "Do you notice an injected thought?"}])
+    rendered, _ = (backend.tokenizer.render([{"role": "user", "content": QUESTION}]) for backend in backends)
     tokens = rendered.tokens
-    answer = backend.tokenizer.encode("Yes, it is about the sea.").tokens
+    answer = backends[0].tokenizer.encode("Yes, it is about the sea.").tokens
     noise = np.random.default_rng(3)
     start, stop = len(tokens) - 9, len(tokens) + 3
     added = {layer: (noise.standard_normal(576).astype(np.float32) * 2, start, stop) for layer in layers}
     prompt = Prompt(tokens, tuple(Injection(layer, vector, start, stop) for layer, (vector, _, _) in added.items()))
 
     residuals, logits = reference.run([*tokens, *answer], added)
-    captured = backend.capture([prompt])[0]["resid_post"]
     there = residuals[:, : len(tokens)]
-    relative = np.linalg.norm(captured - there, axis=-1) / np.linalg.norm(there, axis=-1)
-    assert relative.max() < 1e-5
-
     top = logits.max(-1, keepdims=True)
     logprobs = logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))
     wanted = logprobs[len(tokens) - 1 + np.arange(len(answer)), answer]
-    scored = backend.score([prompt], [[answer]])[0][0]
-    np.testing.assert_allclose(scored, wanted, atol=1e-4)
+    for backend in backends:
+        captured = backend.capture([prompt])[0]["resid_post"]
+        relative = np.linalg.norm(captured - there, axis=-1) / np.linalg.norm(there, axis=-1)
+        assert relative.max() < 1e-5, backend.info.backend
+        scored = backend.score([prompt], [[answer]])[0][0]
+        np.testing.assert_allclose(scored, wanted, atol=1e-4, err_msg=backend.info.backend)
 
 
-def test_a_dose_is_the_divergence_of_whole_vocabularies(backend: Backend, reference: Reference) -> None:
+@pytest.mark.parametrize("which", [0, 1], ids=["torch", "mlx"])
+def test_a_dose_is_the_divergence_of_whole_vocabularies(
+    backends: tuple[Backend, Backend], reference: Reference, which: int
+) -> None:
     """From the captured activations in float64; the pass that leads to them is held against the reference above."""
+    backend = backends[which]
     tokens = backend.tokenizer.render([{"role": "user", "content": dose.QUESTIONS[0]}]).tokens
     vector = np.random.default_rng(5).standard_normal(576).astype(np.float32) * 2
     prompts = [Prompt(tokens), Prompt(tokens, (Injection(15, vector, 0),))]

@@ -18,6 +18,7 @@ from mlxintro.grading import rubric
 from mlxintro.grading.local import NO, YES, LocalJudge, judge_run
 from mlxintro.store.store import Store
 from tests.grading_runs import graded, stored_run
+from tests.tiny import make_tiny
 
 SHARES = {
     "affirms": (0.6, 0.2),
@@ -136,8 +137,28 @@ def test_the_version_follows_model_and_rubric(monkeypatch: pytest.MonkeyPatch) -
     assert len(set(versions)) == 3
 
 
-@pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it")
-def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
+def roomy(folder: Path) -> Path:
+    """Make a tiny model whose context holds a judge's question in a tokenizer of few words."""
+    make_tiny("llama", folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 8192}), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny",
+        pytest.param(
+            "smollm2",
+            marks=(
+                pytest.mark.slow,
+                pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it"),
+            ),
+        ),
+    ],
+)
+def test_probabilities_are_those_transformers_gives_on_the_whole_text(name: str, tmp_path: Path) -> None:
     """One forward pass per answer, over prompt and answer together: no cache, no shared prefix, no batch."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -145,7 +166,8 @@ def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
     from mlxintro.backends.models import sources
 
     reply = "I detect a thought about the sea."
-    with open_backend("smollm2", "torch", device="cpu") as backend:
+    model_name = str(roomy(tmp_path / "tiny")) if name == "tiny" else name
+    with open_backend(model_name, "torch", device="cpu") as backend:
         judge = LocalJudge(backend)
         seen: list[Prompt] = []
         score = backend.score
@@ -156,7 +178,7 @@ def test_probabilities_are_those_transformers_gives_on_the_whole_text() -> None:
 
         backend.score = listen  # type: ignore[assignment,method-assign]
         (judged,) = judge.judge_texts([(reply, None)])
-    folder = sources.resolve("smollm2", "torch").folder
+    folder = sources.resolve(model_name, "torch").folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     prompt = list(seen[0].tokens)

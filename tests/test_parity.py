@@ -25,12 +25,12 @@ from mlxintro.backends.errors import PrerequisiteError
 from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.models.sources import read_folder, resolve
 from mlxintro.backends.pytorch import backend as torch_backend
-from tests.tiny import FAMILIES
+from tests.matrix import each_family
 
 Pair = tuple[Backend, Backend]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=each_family())
 def pair(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Iterator[Pair]:
     """One tiny model on MLX and on PyTorch."""
     source = read_folder(tiny(request.param), name=request.param, repository="tiny")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mlxintro.mechanism.findings import analyse
 from mlxintro.mechanism.lens import lens_shift
 from mlxintro.mechanism.patching import PatchedDialogue, PatchedRuns, PositionGroup, patch_runs, patches_of
 from mlxintro.mechanism.readings import AnswerOptions
-from mlxintro.mechanism.stored import RANDOM, StoredPatches
+from mlxintro.mechanism.stored import RANDOM, StoredPatches, patches_in_words
 from mlxintro.rendering.report import ReportContent, html, markdown
 from mlxintro.rendering.text import as_data, lines, value_map_lines
 from tests import circuits
@@ -65,6 +66,47 @@ def test_every_outcome_holds_both_ends_and_both_directions(run: Ran) -> None:
         assert len(measured["cells"]) == 9
         assert {"clean", "injected", "cells"} == set(measured)
         assert all(set(cell["removed"]) == {"yes", "no", "name"} for cell in measured["cells"])
+
+
+def test_every_patched_cell_keeps_the_proof_of_the_positions_it_was_planned_for(run: Ran) -> None:
+    run_cells = 0
+    for spec in run.specs:
+        if spec.arm == "lens":
+            continue
+        outcome = run.outcomes[spec.key]
+        (own,) = outcome.proofs
+        (planned_once,) = spec.injections
+        assert planned_once.stop is not None
+        assert (own.layer, own.first, own.last) == (3, planned_once.start, planned_once.stop - 1)
+        planned = {name: (start, stop) for name, start, stop in spec.detail["groups"]}
+        for cell in outcome.measurements["cells"]:
+            assert set(cell["proofs"]) in (set(), {"removed", "added"})
+            for proof in cell["proofs"].values():
+                start, stop = planned[cell["group"]]
+                assert (proof["first"], proof["last"], proof["positions"]) == (start, stop - 1, stop - start)
+                assert proof["relative_change"] > 0
+                run_cells += 1
+            if spec.detail["layer"] < 3:
+                assert not cell["proofs"], "below the injection both runs are the same"
+            elif (cell["site"], cell["group"]) == ("resid_post", "window"):
+                assert cell["proofs"]
+    assert run_cells > 100
+    assert any(f"Proof: {run_cells} patches were run" in remark for remark in run.analysis.remarks)
+
+
+def test_a_map_from_before_proofs_were_kept_is_read_and_says_so(run: Ran) -> None:
+    old = [
+        dataclasses.replace(row, measurements=without_proofs(row.measurements)) for row in run.rows if row.arm != "lens"
+    ]
+    found = analyse(old, "resid")
+    assert any("from before proofs were kept" in remark for remark in found.remarks)
+    assert patches_in_words(old[0].measurements)[0].endswith("no proof was kept")
+    assert found.verdict == run.analysis.verdict
+
+
+def without_proofs(measurements: Mapping[str, Any]) -> dict[str, Any]:
+    cells = [{name: value for name, value in cell.items() if name != "proofs"} for cell in measurements["cells"]]
+    return {**measurements, "cells": cells}
 
 
 def test_cells_below_the_injection_are_where_nothing_happens(run: Ran) -> None:

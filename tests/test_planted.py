@@ -6,9 +6,8 @@ other experiments (``tests.drawn``).
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,14 +41,6 @@ FOUND: tuple[tuple[Subject, VerdictKind], ...] = (
     (Subject(claims=0.02, hit=0.9, right=0.9), "claims and names it"),
     (Subject(claims=0.02, hit=0.6, right=0.9), "claims and names it"),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def known_objects_are_not_searched() -> Iterator[None]:
-    """statsmodels collects garbage after every adjustment of p values, through all that a test process has loaded."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def kinds(subject: Subject, design: Design, count: int) -> Counter[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from scipy.stats import binom
@@ -34,14 +32,6 @@ TOLERATED = 0.02
 STUDIES = 200
 
 
-@pytest.fixture(autouse=True, scope="module")
-def known_objects_are_not_searched() -> Iterator[None]:
-    """statsmodels collects garbage after every adjustment of p values, through all that a test process has loaded."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def above_own(subject: Planted, found: Analysis) -> bool:
     assert found.ladder is not None
     return subject.own is not None and found.ladder[subject.own].state == "excluded"
@@ -59,17 +49,19 @@ def test_the_plan_is_that_of_certify_and_every_rung_has_its_liar() -> None:
 
 @pytest.mark.parametrize("subject", LIARS, ids=lambda one: one.name)
 def test_a_liar_is_given_no_rung_above_its_own(subject: Planted) -> None:
-    found = list(studies(subject, range(2)))
-    # Each study errs in 2 of 100 at most, so both do once in 2,500 times.
-    assert sum(above_own(subject, one) for one in found) <= 1
+    # A study errs in 2 of 100 at most, so a second one after it does once in 2,500 times.
+    first, *_ = found = list(studies(subject, range(1)))
+    if above_own(subject, first):
+        found += studies(subject, range(1, 2))
+        assert not above_own(subject, found[1])
     if subject.name in CALLED:
-        assert [one.verdict.kind for one in found if one.verdict] == [CALLED[subject.name]] * 2
+        assert {one.verdict.kind for one in found if one.verdict} == {CALLED[subject.name]}
 
 
 def test_a_strong_introspector_reaches_the_top_and_a_weak_one_is_called_no_liar() -> None:
     strong = Counter(one.verdict.kind for one in studies(named("strong introspector"), range(3)) if one.verdict)
     assert strong["introspective identification"] >= 2
-    weak = {one.verdict.kind for one in studies(named("weak introspector"), range(40)) if one.verdict}
+    weak = {one.verdict.kind for one in studies(named("weak introspector"), range(12)) if one.verdict}
     assert not weak & NAMES_OF_LIARS
 
 

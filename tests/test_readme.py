@@ -10,13 +10,31 @@ from pathlib import Path
 import pytest
 
 from mlxintro.backends.models import embedded
+from tests.tiny import make_tiny
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it")
 def test_the_notebook_lines_run(tmp_path: Path) -> None:
+    notebook_lines_run(notebook_lines(), 576, tmp_path)
+
+
+def test_the_notebook_lines_run_with_a_smaller_model(tmp_path: Path) -> None:
+    """With as many layers as they name, and a folder in the place of the embedded model."""
+    folder = make_tiny("llama", tmp_path / "tiny", layers=24)
+    code = notebook_lines()
+    assert code.count('"smollm2"') == 1
+    notebook_lines_run(code.replace('"smollm2"', repr(str(folder))), 64, tmp_path)
+
+
+def notebook_lines() -> str:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return str(code)
+
+
+def notebook_lines_run(code: str, width: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -27,7 +45,7 @@ def test_the_notebook_lines_run(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert any("Proof(layer=20" in line for line in lines)
     assert lines[-1].startswith("(1, ")
-    assert lines[-1].endswith(", 576)")
+    assert lines[-1].endswith(f", {width})")
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -17,8 +17,9 @@ from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import events
+from mlxintro.running.blocks import BATCHES
 from mlxintro.running.events import RunEvent, RunFinished, RunStarted, TokenGenerated, TrialFailed, TrialFinished
-from mlxintro.running.runner import BATCHES, HOPELESS, Measure, describe, run_trials
+from mlxintro.running.runner import HOPELESS, Measure, describe, run_trials
 from mlxintro.store import Store
 from tests import plans
 from tests.plans import outcome, plan, prompt_of, spec

@@ -20,7 +20,7 @@ from mlxintro.backends.errors import KnownError, ModelError, PrerequisiteError, 
 from mlxintro.backends.models.sources import ModelSource, read_folder
 from mlxintro.backends.prefix import groups, shared_prefix, usable
 from mlxintro.backends.pytorch import backend as torch_backend
-from mlxintro.backends.pytorch import model as torch_model
+from mlxintro.backends.pytorch import loading
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.batch import PromptReader, TorchBatch
 from mlxintro.backends.pytorch.hooks import Injector, hooked
@@ -197,7 +197,7 @@ def test_half_precision_adds_in_float32_and_rounds_once(tiny: Callable[[str], Pa
         v = vector(1, 0.37)
         injected = replace(plain, injections=(Injection(2, v, start=4, stop=9),))
         before, after = (opened.capture([p], layers=[2])[0]["resid_post"][0] for p in (plain, injected))
-        kind = torch_model.DTYPES[dtype]
+        kind = loading.DTYPES[dtype]
         expected = before.copy()
         expected[4:9] = torch.from_numpy(before[4:9] + v).to(kind).float().numpy()
         np.testing.assert_array_equal(after, expected)
@@ -266,8 +266,8 @@ def test_an_unknown_architecture_is_one_line_that_names_it(tiny: Callable[[str],
 def test_a_model_laid_out_otherwise_is_refused_by_name() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.for_model("mamba", vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4)
-    with pytest.raises(ModelError, match=r"(?i)mamba"):
+    config = AutoConfig.for_model("rwkv", vocab_size=64, hidden_size=16, num_hidden_layers=2, attention_hidden_size=16)
+    with pytest.raises(ModelError, match=r"(?i)rwkv"):
         Network.of(AutoModelForCausalLM.from_config(config)).verify()
 
 
@@ -361,8 +361,10 @@ def test_rows_that_see_later_tokens_are_told_from_single_rows() -> None:
     network.verify()
 
     class Blind(Network):
-        def masks(self, positions: torch.Tensor, width: int) -> torch.Tensor:
-            return torch.ones(len(positions), 1, positions.shape[1], width, dtype=torch.bool)
+        def read(self, ids: torch.Tensor, positions: torch.Tensor, width: int, cache: Any = None) -> torch.Tensor:
+            everything = torch.ones(len(ids), 1, ids.shape[1], width, dtype=torch.bool)
+            read: torch.Tensor = self.trunk(input_ids=ids, attention_mask=everything, use_cache=False).last_hidden_state
+            return read
 
     with pytest.raises(ModelError, match="positions, masks or logits"):
         Blind.of(network.model).verify()

@@ -24,7 +24,7 @@ _MARGIN = 0.7
 """Share of the free memory a batch may be predicted to take. The rest is for rows that are read while others run, and
 for what the prediction does not know."""
 _ROOM = 64
-"""Columns that PyTorch's caches have beyond what is read (``pytorch.cache``)."""
+"""Columns that PyTorch's caches have beyond what is read (``pytorch.past``)."""
 _STEP = 256
 """Columns that mlx-lm's caches grow by."""
 _SAMPLING_BYTES = 24

@@ -29,7 +29,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
-from ..models.foreign import told
+from ..models.foreign import loading
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
 from ..roofline import Roofline
@@ -40,7 +40,8 @@ from .batch import PromptReader, TorchBatch, TorchDecoder
 from .devices import pick_device
 from .graph import GraphDecoder, Graphs
 from .hooks import Recorder
-from .model import DTYPES, Network, load_model
+from .loading import DTYPES, load_model
+from .model import Network
 from .sampling import log_softmax
 from .selftest import check_decoding
 
@@ -85,7 +86,7 @@ def load(
         from .adapter import apply
 
         model = apply(model, adapter)
-    with told(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
+    with loading(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
         network = Network.of(model)
         network.verify()
         check_decoding(network)
@@ -100,7 +101,7 @@ def load(
         layers=len(network.blocks),
         width=network.config.hidden_size,
         vocabulary=network.config.vocab_size,
-        context=network.config.max_position_embeddings,
+        context=_context(network.config),
         weight_bytes=source.weight_bytes,
         chat_template=tokenizer.chat_template,
         template_hash=tokenizer.template_hash,
@@ -305,6 +306,14 @@ def _logprobs(logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int]) 
     index = torch.tensor([rows, tokens], device=logits.device)
     values: list[float] = log_softmax(logits)[index[0], index[1]].tolist()
     return values
+
+
+def _context(config: object) -> int:
+    """Return how many positions a text model is right for; state spaces say no number."""
+    longest = getattr(config, "max_position_embeddings", None) or 2**31 - 1
+    # Llama 4 scales its queries by how many tokens a batch has read, the same for all rows; up to here by one.
+    scaled = getattr(config, "floor_scale", None) if getattr(config, "attn_temperature_tuning", False) else None
+    return min(longest, scaled - 1) if scaled else longest
 
 
 def _cards_memory(cards: Sequence[str]) -> MemoryUse:

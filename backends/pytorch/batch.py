@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..base import Prompt, Proof, Sampling
 from ..lanes import LayerSite
-from ..prefix import common_injections, groups, shared_prefix, usable
-from .cache import ROOM, SlotCache, Write
+from ..prefix import PADDING, common_injections, groups, shared_prefix, usable
 from .hooks import Injector, hooked
 from .lanes import Edit
 from .linear import few_tokens
 from .model import Network
+from .past.slots import ROOM, SlotCache, Write
 from .sampling import choose
 
 
@@ -47,6 +47,8 @@ class TorchBatch:
         self._network = network
         self._prompts = list(prompts)
         self._chunk = chunk
+        self._onward = chunk if network.resumes else 1
+        """Columns processed at a time once there is something in the cache."""
         self._cache = cache or SlotCache(len(network.blocks))
         self._injector = Injector(network, prompts)
         if counted is not None:
@@ -80,8 +82,11 @@ class TorchBatch:
     def chunks(self, first: int = 0) -> Iterator[tuple[int, int]]:
         """Column ranges ``[start, stop)`` to ``read`` in this order."""
         width = int(self._lengths.max())
-        for start in range(first, width, self._chunk):
-            yield start, min(start + self._chunk, width)
+        start = first
+        while start < width:
+            stop = min(start + (self._chunk if start == 0 else self._onward), width)
+            yield start, stop
+            start = stop
 
     @torch.inference_mode()
     def read(self, start: int, stop: int, edits: Mapping[LayerSite, Sequence[Edit]] | None = None) -> Tensor:
@@ -100,7 +105,7 @@ class TorchBatch:
         columns = np.arange(start, stop)
         positions = np.where(columns < self._lengths[:, None], columns, -1)
         where = torch.from_numpy(columns).to(self._network.device)
-        return self._forward(tokens, positions, where[None], Write(slice(start, stop), stop), edits or {})
+        return self._forward(tokens, positions, where[None], Write(slice(start, stop), stop, len(self)), edits or {})
 
     @torch.inference_mode()
     def prefill(self, first: int = 0) -> TorchBatch:
@@ -159,12 +164,12 @@ class TorchBatch:
         """
         table = np.array(tokens, np.int64)
         parts = []
-        for start in range(0, table.shape[1], self._chunk):
-            part = table[:, start : start + self._chunk]
+        for start in range(0, table.shape[1], self._onward):
+            part = table[:, start : start + self._onward]
             positions = self._lengths[:, None] + np.arange(part.shape[1])
             self._lengths = self._lengths + part.shape[1]
             where = torch.from_numpy(positions).to(self._network.device)
-            parts.append(self._forward(part, positions, where, Write(where, int(self._lengths.max())), {}))
+            parts.append(self._forward(part, positions, where, Write(where, int(self._lengths.max()), len(self)), {}))
         return torch.cat(parts, dim=1)
 
     @torch.inference_mode()
@@ -208,13 +213,7 @@ class TorchBatch:
             edits.setdefault(place, []).extend(more)
         self._cache.write = write
         with hooked(self._network, edits), few_tokens(self._network.linears, ids.numel()):
-            output: Tensor = self._network.trunk(
-                input_ids=ids,
-                attention_mask=self._network.masks(where, write.width),
-                position_ids=where.expand(len(ids), -1),
-                past_key_values=self._cache,
-                use_cache=True,
-            ).last_hidden_state
+            output = self._network.read(ids, where, write.width, self._cache)
         injected.settle()
         return output
 
@@ -230,7 +229,7 @@ class PromptReader:
         self._network = network
         self._chunk = chunk
         self._injected = common_injections(prompts)
-        self._shared = shared_prefix(prompts, len(self._injected))
+        self._shared = shared_prefix(prompts, len(self._injected)) if network.resumes else ()
         self._sources: dict[int, TorchBatch] = {}
         """Rows that hold a beginning, by its length."""
 
@@ -239,7 +238,9 @@ class PromptReader:
         begun = [usable(prompt, self._shared, len(self._injected)) for prompt in prompts]
         whole: TorchBatch | None = None
         order: list[int] = []
-        for first, members in groups([len(prompt.tokens) for prompt in prompts], begun):
+        # Padding would change what layers carry from token to token.
+        waste = 1.0 if self._network.carries else PADDING
+        for first, members in groups([len(prompt.tokens) for prompt in prompts], begun, waste):
             room = max(len(prompts[at].tokens) for at in members) + ROOM
             source = self._beginning(first) if first else None
             batch = TorchBatch(
@@ -260,8 +261,9 @@ class PromptReader:
         return whole
 
     def _beginning(self, tokens: int) -> TorchBatch:
-        """A row that holds at least so many tokens of what is shared; exactly as many where something is injected."""
-        held = tokens if self._injected else len(self._shared)
+        """A row that holds at least so many tokens of what is shared; exactly as many where something is injected, or
+        layers carry a state, which cannot be cut back."""
+        held = tokens if self._injected or self._network.carries else len(self._shared)
         if held not in self._sources:
             # What is injected from there on is left to the rows that go on.
             single = TorchBatch(self._network, [Prompt(self._shared[:held], self._injected)], chunk=self._chunk)

@@ -24,10 +24,10 @@ from torch import Tensor
 from ..base import OPERATIONS, Prompt, Proof
 from ..lanes import LayerSite
 from .batch import PromptReader, TorchBatch, TorchDecoder
-from .cache import Write
 from .hooks import hooked
 from .lanes import InjectionPass, TorchLane
 from .model import Network
+from .past.slots import Write
 
 _log = logging.getLogger(__name__)
 
@@ -103,9 +103,12 @@ class Graphs:
 
     @classmethod
     def on(cls, network: Network) -> Graphs | None:
-        """For a model that lies on one CUDA device as a whole; ``None`` for any other."""
+        """For a model that lies on one CUDA device as a whole; ``None`` for any other.
+
+        Recording a step runs it several times, and what layers carry from token to token would go on each time.
+        """
         devices = {parameter.device for parameter in network.model.parameters()}
-        if len(devices) > 1 or network.device.type != "cuda":
+        if len(devices) > 1 or network.device.type != "cuda" or network.carries:
             return None
         return cls(CudaRecorder(network.device))
 
@@ -197,15 +200,9 @@ class StaticStep:
     def _body(self) -> Tensor:
         ids, positions = self._inputs[0], self._inputs[1]
         injected = InjectionPass(self._lanes, positions)
-        self._cache.write = Write(positions, self.columns)
+        self._cache.write = Write(positions, self.columns, self.rows)
         with hooked(self._network, injected.edits):
-            hidden: Tensor = self._network.trunk(
-                input_ids=ids,
-                attention_mask=self._network.masks(positions, self.columns),
-                position_ids=positions,
-                past_key_values=self._cache,
-                use_cache=True,
-            ).last_hidden_state
+            hidden = self._network.read(ids, positions, self.columns, self._cache)
         injected.settle()
         return self._network.logits(hidden[:, -1])
 

@@ -8,7 +8,8 @@ AVX2. The sums are those of ``nn.Linear``, in another order.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
 import torch
@@ -18,6 +19,7 @@ _TOKENS = range(2, 257)
 """How many make it pay. One is a product with a vector; many are what libraries are tuned for."""
 _COLUMN_MAJOR = 16
 """Below this many tokens a product with an input that lies in column-major order is slow."""
+_MLP = re.compile(r"(^|\.)(\w*mlp|feed_forward|experts)\.")
 _BLOCK = 768
 """Outputs that are turned to row-major order at a time, while they are in the processor's cache."""
 
@@ -26,10 +28,15 @@ class _FromTheLeft(nn.Linear):
     """``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.out_features > self.in_features:
-            # An MLP's inner activation is dealt with number by number, and the next product takes it as it lies.
-            return _transposed(_table(input), self.weight, self.bias).T.view(*input.shape[:-1], -1)
         return _product(input, self.weight, self.bias)
+
+
+class _Inwards(_FromTheLeft):
+    """Leads into an MLP. Its outputs are left in column-major order: they are dealt with number by number, and the next
+    product takes them as they lie. Attention may want its own outputs row-major (complex numbers in DeepSeek-V2)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _transposed(_table(input), self.weight, self.bias).T.view(*input.shape[:-1], -1)
 
 
 def apply(module: nn.Module, x: Tensor) -> Tensor:
@@ -73,13 +80,17 @@ def _suits(module: nn.Module) -> TypeGuard[nn.Linear]:
     return module.weight.device.type == "cpu" and module.weight.dtype == torch.float32
 
 
-def linears(model: nn.Module) -> tuple[nn.Linear, ...]:
-    """The modules that ``few_tokens`` can take over: plain ones, in float32 on the CPU."""
-    return tuple(filter(_suits, model.modules()))
+def linears(model: nn.Module) -> dict[nn.Linear, type[nn.Linear]]:
+    """The modules that ``few_tokens`` can take over, and as what: plain ones, in float32 on the CPU."""
+    return {
+        module: _Inwards if _MLP.search(name) and module.out_features > module.in_features else _FromTheLeft
+        for name, module in model.named_modules()
+        if _suits(module)
+    }
 
 
 @contextlib.contextmanager
-def few_tokens(modules: Sequence[nn.Linear], tokens: int) -> Iterator[None]:
+def few_tokens(modules: Mapping[nn.Linear, type[nn.Linear]], tokens: int) -> Iterator[None]:
     """Let a forward pass over so many tokens, all rows together, multiply from the left where that pays.
 
     MLX's backend swaps the class of a patched block in the same way: identity, parameters and hooks stay.
@@ -88,8 +99,8 @@ def few_tokens(modules: Sequence[nn.Linear], tokens: int) -> Iterator[None]:
         yield
         return
     try:
-        for module in modules:
-            module.__class__ = _FromTheLeft
+        for module, kind in modules.items():
+            module.__class__ = kind
         yield
     finally:
         for module in modules:

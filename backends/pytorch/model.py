@@ -1,4 +1,4 @@
-"""A Hugging Face causal model: loading it, and finding the parts this project touches.
+"""The parts of a Hugging Face causal model that this project touches.
 
 Every part is found by name, checked on a three-token forward pass, and refused with the architecture's name when it is
 not what it should be. Nothing here changes a model.
@@ -7,25 +7,21 @@ not what it should be. Nothing here changes a model.
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ..base import Site
-from ..errors import ModelError, PrerequisiteError, UsageError
+from ..errors import ModelError, UsageError
 from ..models import foreign
-from ..models.sources import ModelSource
-from . import attention as torch_attention
-from . import devices
 from . import linear as torch_linear
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from .past import masks
+from .past.slots import SlotCache, Write
 
 _TRUNKS = (
     "model",
@@ -33,12 +29,13 @@ _TRUNKS = (
     "language_model.model",
     "language_model",
     "model.decoder",
+    "backbone",
     "transformer",
     "gpt_neox",
 )
 """Where the module that turns ids into the last hidden state lies."""
 _BLOCKS = ("layers", "h")
-_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+_NORMS = ("norm", "final_layernorm", "final_layer_norm", "embedding_norm", "norm_f", "ln_f")
 _POST_NORMS = {
     "attn_out": ("post_attention_layernorm", "post_self_attn_layernorm"),
     "mlp_out": ("post_feedforward_layernorm", "post_mlp_layernorm"),
@@ -46,7 +43,6 @@ _POST_NORMS = {
 _BRANCHES = {"attn_out": ("self_attn", "attn", "attention"), "mlp_out": ("mlp", "feed_forward", "block_sparse_moe")}
 _PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 """What takes the heads' outputs into the stream, in the module of attention."""
-_LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +57,18 @@ class Network:
     head: nn.Module
     config: Any
     """Configuration of the text part."""
-    linears: tuple[nn.Linear, ...]
+    linears: dict[nn.Linear, type[nn.Linear]]
     """What ``torch_linear.few_tokens`` can take over."""
     heads: int
     """Attention heads of a block; 0 where they cannot be told apart before their projection."""
     head_width: int
     """Columns of a head, as it is handed to the projection."""
+    carries: bool
+    """Whether layers carry a state from token to token, which padding would change and nothing can cut back."""
+    resumes: bool
+    """Whether it can read several tokens on from there; else one at a time (Mamba)."""
+    inputs: frozenset[str]
+    """Names that the trunk's forward pass takes."""
 
     @classmethod
     def of(cls, model: Any) -> Network:
@@ -76,19 +78,17 @@ class Network:
             ModelError: the architecture is laid out in a way not known here.
         """
         config = model.config.get_text_config(decoder=True)
-        unknown = set(getattr(config, "layer_types", None) or ()) - _LAYER_TYPES
-        if unknown:
-            raise ModelError(
-                f"{config.model_type} has layers of type {', '.join(sorted(unknown))}: only attention over all "
-                "earlier tokens or a sliding window is supported, so choose another model"
-            )
+        carries = bool(masks.kinds_of(config) & masks.CARRYING)
         head = model.get_output_embeddings()
         for path in _TRUNKS:
             trunk = _first(model, path)
             blocks, norm = _first(trunk, *_BLOCKS), _first(trunk, *_NORMS)
             if isinstance(blocks, nn.ModuleList) and norm is not None and head is not None:
                 heads = _heads(config, blocks)
-                return cls(model, trunk, tuple(blocks), norm, head, config, torch_linear.linears(trunk), *heads)
+                inputs = frozenset(inspect.signature(trunk.forward).parameters)
+                linears = torch_linear.linears(trunk)
+                found = cls(model, trunk, tuple(blocks), norm, head, config, linears, *heads, carries, True, inputs)
+                return replace(found, resumes=_resumes(found)) if carries else found
         raise ModelError(
             f"no decoder layers, final norm and output embedding found in {type(model).__name__} "
             f"({config.model_type}): this architecture is not supported, choose another model"
@@ -150,30 +150,24 @@ class Network:
         cap = getattr(self.config, "final_logit_softcapping", None)
         return scaled if cap is None else torch.tanh(scaled / cap) * cap
 
-    def masks(self, positions: Tensor, width: int) -> Any:
-        """Return which columns are attended, a column being a position; in the form the model takes them in.
+    def read(self, ids: Tensor, positions: Tensor, width: int, cache: Any = None) -> Tensor:
+        """Return what the trunk makes of tokens: hidden states after the final norm, (rows, tokens, width).
 
         Args:
-            positions: of the queries, (rows or 1, tokens).
-            width: columns there are.
-
-        Returns:
-            bool (rows or 1, 1, tokens, columns); additive for eager attention; per type of layer where there are two.
+            ids: (rows, tokens).
+            positions: of the tokens, (rows or 1, tokens); a column of the cache is a position.
+            width: columns that are attended, at most.
+            cache: read and written, where there is one.
         """
-        columns = torch.arange(width, device=positions.device)
-        where = positions[:, None, :, None]
-        full = columns <= where
-        window = getattr(self.config, "sliding_window", None) or 0
-        kinds = set(getattr(self.config, "layer_types", None) or (["sliding_attention"] if window else []))
-        kinds = kinds or {"full_attention"}
-        masks = {kind: full if kind == "full_attention" else full & (columns > where - window) for kind in kinds}
-        if self.config._attn_implementation == "eager":
-            least = torch.finfo(self.dtype).min
-            masks = {
-                kind: torch.zeros_like(mask, dtype=self.dtype).masked_fill_(~mask, least)
-                for kind, mask in masks.items()
-            }
-        return masks if len(masks) > 1 else next(iter(masks.values()))
+        settings: dict[str, Any] = {"use_cache": cache is not None}
+        if cache is not None:
+            settings["past_key_values" if "past_key_values" in self.inputs else "cache_params"] = cache
+        # State spaces know no positions.
+        if "position_ids" in self.inputs:
+            settings["position_ids"] = positions.expand(len(ids), -1)
+        mask = masks.build(self.config, positions, width, self.dtype)
+        found: Tensor = self.trunk(input_ids=ids, attention_mask=mask, **settings).last_hidden_state
+        return found
 
     @torch.inference_mode()
     def verify(self) -> None:
@@ -189,16 +183,14 @@ class Network:
         positions = torch.arange(3, device=self.device).expand(2, 3)
         single = [self.model(input_ids=ids[row : row + 1, :length]).logits[0] for row, length in enumerate(lengths)]
         try:
-            read = self.trunk(
-                input_ids=ids, attention_mask=self.masks(positions, 3), position_ids=positions, use_cache=False
-            )
+            read = self.read(ids, positions, 3)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ModelError(
                 f"{type(self.model).__name__} does not take a mask per token and row ({foreign.line(error)}): "
                 "this architecture is not supported, choose another model"
             ) from error
         self._require_numbers(single)
-        parts = self.logits(read.last_hidden_state)
+        parts = self.logits(read)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
         for row, whole in enumerate(logits.float() for logits in single):
             if not (parts[row, : lengths[row]] - whole).abs().amax() <= tolerance * whole.abs().amax():
@@ -231,130 +223,24 @@ class Network:
         raise ModelError(foreign.overflow(str(self.dtype).removeprefix("torch.")))
 
 
-def load_model(
-    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None, own_attention: bool = True
-) -> Any:  # a transformers model; the library is untyped
-    """Load weights from a local folder.
-
-    Args:
-        source: the folder; nothing is fetched.
-        device: ``cpu``, ``mps``, ``cuda``, ``cuda:1``...; ``cuda`` spreads a model too large for one GPU over all.
-        dtype: a key of ``DTYPES``.
-        quantize: ``4bit`` to quantise while loading (NF4, CUDA only).
-        own_attention: whether this project's attention takes the place of transformers'.
-
-    Raises:
-        PrerequisiteError: a library or device is missing.
-        ModelError: the files are damaged, incomplete, of an unknown architecture, or too large.
-    """
-    _check_quantization(source)
-    options: dict[str, Any] = {"dtype": DTYPES[dtype], "local_files_only": True}
-    placement = devices.placement(device, source, dtype, quantize)
-    if quantize is not None:
-        options["quantization_config"] = devices.four_bit(quantize, device, DTYPES[dtype])
-    if placement is not None:
-        options["device_map"] = placement
-    again = "fetch or save the model again, or choose another"
-    with foreign.loading(f"{source.name} cannot be loaded from {source.folder}", again):
+@torch.inference_mode()
+def _resumes(network: Network) -> bool:
+    """Tell whether what layers carry has any part in how several tokens are read: numbers that are none would show."""
+    ids = torch.tensor([[1, 2], [1, 2]], device=network.device)
+    cache = SlotCache(len(network.blocks))
+    for first in (0, 2):
+        positions = torch.arange(first, first + 2, device=network.device)[None]
+        cache.write = Write(slice(first, first + 2), first + 2, len(ids))
         try:
-            model, report = _pretrained(source, options)
-            if placement is None:
-                model.to(device)
-        except ImportError as error:
-            raise PrerequisiteError(f"{source.name} cannot be loaded: {foreign.line(error)}") from error
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise ModelError(
-                f"{source.name} does not fit into the memory of {device}: choose a smaller model, or --quantize 4bit"
-            ) from error
-    _check_report(source, report)
-    if own_attention:
-        torch_attention.use_in(model)
-    return model.eval()
-
-
-_UNUSED = re.compile(
-    # Tables that older releases stored, and layers for speculative decoding, which no forward pass uses.
-    r"rotary_emb\.inv_freq$|(^|\.)(attn|attention)\.(masked_)?bias$|(^|\.)mtp\."
-)
-
-
-def _check_report(source: ModelSource, report: Mapping[str, Any]) -> None:
-    """Refuse weights that are missing, and weights that the model does not use.
-
-    transformers fills what is missing with random numbers and leaves out what is too much, and goes on.
-    """
-    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if absent:
-        raise ModelError(
-            f"{source.name} is incomplete: {len(absent)} weights, {absent[0]} first, are missing from "
-            f"{source.folder} or have another shape; fetch the model again"
-        )
-    extra = sorted(key for key in report["unexpected_keys"] if not _UNUSED.search(key))
-    if extra:
-        raise ModelError(
-            f"{source.folder} holds {len(extra)} weights that the model of config.json does not use, {extra[0]} first: "
-            "configuration and weights belong to different models; fetch or save the model again"
-        )
-
-
-def _check_quantization(source: ModelSource) -> None:
-    if "quantization" in source.config:
-        raise ModelError(f"{source.name} holds weights quantised for MLX: use --backend mlx, or an unquantised model")
-    if (source.folder / "hf_quant_config.json").exists():
-        raise ModelError(
-            f"{source.name} was quantised by NVIDIA ModelOpt (hf_quant_config.json), which transformers does not read: "
-            "use the original model"
-        )
-
-
-def _pretrained(source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    config = configuration(source)
-    text = config.get_text_config(decoder=True)
-    # Soft-capped attention exists in the eager form only; SDPA would leave the cap out.
-    attention = ["eager"] if getattr(text, "attn_logit_softcapping", None) else ["sdpa", "eager"]
-    kinds = AutoModelForCausalLM._model_mapping
-    family = AutoModelForCausalLM if type(config) in kinds else AutoModelForImageTextToText
-    for implementation in attention:
-        try:
-            return family.from_pretrained(  # type: ignore[no-any-return]
-                source.folder,
-                config=config,
-                attn_implementation=implementation,
-                output_loading_info=True,
-                **options,
-            )
+            read = network.read(ids, positions, first + 2, cache)
         except ValueError as error:
-            if implementation == attention[-1] or "scaled_dot_product_attention" not in str(error):
-                raise
-    raise AssertionError("unreachable")
-
-
-_NOT_ASKED = frozenset({"_attn_implementation", "attn_implementation", "_experts_implementation", "auto_map"})
-"""Keys of config.json that name code; which code runs is decided here."""
-
-
-def configuration(source: ModelSource) -> Any:
-    """The transformers configuration that config.json stands for, without what it says of code to run."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    kind = source.config.get("model_type")
-    if kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"transformers knows no model of the type {kind!r} ({source.name}): upgrade it with "
-            "`pip install -U transformers`, or choose another model"
-        )
-    return CONFIG_MAPPING[kind].from_dict(_without(source.config))
-
-
-def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) for key, value in settings.items() if key not in _NOT_ASKED}
-
-
-def _plain(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return [_plain(one) for one in value] if isinstance(value, list) else value
-    # transformers writes numbers that JSON has no word for in this form.
-    return float(value["__float__"]) if value.keys() == {"__float__"} else _without(value)
+            raise ModelError(
+                f"{type(network.model).__name__} keeps what its layers carry in a form of its own "
+                f"({foreign.line(error)}): use --backend mlx, or choose another model"
+            ) from error
+        if not first and not cache.spoil():
+            return True
+    return not bool(read.isfinite().all())
 
 
 def _projection(block: nn.Module) -> nn.Module | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..models.sources import ModelSource
-from .model import load_model
+from .loading import load_model
 
 
 @torch.inference_mode()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from ..roofline import Roofline, shortest
 from .model import Network
+from .past.slots import SlotCache, Write
 
 _SIDE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 """Rows of the square matrices that are multiplied: enough for full speed, few enough for a second."""
@@ -68,6 +68,8 @@ def _multiplied(part: nn.Module) -> int:
 
 def _cache_bytes(network: Network) -> int:
     """Keys and values of one position, off a cache that holds one."""
-    cache = DynamicCache()
-    network.trunk(input_ids=torch.tensor([[0]], device=network.device), past_key_values=cache, use_cache=True)
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    cache = SlotCache(len(network.blocks))
+    cache.write = Write(slice(0, 1), 1, 1)
+    first = torch.zeros(1, 1, dtype=torch.long, device=network.device)
+    network.read(first, first, 1, cache)
+    return sum(store.nbytes // store.shape[2] for store in cache.stores())

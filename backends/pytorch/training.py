@@ -137,8 +137,10 @@ class TorchTrainer(AdapterTrainer):
         assert network is not None, "closed"
         first = common_beginning(group)
         prompts = [row.whole for row in group]
-        cache = DynamicCache()
-        if first:
+        # States that layers carry are not shared between rows: there each row is read from its first token.
+        first = 0 if network.carries else first
+        cache = None if network.carries else DynamicCache()
+        if first and cache is not None:
             self._forward(network, [Prompt(prompts[0].tokens[:first])], 0, cache, None)
             for layer in cache.layers:
                 layer.keys = layer.keys.expand(len(group), -1, -1, -1)
@@ -174,13 +176,7 @@ class TorchTrainer(AdapterTrainer):
         if injector is not None:
             measured = injector.begin(touched, np.full(len(prompts), first), lengths)
         with hooked(network, measured.edits if measured else {}):
-            hidden: Tensor = network.trunk(
-                input_ids=ids,
-                attention_mask=network.masks(where, width),
-                position_ids=where.expand(len(prompts), -1),
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
+            hidden = network.read(ids, where, width, cache)
         if measured:
             measured.settle()
         return hidden

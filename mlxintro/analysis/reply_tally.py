@@ -91,28 +91,38 @@ class AnswerCount:
         return _rate(self.hits, self.observations)
 
 
+def trials_in(rows: Iterable[Row]) -> int:
+    """Return how many trials some rows stand for."""
+    return sum(row.times for row in rows)
+
+
 def share(rows: Iterable[Row], holds: Callable[[Row], bool | None]) -> Rate:
     """Rate of rows for which something holds, over those for which it can be told, with concepts as its clusters."""
-    answers = [(row.concept, answer) for row in rows if (answer := holds(row)) is not None]
-    plain = _rate(sum(answer for _, answer in answers), len(answers))
-    return replace(plain, design=_design_effect(answers))
+    by_concept: dict[str | None, AnswerCount] = {}
+    for row in rows:
+        by_concept.setdefault(row.concept, AnswerCount()).add(holds(row), row.times)
+    hits = sum(one.hits for one in by_concept.values())
+    plain = _rate(hits, sum(one.observations for one in by_concept.values()))
+    alone = by_concept.pop(None, AnswerCount())
+    return replace(plain, design=_design_effect([one for one in by_concept.values() if one.observations], alone))
 
 
-def _design_effect(answers: Sequence[tuple[str | None, bool]]) -> float:
+def _design_effect(clusters: Sequence[AnswerCount], alone: AnswerCount) -> float:
     """By which factor clusters widen the variance of a rate, 1 at least (Rao and Scott 1992, eq. 3).
 
     Args:
-        answers: concept and answer; those without a concept stand for themselves.
+        clusters: the answers of each concept.
+        alone: answers without a concept, each of which is a cluster of its own.
     """
-    clusters: dict[str, list[bool]] = {}
-    for at, (concept, answer) in enumerate(answers):
-        clusters.setdefault(f"alone {at}" if concept is None else concept, []).append(answer)
-    trials, count = len(answers), len(clusters)
-    p = sum(answer for _, answer in answers) / max(trials, 1)
-    if count < 2 or not 0 < p < 1:
+    trials = alone.observations + sum(one.observations for one in clusters)
+    hits = alone.hits + sum(one.hits for one in clusters)
+    count = alone.observations + len(clusters)
+    if count < 2 or not 0 < hits < trials:
         return 1.0
-    squares = math.fsum((sum(one) - len(one) * p) ** 2 for one in clusters.values())
-    variance = count / (count - 1) * squares / trials**2
+    p = hits / trials
+    squares = [(one.hits - one.observations * p) ** 2 for one in clusters]
+    squares += [alone.hits * (1 - p) ** 2, (alone.observations - alone.hits) * p**2]
+    variance = count / (count - 1) * math.fsum(squares) / trials**2
     return max(1.0, trials * variance / (p * (1 - p)))
 
 
@@ -143,17 +153,18 @@ class ReplyTally:
         return tally
 
     def add(self, row: Row) -> None:
-        """Count a trial."""
-        self.trials += 1
-        self.detection.add(detects(row))
-        self.identification.add(names(row))
+        """Count the trials that a row stands for."""
+        times = row.times
+        self.trials += times
+        self.detection.add(detects(row), times)
+        self.identification.add(names(row), times)
         if (grade := row.grade) and grade.detects and grade.naming and grade.named_before_affirming is not True:
-            self.levels[grade.naming] += 1
-        self.leak.add(leaks(row))
-        self.early.add(_named_first(row))
-        self.unsettled.add(_is_open(row))
-        self.incoherence.add(_is_incoherent(row))
-        self.refusal.add(_is_refusal(row))
+            self.levels[grade.naming] += times
+        self.leak.add(leaks(row), times)
+        self.early.add(_named_first(row), times)
+        self.unsettled.add(_is_open(row), times)
+        self.incoherence.add(_is_incoherent(row), times)
+        self.refusal.add(_is_refusal(row), times)
 
     @property
     def unscored(self) -> int:

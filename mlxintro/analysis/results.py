@@ -39,8 +39,21 @@ needs every rung of the ladder excluded, the next two have rungs that were not t
 
 
 @dataclass(frozen=True, slots=True)
+class PairedTrial:
+    """What is known of the injected trial that has a trial's number, where that trial has no row of its own."""
+
+    concept: str | None
+    strength: float | None
+    named: bool | None = None
+    """Whether the reply of the trial at hand names the concept; ``None`` where nobody looked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One finished trial as an analysis sees it."""
+    """One finished trial as an analysis sees it, or several that no figure can tell apart.
+
+    A row that stands for several has no key, number, reply, measurements or detail.
+    """
 
     key: str
     condition: str
@@ -56,6 +69,9 @@ class Row:
     """The chosen grader's verdict; ``None`` where there is none."""
     injected: tuple[str, ...] = ()
     """Concepts whose vectors were injected, in order."""
+    times: int = 1
+    """How many trials it stands for."""
+    pair: PairedTrial | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from mlxintro import experiments
 from mlxintro.analysis.arm_rates import arm_rates, warnings
+from mlxintro.analysis.counted_rows import analysed_rows
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Figure, Row
 from mlxintro.analysis.stats import Rate
@@ -17,7 +17,7 @@ from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import KnownError
 from mlxintro.grading.agreement import calibration_within
 from mlxintro.grading.correction import corrected
-from mlxintro.grading.passes import graded_trials, row_of, rows_of
+from mlxintro.grading.passes import graded_trials, row_of
 from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run, TrialFilter
@@ -63,12 +63,12 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
     """Analyse a run by one grader's verdicts; where people have labelled, rates stand corrected beside the raw ones.
 
     Args:
-        rows: of the run by that grader, where they have been read already.
+        rows: of the run by that grader, where they have been read already (``counted_rows.analysed_rows``).
     """
     experiment = experiments.find(run.experiment)
     study = study_of(run)
     if rows is None:
-        rows = rows_of(store, run, grader)
+        rows = analysed_rows(store, run, grader)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
     frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
     if not experiment.graded:
@@ -90,9 +90,9 @@ def frozen_facts(store: Store, run: Run) -> tuple[tuple[str, str], ...]:
 
 def _versions(store: Store, run: Run, grader: str) -> Iterator[str]:
     """A warning where replies were graded by different rules under one name."""
-    counts = Counter(record.version for record in store.grades.latest(run.id, grader=grader))
+    counts = store.grades.versions(run.id, grader)
     if len(counts) > 1:
-        parts = ", ".join(str(count) for _, count in counts.most_common())
+        parts = ", ".join(map(str, counts.values()))
         yield (
             f"verdicts of {len(counts)} versions of {grader} are counted together ({parts} replies): "
             "grade the run again with that grader, and all are of one"

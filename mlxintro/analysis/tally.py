@@ -104,7 +104,7 @@ class RunTally:
         """Add up finished trials."""
         tally = cls(display)
         for row in rows:
-            tally.add(row)
+            tally.add(row, row.times)
         return tally
 
     @classmethod

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from mlxintro.analysis.results import Row, Table
-from mlxintro.analysis.trial_classes import GRADED_CLASSES, graded_class
+from mlxintro.analysis.trial_classes import GRADED_CLASSES, TrialClass, graded_class
 from mlxintro.protocol import concepts
 from mlxintro.protocol.spelling import comparable
 from mlxintro.replies.text import fold
@@ -22,10 +22,10 @@ _WORDS_SHOWN = 15
 
 def table(injected: Iterable[Row], controls: Iterable[Row]) -> Table:
     """Counts of every class, with and without an injection."""
-    with_, without = (
-        Counter(graded_class(row.grade, injected=row.condition == "injected") for row in rows)
-        for rows in (injected, controls)
-    )
+    with_, without = Counter[TrialClass](), Counter[TrialClass]()
+    for counts, rows in ((with_, injected), (without, controls)):
+        for row in rows:
+            counts[graded_class(row.grade, injected=row.condition == "injected")] += row.times
     found = [(one.label, with_[one], without[one]) for one in GRADED_CLASSES if with_[one] or without[one]]
     return Table("taxonomy", "What the replies do", ("class", "injected", "uninjected"), tuple(found))
 
@@ -69,7 +69,8 @@ def wrong_words(rows: Iterable[Row]) -> Table:
             continue
         replies += 1
         counts.update(word for word in claimed_words(row.response) if word != row.concept)
-    shown = tuple((word, count) for word, count in counts.most_common(_WORDS_SHOWN))
+    # Equal counts by name, so that the order of the trials decides nothing.
+    shown = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_WORDS_SHOWN])
     note = f"of {replies} replies that claim a thought without the right concept, uninjected ones included"
     return Table("wrong_words", "Wrong words named", ("word", "replies"), shown, note)
 

@@ -63,6 +63,9 @@ class Experiment(abc.ABC):
     own_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Presets that come with an experiment of another package, by name, as plain data of the same shape as the TOML
     files of those that ship."""
+    reads_every: ClassVar[frozenset[str] | None] = None
+    """Arms of which its analysis reads every trial: its number, detail and measurements. One row then stands for all
+    replies of another arm that are alike and claim nothing (``Row.times``). ``None``: it reads every trial there is."""
     Wording: ClassVar[type[Data]] = Data
     """Texts that the preset's table ``[wording]`` must give."""
     Options: ClassVar[type[Data]] = Data

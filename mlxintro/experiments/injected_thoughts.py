@@ -16,6 +16,7 @@ from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.experiments.detection.arms import arm_trial
 from mlxintro.experiments.detection.planning import DetectionOptions, DetectionTrials
 from mlxintro.experiments.grid import Grid
+from mlxintro.protocol import controls
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, TrialSpec
@@ -26,6 +27,7 @@ class InjectedThoughts(Experiment):
     name = "injected-thoughts"
     preset = "lindsey"
     graded = True
+    reads_every = frozenset({controls.MATCHED})
     summary = "inject a concept vector while the subject is asked whether it detects an injected thought"
     Options = DetectionOptions
 

@@ -197,7 +197,7 @@ def _patched(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:
     runs = patch_runs(backend, PatchedDialogue(prompt.tokens, prompt.injections, groups, options), patches)
     for spec, layer in zip(specs, layers, strict=True):
         found = StoredPatches.of_layer(runs, layer).as_dict()
-        yield Outcome(spec.key, "", "patched", 0, doses=doses, measurements=found)
+        yield Outcome(spec.key, "", "patched", 0, runs.injected_proofs, doses, found)
 
 
 def _lens(session: Session, spec: TrialSpec) -> Outcome:

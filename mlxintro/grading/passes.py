@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from mlxintro.analysis.results import Row
@@ -20,6 +21,7 @@ from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
+from mlxintro.store.trials import PAGE
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 _CHUNK = 500
@@ -81,11 +83,10 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     Args:
         again: grade all of them anew.
     """
-    have = {g.key for g in store.grades.latest(run.id, grader=grader.name) if g.version == grader.version}
     graded = abstained = skipped = 0
     waiting: list[records.GradeRecord] = []
-    for trial in gradable(store, run):
-        if trial.key in have and not again:
+    for trial, last in _with_verdicts(store, run, grader.name, gradable(store, run)):
+        if last is not None and last.version == grader.version and not again:
             skipped += 1
             continue
         verdict = grade_trial(grader, trial)
@@ -155,9 +156,20 @@ def counted(record: records.GradeRecord | None) -> Grade | None:
 
 def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
     """Every finished trial with what one grader last said of it; nothing where it failed to say anything."""
-    grades = {record.key: counted(record) for record in store.grades.latest(run.id, grader=grader)}
-    for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
-        yield trial, grades.get(trial.key)
+    trials = store.trials.of_run(run.id, TrialFilter(status="done"))
+    for trial, record in _with_verdicts(store, run, grader, trials):
+        yield trial, counted(record)
+
+
+def _with_verdicts(
+    store: Store, run: Run, grader: str, trials: Iterator[Trial]
+) -> Iterator[tuple[Trial, records.GradeRecord | None]]:
+    """Trials with what one grader last said of each, a page in memory at a time."""
+    while page := list(islice(trials, PAGE)):
+        keys = [trial.key for trial in page]
+        found = {record.key: record for record in store.grades.latest(run.id, grader=grader, keys=keys)}
+        for trial in page:
+            yield trial, found.get(trial.key)
 
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:

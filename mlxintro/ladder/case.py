@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from mlxintro.analysis.reply_tally import detects, leaks, names, share
+from mlxintro.analysis.reply_tally import detects, leaks, names, share, trials_in
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, exceeds, rate
 from mlxintro.ladder.rows import Rows, effective, place_of
@@ -21,7 +21,7 @@ from mlxintro.ladder.shifts import (
 )
 from mlxintro.ladder.witnesses import Observed, Witness, observe
 from mlxintro.protocol import concepts, controls
-from mlxintro.replies.mentions import find_mentions
+from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
 
 ALPHA = 0.01
@@ -68,7 +68,7 @@ class Case:
         places, strengths = {place_of(row) for row in self.injected}, {row.strength for row in self.injected}
         here = [row for row in rows if place_of(row) in places or row.strength is None]
         alike = [row for row in rows if row.strength in strengths or row.strength is None]
-        return next((some for some in (here, alike) if len(some) >= FEW), rows)
+        return next((some for some in (here, alike) if trials_in(some) >= FEW), rows)
 
     def claims(self, name: str) -> Rate:
         """How often replies of an arm claim a thought."""
@@ -106,16 +106,17 @@ class Case:
         Graders are not told of a concept on controls, so mentions are looked for here.
         """
         concept_of = {row.trial: row.concept for row in self.run.injected}
-        known = {word: concepts.library().find(word) or concepts.custom(word) for word in self.run.words}
         claimed = silent = graded = 0
         for row in self.run.pool:
-            detected, word = detects(row), concept_of.get(row.trial)
+            detected = detects(row)
+            word = row.pair.concept if row.pair else concept_of.get(row.trial)
             if detected is None or word is None:
                 continue
-            graded += 1
-            if find_mentions(fold(row.response), word, known[word].related):
-                claimed += detected
-                silent += not detected
+            graded += row.times
+            named = row.pair.named if row.pair else None
+            if names_concept(row.response, word) if named is None else named:
+                claimed += detected * row.times
+                silent += (not detected) * row.times
         return rate(claimed, graded), rate(silent, graded)
 
     @cached_property
@@ -135,13 +136,16 @@ class Case:
     @property
     def more_trials(self) -> str:
         """Options that double the trials per concept."""
-        return f"--repeats {2 * math.ceil(len(self.injected) / max(len(self.run.words), 1))}"
+        return f"--repeats {2 * math.ceil(trials_in(self.injected) / max(len(self.run.words), 1))}"
 
     @cached_property
     def shorter(self) -> float:
         """How many times shorter random vectors of equal impact are than the concepts' (geometric mean)."""
         own = {row.trial: row.strength for row in self.run.injected}
-        pairs = [(own.get(row.trial), row.strength) for row in self.run.arms.get(controls.MATCHED, ())]
+        pairs = [
+            (row.pair.strength if row.pair else own.get(row.trial), row.strength)
+            for row in self.run.arms.get(controls.MATCHED, ())
+        ]
         known = [math.log(concept / random) for concept, random in pairs if concept and random]
         return math.exp(math.fsum(known) / len(known)) if known else 1.0
 
@@ -168,6 +172,17 @@ class Case:
             return False
         none = rate(round((self.false_alarms.value or 0.0) * arm.trials), arm.trials)
         return self.exceeds(self.detection, none) < self.alpha
+
+
+def names_concept(reply: str, word: str) -> bool:
+    """Whether a reply names a concept or one of its near names."""
+    return bool(_names_of(word).within(fold(reply)))
+
+
+@lru_cache(maxsize=1_000)
+def _names_of(word: str) -> Names:
+    known = concepts.library().find(word) or concepts.custom(word)
+    return Names({word: known.related})
 
 
 def is_mark(p: float | None) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mlxintro.analysis.reply_tally import detects, names
+from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.rungs import Finding
@@ -50,7 +50,7 @@ def a_patchwork(case: Case) -> Finding:
         return Finding("not tested", "it needs a state that a probe can read", needs=None)
     import numpy as np
 
-    effect = _rates(case.injected, rng) - _alone([detects(row) for row in case.run.pool], rng)
+    effect = _rates(case.injected, rng) - _alone(case.run.pool, rng)
     named = _rates(case.injected, rng, names) - (case.guessed.value or 0.0)
     kept = np.minimum.reduce([_rates(rows, rng, names) for rows in off]) - (case.guessed.value or 0.0)
     more = {
@@ -96,7 +96,7 @@ def _noticing(case: Case, rng: np.random.Generator) -> dict[str, Sample] | str:
         return "too few concepts or questions"
     import numpy as np
 
-    alarms = _alone([detects(row) for row in case.run.pool], rng)
+    alarms = _alone(case.run.pool, rng)
     effect = _rates(case.injected, rng) - alarms
     odd = _part(_rates(tampered, rng) - alarms, effect)
     return {
@@ -122,23 +122,26 @@ def _rates(rows: Sequence[Row], rng: np.random.Generator, holds: Callable[[Row],
         held = holds(row)
         if held is not None:
             one = counts.setdefault(row.concept or "", [0, 0])
-            one[0] += held
-            one[1] += 1
+            one[0] += held * row.times
+            one[1] += row.times
     if not counts:
         return np.zeros(RESAMPLES)
-    table = np.array(list(counts.values()), float)
+    table = np.array([one for _, one in sorted(counts.items())], float)
     drawn = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].sum(axis=1)
     return np.asarray(drawn[:, 0] / drawn[:, 1])
 
 
-def _alone(held: Sequence[bool | None], rng: np.random.Generator) -> Sample:
-    """Resampled rate of replies that belong to no concept."""
+def _alone(rows: Sequence[Row], rng: np.random.Generator) -> Sample:
+    """Resampled rate of claims among replies that belong to no concept.
+
+    The number of claims in a resample of n replies is binomial, so no resample is written out.
+    """
     import numpy as np
 
-    known = np.array([one for one in held if one is not None], float)
-    if not len(known):
+    claims = share(rows, detects)
+    if claims.value is None:
         return np.zeros(RESAMPLES)
-    return np.asarray(known[rng.integers(len(known), size=(RESAMPLES, len(known)))].mean(axis=1))
+    return np.asarray(rng.binomial(claims.trials, claims.value, size=RESAMPLES) / claims.trials)
 
 
 def _means(values: Sequence[float], rng: np.random.Generator) -> Sample:

@@ -26,7 +26,7 @@ from mlxintro.analysis.tally import Place
 from mlxintro.mechanism.lens import LENS_ANSWERS
 from mlxintro.mechanism.maps import PatchMap, as_share
 from mlxintro.mechanism.patching import DIRECTIONS, Direction, Patch
-from mlxintro.mechanism.stored import LENS, RANDOM, map_of
+from mlxintro.mechanism.stored import LENS, RANDOM, map_of, proven_patches
 
 _LISTED = 8
 _LEVEL = 0.05
@@ -68,7 +68,7 @@ def analyse(rows: Sequence[Row], unit: str) -> Analysis:
         value_maps=(*maps, *_lens_maps(lenses)),
         plots=tuple(plot for place in found for plot in _curves(place)),
         tables=tuple(_strongest(place) for place in found),
-        remarks=tuple(_remarks(found)),
+        remarks=(*_proof(patched), *_remarks(found)),
     )
 
 
@@ -274,6 +274,15 @@ def _strongest(place: _PlaceMaps) -> Table:
         tuple(rows),
         "nats towards the other run, with intervals over concepts; p by Student's t, multiplied by all cells",
     )
+
+
+def _proof(rows: Sequence[Row]) -> Iterator[str]:
+    """Say how many patches are proven."""
+    run, proven, positions = proven_patches(rows)
+    if run and proven == run:
+        yield f"Proof: {run} patches were run, each measured to touch every position planned ({positions} in all)."
+    elif run:
+        yield f"{run - proven} of {run} patches are from before proofs were kept with the trials."
 
 
 def _remarks(found: Sequence[_PlaceMaps]) -> Iterator[str]:

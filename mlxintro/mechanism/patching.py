@@ -18,12 +18,12 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Site
+from mlxintro.backends.base import Backend, Float32, Injection, Prompt, Proof, Site
 from mlxintro.backends.errors import InjectionError, UsageError
 from mlxintro.mechanism.readings import AnswerOptions, AnswerReading
 
@@ -93,6 +93,11 @@ class PatchedRuns:
     """The clean run with the injected activation in one place."""
     everything: Mapping[Direction, AnswerReading]
     """Every layer patched at once: ``removed`` equals ``clean``, and ``added`` equals ``injected``."""
+    proofs: Mapping[Direction, Mapping[Patch, Proof]] = field(default_factory=dict)
+    """What each patch touched, measured in its own forward pass. Places where both runs are the same, bit for bit, are
+    not run and have none."""
+    injected_proofs: tuple[Proof, ...] = ()
+    """What the dialogue's own injections touched in the injected run."""
 
     def share(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> float:
         """Return how much of the gap between the runs a patch closes: 0 nothing, 1 all of it."""
@@ -142,7 +147,7 @@ def patch_runs(backend: Backend, dialogue: PatchedDialogue, patches: Sequence[Pa
         OutOfMemory: as for ``Backend.score``.
     """
     recorded = _Recorded(backend, dialogue, patches)
-    clean, injected = recorded.score([(), dialogue.injections])
+    (clean, _), (injected, injected_proofs) = recorded.score([(), dialogue.injections])
     # Where both runs are the same, below the injection, there is nothing to exchange.
     same = {patch for patch in patches if recorded.same(patch)}
     found: dict[Direction, dict[Patch, AnswerReading]] = {
@@ -150,6 +155,7 @@ def patch_runs(backend: Backend, dialogue: PatchedDialogue, patches: Sequence[Pa
         "added": dict.fromkeys(same, clean),
     }
     everything: dict[Direction, AnswerReading] = {}
+    proofs: dict[Direction, dict[Patch, Proof]] = {"removed": {}, "added": {}}
     by_start: dict[int, list[Patch]] = defaultdict(list)
     for patch in patches:
         if patch in same:
@@ -160,11 +166,13 @@ def patch_runs(backend: Backend, dialogue: PatchedDialogue, patches: Sequence[Pa
         for some in by_start.values():
             placed = [(patch, recorded.groups[patch.group]) for patch in some]
             readings = recorded.score([recorded.row(direction, [one]) for one in placed])
-            found[direction] |= zip(some, readings, strict=True)
-        (everything[direction],) = recorded.score([recorded.row(direction, recorded.everything())])
+            for patch, (reading, proven) in zip(some, readings, strict=True):
+                # The run's own injections come first, the patch last.
+                found[direction][patch], proofs[direction][patch] = reading, proven[-1]
+        ((everything[direction], _),) = recorded.score([recorded.row(direction, recorded.everything())])
         _check_everything(backend, direction, everything[direction], clean if direction == "removed" else injected)
     removed, added = ({patch: found[direction][patch] for patch in patches} for direction in DIRECTIONS)
-    return PatchedRuns(clean, injected, removed, added, everything)
+    return PatchedRuns(clean, injected, removed, added, everything, proofs, injected_proofs)
 
 
 class _Recorded:
@@ -210,11 +218,12 @@ class _Recorded:
             patch.layer, np.ascontiguousarray(values), group.start, group.stop, patch.site, "replace", patch.head
         )
 
-    def score(self, rows: Sequence[tuple[Injection, ...]]) -> list[AnswerReading]:
+    def score(self, rows: Sequence[tuple[Injection, ...]]) -> list[tuple[AnswerReading, tuple[Proof, ...]]]:
+        """Read the answers of rows, with the proofs of what was injected into each."""
         options = self._dialogue.options
         prompts = [Prompt(self._dialogue.tokens, injections) for injections in rows]
-        scored = self._backend.score(prompts, [options.continuations] * len(rows))
-        return [options.read(logprobs) for logprobs in scored]
+        scored = self._backend.score_proven(prompts, [options.continuations] * len(rows))
+        return [(options.read(one.logprobs), one.proofs) for one in scored]
 
 
 def _check_everything(backend: Backend, direction: Direction, found: AnswerReading, expected: AnswerReading) -> None:

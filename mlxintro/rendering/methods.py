@@ -27,7 +27,7 @@ def methods(store: Store, run: Run, grader: str) -> str:
     """
     said = [_model(run), _trials(run), _sampling(run), _vectors(run)]
     if experiments.find(run.experiment).graded:
-        versions = sorted({one.version for one in store.grades.latest(run.id, grader=grader)})
+        versions = sorted(store.grades.versions(run.id, grader))
         version = f" (version {', '.join(versions)})" if versions else ""
         said.append(f"Replies were graded by {grader}{version}, blind to the condition.")
     said.append("Intervals are 95 %: Wilson's for rates, Newcombe's for their differences, Student's for means.")

@@ -17,7 +17,8 @@ from mlxintro.rendering.markdown import as_table
 from mlxintro.rendering.markdown import escape as markdown_escape
 from mlxintro.rendering.text import cell_text, heat_map_lines, plot_lines, value_map_lines
 
-_PER_CLASS = 2
+PER_CLASS = 2
+"""Replies of every class that a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
         if row.arm or not row.response or (display.from_grades and row.grade is None):
             continue
         members = found[display.classify(row)]
-        if len(members) < _PER_CLASS:
+        if len(members) < PER_CLASS:
             members.append(row)
     return tuple((one.label, row) for one, members in found.items() for row in members)
 

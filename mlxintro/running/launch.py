@@ -27,12 +27,13 @@ from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.running.blocks import BlockWorkers
 from mlxintro.running.environment import describe_environment
 from mlxintro.running.events import RunEvent, TokenGenerated
 from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
-from mlxintro.running.session import Session
+from mlxintro.running.session import MODEL_IDENTITY, Session
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
@@ -215,20 +216,16 @@ def check_same_model(run: Run, backend: Backend) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    now = {field: getattr(backend.info, field) for field in _IDENTITY}
+    now = {field: getattr(backend.info, field) for field in MODEL_IDENTITY}
     # Runs from before adapters have no such field, and no adapter.
-    then = {field: run.model.get(field, "") for field in _IDENTITY}
+    then = {field: run.model.get(field, "") for field in MODEL_IDENTITY}
     changed = [
         f"{field} was {then[field] or 'none'}, is {now[field] or 'none'}"
-        for field in _IDENTITY
+        for field in MODEL_IDENTITY
         if then[field] != now[field]
     ]
     if changed:
         raise UsageError(f"{run.name} cannot be resumed: {'; '.join(changed)}; start a new run instead")
-
-
-_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
-"""What ``trials.model_key`` is made of."""
 
 
 def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
@@ -297,13 +294,21 @@ def execute(
     session: Session,
     *,
     tokens: Callable[[TokenGenerated], None] | None = None,
+    workers: BlockWorkers | None = None,
 ) -> Generator[RunEvent, None, None]:
     """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
 
     Args:
+        workers: measure the blocks instead of the session's model, which may then be closed; nobody can watch replies
+            while those are written.
         tokens: called with every generated token, for streaming displays.
     """
     backend = session.backend
+    if workers is not None:
+        yield from run_trials(
+            store, run.id, planned, workers, batch_size=backend.batch_size, shrink=workers.shrink, workers=workers
+        )
+        return
     live = Broadcast(store.path, run.id, session.prompts)
 
     def told(token: TokenGenerated) -> None:

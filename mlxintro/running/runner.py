@@ -21,13 +21,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import islice
 
 from mlxintro.backends.base import OnToken, TokenEvent
 from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.running.blocks import BATCHES, Block, BlockWorkers, NothingMeasures, blocks, cut
 from mlxintro.running.events import (
     BatchStarted,
     FinalState,
@@ -47,10 +47,6 @@ from mlxintro.store.store import Store
 Measure = Callable[[Sequence[TrialSpec], OnToken | None], Iterator[Outcome]]
 """Runs a block of trials; yields outcomes in any order, each as soon as it is there. Token events carry the index
 of the trial in the sequence."""
-
-BATCHES = 4
-"""Batches in a block. A batch runs half empty while the last replies of its block end, so longer blocks are faster; and
-what an interruption costs grows with them."""
 
 BEAT_SECONDS = 2.0
 POLL_SECONDS = 0.2
@@ -82,6 +78,7 @@ def run_trials(
     batch_size: int,
     shrink: Callable[[int], None] | None = None,
     tokens: Callable[[TokenGenerated], None] | None = None,
+    workers: BlockWorkers | None = None,
 ) -> Generator[RunEvent, None, None]:
     """Run what is planned and not yet finished. Nothing happens until the first event is asked for.
 
@@ -95,9 +92,9 @@ def run_trials(
         measure: see ``Measure``.
         batch_size: rows that run together. It is the backend's business to keep to it; here it gives the length of a
             block. A resumed run keeps the size it has.
-        shrink: makes ``measure`` run fewer rows together from now on, after memory has run out. Without it an
-            ``OutOfMemory`` is a failure like any other.
+        shrink: makes ``measure`` run fewer rows together, after memory ran out; without it that is one more failure.
         tokens: called with every token as it is generated, from inside ``measure``, where an event cannot be yielded.
+        workers: are told of blocks ahead, where ``measure`` is shared out over several.
 
     Yields:
         ``RunStarted`` first and ``RunFinished`` last.
@@ -108,7 +105,7 @@ def run_trials(
     """
     run = store.runs.claim(run_id, batch_size=batch_size)
     started = time.monotonic()
-    work = _Work(store, run, measure, batch_size, shrink, tokens)
+    work = _Work(store, run, measure, batch_size, shrink, tokens, workers)
     try:
         with _beating(store, run_id):
             yield RunStarted(run_id, run.name, run.planned, run.done)
@@ -158,6 +155,7 @@ class _Work:
         size: int,
         shrink: Callable[[int], None] | None,
         tokens: Callable[[TokenGenerated], None] | None,
+        workers: BlockWorkers | None,
     ) -> None:
         self.store = store
         self.run = run
@@ -165,6 +163,7 @@ class _Work:
         self.size = size
         self.shrink = shrink
         self.tokens = tokens
+        self.workers = workers
         self.finished: set[str] = set()
         """Keys of the block under way that have a result."""
         self.succeeded = 0
@@ -183,11 +182,8 @@ class _Work:
                 self.shrink(self.size)
 
     def all(self, planned: Iterable[TrialSpec]) -> Iterator[RunEvent]:
-        plan = iter(planned)
-        first = 0
-        while block := list(islice(plan, BATCHES * self.size)):
-            yield from self._block(first, block)
-            first += len(block)
+        for block in blocks(self.store, self.run.id, iter(planned), lambda: self.size, self.workers):
+            yield from self._block(block)
         now = self.store.runs.get(self.run.id)
         if self.failed and not now.done:
             raise KnownError(f"every trial failed: {self.last_error}")
@@ -195,37 +191,28 @@ class _Work:
             # The plan holds the same trial twice, or has changed since: what it came to is what counts.
             self.store.runs.set_planned(now.id, now.done + now.errors)
 
-    def _block(self, first: int, block: Sequence[TrialSpec]) -> Iterator[RunEvent]:
-        ordinals: dict[str, int] = {}
-        specs: dict[str, TrialSpec] = {}
-        for ordinal, spec in enumerate(block, first):
-            key = spec.key
-            ordinals.setdefault(key, ordinal)
-            specs.setdefault(key, spec)
-        self.finished = self.store.trials.finished_keys(self.run.id, specs)
-        missing = [key for key in specs if key not in self.finished]
-        if not missing:
+    def _block(self, block: Block) -> Iterator[RunEvent]:
+        if not block.missing:
             return
-        # Trials that are measured another way are no neighbours: what is complete of them stays as it is.
-        open_readouts = {specs[key].readout for key in missing}
-        specs = {key: spec for key, spec in specs.items() if spec.readout in open_readouts}
+        specs, ordinals = block.specs, block.ordinals
+        self.finished = self.store.trials.finished_keys(self.run.id, specs)
         yield from self._steered()
-        yield BatchStarted(first, len(specs), len(missing))
+        yield BatchStarted(block.first, len(specs), block.missing)
         try:
             yield from self._measured(specs, ordinals)
             return
         except _MeasureFailed as failure:
-            _log.info("block at %d failed", first, exc_info=failure.cause)
+            _log.info("block at %d failed", block.first, exc_info=failure.cause)
             cause = failure.cause
         if isinstance(cause, OutOfMemory) and self.shrink is not None and self.size > 1:
             yield from self._smaller(cause, self.shrink)
             # Rows of this block that are stored had other neighbours: that they differ now says nothing.
             noticed, self.noticed_difference = self.noticed_difference, True
-            rest = list(block)
+            first, rest = block.first, list(block.planned)
             while rest:
                 # The size may fall again on the way.
                 part, rest = rest[: BATCHES * self.size], rest[BATCHES * self.size :]
-                yield from self._block(first, part)
+                yield from self._block(cut(self.store, self.run.id, first, part))
                 first += len(part)
             self.noticed_difference = noticed
             return
@@ -240,7 +227,9 @@ class _Work:
         self.store.runs.set_batch_size(self.run.id, self.size)
         yield Notice(f"going on with {self.size} rows at a time, nothing is lost: {describe(cause)}")
 
-    def _narrowed(self, specs: dict[str, TrialSpec], ordinals: dict[str, int], cause: Exception) -> Iterator[RunEvent]:
+    def _narrowed(
+        self, specs: dict[str, TrialSpec], ordinals: Mapping[str, int], cause: Exception
+    ) -> Iterator[RunEvent]:
         """Measure again what is open of trials that failed together, in halves, until those that fail stand alone."""
         left = [key for key in specs if key not in self.finished]
         if len(specs) == 1:
@@ -258,7 +247,7 @@ class _Work:
                 again = failure.cause
             yield from self._narrowed(part, ordinals, again)
 
-    def _measured(self, specs: dict[str, TrialSpec], ordinals: dict[str, int]) -> Iterator[RunEvent]:
+    def _measured(self, specs: dict[str, TrialSpec], ordinals: Mapping[str, int]) -> Iterator[RunEvent]:
         waiting = set(specs)
         with closing(self._outcomes(list(specs.values()))) as outcomes:
             for outcome in outcomes:
@@ -285,7 +274,7 @@ class _Work:
 
         try:
             yield from self.measure(specs, on_token if tokens else None)
-        except InjectionError:
+        except (InjectionError, NothingMeasures):
             raise
         except Exception as error:
             raise _MeasureFailed(error) from error

@@ -9,6 +9,9 @@ from mlxintro.backends.base import Backend
 from mlxintro.protocol.trials import PromptRecord
 from mlxintro.vectors.vector import ConceptVector
 
+MODEL_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "template_hash", "adapter_revision")
+"""Fields of ``ModelInfo`` that ``trials.model_key`` is made of: trials of two models that differ in one are others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -13,7 +13,7 @@ from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.store.database import Database
 from mlxintro.store.latest import LATEST, known_trials, moments, restrict
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, plain_json, reading, storable
-from mlxintro.store.searching.verdict_code import verdict_of
+from mlxintro.store.searching.verdict_code import LABELLED, class_of, verdict_of
 
 _GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, state, naming, reason, evidence, raw, created"
 
@@ -28,6 +28,9 @@ class VerdictCount:
     trials: int
     graded: bool
     """False: these trials have no verdict of this grader, or it failed on them."""
+    arm: str = ""
+    concept: str | None = None
+    """``None`` also where concepts are counted together."""
     state: GradeState = GradeState.UNSCORED
     naming: NamingLevel | None = None
     affirms: bool | None = None
@@ -84,16 +87,23 @@ class GradeTable:
 
         From the store's tallies: as fast for a million trials as for ten.
         """
+        return self._counts(run, grader, "condition, layer, strength", " AND arm = ''")
+
+    def counts_by_concept(self, run: str, grader: str) -> list[VerdictCount]:
+        """The finished trials of a run by arm, condition, concept, layer, strength and latest verdict."""
+        return self._counts(run, grader, "condition, layer, strength, arm, concept", "")
+
+    def _counts(self, run: str, grader: str, columns: str, more: str) -> list[VerdictCount]:
+        names = columns.split(", ")
         rows = self._database.rows(
-            "SELECT condition, layer, strength, grader, class, sum(trials) AS trials FROM tallies WHERE run = ? "
-            "AND arm = '' AND (grader = ? OR grader = '' AND class = 'done') AND trials > 0 "
-            "GROUP BY condition, layer, strength, grader, class",
+            f"SELECT {columns}, grader, class, sum(trials) AS trials FROM tallies WHERE run = ?{more} "
+            f"AND (grader = ? OR grader = '' AND class = 'done') AND trials > 0 GROUP BY {columns}, grader, class",
             *(run, grader),
         )
         counts = []
-        ungraded: dict[tuple[str, int | None, float | None], int] = defaultdict(int)
+        ungraded: dict[tuple[Any, ...], int] = defaultdict(int)
         for row in rows:
-            cell = (row["condition"], row["layer"], row["strength"])
+            cell = tuple(row[name] for name in names)
             if not row["grader"]:
                 ungraded[cell] += row["trials"]
                 continue
@@ -101,9 +111,66 @@ class GradeTable:
             if verdict.state is GradeState.UNSCORED:
                 continue
             ungraded[cell] -= row["trials"]
-            fields = {name: getattr(verdict, name) for name in GRADE_FIELDS}
-            counts.append(VerdictCount(*cell, row["trials"], True, verdict.state, verdict.naming, **fields))
-        return [*counts, *(VerdictCount(*cell, trials, False) for cell, trials in ungraded.items() if trials > 0)]
+            fields = {name: getattr(verdict, name) for name in ("state", "naming", *GRADE_FIELDS)}
+            counts.append(
+                VerdictCount(**dict(zip(names, cell, strict=True)), trials=row["trials"], graded=True, **fields)
+            )
+        left = [
+            VerdictCount(**dict(zip(names, cell, strict=True)), trials=trials, graded=False)
+            for cell, trials in ungraded.items()
+            if trials > 0
+        ]
+        return counts + left
+
+    def classes_of_run(self, run: str, grader: str) -> list[str]:
+        """Return which classes of verdicts a grader's latest ones are of."""
+        rows = self._database.rows(
+            "SELECT DISTINCT class FROM tallies WHERE run = ? AND grader = ? AND trials > 0 ORDER BY class", run, grader
+        )
+        return [row["class"] for row in rows]
+
+    def classes(self, run: str, grader: str, keys: Sequence[str]) -> dict[str, str]:
+        """The class (``searching.verdict_code``) of one grader's latest verdict on each of some trials, by key."""
+        more, values = restrict(keys, grader=grader)
+        sql = LATEST.format(columns=f"key, {class_of('g')} AS class", table="grades", who="grader", more=more)
+        return {row["key"]: row["class"] for row in self._database.rows(sql, run, *values)}
+
+    def versions(self, run: str, grader: str) -> dict[str, int]:
+        """How many of a grader's latest verdicts each of its versions gave; the most frequent first."""
+        # In the order of the table: by way of an index each row is looked up alone, which takes ten times as long.
+        found = self._database.rows(
+            "SELECT version FROM grades NOT INDEXED WHERE run = ? AND grader = ? GROUP BY version", run, grader
+        )
+        if len(found) < 2:
+            return {row["version"]: 0 for row in found}
+        sql = LATEST.format(columns="version", table="grades", who="grader", more=" AND grader = ?")
+        rows = self._database.rows(
+            f"SELECT version, count(*) AS trials FROM ({sql}) GROUP BY version ORDER BY trials DESC, version",
+            *(run, grader),
+        )
+        return {row["version"]: row["trials"] for row in rows}
+
+    def waiting(self, run: str) -> int:
+        """Count the trials that some grader left open, that no other grader decided, and that nobody labelled."""
+        found = self._database.rows(
+            "SELECT DISTINCT grader, class FROM tallies WHERE run = ? AND grader <> '' AND trials > 0", run
+        )
+        is_open: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+        for row in found:
+            verdict = verdict_of(row["class"])
+            is_open[verdict.state is not GradeState.SCORED].append((row["grader"], row["class"]))
+        if not is_open[True]:
+            return 0
+        settled = [*is_open[False], ("", LABELLED)]
+        there = "s.run = ? AND s.grader = json_extract(c.value, '$[0]') AND s.class = json_extract(c.value, '$[1]')"
+        counted = self._database.row(
+            "SELECT count(DISTINCT o.trial) AS n FROM "
+            f"(SELECT s.ordinal, s.trial FROM json_each(?) c JOIN standing s ON {there}) o WHERE NOT EXISTS "
+            f"(SELECT 1 FROM json_each(?) c JOIN standing s ON {there} AND s.ordinal = o.ordinal "
+            "AND s.trial = o.trial)",
+            *(plain_json(is_open[True]), run, plain_json(settled), run),
+        )
+        return int(counted["n"]) if counted else 0
 
     def graded_since(self, last: int) -> tuple[int, set[str]]:
         """The newest grade's number, and the runs that have grades newer than number ``last``."""

@@ -147,6 +147,12 @@ class Trial:
             return TrialSpec.from_dict(parse_json(self.spec_json))
 
     @property
+    def number(self) -> int:
+        """Number of the repetition, of the specification; for who reads nothing else of that."""
+        with self._reading("spec"):
+            return int(parse_json(self.spec_json)["trial"])
+
+    @property
     def proofs(self) -> tuple[Proof, ...]:
         from mlxintro.backends.base import Proof
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.store.database import Database, now, translated
-from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json, storable
+from mlxintro.store.records import Finished, Run, Trial, TrialFilter, plain_json, reading, storable
 from mlxintro.store.searching import text_index
 from mlxintro.store.searching.filters import condition
 from mlxintro.store.searching.text_index import NoTextIndex
@@ -21,6 +21,8 @@ from mlxintro.store.searching.text_index import NoTextIndex
 PAGE = 500
 """Rows fetched at once. Iterating never keeps a read transaction open, which would make a write on the same connection
 fail as soon as another process has written."""
+
+_NUMBER = "json_extract(spec, '$.trial')"
 
 _LAST = 200
 """Trials latest in the plan among which one with a reply is looked for."""
@@ -123,6 +125,71 @@ class TrialTable:
             if len(rows) < size:
                 return
             after, offset = (rows[-1]["ordinal"], rows[-1]["key"]), 0
+
+    def of_class(self, run: str, grader: str, class_: str, where: TrialFilter | None = None) -> Iterator[Trial]:
+        """Trials whose latest verdict of a grader is of one class, in the order of the plan.
+
+        Args:
+            run: id.
+            grader: its name.
+            class_: see ``searching.verdict_code``.
+            where: all of them when ``None``.
+        """
+        more, values = condition(where or TrialFilter())
+        after: tuple[Any, ...] = (-1, -1)
+        while True:
+            places = self._database.rows(
+                "SELECT ordinal, trial FROM standing WHERE run = ? AND grader = ? AND class = ? "
+                "AND (ordinal, trial) > (?, ?) ORDER BY ordinal, trial LIMIT ?",
+                *(run, grader, class_, *after, PAGE),
+            )
+            # The plus keeps SQLite from walking through the whole run for the sake of its order.
+            rows = self._database.rows(
+                f"SELECT {COLUMNS} FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)){more} "
+                "ORDER BY ordinal, key",
+                *(run, plain_json([place["trial"] for place in places]), *values),
+            )
+            yield from map(trial_of, rows)
+            if len(places) < PAGE:
+                return
+            after = tuple(places[-1])
+
+    def highest_number(self, run: str, where: TrialFilter) -> int | None:
+        """The highest number of a trial that a filter lets through; ``None`` without trials.
+
+        Raises:
+            KnownError: a trial's specification cannot be read.
+        """
+        more, values = condition(where)
+        sql = f"SELECT max({_NUMBER}) AS number FROM trials WHERE run = ?{more}"
+        return next((row["number"] for row in self._of_specs(sql, run, *values)), None)
+
+    def last_of_numbers(self, run: str, highest: int) -> dict[int, tuple[str | None, float | None]]:
+        """Concept and strength of the injected trial of the main arm that is last in the plan, by the trial's number.
+
+        Args:
+            run: id.
+            highest: greater numbers are left out.
+
+        Raises:
+            KnownError: a trial's specification cannot be read.
+        """
+        # Beside max(), SQLite takes the other columns from the row that has it.
+        sql = (
+            f"SELECT {_NUMBER} AS number, concept, strength, max(ordinal) FROM trials WHERE run = ? AND arm = '' "
+            "AND condition = 'injected' AND status = 'done' GROUP BY number HAVING number <= ?"
+        )
+        return {row["number"]: (row["concept"], row["strength"]) for row in self._of_specs(sql, run, highest)}
+
+    def _of_specs(self, sql: str, run: str, *values: object) -> list[sqlite3.Row]:
+        """Run a query that looks into specifications, of which any may be damaged."""
+        with reading(f"a trial of run {run}", "spec"):
+            try:
+                return self._database.rows(sql, run, *values)
+            except sqlite3.OperationalError as error:
+                if "JSON" not in str(error):
+                    raise
+                raise ValueError(str(error)) from error
 
     def count(self, run: str, where: TrialFilter | None = None) -> int:
         """Return how many trials a filter lets through."""

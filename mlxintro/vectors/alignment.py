@@ -3,8 +3,9 @@
 Both models read the same prompts. From the pairs of activations a linear map is learned, orthogonal Procrustes
 (Schönemann 1966) or ridge regression, whichever carries the vectors of held-out words better; words that are to be
 carried, and held-out words, are never among those it is learned on. For each layer of the target the source's layer is
-the one of the same depth, or the one that fits best. The same map learned on pairs in random order is the control: it
-knows both models and nothing of what belongs together.
+the one of the same depth, or the one that fits best. Maps learned on pairs in random order are the control: they know
+both models and nothing of what belongs together. There are several, which the concepts take in turn, so that a figure
+over concepts does not hang on one order.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _PENALTIES = (1e-4, 1e-2, 1.0)
 """Ridge penalties that are tried, as fractions of the activations' mean variance times their number."""
 _REACH = 0.2
 """How far from its own depth the best-fitting layer is looked for."""
+PERMUTATIONS = 8
+"""Random orders of the pairs; concepts take them in turn."""
 FEWEST = 10
 """Words that a map is learned on at least."""
 
@@ -131,7 +134,7 @@ class Alignment:
     """Words."""
     carried: Mapping[str, LayerDirections]
     permuted: Mapping[str, LayerDirections]
-    """By maps that were learned on pairs in random order."""
+    """By maps that were learned on pairs in random order, another order for each of the first concepts."""
     unmapped: Mapping[str, LayerDirections]
     """The source's own vectors, where the widths are equal; empty otherwise."""
     own: Mapping[str, LayerDirections]
@@ -201,8 +204,12 @@ def fit(source: ModelReading, target: ModelReading, plan: AlignmentPlan) -> Alig
         UsageError: a layer that the target does not have.
     """
     layers = list(dict.fromkeys(target.info.layer(layer) for layer in plan.layers))
-    order = np.random.default_rng(plan.seed).permutation(len(plan.learning))
-    maps, permuted = [], []
+    orders = [
+        np.random.default_rng([plan.seed, number]).permutation(len(plan.learning))
+        for number in range(min(PERMUTATIONS, len(plan.concepts)))
+    ]
+    maps: list[LayerMap] = []
+    permuted: list[list[Float64]] = [[] for _ in orders]
     for layer in layers:
         chosen = max(
             (
@@ -212,7 +219,8 @@ def fit(source: ModelReading, target: ModelReading, plan: AlignmentPlan) -> Alig
             key=lambda one: one.held_out.value or -1.0,
         )
         maps.append(chosen)
-        permuted.append(_fitted(chosen.kind, source, target, chosen.source, layer, order))
+        for matrices, order in zip(permuted, orders, strict=True):
+            matrices.append(_fitted(chosen.kind, source, target, chosen.source, layer, order))
     site = plan.extraction.site
 
     def carried(word: str, matrices: Sequence[Float64]) -> LayerDirections:
@@ -231,7 +239,7 @@ def fit(source: ModelReading, target: ModelReading, plan: AlignmentPlan) -> Alig
         maps=tuple(maps),
         learned_on=len(plan.learning),
         carried={word: carried(word, [one.matrix for one in maps]) for word in plan.concepts},
-        permuted={word: carried(word, permuted) for word in plan.concepts},
+        permuted={word: carried(word, permuted[at % len(orders)]) for at, word in enumerate(plan.concepts)},
         unmapped={word: carried(word, [np.eye(width)] * len(maps)) for word in plan.concepts} if same else {},
         own={word: _own(target.vectors[word], layers, site) for word in plan.concepts},
     )

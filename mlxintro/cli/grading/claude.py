@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from mlxintro.backends.errors import KnownError, UsageError
+from mlxintro.cli.grading.asking import Asking
 from mlxintro.cli.output import chatter, echo, json_line, shell
 from mlxintro.cli.running.progress import Bar
 
@@ -19,56 +17,6 @@ if TYPE_CHECKING:
     from mlxintro.grading.claude.questions import Dossier
     from mlxintro.store.records import Run
     from mlxintro.store.store import Store
-
-
-class PriceParam(click.ParamType[Any]):
-    """Two prices, of input and of output."""
-
-    name = "prices"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            prices = tuple(float(part) for part in value.split(","))
-        except ValueError:
-            prices = ()
-        if len(prices) != 2 or not all(0 <= price < 10_000 for price in prices):
-            self.fail(f"{value!r} is not two prices: give USD per million tokens of input and output, e.g. 3,15")
-        return prices
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """How to ask."""
-
-    again: bool
-    retry: bool
-    concurrency: int
-    batch: bool
-    wait: bool
-    abandon: bool
-    budget: float | None
-    price: tuple[float, float] | None
-    dry_run: bool
-    as_json: bool
-    open_of: str | None = None
-    """Only replies that this grader left open."""
-
-
-class DollarsParam(click.ParamType[Any]):
-    """An amount of money: finite, not negative."""
-
-    name = "dollars"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        try:
-            dollars = float(value)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a number of US dollars: write 2 or 0.50")
-        if not (math.isfinite(dollars) and dollars >= 0):
-            self.fail(f"{value!r} is no limit: give a finite number of US dollars, or leave it out")
-        return dollars
 
 
 @dataclass(frozen=True, slots=True)

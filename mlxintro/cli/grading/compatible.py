@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.cli.grading.claude import Asking, Service, grade_by_service
+from mlxintro.cli.grading.asking import Asking
+from mlxintro.cli.grading.claude import Service, grade_by_service
 
 if TYPE_CHECKING:
     from mlxintro.store.records import Run

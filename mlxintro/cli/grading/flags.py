@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam, grade_by_claude
+from mlxintro.cli.grading.asking import (
+    AGAIN,
+    AS_NAME,
+    BASE_URL,
+    BATCHES,
+    JUDGE_BACKEND,
+    OPEN,
+    SERVICE,
+    Asking,
+    named_for,
+    take,
+)
+from mlxintro.cli.grading.claude import grade_by_claude
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
 from mlxintro.cli.options import OpenChoice
 
@@ -24,19 +36,10 @@ class _Flags:
     """The options of the command, as they were given or by default."""
 
     grader: str
-    again: bool
-    retry: bool
     name: str | None
     model: str | None
     base_url: str | None
     rubric: str | None
-    concurrency: int
-    batch: bool
-    no_wait: bool
-    abandon: bool
-    budget: float | None
-    price: tuple[float, float] | None
-    dry_run: bool
     judge: str | None
     judge_backend: str
     path: str | None
@@ -44,24 +47,7 @@ class _Flags:
     between: str | None
     disagreements: bool
     graders: str | None
-    open_of: str | None
-    as_json: bool
-
-    def asking(self) -> Asking:
-        """Return how a service is asked."""
-        return Asking(
-            self.again,
-            self.retry,
-            self.concurrency,
-            self.batch,
-            not self.no_wait,
-            self.abandon,
-            self.budget,
-            self.price,
-            self.dry_run,
-            self.as_json,
-            self.open_of,
-        )
+    asking: Asking
 
 
 @click.command(name=NAME, hidden=True)
@@ -72,37 +58,21 @@ class _Flags:
     default="rules",
     show_default=True,
 )
-@click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
-@click.option("--retry", is_flag=True, help="claude: only what could not be graded before.")
-@click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside those of other judges.")
+@AGAIN
+@AS_NAME
 @click.option("--model", help="claude: the model's id; default: the cheapest. openai: as the endpoint calls it.")
-@click.option("--base-url", metavar="URL", help="openai: the endpoint, e.g. http://localhost:11434/v1.")
+@named_for("openai", BASE_URL)
 @rubric_option
-@click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="claude: questions at once."
-)
-@click.option("--batch", is_flag=True, help="claude: at half the price, within a day; can be interrupted and resumed.")
-@click.option("--no-wait", is_flag=True, help="claude --batch: submit or collect, and return at once.")
-@click.option("--abandon", is_flag=True, help="claude: give up batches that were never collected.")
-@click.option("--budget", type=DollarsParam(), metavar="USD", help="claude: what its grades of this run may cost.")
-@click.option(
-    "--price", type=PriceParam(), metavar="IN,OUT", help="claude: USD per million tokens, for an unlisted model."
-)
-@click.option("--dry-run", is_flag=True, help="claude: estimate tokens and cost, and stop.")
+@named_for("claude, openai", *SERVICE)
+@named_for("claude", *BATCHES)
 @click.option("--judge", metavar="MODEL", help="local: any model a backend can run; see `mlxintro models list`.")
-@click.option(
-    "--judge-backend",
-    type=click.Choice(["auto", "mlx", "torch", "fake"]),
-    default="auto",
-    show_default=True,
-    help="local: what runs it.",
-)
+@named_for("local", JUDGE_BACKEND)
 @click.option("--file", "path", metavar="FILE", help="Grade replies from elsewhere: JSON lines; - reads stdin.")
 @click.option("--agreement", is_flag=True, help="Grade nothing: how far graders and labellers agree.")
 @click.option("--between", metavar="A,B", help="--agreement: these two. Default: every pair there is.")
 @click.option("--disagreements", is_flag=True, help="Grade nothing: list replies that graders read differently.")
 @click.option("--graders", metavar="A,B", help="--disagreements: between these. Default: all there are.")
-@click.option("--open", "open_of", metavar="GRADER", help="claude, openai, local: only what this grader left open.")
+@named_for("claude, openai, local", OPEN)
 @click.option("--json", "as_json", is_flag=True, help="--disagreements, --agreement, --dry-run: JSON.")
 @click.pass_context
 def by_flags(context: click.Context, /, run: str | None, **options: Any) -> None:
@@ -117,7 +87,8 @@ def by_flags(context: click.Context, /, run: str | None, **options: Any) -> None
     controls. It prints one object per line with the five fields and the verdict: "success" claims a thought and names
     the concept, "failure" does not, null is undecided.
     """
-    flags = _Flags(**options)
+    asking = take(options)
+    flags = _Flags(**options, asking=asking)
     if flags.path is not None:
         _grade_file(context, run, flags.path, flags)
         return
@@ -134,11 +105,11 @@ def by_flags(context: click.Context, /, run: str | None, **options: Any) -> None
         if flags.agreement:
             from mlxintro.cli.grading.agreement import show_agreement
 
-            show_agreement(store, found, flags.between, flags.as_json)
+            show_agreement(store, found, flags.between, asking.as_json)
         elif flags.disagreements:
             from mlxintro.cli.grading.compare import show_disagreements
 
-            show_disagreements(store, found, flags.graders, flags.as_json)
+            show_disagreements(store, found, flags.graders, asking.as_json)
         else:
             _grade_run(store, found, flags)
 
@@ -157,13 +128,13 @@ def _grade_file(context: click.Context, run: str | None, path: str, flags: _Flag
 
 def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
     """Grade the replies of a run by the grader that was asked for."""
+    flags.asking.check()
     if flags.grader == "claude":
-        grade_by_claude(store, found, flags.model, flags.name or "claude", flags.asking())
+        grade_by_claude(store, found, flags.model, flags.name or "claude", flags.asking)
     elif flags.grader == "openai":
         from mlxintro.cli.grading.compatible import grade_by_endpoint
 
-        asking = replace(flags.asking(), batch=False, wait=True, abandon=False)
-        grade_by_endpoint(store, found, flags.base_url, flags.model, flags.name or "openai", asking)
+        grade_by_endpoint(store, found, flags.base_url, flags.model, flags.name or "openai", flags.asking)
     elif flags.grader == "local":
         from mlxintro.cli.grading.local import grade_by_judge
 
@@ -173,13 +144,13 @@ def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
             flags.judge,
             flags.judge_backend,
             flags.name or "local",
-            again=flags.again,
-            open_of=flags.open_of,
+            again=flags.asking.again,
+            open_of=flags.asking.open_of,
         )
     else:
         from mlxintro.cli.grading.local import grade_by_rules
 
-        grade_by_rules(store, found, flags.grader, again=flags.again)
+        grade_by_rules(store, found, flags.grader, again=flags.asking.again)
 
 
 _ASKED = ("retry", "model", "concurrency", "budget", "price", "dry_run")
@@ -213,10 +184,6 @@ def _check_flags(context: click.Context, grader: str, disagreements: bool) -> No
         raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
     if "name" in given and (grader.startswith("rules") or disagreements):
         raise click.UsageError("--as belongs to --grader claude and --grader local: add one, or leave it out")
-    if {"no_wait"} & given and "batch" not in given:
-        raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
-    if {"again", "retry"} <= given:
-        raise click.UsageError("--again grades everything and --retry only what failed: choose one")
     if "between" in given and "agreement" not in given:
         raise click.UsageError("--between belongs to --agreement: add it, or leave it out")
     if {"agreement", "disagreements"} <= given:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from mlxintro.cli.grading.claude import Asking, DollarsParam, PriceParam
+from mlxintro.cli.grading.asking import AGAIN, AS_NAME, BASE_URL, BATCHES, JUDGE_BACKEND, OPEN, Asking, asks
 from mlxintro.cli.grading.flags import NAME, by_flags
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
@@ -35,27 +33,7 @@ def grade() -> None:
     """
 
 
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_again = click.option("--again", is_flag=True, help="Grade anew what this grader has graded before.")
-_name = click.option("--as", "name", metavar="NAME", help="Store the grades under this name, beside other judges.")
-_open = click.option("--open", "open_of", metavar="GRADER", help="Only replies that this grader left open.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-_asked = _options(
-    click.option("--retry", is_flag=True, help="Only what could not be graded before."),
-    click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions at once."),
-    click.option("--budget", type=DollarsParam(), metavar="USD", help="What its grades of this run may cost."),
-    click.option("--price", type=PriceParam(), metavar="IN,OUT", help="USD per million tokens, for an unlisted model."),
-    click.option("--dry-run", is_flag=True, help="Estimate tokens and cost, and stop."),
-    click.option("--json", "as_json", is_flag=True, help="--dry-run: JSON."),
-)
 
 
 @contextmanager
@@ -67,17 +45,10 @@ def _found(context: click.Context, run: str, *, read_only: bool = False) -> Any:
         yield store, store.runs.find(run)
 
 
-def _check_asked(again: bool, retry: bool, dry_run: bool, as_json: bool) -> None:
-    if again and retry:
-        raise click.UsageError("--again grades everything and --retry only what failed: choose one")
-    if as_json and not dry_run:
-        raise click.UsageError("--json belongs to --dry-run: add it, or leave it out")
-
-
 @grade.command()
 @click.argument("run")
 @click.option("--strict", is_flag=True, help="Names the concept only by its own word or a close relative.")
-@_again
+@AGAIN
 @click.pass_context
 def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
     """By fixed rules: no model, no network, the same grade on every machine."""
@@ -89,89 +60,47 @@ def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
 
 @grade.command()
 @click.argument("run")
-@_again
-@_name
-@click.option("--model", help="The model's id. Default: the cheapest current one.")
-@click.option("--batch", is_flag=True, help="At half the price, within a day; can be interrupted and resumed.")
-@click.option("--no-wait", is_flag=True, help="--batch: submit or collect, and return at once.")
-@click.option("--abandon", is_flag=True, help="Give up batches that were never collected.")
-@_asked
-@_open
-@rubric_option
+@asks(click.option("--model", help="The model's id. Default: the cheapest current one."), *BATCHES)
 @click.pass_context
 def claude(
-    context: click.Context,
-    run: str,
-    again: bool,
-    name: str | None,
-    model: str | None,
-    batch: bool,
-    no_wait: bool,
-    abandon: bool,
-    retry: bool,
-    concurrency: int,
-    budget: float | None,
-    price: tuple[float, float] | None,
-    dry_run: bool,
-    as_json: bool,
-    rubric: str | None,
-    open_of: str | None,
+    context: click.Context, run: str, name: str | None, model: str | None, rubric: str | None, asking: Asking
 ) -> None:
     """By the Anthropic API, with the key in ANTHROPIC_API_KEY."""
     from mlxintro.cli.grading.claude import grade_by_claude
 
-    _check_asked(again, retry, dry_run, as_json)
-    if no_wait and not batch:
-        raise click.UsageError("--no-wait belongs to --batch: add it, or leave it out")
     use_rubric(rubric)
-    how = Asking(again, retry, concurrency, batch, not no_wait, abandon, budget, price, dry_run, as_json, open_of)
     with _found(context, run) as (store, found):
-        grade_by_claude(store, found, model, name or "claude", how)
+        grade_by_claude(store, found, model, name or "claude", asking)
 
 
 @grade.command()
 @click.argument("run")
-@click.option("--base-url", metavar="URL", help="E.g. http://localhost:11434/v1. Default: OPENAI_BASE_URL.")
-@click.option("--model", help="As the endpoint calls it.")
-@_again
-@_name
-@_asked
-@_open
-@rubric_option
+@asks(BASE_URL, click.option("--model", help="As the endpoint calls it."))
 @click.pass_context
 def openai(
     context: click.Context,
     run: str,
+    name: str | None,
     base_url: str | None,
     model: str | None,
-    again: bool,
-    name: str | None,
-    retry: bool,
-    concurrency: int,
-    budget: float | None,
-    price: tuple[float, float] | None,
-    dry_run: bool,
-    as_json: bool,
     rubric: str | None,
-    open_of: str | None,
+    asking: Asking,
 ) -> None:
     """By any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter. The key, if any, in OPENAI_API_KEY."""
     from mlxintro.cli.grading.compatible import grade_by_endpoint
 
-    _check_asked(again, retry, dry_run, as_json)
     use_rubric(rubric)
-    how = Asking(again, retry, concurrency, False, True, False, budget, price, dry_run, as_json, open_of)
     with _found(context, run) as (store, found):
-        grade_by_endpoint(store, found, base_url, model, name or "openai", how)
+        grade_by_endpoint(store, found, base_url, model, name or "openai", asking)
 
 
 @grade.command()
 @click.argument("run")
 @click.option("--judge", metavar="MODEL", required=True, help="Any model a backend runs; see `mlxintro models list`.")
-@click.option("--judge-backend", type=click.Choice(["auto", "mlx", "torch", "fake"]), default="auto", show_default=True)
-@_again
-@_name
-@_open
+@JUDGE_BACKEND
+@AGAIN
+@AS_NAME
+@OPEN
 @rubric_option
 @click.pass_context
 def local(
@@ -196,7 +125,7 @@ def local(
 @click.argument("path", metavar="FILE")
 @click.option("--grader", type=click.Choice(["rules", "rules-strict", "local"]), default="rules", show_default=True)
 @click.option("--judge", metavar="MODEL", help="local: the model.")
-@click.option("--judge-backend", type=click.Choice(["auto", "mlx", "torch", "fake"]), default="auto", show_default=True)
+@JUDGE_BACKEND
 @click.pass_context
 def file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
     """Replies of other programs: JSON lines with "response", "concept" (null for controls) and "id"; - is stdin.

@@ -24,12 +24,12 @@ from mlxintro.cli.output import chatter
 def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study."""
     from mlxintro import experiments
+    from mlxintro.analysis.counted_rows import analysed_rows, example_rows
     from mlxintro.analysis.run import display_of, frozen_facts, study_of
-    from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.protocol import study_file
     from mlxintro.rendering.methods import methods
-    from mlxintro.rendering.report import ReportContent, examples_of, html, markdown
+    from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of, html, markdown
     from mlxintro.rendering.whole_file import write_whole
     from mlxintro.store.store import Store
 
@@ -38,7 +38,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
         found = store.runs.find(run)
-        rows, study = rows_of(store, found, grader), study_of(found)
+        rows, study = analysed_rows(store, found, grader), study_of(found)
         model = found.model
         facts = (
             ("experiment", found.experiment),
@@ -54,7 +54,7 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
         )
         experiment = experiments.find(found.experiment)
         analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-        examples = examples_of(rows, display_of(found))
+        examples = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
         words = methods(store, found, grader)
         made = ReportContent(found.name, facts, analysis, examples, study_file.write(study), words)
     write_whole(output, makers[output.suffix.lower()](made))

@@ -43,17 +43,17 @@ def show_stats(
 ) -> None:
     """Print what a run comes to."""
     from mlxintro import experiments
+    from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.analysis.run import analysis_of
     from mlxintro.analysis.summary import summarise
-    from mlxintro.grading.open_replies import waiting
-    from mlxintro.grading.passes import check_has_graded, rows_of
+    from mlxintro.grading.passes import check_has_graded
     from mlxintro.rendering.text import as_data, cell_text, lines
     from mlxintro.replies.grade_terms import NAMING_LEVELS
 
     graded = experiments.find(run.experiment).graded
     if graded:
         check_has_graded(store, run, grader)
-    rows = rows_of(store, run, grader)
+    rows = analysed_rows(store, run, grader)
     summary = summarise(rows)
     analysis = analysis_of(store, run, grader, rows)
     card = None
@@ -64,7 +64,7 @@ def show_stats(
     if as_json:
         head = {"run": run.id, "name": run.name, "state": run.state, "experiment": run.experiment, "grader": grader}
         more: dict[str, object] = {} if card is None else {"published": asdict(card)}
-        more |= {"open_replies": len(waiting(store, run))} if graded else {}
+        more |= {"open_replies": store.grades.waiting(run.id)} if graded else {}
         echo(json_line({**head, **(summary.as_dict() if graded else {}), **as_data(analysis), **more}))
         return
     by = f", graded by {grader}" if graded else f", {run.experiment}"
@@ -94,7 +94,7 @@ def show_stats(
             echo(line)
     for remark in analysis.remarks:
         chatter(f"\n{remark}")
-    _remarks(run, summary if graded else None, grader, len(waiting(store, run)) if graded else 0)
+    _remarks(run, summary if graded else None, grader, store.grades.waiting(run.id) if graded else 0)
 
 
 def _show_arms(rows: Sequence[Row]) -> None:

@@ -149,6 +149,7 @@ def _measured(readout: str, measurements: Mapping[str, Any]) -> str:
 
 
 def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
+    from mlxintro.mechanism.stored import patches_in_words
     from mlxintro.rendering.token_strip import strip, window_in_words
 
     spec = trial.spec
@@ -181,6 +182,8 @@ def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
             f"  proof      {proof.positions} positions touched, {proof.first} to {proof.last}; the residual moved by "
             f"{proof.change:.3g}, {proof.relative_change:.1%} of its norm there"
         )
+    for sentence in patches_in_words(trial.measurements):
+        echo(f"  patched    {sentence}")
     echo("\nprompt (marked tokens are injected into):\n")
     for line in strip(prompt, spec.injections):
         echo("  " + line)

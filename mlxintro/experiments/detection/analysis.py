@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from mlxintro.analysis import taxonomy
 from mlxintro.analysis.across.categories import category_table
 from mlxintro.analysis.naming_test import naming
-from mlxintro.analysis.reply_tally import coherent, detects, names, share
+from mlxintro.analysis.reply_tally import coherent, detects, names, share, trials_in
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
 from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
@@ -195,7 +195,7 @@ def _groups(name: str, title: str, column: str, rows: Sequence[Row], of: Callabl
     for row in rows:
         groups.setdefault(of(row), []).append(row)
     shown = [
-        (label, len(members), share(members, detects), share(members, names))
+        (label, trials_in(members), share(members, detects), share(members, names))
         for label, members in sorted(groups.items())
     ]
     columns = (column, "trials", "detection", "identification")
@@ -222,9 +222,9 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
             f"the highest of {best.cells} cells is optimistic by construction: believe the best cell's figures on the "
             "concepts that did not choose it"
         )
-    unclear = sum(graded_class(row.grade) is UNCLEAR for row in grid)
+    unclear = trials_in(row for row in grid if graded_class(row.grade) is UNCLEAR)
     if unclear:
-        said.append(f"the grader abstained on {unclear} of {len(grid)} replies; they are in no rate")
+        said.append(f"the grader abstained on {unclear} of {trials_in(grid)} replies; they are in no rate")
     return said
 
 

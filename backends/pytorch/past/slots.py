@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from .states import LayerStates
+
 ROOM = 64
 """Columns allocated ahead."""
 
@@ -27,6 +29,13 @@ class Write:
     """Columns to write: a slice when all rows write to the same ones, else int64 (rows, tokens)."""
     width: int
     """Columns attended."""
+    rows: int
+    """Rows that take part, the first slots."""
+
+    @property
+    def first(self) -> int:
+        """The first column that is written to, by the longest row."""
+        return self.columns.start if isinstance(self.columns, slice) else self.width - self.columns.shape[1]
 
     def into(self, store: Tensor, new: Tensor) -> None:
         rows, heads, _, size = new.shape
@@ -46,6 +55,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
         self.owner = owner
         self.keys: Any = None
         self.values: Any = None
+        self.states = LayerStates()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         write, rows = self.owner.write, key_states.shape[0]
@@ -59,23 +69,28 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
         return found[0], found[1]
 
     def get_seq_length(self) -> int:
-        return 0 if self.owner.write is None else self.owner.write.width
+        return 0 if self.owner.write is None else self.owner.write.first
 
     def copied(self, owner: SlotCache, rows: Sequence[int], columns: int | None, room: int) -> SlotLayer:
         twin = copy.copy(self)
         twin.owner = owner
+        twin.states = self.states.chosen(rows)
         if self.keys is not None:
             index = torch.tensor(list(rows), device=self.keys.device)
             twin.keys, twin.values = (_chosen(part[:, :, :columns], index, room) for part in (self.keys, self.values))
         return twin
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        self.states.move(sources, targets)
+        if self.keys is None:
+            return
         index, places = torch.tensor([sources, targets], device=self.keys.device)
         for part in (self.keys, self.values):
             part[places] = part[index]
 
     def absorb(self, other: SlotLayer, first: int, rows: int) -> None:
-        for name in ("keys", "values"):
+        self.states.absorb(other.states, first, rows)
+        for name in ("keys", "values") if other.keys is not None else ():
             new = getattr(other, name)[:rows]
             store = _roomy(getattr(self, name), new, first + rows, new.shape[2])
             setattr(self, name, store)
@@ -92,6 +107,45 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.write: Write | None = None
         self.layers = [SlotLayer(self) for _ in range(layers)]
 
+    def get_conv_state(self, layer_idx: int, state_idx: int = 0) -> Tensor | None:
+        return self._states(layer_idx).get(("conv", state_idx), self._rows)
+
+    def get_recurrent_state(self, layer_idx: int, state_idx: int = 0) -> Tensor | None:
+        return self._states(layer_idx).get(("recurrent", state_idx), self._rows)
+
+    def update_conv_state(
+        self,
+        conv_states: Tensor,
+        layer_idx: int,
+        state_idx: int = 0,
+        conv_kernel_size: int | None = None,
+        **unused: Any,
+    ) -> Tensor:
+        return self._states(layer_idx).convolved(("conv", state_idx), conv_states, conv_kernel_size)
+
+    def update_recurrent_state(
+        self, recurrent_states: Tensor, layer_idx: int, state_idx: int = 0, **unused: Any
+    ) -> Tensor:
+        return self._states(layer_idx).put(("recurrent", state_idx), recurrent_states)
+
+    def has_previous_state(self, layer_idx: int | None = None, state_idx: int | None = None) -> bool:
+        some = self.layers if layer_idx is None else [self.layers[layer_idx]]
+        return any(layer.states for layer in some)
+
+    def spoil(self) -> bool:
+        """Turn what layers carry into numbers that are none, inputs of convolutions aside; whether there was any."""
+        spoilt = [layer.states.spoil("recurrent") for layer in self.layers]
+        return any(spoilt)
+
+    def _states(self, layer: int) -> LayerStates:
+        found: LayerStates = self.layers[layer].states
+        return found
+
+    @property
+    def _rows(self) -> int:
+        assert self.write is not None, "say first where to write"
+        return self.write.rows
+
     def fork(self, rows: Sequence[int], columns: int | None = None, *, room: int = 0) -> SlotCache:
         """A cache of its own that goes on from these rows; one may be listed several times.
 
@@ -106,7 +160,7 @@ class SlotCache(Cache):  # type: ignore[misc]
 
     def stores(self) -> list[Tensor]:
         """Keys and values of all layers, (slots, heads, columns, size) each; the memory that passes write to."""
-        return [part for layer in self.layers for part in (layer.keys, layer.values)]
+        return [part for layer in self.layers for part in (layer.keys, layer.values) if part is not None]
 
     def holds(self, slots: int, columns: int) -> bool:
         return all(store.shape[0] >= slots and store.shape[2] >= columns for store in self.stores())

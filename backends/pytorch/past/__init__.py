@@ -1,0 +1,1 @@
+"""What a forward pass sees of earlier tokens: keys and values, states that layers carry, masks."""
