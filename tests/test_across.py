@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,7 @@ def test_a_pair_is_students_test_over_concepts() -> None:
     z = (3 / 20 - 1 / 20) / math.sqrt(pooled * (1 - pooled) * 2 / 20)
     assert alarms.p == pytest.approx(2 * scipy_stats.norm.sf(z))
     net = found["detects, net of false alarms"].gap
+    assert net.value is not None
     assert net.value == pytest.approx(18 / 60 - 2 / 20)
     assert case.gap.value is not None
     assert alarms.gap.value is not None
@@ -128,6 +130,27 @@ def test_a_trend_is_the_mean_slope_of_the_concepts_over_doublings() -> None:
     assert found["detects, false alarms"].p == pytest.approx(2 * scipy_stats.norm.sf(abs(t) / math.sqrt(variance)))
 
 
+def test_a_row_that_stands_for_several_trials_counts_as_often() -> None:
+    def folded(hits: Sequence[int], alarms: int) -> list[Row]:
+        counts = [(f"w{w}", yes, n) for w, k in enumerate(hits) for yes, n in ((True, k), (False, 10 - k))]
+        rows = [replace(row(word, yes), times=n) for word, yes, n in counts]
+        rows += [replace(row(None, yes), times=n) for yes, n in ((True, alarms), (False, 20 - alarms))]
+        return [one for one in rows if one.times]
+
+    hits, alarms, sizes = (ONE, TWO, ONE), (1, 3, 2), (0.5, 1.0, 4.0)
+    single, many = (
+        [run_of(str(s), of(h, a), s) for h, a, s in zip(hits, alarms, sizes, strict=True)] for of in (shares, folded)
+    )
+    assert across_tables(single, by_concept=True) == across_tables(many, by_concept=True)
+
+    def half(one: Row) -> str:
+        return "low" if str(one.concept) < "w3" else "high"
+
+    tables = [category_table([r for r in of(TWO, 0) if r.concept], detects, half, "c") for of in (shares, folded)]
+    assert tables[0] == tables[1]
+    assert len(tables[0].rows) == 1
+
+
 def test_a_trend_needs_three_known_sizes() -> None:
     runs = [run_of(str(n), shares(ONE), size) for n, size in enumerate((0.5, 1.0, 1.0))]
     assert not any(table.name == "trend" for table in across_tables(runs))
@@ -181,7 +204,7 @@ def test_models_of_different_depths_meet_at_equal_depths() -> None:
     table = depth_table([shallow, deep])
     assert [cells[:2] for cells in table.rows] == [("0.2", "2"), ("0.5", "2")]
     assert [(cells[2], cells[3]) for cells in table.rows] == [(rate(9, 9), rate(0, 9))] * 2
-    fisher = scipy_stats.fisher_exact([[9, 0], [0, 9]]).pvalue
+    fisher = scipy_stats.fisher_exact(np.array([[9, 0], [0, 9]])).pvalue
     assert float(str(table.rows[0][5])) == pytest.approx(2 * fisher, rel=0.1), "two cells"
     assert depth_table([shallow]).rows == ()
 

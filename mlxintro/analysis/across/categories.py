@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
-from mlxintro.analysis.across.units import average
+from mlxintro.analysis.across.units import concept_totals
 from mlxintro.analysis.results import Cell, Row, Table
 from mlxintro.analysis.stats import Difference, holm, mean, mean_difference
 
@@ -60,15 +60,11 @@ def _concept_rates(
     rows: Sequence[Row], value: Callable[[Row], float | None], category: Callable[[Row], str]
 ) -> dict[str, list[float]]:
     """Return the mean of every concept, by category."""
-    of_concept: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        one = value(row)
-        if row.concept and one is not None:
-            of_concept[category(row), row.concept].append(one)
+    belongs = {row.concept: category(row) for row in rows if row.concept}
     found: dict[str, list[float]] = defaultdict(list)
-    for (name, _), values in sorted(of_concept.items()):
-        found[name].append(average(values))
-    return found
+    for word, one in sorted(concept_totals(rows, value).items()):
+        found[belongs[word]].append(one.mean)
+    return dict(sorted(found.items()))
 
 
 def _sides(groups: Mapping[str, list[float]]) -> dict[tuple[str, str], tuple[list[float], list[float]]]:

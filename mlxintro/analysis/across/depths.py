@@ -27,7 +27,7 @@ def depth_table(runs: Sequence[ComparedRun]) -> Table:
             if figure is None or row.layer is None or row.strength is None or not figure.case.holds(row):
                 continue
             place = (round(row.layer / run.layers / STEP), row.strength)
-            cells[place].setdefault(number, FigureTally(figure)).add(row)
+            cells[place].setdefault(number, FigureTally(figure)).add(row, row.times)
     shared = {place: found for place, found in sorted(cells.items()) if len(found) > 1}
     if figure is None or figure.kind != "rate" or len({depth for depth, _ in shared}) < 2:
         return Table("by_depth", "", (), ())

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from mlxintro.analysis.across.units import (
     ComparedRun,
     Tested,
-    average,
-    case_values,
+    case_totals,
     combined,
     estimate,
     mean_tested,
@@ -57,11 +56,11 @@ def paired(first: ComparedRun, later: ComparedRun) -> list[Paired]:
 
 def _by_concept(figure: HeadFigure, first: ComparedRun, later: ComparedRun) -> Tested | None:
     keep = _shared_cells(first.rows, later.rows)
-    one, two = (case_values(figure, run.rows, keep) for run in (first, later))
+    one, two = (case_totals(figure, run.rows, keep) for run in (first, later))
     words = {word for word in one if word in two}
     if not words:
         return None
-    gap = mean_tested([average([average(two[word]) - average(one[word])]) for word in one if word in words])
+    gap = mean_tested([two[word].mean - one[word].mean for word in one if word in words])
     if gap.mean.low is not None:
         return gap
     # Every concept shows the same: the interval over trials stands in for the one over concepts.

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from mlxintro.analysis.across.units import (
     ComparedRun,
     Tested,
-    average,
-    case_values,
+    case_totals,
     combined,
     estimate,
     mean_tested,
@@ -57,7 +56,7 @@ def trends(runs: Sequence[ComparedRun]) -> list[Trend]:
         slopes = concept_slopes(figure, runs)
         if not slopes:
             continue
-        slope = mean_tested([average([one.value or 0.0]) for one in slopes.values()])
+        slope = mean_tested([one.value or 0.0 for one in slopes.values()])
         if slope.mean.low is None:
             # Every concept shows the same: the interval over trials stands in for the one over concepts.
             wide = _over_trials(figure, runs, weights, slopes.keys())
@@ -79,11 +78,11 @@ def _over_trials(
 def concept_slopes(figure: HeadFigure, runs: Sequence[ComparedRun]) -> dict[str, Difference]:
     """Return each concept's slope with its interval, for concepts that are in every run."""
     weights = _weights(runs)
-    values = [case_values(figure, run.rows) for run in runs]
+    values = [case_totals(figure, run.rows) for run in runs]
     slopes = {}
     for word in values[0]:
         if all(word in of_run for of_run in values):
-            rates = [rate(sum(value > 0 for value in of_run[word]), len(of_run[word])) for of_run in values]
+            rates = [rate(round(of_run[word].total), of_run[word].trials) for of_run in values]
             found = _slope(weights, rates)
             if found is not None:
                 slopes[word] = found

@@ -29,7 +29,7 @@ def compared(runs: Sequence[tuple[Run, Sequence[Row]]], sizes: Sequence[float] =
         raise UsageError(f"{len(sizes)} sizes for {len(runs)} runs: give one for each, in their order", setting="sizes")
     if any(size <= 0 for size in sizes):
         raise UsageError("a size is above 0: give parameters in billions, such as 0.5", setting="sizes")
-    known = sizes or [size_of(run) for run, _ in runs]
+    known: Sequence[float | None] = sizes or [size_of(run) for run, _ in runs]
     return [
         ComparedRun(run, display_of(run), rows, size or None) for (run, rows), size in zip(runs, known, strict=True)
     ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlxintro.analysis.contrasts import NOTHING
 from mlxintro.analysis.head_figures import Display, HeadFigure
@@ -32,15 +32,35 @@ class ComparedRun:
         return int(self.run.model.get("layers") or 1)
 
 
-def case_values(
-    figure: HeadFigure, rows: Iterable[Row], keep: Callable[[Row], bool] = lambda row: True
-) -> dict[str, list[float]]:
-    """Return what the trials in question contribute to a head figure, by concept."""
-    found: dict[str, list[float]] = defaultdict(list)
+class ConceptTotal(NamedTuple):
+    """What the trials of one concept add up to."""
+
+    total: float
+    trials: int
+
+    @property
+    def mean(self) -> float:
+        """The concept's mean."""
+        return self.total / self.trials
+
+
+def concept_totals(
+    rows: Iterable[Row], value: Callable[[Row], float | None], keep: Callable[[Row], bool] = lambda row: True
+) -> dict[str, ConceptTotal]:
+    """Add up what trials contribute, by concept; a row that stands for several trials counts as often."""
+    found: dict[str, ConceptTotal] = {}
     for row in rows:
-        if figure.case.holds(row) and row.concept and keep(row) and (value := figure.value(row)) is not None:
-            found[row.concept].append(value)
-    return dict(found)
+        if row.concept and keep(row) and (one := value(row)) is not None:
+            before = found.get(row.concept, ConceptTotal(0.0, 0))
+            found[row.concept] = ConceptTotal(before.total + one * row.times, before.trials + row.times)
+    return found
+
+
+def case_totals(
+    figure: HeadFigure, rows: Iterable[Row], keep: Callable[[Row], bool] = lambda row: True
+) -> dict[str, ConceptTotal]:
+    """Add up what the trials in question contribute to a head figure, by concept."""
+    return concept_totals(rows, figure.value, lambda row: figure.case.holds(row) and keep(row))
 
 
 def total(
@@ -51,14 +71,8 @@ def total(
     tally = FigureTally(figure)
     for row in rows:
         if group is not None and group.holds(row) and keep(row):
-            tally.add(row)
+            tally.add(row, row.times)
     return tally.value
-
-
-def average(values: Sequence[float]) -> float:
-    """Return the mean; what is left of equal numbers after a subtraction is no difference."""
-    mean = math.fsum(values) / len(values)
-    return 0.0 if abs(mean) < NOTHING else mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +84,14 @@ class Tested:
     """That the mean is 0; ``None`` with fewer than two concepts."""
 
 
-def mean_tested(values: Sequence[float]) -> Tested:
+def mean_tested(numbers: Sequence[float]) -> Tested:
     """Test that a mean over concepts is 0: Student's t, interval and test by statsmodels' ``DescrStatsW``.
 
     Where all concepts show the very same value there is no spread to test with: the sign test bounds the p value, and
     there is no interval.
     """
+    # What is left of equal numbers after a subtraction is no difference.
+    values = [0.0 if abs(number) < NOTHING else number for number in numbers]
     if len(values) < 2:
         return Tested(Mean(values[0], None, None, 1) if values else Mean(None, None, None, 0), None)
     if statistics.pstdev(values) <= 1e-12 * max(1.0, max(map(abs, values))):

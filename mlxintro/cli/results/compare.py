@@ -30,8 +30,8 @@ def compare(
     """
     from mlxintro.analysis.across.tables import across_tables, compared
     from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
+    from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.analysis.run import analysis_of
-    from mlxintro.grading.passes import rows_of
     from mlxintro.paths import data_home
     from mlxintro.rendering.text import cell_data, table_data, table_lines
     from mlxintro.store.store import Store
@@ -40,10 +40,10 @@ def compare(
         raise click.UsageError("name at least two runs, e.g. `mlxintro compare first second`")
     with Store(data_home(context.obj).db, read_only=True) as store:
         found = [store.runs.find(run) for run in runs]
-        rows = [(run, rows_of(store, run, grader)) for run in found]
-        analysed = [(run, analysis_of(store, run, grader, own)) for run, own in rows]
+        read = [(run, analysed_rows(store, run, grader)) for run in found]
+        analysed = [(run, analysis_of(store, run, grader, own)) for run, own in read]
     table = side_by_side(analysed)
-    across = across_tables(compared(rows, sizes or ()), by_concept=by_concept)
+    across = across_tables(compared(read, sizes or ()), by_concept=by_concept)
     protocol, models = protocol_differences(found), model_differences(found)
     verdicts = {run.name: analysis.verdict.kind if analysis.verdict else None for run, analysis in analysed}
     if as_json:
