@@ -148,7 +148,7 @@ def _open_with(
     sources.locate(model, name)
     require(name)
     found = None if adapter is None else adapters.resolve(adapter)
-    place = _place(name, device)
+    place = place_of(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
     def judge(weight_bytes: int, config: Mapping[str, Any], available: int, where: str) -> None:
@@ -212,8 +212,8 @@ def _library(module: str, backend: sources.Framework) -> Any:
         ) from error
 
 
-def _place(backend: sources.Framework, device: str | None) -> str:
-    """The device a model will live on.
+def place_of(backend: sources.Framework, device: str | None) -> str:
+    """Name the device that a model will live on.
 
     Raises:
         PrerequisiteError: MLX would leave the NVIDIA GPU of this machine aside.

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .thinking import ThinkingMarks, ThinkingMode
+from .thinking.marks import ThinkingMarks, ThinkingMode
 
 Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
+ReplyPart = Literal["reply", "thought", "answer"]
+"""What a window that goes on through generated tokens covers of a reply that begins with a thought."""
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Message = dict[str, str]
@@ -49,6 +51,9 @@ class Injection:
     the activation's place (activation patching)."""
     head: int | None = None
     """At the site ``head_out``, the one attention head that is touched, from 0; all of them when ``None``."""
+    part: ReplyPart = "reply"
+    """Where a reply begins with a thought: ``thought`` ends the window with it, before the closing mark; ``answer``
+    begins the window with the closing mark, whose last token predicts the answer's first."""
 
     @property
     def columns(self) -> slice:
@@ -68,6 +73,32 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtLimit:
+    """How a thought before an answer is bounded."""
+
+    max_tokens: int
+    """Most tokens of the thought; then it is closed by force."""
+    marks: ThinkingMarks
+    """How the model's template writes a thought."""
+    prefill: str = ""
+    """What is put in the model's mouth after the thought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What a model thought before it answered."""
+
+    text: str
+    """Visible text between the marks."""
+    tokens: tuple[int, ...]
+    closing: tuple[int, ...]
+    """Tokens between thought and answer: the closing mark, headers, and a prefill."""
+    closed: Literal["itself", "budget", "turn"]
+    """What ended it: the model's own mark; its budget, so that it was closed by force; or the end of the model's turn,
+    which left it without an answer, so that it was closed by force, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
 
@@ -79,6 +110,10 @@ class Sampling:
     """Key of this row's own random numbers; see ``backends.sampling``."""
     stop: tuple[str, ...] = ()
     """Strings that end the reply, beside the model's end tokens. The reply's text is cut before them."""
+    ends: tuple[int, ...] = ()
+    """Tokens that end the reply, beside the model's own."""
+    thought: ThoughtLimit | None = None
+    """For a prompt that ends with an opened thought: it is written first, and ``max_tokens`` are the answer's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +163,10 @@ class Completion:
     """How many positions went through the model: prompt and every generated token that was fed back."""
     proofs: tuple[Proof, ...] = ()
     """One per injection of the prompt, in its order."""
+    ended_by: int | None = None
+    """The token that ended the reply; ``None`` where a stop string or its length did."""
+    thought: Thought | None = None
+    """What was thought before; ``tokens`` and ``text`` are the answer's alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +222,19 @@ def test_compare_shows_pairs_depths_and_the_trend(call: Call) -> None:
     (found,) = call("compare", "one", "two", "--json").lines
     assert [table["name"] for table in found["across"]] == ["paired_two", "by_depth"]
     assert call("compare", "one", "two", "--sizes", "1").code == 2
+
+
+def test_a_report_of_several_runs_begins_with_their_comparison_and_one_figure(call: Call, tmp_path: Path) -> None:
+    grid = ("--concepts", "ocean,fear,bread", "--layers", "2,5", "--strengths", "2", "--trials", "1", "--controls", "2")
+    for name, model in (("one", "null"), ("two", "detector")):
+        assert call(*RUN, "-m", model, *grid, "--name", name).code == 0
+    page, text = tmp_path / "both.html", tmp_path / "both.md"
+    for path in (page, text):
+        assert call("report", "one", "two", "-o", str(path)).code == 0
+        found = path.read_text("utf-8")
+        places = [found.index(said) for said in ("Side by side", "two minus one, paired by concept", "Verdict")]
+        assert places == sorted(places)
+    found = page.read_text("utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', found)
+    assert len(ids) == len(set(ids))
+    assert found.index("by depth: null, detector") < found.index("<h2>Side by side")

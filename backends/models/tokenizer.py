@@ -22,10 +22,10 @@ from typing import Any
 
 from ..base import Message, Rendered
 from ..errors import ModelError, UsageError
-from ..thinking import MARK_PAIRS, ThinkingMarks, ThinkingMode
+from ..thinking.marks import MARK_PAIRS, ThinkingMarks, ThinkingMode
+from ..thinking.probe import find_marks
 from . import foreign, side_files
 from .templates import ChatTemplate, TemplateError
-from .thinking_marks import find_marks
 
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>")
 """Tokens with which known chat formats close the assistant's turn; not every configuration lists them."""

@@ -24,8 +24,9 @@ from .. import engine, lanes
 from ..base import Backend, Completion, Float32, MemoryUse, ModelInfo, OnToken, Prompt, Proof, Request, Sampling, Site
 from ..errors import UsageError
 from ..sampling import choose
+from .possible import Dice, PossibleReply
 from .stream import GROWTH, SimulatedStream, noise, together
-from .subject import Dice, FeltInjection, PossibleReply, Subject, outcomes
+from .subject import FeltInjection, Subject, outcomes
 from .text import CODE, END, TEMPLATE, FakeTokenizer, State, TextReader, mix, spell, turns, unspell
 
 CONTEXT = 8192
@@ -63,7 +64,7 @@ class FakeBackend(Backend):
 
     def __init__(self, model: str, *, batch_size: int = 16) -> None:
         self.subject = Subject.parse(model)
-        self.tokenizer = FakeTokenizer()
+        self.tokenizer = FakeTokenizer(thinks=self.subject.think > 0)
         self.info = ModelInfo(
             model=model,
             revision=self.subject.revision,

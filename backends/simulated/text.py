@@ -19,7 +19,7 @@ import numpy as np
 
 from ..base import Float32, Message, Rendered
 from ..errors import UsageError
-from ..thinking import ThinkingMarks, ThinkingMode
+from ..thinking.marks import ThinkingMarks, ThinkingMode
 
 SLOTS, BITS = 16, 5
 CODE = SLOTS * BITS
@@ -30,6 +30,9 @@ BEGIN, END, SYSTEM, USER, ASSISTANT = range(256, 261)
 SPECIAL = {BEGIN: "<|begin|>", END: "<|end|>", SYSTEM: "<|system|>", USER: "<|user|>", ASSISTANT: "<|assistant|>"}
 ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 TEMPLATE = "<|begin|>(<|ROLE|>CONTENT<|end|>)*<|assistant|>PREFILL"
+
+THINKING_MARKS = ThinkingMarks("<think>\n", "\n</think>\n\n", "</think>", opened=False, switch=True, unasked=False)
+"""How subjects that think write their thoughts. Their marks are text, so tokens are what they are for all subjects."""
 
 EVERYDAY = (
     "apple",
@@ -141,7 +144,8 @@ class FakeTokenizer:
     end_tokens = frozenset({END})
     stop_strings: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, *, thinks: bool = False) -> None:
+        self.thinking = THINKING_MARKS if thinks else None
         lower = "abcdefghijklmnopqrstuvwxyz"
         pieces = [
             "\n\n",
@@ -160,12 +164,16 @@ class FakeTokenizer:
     def __len__(self) -> int:
         return len(self._bytes)
 
-    thinking: ThinkingMarks | None = None
-
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
         """The dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
         if thinking != "off":
-            raise UsageError("this subject knows no thoughts: leave --thinking out", setting="thinking")
+            if self.thinking is None:
+                raise UsageError(
+                    "this subject knows no thoughts: leave --thinking out, or ask for thoughts as in detector?think=3",
+                    setting="thinking",
+                )
+            marks = self.thinking
+            prefill = marks.opening if thinking == "on" else marks.opening + marks.closing + prefill
         parts: list[int | str] = [BEGIN]
         for message in messages:
             if message["role"] not in ROLES:

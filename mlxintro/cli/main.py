@@ -24,6 +24,7 @@ COMMANDS = {
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),
     "certify": ("running.certify", "Test every rival explanation of a model's claims, in one run."),
+    "studies": ("running.studies", "List, show, resume and delete studies: the runs of one file, as one."),
     "runs": ("running.runs", "List, show, export, import and delete runs; pause or cancel one."),
     "label": ("grading.label", "Label replies by hand, blind, one key at a time."),
     "grade": ("grading.grade", "Grade the replies of a run."),

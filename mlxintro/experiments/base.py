@@ -60,6 +60,8 @@ class Experiment(abc.ABC):
     """Its standard controls, in a phrase for people, where they are its own."""
     graded: ClassVar[bool] = False
     """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
+    thinks: ClassVar[bool] = False
+    """Whether its subject may think before it answers (``--thinking on``)."""
     own_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Presets that come with an experiment of another package, by name, as plain data of the same shape as the TOML
     files of those that ship."""

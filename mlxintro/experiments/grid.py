@@ -130,13 +130,15 @@ class Grid:
             top_p=cast(float, study.top_p),
             max_tokens=cast(int, study.max_tokens),
             stop=tokenizer.stop_strings,
+            thinking_tokens=study.thinking_tokens or 0,
         )
         references = {word: reference for word, (_, reference) in found.items() if reference is not None}
         for reference in references.values():
             reference.check_layers(layers)
         cells = tuple((layer, strength) for layer in layers for strength in strengths)
+        dialogues = Dialogues(tokenizer, study.thinking or "off")
         chosen = tuple(concept for concept, _ in found.values())
-        return cls(study, preset, info, chosen, layers, cells, base, Dialogues(tokenizer), references, centred)
+        return cls(study, preset, info, chosen, layers, cells, base, dialogues, references, centred)
 
     @property
     def pair_count(self) -> int:

@@ -1,8 +1,9 @@
 """Studies as TOML files: read, checked with the line of what is wrong, and written back from a stored run.
 
 Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several subjects run
-one after the other, each a model or ``{model = "...", adapter = "..."}``; ``layers = "even:10"``, ten evenly spaced
-layers; ``preset_file``, a preset of one's own, with its path relative to the study's.
+one after the other, each a model or ``{model = "...", adapter = "..."}``; ``adapters``, ``presets`` and ``dtypes``,
+further axes: there is a run for every combination; ``layers = "even:10"``, ten evenly spaced layers; ``preset_file``, a
+preset of one's own, with its path relative to the study's; ``name``, ``grader`` and ``budget`` of the whole study.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,18 @@ from mlxintro import data as packaged
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.study_parts import AXES, StudyManner, manner_of, read_axes
 from mlxintro.protocol.toml_text import as_document, as_value, line_of, parsed, place, text_of
 
-_BESIDE = ("models", "preset_file")
+_BESIDE = ("models", "preset_file", *AXES, *StudyManner.model_fields)
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
 """What people set; a preset's whole text is written by ``runs show --toml`` alone."""
-_ALSO = {"preset": ("preset_file",), "model": ("models",), "adapter": ("models",)}
+_ALSO = {
+    "preset": ("preset_file", "presets"),
+    "model": ("models",),
+    "adapter": ("adapters", "models"),
+    **{setting: (axis,) for axis, setting in AXES.items() if setting not in ("preset", "adapter")},
+}
 """Other keys of a study's file that stand for a setting."""
 
 
@@ -56,6 +63,10 @@ class StudyFile:
     """What ``make_study`` takes, without the model."""
     subjects: tuple[NamedSubject, ...]
     """None named: the backend's default is taken."""
+    axes: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """What is varied beside the model: axis -> the settings of each of its values."""
+    manner: StudyManner = field(default_factory=StudyManner)
+    """What holds for the study as a whole: its name, who grades it, and for how much."""
 
     @contextmanager
     def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
@@ -132,7 +143,16 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
         if not own.is_file():
             raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
-    found = StudyFile(name, text, data, tuple(filter(None, subjects)))
+    try:
+        manner = manner_of(data)
+        axes = read_axes(data, folder)
+    except UsageError as error:
+        raise UsageError(f"{place(name, text, error.setting or '')}{error}") from None
+    found = StudyFile(name, text, data, tuple(filter(None, subjects)), axes, manner)
+    if "adapters" in axes and any(one.adapter for one in found.subjects):
+        raise UsageError(
+            f"{place(name, text, 'adapters')}models name adapters of their own: leave adapters out, or those"
+        )
     with found.told():
         make_study(**{"model": "any", **data})
     return found

@@ -102,7 +102,7 @@ def workload_of(planned: Plan) -> Workload:
     prompts = [Prompt(planned.prompts[s.prompt].tokens, tuple(_injection(i) for i in s.injections)) for s in specs]
     return Workload(
         prompt_tokens=max((len(prompt.tokens) for prompt in planned.prompts.values()), default=1),
-        new_tokens=max((spec.max_tokens for spec in specs), default=1),
+        new_tokens=max((spec.thinking_tokens + spec.max_tokens for spec in specs), default=1),
         shared_prefix=len(shared_prefix(prompts)) if len(prompts) > 1 else 0,
     )
 
@@ -179,7 +179,8 @@ def _duration(
                 moments.append(clock())
 
         begun = clock()
-        short = [replace(spec, max_tokens=min(spec.max_tokens, tokens)) for spec in specs]
+        # A thought costs per token what an answer does: it is counted in ``new_tokens``, and not written here.
+        short = [replace(spec, max_tokens=min(spec.max_tokens, tokens), thinking_tokens=0) for spec in specs]
         for _ in checked.experiment.measure(session, short, on_token):
             pass
         steps = [after - before for before, after in pairwise(moments)]

@@ -39,6 +39,7 @@ class RunTable:
         study: Mapping[str, Any] | Any = (),
         model: Any = (),
         environment: Mapping[str, Any] | None = None,
+        part: tuple[str, int] | None = None,
     ) -> Run:
         """Record a run that is about to start.
 
@@ -49,6 +50,7 @@ class RunTable:
             study: the resolved study, as plain data or a dataclass.
             model: the ``ModelInfo``, likewise.
             environment: see ``mlxintro.running.environment``.
+            part: id of the study that it belongs to, and the place of its part in it.
 
         Raises:
             UsageError: the name is taken.
@@ -68,6 +70,11 @@ class RunTable:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (identity, name, experiment, *values),
             )
+            if part is not None:
+                # With the run, or not at all: a kill in between must not leave a run that its study does not know.
+                db.execute(
+                    "UPDATE study_parts SET run = ?, error = NULL WHERE study = ? AND ordinal = ?", (identity, *part)
+                )
         return self.get(identity)
 
     def get(self, run: str) -> Run:
@@ -254,6 +261,12 @@ class RunTable:
         with self._database.write() as db:
             sql = "json_set(environment, '$.note', ?)" if text else "json_remove(environment, '$.note')"
             db.execute(f"UPDATE runs SET environment = {sql} WHERE id = ?", (text, run) if text else (run,))
+
+    def set_fact(self, run: str, name: str, value: int) -> None:
+        """Keep a number with the circumstances of a run (``Run.environment``)."""
+        with self._database.write() as db:
+            sql = "UPDATE runs SET environment = json_set(environment, ?, ?) WHERE id = ?"
+            db.execute(sql, (f"$.{name}", value, run))
 
     def delete(self, run: str) -> None:
         """Delete a run with its trials, grades and labels, and the prompts no other run uses.

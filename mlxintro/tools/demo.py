@@ -77,6 +77,6 @@ def effect(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.kind not in (
         "no effect shown",
         "yes-bias",
-        "steering leak",
+        "steering only",
         "too little data",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlxintro.analysis.run import tally_of
@@ -23,11 +24,13 @@ GRADER = "rules"
 RATES = ("result", "against", "more")
 """The first head figure of the run's experiment, what it is set against, and its second head figure."""
 NOT_KNOWN = "–"
+NO_STUDY = "no study"
+"""Heading of the runs that belong to none."""
 GROUP = "group:"
 """Begins the id of a row that is the heading of a group."""
 ORDERS = ("created (UTC)", "name", "state", "trials", "result", "model", "experiment")
 """Columns by which the list can be sorted, in the order in which a key goes through them."""
-GROUPINGS = ("", "model", "experiment")
+GROUPINGS = ("", "model", "experiment", "study")
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
@@ -99,10 +102,15 @@ class RunRows:
         self.marks: dict[str, int] = {}
         """Marked runs, each with the number of its mark and its colour, which it keeps as others come and go."""
         self.arrangement = Arrangement()
+        self.studies: Mapping[str, str] = {}
+        """Study by run."""
         self._rates: dict[str, Counted] = {}
 
-    def update(self, runs: Iterable[Run], regraded: Iterable[str]) -> None:
-        """Take in the runs as they are now, and which have new verdicts."""
+    def update(
+        self, runs: Iterable[Run], regraded: Iterable[str], studies: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Take in the runs as they are now, which have new verdicts, and to which studies they belong (run -> name)."""
+        self.studies = studies
         self.runs = {run.id: run for run in runs}
         self.marks = {run: slot for run, slot in self.marks.items() if run in self.runs}
         for run in regraded:
@@ -186,6 +194,7 @@ class RunRows:
             **(known.rates if known else dict.fromkeys(RATES, "…" if run.done else "–")),
             "model": wording.model(run),
             "experiment": run.experiment,
+            "study": self.studies.get(run.id, NO_STUDY),
             "created (UTC)": run.created[:16].replace("T", " "),
         }
 

@@ -9,7 +9,7 @@ from mlxintro.cli.output import echo, json_line
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN|STUDY...")
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
 @click.option("--sizes", type=STRENGTHS, help="Parameters in billions, run by run. Default: as counted at loading.")
 @click.option("--by-concept", is_flag=True, help="With the trend over size of every concept.")
@@ -23,7 +23,7 @@ def compare(
     by_concept: bool,
     as_json: bool,
 ) -> None:
-    """Put runs side by side, with differences from the first and where their protocols differ.
+    """Put runs or a study side by side, with differences from the first and where their protocols differ.
 
     Then concept by concept, which is the test for a pair such as base and instruct, or plain and with an adapter; by
     depth, where runs have several layers; and the trend over size, where there are three sizes or more.
@@ -36,10 +36,10 @@ def compare(
     from mlxintro.rendering.text import cell_data, table_data, table_lines
     from mlxintro.store.store import Store
 
-    if len(runs) < 2:
-        raise click.UsageError("name at least two runs, e.g. `mlxintro compare first second`")
     with Store(data_home(context.obj).db, read_only=True) as store:
-        found = [store.runs.find(run) for run in runs]
+        found = list({one.id: one for run in runs for one in store.studies.runs_of(run)}.values())
+        if len(found) < 2:
+            raise click.UsageError("name two runs at least, or a study of several: `mlxintro compare first second`")
         read = [(run, analysed_rows(store, run, grader)) for run in found]
         analysed = [(run, analysis_of(store, run, grader, own)) for run, own in read]
     table = side_by_side(analysed)

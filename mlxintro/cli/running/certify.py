@@ -126,7 +126,7 @@ def _begin(home: Any, options: dict[str, Any], draft: Any = None) -> int:
     Args:
         draft: what was found before an interruption.
     """
-    from mlxintro.cli.running.run import execute
+    from mlxintro.cli.running.executing import execute
     from mlxintro.ladder.certify.assembly import assemble
     from mlxintro.ladder.certify.draft import CertifyDraft
     from mlxintro.protocol.trials import model_key

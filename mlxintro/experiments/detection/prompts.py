@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlxintro.backends.base import Message
+from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol import controls, windows
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.prompts import Asked, Dialogues
@@ -36,6 +37,11 @@ class TrialPrompts:
         self._dialogues = dialogues
         self._made: dict[tuple[int, str, str], TrialPrompt] = {}
 
+    @property
+    def aside(self) -> ThinkingMode:
+        """How replies begin that no thought belongs before: a witness's, whose text is what it is asked about."""
+        return "off" if self._dialogues.thinking == "off" else "empty"
+
     def at(self, number: int, question: str = "") -> TrialPrompt:
         """The dialogue at a trial number, with another question in the trial question's place unless it is empty."""
         form = number, "asking", question
@@ -66,6 +72,7 @@ class TrialPrompts:
         if form not in self._made:
             messages, _ = self.dialogue.at_trial(1)
             text = controls.forms()["task"]
-            asked = self._dialogues.ask((*messages[:-1], {"role": messages[-1]["role"], "content": text}))
+            said: Message = {"role": messages[-1]["role"], "content": text}
+            asked = self._dialogues.ask((*messages[:-1], said), thinking=self.aside)
             self._made[form] = TrialPrompt(asked, (asked.span(text)[0], None), len(asked.rendered.tokens))
         return self._made[form]

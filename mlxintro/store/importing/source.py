@@ -61,6 +61,8 @@ TABLES = (
     SourceTable("labels", rows.LabelRow, "id"),
     SourceTable("label_sets", rows.LabelSetRow, since="m005_label_sets"),
     SourceTable("vectors", rows.VectorRow),
+    SourceTable("studies", rows.StudyRow, "created, id", since="m010_studies"),
+    SourceTable("study_parts", rows.StudyPartRow, "study, ordinal", since="m010_studies"),
 )
 """In the order in which they refer to each other."""
 
@@ -71,6 +73,8 @@ _REFERENCES = (
     ("grades", "key", "NOT EXISTS (SELECT 1 FROM trials r WHERE r.run = t.run AND r.key = t.key)"),
     ("labels", "key", "NOT EXISTS (SELECT 1 FROM trials r WHERE r.run = t.run AND r.key = t.key)"),
     ("label_sets", "run", "NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = t.run)"),
+    ("study_parts", "study", "NOT EXISTS (SELECT 1 FROM studies s WHERE s.id = t.study)"),
+    ("study_parts", "run", "t.run IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = t.run)"),
 )
 
 
