@@ -110,7 +110,7 @@ class Subject:
 
     @property
     def revision(self) -> str:
-        """A hash of everything that changes an answer, so not of the delay."""
+        """Return a hash of everything that changes an answer, so not of the delay."""
         left_out = {"delay"} if self.think else {"delay", *THOUGHTFUL}
         text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name not in left_out)
         return "fake:" + hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -118,7 +118,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class FeltInjection:
-    """What the change of the residual stream amounts to."""
+    """Says what the change of the residual stream amounts to."""
 
     word: str | None = None
     """The word it spells in the end, ``None`` for no change and for one that spells nothing."""
@@ -181,7 +181,7 @@ _QUESTION = re.compile(
 
 
 def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
-    """Every way this subject may reply, with probabilities that sum to 1.
+    """Return every way this subject may reply, with probabilities that sum to 1.
 
     Args:
         dice: decides details that carry no probability of interest, such as which wrong word is named.

@@ -26,7 +26,7 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
-    """How vectors are extracted, where it differs from the preset."""
+    """Return how vectors are extracted, where it differs from the preset."""
     for option in reversed(
         (
             PRESET,
@@ -52,7 +52,7 @@ def extraction_options(function: F) -> F:
 
 
 def given_extraction(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
+    """Return the keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
     from mlxintro.protocol.toml_text import parsed, text_of
 
     changes = {key: chosen[name] for name, key in (("recipe", "method"), ("site", "site"), ("read", "read"))}
@@ -131,7 +131,7 @@ class ExtractedVectors:
 
 
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
-    """Norms by layer, beside those of the stream."""
+    """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),
