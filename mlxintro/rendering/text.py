@@ -194,7 +194,7 @@ def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
 
 
 def table_data(table: Table) -> dict[str, Any]:
-    """A table as plain data."""
+    """Return a table as plain data."""
     return {
         "name": table.name,
         "title": table.title,

@@ -40,7 +40,7 @@ class ConceptTotal(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The concept's mean."""
+        """Return the concept's mean."""
         return self.total / self.trials
 
 
