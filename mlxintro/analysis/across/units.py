@@ -28,7 +28,7 @@ class ComparedRun:
 
     @property
     def layers(self) -> int:
-        """How many layers the model has."""
+        """Tell how many layers the model has."""
         return int(self.run.model.get("layers") or 1)
 
 
