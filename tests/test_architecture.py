@@ -50,6 +50,31 @@ def test_docstrings_begin_with_a_sentence() -> None:
     assert wrong == []
 
 
+# What a function's docstring may begin with is checked by what it must not: a noun with nothing done to it.
+NOUNS = re.compile(
+    r"(?:The|A|An|One|Every|All|Each|Two|Both|Another|Some|Any|What|How|Where|Which|Who|Whose|Whether|Bytes|Columns|Cosines?"
+    r"|Counts|Ids|Keys|Lines|Log-probabilit(?:y|ies)|Log-odds|Names|Parameters|Positions?|Probability|Replies|Rows|Seconds"
+    r"|Shares|Spans|Tokens|Trials|Vectors|Words)\b"
+)
+SENTENCES = re.compile(
+    r"(?:The (?:trial question moves|subject's own answer beats)|A (?:rung|reply)) ",
+)
+
+
+def test_what_a_function_does_is_told_by_a_verb() -> None:
+    """Public functions and methods that return something; what a command prints as its help belongs to them."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {said.splitlines()[0]}"
+        for root in ("mlxintro", "backends", "tui")
+        for path in (ROOT / root).rglob("*.py")
+        if path.resolve().is_relative_to(ROOT / root)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        if (said := ast.get_docstring(node)) and NOUNS.match(said) and not SENTENCES.match(said)
+    ]
+    assert wrong == []
+
+
 def test_every_cache_of_vectors_compares_them_with_what_the_store_recorded() -> None:
     made = [
         (f"{path.name}:{node.lineno}", len(node.args) == 3 or any(one.arg == "recorded" for one in node.keywords))

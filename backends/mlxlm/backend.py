@@ -272,7 +272,10 @@ class MLXBackend(Backend):
             yield found
 
     def memory(self) -> MemoryUse:
-        """Bytes in use by MLX. On Apple Silicon ``free`` is bounded by what Metal may hold and by the system."""
+        """Return the bytes in use by MLX.
+
+        On Apple Silicon ``free`` is bounded by what Metal may hold and by the system.
+        """
         used, available = mx.get_active_memory(), psutil.virtual_memory().available
         limit = mx.device_info().get("max_recommended_working_set_size")
         if self.info.device == "gpu" and limit is not None:

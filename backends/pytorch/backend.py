@@ -141,7 +141,7 @@ class TorchBackend(Backend):
 
     @property
     def network(self) -> Network:
-        """The model's parts.
+        """Return the model's parts.
 
         Raises:
             UsageError: the backend is closed.

@@ -15,7 +15,7 @@ from mlxintro.protocol.toml_text import as_document
 
 
 def every_preset() -> Iterator[tuple[str, Preset]]:
-    """Names and presets; what does not load is left out, since only its own package can mend it."""
+    """Return the names and presets; what does not load is left out, since only its own package can mend it."""
     for name in presets.names():
         yield name, presets.load(name)
     for name, data in _outside().items():

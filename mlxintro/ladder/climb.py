@@ -77,7 +77,7 @@ def climb(case: Case, advice: str = "mlxintro certify") -> Ladder:
 
 
 def table_of(ladder: Ladder) -> Table:
-    """The ladder as a table for a report: what each rung asks, where it stands, and every figure."""
+    """Return the ladder as a table for a report: what each rung asks, where it stands, and every figure."""
     rows = [
         (rung.name, rung.rival, rung.state, "; ".join(filter(None, (rung.said, rung.more))), rung.p) for rung in ladder
     ]
@@ -111,13 +111,13 @@ def kind_of(ladder: Ladder) -> VerdictKind:
 
 
 def verdict(case: Case, ladder: Ladder) -> Verdict:
-    """The card: a finding, a headline, and one line of evidence for every rung."""
+    """Return the card: a finding, a headline, and one line of evidence for every rung."""
     kind = kind_of(ladder)
     return Verdict(kind, _headline(kind, case, ladder), tuple(_evidence(case, ladder)))
 
 
 def judge(case: Case, best: Case | None, advice: str) -> tuple[Case, Ladder]:
-    """The ladder of the whole run or of its best cell, whichever is climbed higher.
+    """Return the ladder of the whole run or of its best cell, whichever is climbed higher.
 
     Two looks halve the level of each.
 

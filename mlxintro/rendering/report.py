@@ -48,7 +48,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
 
 
 def markdown(report: ReportContent) -> str:
-    """The report as Markdown; heat maps are text."""
+    """Return the report as Markdown; heat maps are text."""
     analysis = report.analysis
     parts = [
         f"# {markdown_escape(report.title)}",
@@ -83,7 +83,7 @@ def markdown(report: ReportContent) -> str:
 
 
 def html(report: ReportContent) -> str:
-    """The report as one HTML page that loads nothing."""
+    """Return the report as one HTML page that loads nothing."""
     return _page(report.title, _body(report, ""))
 
 

@@ -34,6 +34,7 @@ from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
 from mlxintro.running.session import MODEL_IDENTITY, Session
+from mlxintro.running.thinking import check_says_thinking, check_thinking
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
@@ -102,16 +103,25 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     Raises:
         UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
     """
+    check_thinking(checked.study, checked.experiment, backend)
     planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
     if not len(planned):
         raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
     longest = max((len(prompt.tokens) for prompt in planned.prompts.values()), default=0)
-    room = backend.info.context - longest
+    thought = checked.study.thinking_tokens or 0
+    if thought:
+        marks = backend.tokenizer.thinking
+        prefills = {record.prefill for record in planned.prompts.values()}
+        longest += max(len(backend.tokenizer.encode(marks.closing + one).tokens) for one in prefills) if marks else 0
+    room = backend.info.context - longest - thought
     if (checked.study.max_tokens or 1) > room:
+        before = f"the prompt of {longest} tokens" + (f", a thought of up to {thought}" if thought else "")
+        way = f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"
+        if thought and room <= 0:
+            way = "use fewer --thinking-tokens"
         raise UsageError(
-            f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
-            f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            f"{before} and a reply of up to {checked.study.max_tokens} exceed {backend.info.model}'s context of "
+            f"{backend.info.context}: {way}",
             setting="max_tokens",
         )
     return planned
@@ -165,8 +175,9 @@ def begin(
         part: the study that it belongs to; see ``RunTable.create``.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or what becomes of the subject's thoughts is not said.
     """
+    check_says_thinking(checked.study, checked.experiment, backend)
     environment = {
         **describe_environment(device=backend.info.device),
         # Only where prompts depend on it; a resumed run writes it again.
@@ -191,7 +202,7 @@ def begin(
 
 
 def frozen_file(store: Store, run: Run) -> Path:
-    """Where the record of a frozen run is, to be published."""
+    """Return where the record of a frozen run is, to be published."""
     return store.path.parent / "frozen" / f"{run.id}.json"
 
 
@@ -247,7 +258,7 @@ def check_same_model(run: Run, backend: Backend) -> None:
 
 
 def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
-    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+    """Return the batch size that was recorded with a run that is resumed; ``None`` where none was.
 
     Texts agree only between sessions with blocks of one size, so it is kept after a kill, too. But a process that used
     up the machine's memory is often killed without an error that could be caught, and would end at the same place

@@ -39,7 +39,7 @@ class OrderedPart:
 
 @dataclass(frozen=True, slots=True)
 class StudyOrder:
-    """What is asked for in one line."""
+    """Says what is asked for in one line."""
 
     parts: tuple[OrderedPart, ...]
     told: Told = nullcontext

@@ -17,7 +17,7 @@ Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TrainingPlan(BaseModel):
-    """What is trained on what, for how long. Stored beside the adapter as ``training.json``."""
+    """Says what is trained on what, for how long. Stored beside the adapter as ``training.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class TrainingPlan(BaseModel):
         return AdapterShape(self.rank, self.alpha, self.layers[1] + 1, self.seed)
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         warm = max(1, min(10, self.steps // 10))
         if step < warm:
             return self.rate * (step + 1) / warm

@@ -92,7 +92,7 @@ class RowMaker:
         self._asker = asker
 
     def step(self, step: int) -> list[list[TrainingRow]]:
-        """Rows of a step, grouped by what they begin with."""
+        """Return the rows of a step, grouped by what they begin with."""
         rng = np.random.default_rng([self._plan.seed, 2, step])
         offered = self._material.trained
         shares = np.array([wording.share for wording in offered])

@@ -34,7 +34,7 @@ _BACKEND = click.option("--backend", type=click.Choice(["auto", "mlx", "torch"])
 @click.option("--memory", callback=lambda _, __, text: _bytes(text), help="Of another machine or card, e.g. 16GB.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(backend: str, memory: int | None, as_json: bool) -> None:
-    """Short names, what is on disk, and what fits this machine's memory.
+    """List short names, what is on disk, and what fits this machine's memory.
 
     Besides these, -m takes any hub id (owner/name) and any local folder.
     """

@@ -125,7 +125,7 @@ def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, c
 
 
 def plan_of(info: Any, options: dict[str, Any]) -> Any:
-    """A plan from the command's options.
+    """Return a plan from the command's options.
 
     Raises:
         ValueError: options that do not fit together.

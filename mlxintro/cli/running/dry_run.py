@@ -65,7 +65,9 @@ def describe(checked: Checked, planned: Plan, backend: Backend, as_json: bool) -
     """
     from mlxintro.rendering.estimate_text import estimate_lines
     from mlxintro.running.estimate import estimate
+    from mlxintro.running.thinking import check_says_thinking
 
+    check_says_thinking(checked.study, checked.experiment, backend)
     chatter("timing a few tokens ...")
     study = checked.study
     # Depth fractions of a shallow model may come to the same block.
@@ -81,6 +83,9 @@ def describe(checked: Checked, planned: Plan, backend: Backend, as_json: bool) -
     if any(strengths):
         echo(f"strengths: {', '.join(f'{strength:g}' for strength in strengths)} ({study.unit})")
     window = study.window or "as the experiment lays it"
+    if study.thinking is not None:
+        limit = f", {study.thinking_tokens} tokens at most" if study.thinking == "on" else ""
+        echo(f"thinking:  {study.thinking}{limit}")
     if found.replies:
         echo(f"sampling:  temperature {study.temperature:g}, {study.max_tokens} tokens, window {window}")
     else:

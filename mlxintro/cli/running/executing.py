@@ -69,6 +69,9 @@ def execute(store: Store, run: Run, checked: Checked, backend: Backend, planned:
     """Run what is planned and missing, grade it, and print what it comes to."""
     from mlxintro.cli.running.progress import follow, word_progress
     from mlxintro.cli.running.signals import ending_in_order
+    from mlxintro.cli.running.workers import open_workers
+    from mlxintro.grading.alongside import graded_alongside
+    from mlxintro.grading.passes import find_grader, grade_run
     from mlxintro.running import launch
     from mlxintro.running.preparation import PreparationCancelled
 
@@ -80,13 +83,10 @@ def execute(store: Store, run: Run, checked: Checked, backend: Backend, planned:
         with word_progress() as progress:
             store.database.be_patient(_PATIENCE, chatter)
             session = launch.prepare(store, backend, planned, run=run, progress=progress, notice=chatter)
-        events = launch.execute(store, run, checked, planned, session)
-        if not flags["no_grade"]:
-            from mlxintro.grading.alongside import graded_alongside
-            from mlxintro.grading.passes import find_grader
-
-            events = graded_alongside(store, run.id, find_grader("rules"), events)
-        with ending_in_order():
+        with ending_in_order(), open_workers(flags, checked, session) as workers:
+            events = launch.execute(store, run, checked, planned, session, workers=workers)
+            if not flags["no_grade"]:
+                events = graded_alongside(store, run.id, find_grader("rules"), events)
             last = follow(events, as_json=flags["as_json"])
     except PreparationCancelled as cancelled:
         chatter(f"{cancelled}; go on with --resume {name}")
@@ -100,7 +100,6 @@ def execute(store: Store, run: Run, checked: Checked, backend: Backend, planned:
         chatter(f"{last.errors} trials failed: `mlxintro runs show {name}` lists them, --resume tries them again")
     if not flags["no_grade"]:
         from mlxintro.cli.results.stats import show_stats
-        from mlxintro.grading.passes import grade_run
 
         grade_run(store, run, find_grader("rules"))
         show_stats(store, store.runs.get(run.id), "rules", flags["as_json"])

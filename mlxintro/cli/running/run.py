@@ -9,7 +9,11 @@ import click
 
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, model_options
 from mlxintro.cli.output import echo
+<<<<<<< HEAD
 from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
+=======
+from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
+>>>>>>> main
 
 if TYPE_CHECKING:
     from mlxintro.running.study_order import StudyOrder
@@ -50,6 +54,16 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--max-tokens", type=click.IntRange(1))
+@click.option(
+    "--thinking",
+    type=click.Choice(["off", "on", "empty"]),
+    help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
+)
+@click.option(
+    "--thinking-tokens",
+    type=click.IntRange(1),
+    help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
+)
 @click.option("--preset", help="Wording and settings of a protocol. Default: the experiment's.")
 @click.option(
     "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."
@@ -69,6 +83,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), help="Trials that run together. Default: what memory allows."
 )
+@worker_options
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event; the last one holds the rates.")
 @click.pass_context
@@ -86,8 +101,9 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     from mlxintro.paths import data_home
     from mlxintro.running.study_order import order_of
 
-    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze")
+    kept = ("name", "dry_run", "no_grade", "as_json", "explain", "batch_size", "freeze", *WORKER_FLAGS)
     flags = {name: options.pop(name) for name in kept}
+    check_workers(flags)
     path = data_home(context.obj).db
     given = {name for name, source in _given(context) if source}
     if resume is not None:
@@ -143,8 +159,12 @@ def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
             return execute(store, begun, part.checked, backend, planned, flags)
 
 
+<<<<<<< HEAD
 _PRESETS = ("preset", "preset_file")
 _BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
+=======
+_BESIDE_RESUME = {"as_json", "no_grade", "batch_size", *WORKER_FLAGS}
+>>>>>>> main
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:

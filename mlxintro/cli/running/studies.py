@@ -27,7 +27,7 @@ def studies() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """All studies, the latest last."""
+    """List all studies, the latest last."""
     with open_store(context) as store:
         found = store.studies.all()[::-1]
         path = store.path
@@ -51,7 +51,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(context: click.Context, study: str, as_json: bool) -> None:
-    """A study with its parts: each with its run, how that stands, and what is wrong."""
+    """Show a study with its parts: each with its run, how that stands, and what is wrong."""
     from mlxintro.cli.running.study import conclude
 
     with open_store(context) as store:

@@ -31,12 +31,16 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
+<<<<<<< HEAD
     """Add how vectors are extracted: a preset, and where it differs from that."""
     return PRESET(PRESET_FILE(recipe_options(function)))
 
 
 def recipe_options(function: F) -> F:
     """Add how vectors are extracted, where it differs from the preset."""
+=======
+    """Return how vectors are extracted, where it differs from the preset."""
+>>>>>>> main
     for option in reversed(
         (
             click.option(
@@ -61,7 +65,7 @@ def recipe_options(function: F) -> F:
 
 
 def given_extraction(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
+    """Return the keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
     from mlxintro.protocol.toml_text import parsed, text_of
 
     changes = {key: chosen.get(name) for name, key in (("recipe", "method"), ("site", "site"), ("read", "read"))}
@@ -162,7 +166,7 @@ class ExtractedVectors:
 
 
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
-    """Norms by layer, beside those of the stream."""
+    """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),

@@ -33,7 +33,7 @@ DOSED_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class CertifyOrder:
-    """What is asked for; what is ``None`` is chosen for the model."""
+    """Says what is asked for; what is ``None`` is chosen for the model."""
 
     model: str
     """As the study stores it."""
@@ -57,7 +57,7 @@ class CertifyOrder:
 
     @property
     def words(self) -> list[str]:
-        """The concepts, three at least.
+        """Return the concepts, three at least.
 
         Raises:
             UsageError: there are fewer.
@@ -79,7 +79,9 @@ class Assembled:
 
 
 def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
-    """The study as far as it can be told without seeking anything: its size and arms, at a layer and dose to be found.
+    """Return the study as far as it can be told without seeking anything.
+
+    Its size and arms, at a layer and dose to be found.
 
     Raises:
         UsageError: the settings contradict each other, or nothing fits them.
