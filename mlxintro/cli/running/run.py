@@ -9,11 +9,8 @@ import click
 
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, model_options
 from mlxintro.cli.output import echo
-<<<<<<< HEAD
-from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
-=======
 from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
->>>>>>> main
+from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
 
 if TYPE_CHECKING:
     from mlxintro.running.study_order import StudyOrder
@@ -159,12 +156,8 @@ def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
             return execute(store, begun, part.checked, backend, planned, flags)
 
 
-<<<<<<< HEAD
 _PRESETS = ("preset", "preset_file")
-_BESIDE_RESUME = {"as_json", "no_grade", "batch_size"}
-=======
 _BESIDE_RESUME = {"as_json", "no_grade", "batch_size", *WORKER_FLAGS}
->>>>>>> main
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:

@@ -31,16 +31,12 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
-<<<<<<< HEAD
     """Add how vectors are extracted: a preset, and where it differs from that."""
     return PRESET(PRESET_FILE(recipe_options(function)))
 
 
 def recipe_options(function: F) -> F:
     """Add how vectors are extracted, where it differs from the preset."""
-=======
-    """Return how vectors are extracted, where it differs from the preset."""
->>>>>>> main
     for option in reversed(
         (
             click.option(
