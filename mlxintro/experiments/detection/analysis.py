@@ -16,10 +16,10 @@ from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
 from mlxintro.ladder.best_cell import Best, best_cell
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.climb import judge
-from mlxintro.ladder.climb import verdict as verdict_of
 from mlxintro.ladder.contrasted import certifying
 from mlxintro.ladder.rows import Rows, by_place
 from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
+from mlxintro.ladder.verdict import verdict as verdict_of
 from mlxintro.protocol import concepts, controls
 from mlxintro.protocol.study import Study
 
