@@ -62,10 +62,10 @@ class Reply(NamedTuple):
     layer: int | None
     strength: float | None
     number: int
-    """Of the repetition, in its specification."""
+    """Number of the repetition, in its specification."""
     response: str
     class_: str | None
-    """Of the verdict (``searching.verdict_code``); ``None`` without one."""
+    """Class of the verdict (``searching.verdict_code``); ``None`` without one."""
 
 
 class TrialTable:
