@@ -29,9 +29,11 @@ from typing import Self, TypeVar
 import numpy as np
 
 from .checks import check_continuations, check_prompt, check_proofs, check_sampling, check_sites
-from .errors import ModelError, OutOfMemory, UsageError
+from .errors import OutOfMemory, UsageError
 from .machine.footprint import Shape
 from .roofline import Roofline
+from .site_checks import check_heads, check_sum
+from .thinking.thoughts import thinking_first
 from .training import AdapterShape, AdapterTrainer, Products
 from .values import (
     OPERATIONS,
@@ -50,9 +52,12 @@ from .values import (
     Proof,
     ProvenScore,
     Rendered,
+    ReplyPart,
     Request,
     Sampling,
     Site,
+    Thought,
+    ThoughtLimit,
     TokenEvent,
     Tokenizer,
 )
@@ -75,9 +80,12 @@ __all__ = [
     "Proof",
     "ProvenScore",
     "Rendered",
+    "ReplyPart",
     "Request",
     "Sampling",
     "Site",
+    "Thought",
+    "ThoughtLimit",
     "TokenEvent",
     "Tokenizer",
 ]
@@ -112,18 +120,22 @@ class Backend(abc.ABC):
     def generate(self, requests: Sequence[Request], on_token: OnToken | None = None) -> Iterator[Completion]:
         """Continue every prompt; yields completions as rows finish, in any order.
 
+        Rows whose sampling has a ``thought`` think first; see ``backends.thinking.thoughts``.
+
         Raises:
             UsageError: a request does not fit the model.
             InjectionError: what was injected is not what was asked for.
             OutOfMemory: ``batch_size`` rows are too many. It may be lowered, and the call made again.
         """
         for request in requests:
-            check_prompt(request.prompt, self.info, request.sampling.max_tokens)
             check_sampling(request.sampling)
+        requests, thoughts = thinking_first(self, requests, on_token)
+        for request in requests:
+            check_prompt(request.prompt, self.info, request.sampling.max_tokens)
         self._check_sites(_injected_sites(request.prompt for request in requests))
         for completion in self._guarded(self._generate(requests, on_token)):
             check_proofs(requests[completion.index].prompt, completion.forwarded, completion.proofs)
-            yield completion
+            yield dataclasses.replace(completion, thought=thoughts.get(completion.index)) if thoughts else completion
 
     def capture(
         self,
@@ -133,7 +145,7 @@ class Backend(abc.ABC):
         sites: Sequence[Site] = ("resid_post",),
         positions: Sequence[int] | None = None,
     ) -> list[dict[Site, Float32]]:
-        """Activations, after any injection at the same place.
+        """Return the activations, after any injection at the same place.
 
         Args:
             prompts: one forward pass each (batched inside).
@@ -166,7 +178,9 @@ class Backend(abc.ABC):
         return results
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]) -> list[list[Float32]]:
-        """Natural log-probability of each token of given continuations: per prompt and continuation, float32 (tokens,).
+        """Return the natural log-probability of each token of given continuations.
+
+        Per prompt and continuation, float32 (tokens,).
 
         Args:
             prompts: what comes before. Windows with ``stop=None`` reach over the continuation.
@@ -189,7 +203,7 @@ class Backend(abc.ABC):
         return scored
 
     def next_token(self, prompts: Sequence[Prompt]) -> Float32:
-        """Log-probabilities of the whole vocabulary after each prompt, float32 (prompts, vocabulary).
+        """Return the log-probabilities of the whole vocabulary after each prompt, float32 (prompts, vocabulary).
 
         Args:
             prompts: what comes before; what they begin with in common is read once.
@@ -209,7 +223,7 @@ class Backend(abc.ABC):
         return rows
 
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
-        """Logit lens: final norm and unembedding applied to captured ``resid_post`` activations.
+        """Return the logit lens: final norm and unembedding applied to captured ``resid_post`` activations.
 
         Args:
             residuals: float32 (..., width).
@@ -243,7 +257,7 @@ class Backend(abc.ABC):
 
     @property
     def date(self) -> datetime.date | None:
-        """The day that the chat template writes into prompts; ``None`` where it writes none."""
+        """Return the day that the chat template writes into prompts; ``None`` where it writes none."""
         return self.tokenizer.date if isinstance(self.tokenizer, DatedTokenizer) else None
 
     @abc.abstractmethod
@@ -302,45 +316,11 @@ class Backend(abc.ABC):
             ModelError: they do not.
         """
         if "head_out" in sites and not self._heads_checked:
-            self._check_heads()
+            check_heads(self.info, self._activations)
             self._heads_checked = True
         if not (self._sites_checked or sites <= {"resid_post", "head_out"} or self.info.layers < 2):
-            self._check_sum()
+            check_sum(self.info, self._activations)
             self._sites_checked = True
-
-    def _check_sum(self) -> None:
-        """``attn_out`` and ``mlp_out`` must together be what a block adds to the residual stream.
-
-        Some families scale a sublayer's output on its way into the stream.
-        """
-        captured = self._activations(Prompt((0, 1, 2)), (0, 1), ("resid_post", "attn_out", "mlp_out"), (2,))
-        before, after = captured["resid_post"][:, 0]
-        added = captured["attn_out"][1, 0] + captured["mlp_out"][1, 0]
-        # Rounding of a 16-bit stream is relative to the stream, not to what is added to it.
-        allowed = 0.02 * np.linalg.norm(after - before) + 2**-7 * np.linalg.norm(after)
-        if not np.linalg.norm(after - before - added) <= allowed:
-            raise ModelError(
-                f"in {self.info.architecture} attn_out and mlp_out are not what a block adds to the residual stream: "
-                "use the site resid_post"
-            )
-
-    def _check_heads(self) -> None:
-        """``attn_out`` at a position must follow from ``head_out`` there: moved elsewhere, it brings it along.
-
-        Some families change what attention gives after its heads have been projected.
-        """
-        layer = min(1, self.info.layers - 1)
-        tokens = (0, 1, 2)
-        found = self._activations(Prompt(tokens), (layer,), ("head_out", "attn_out"), (1, 2))
-        moved = Injection(layer, found["head_out"][0, 0], 2, 3, "head_out", "replace")
-        after = self._activations(Prompt(tokens, (moved,)), (layer,), ("attn_out",), (2,))["attn_out"][0, 0]
-        expected, own = found["attn_out"][0]
-        allowed = 0.02 * np.linalg.norm(expected - own) + 2**-7 * np.linalg.norm(expected)
-        if not np.linalg.norm(after - expected) <= allowed:
-            raise ModelError(
-                f"in {self.info.architecture} head_out is not all that attention adds to the residual stream comes "
-                "from: use the site attn_out"
-            )
 
     def _activations(
         self, prompt: Prompt, layers: tuple[int, ...], sites: tuple[Site, ...], positions: tuple[int, ...]

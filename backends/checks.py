@@ -12,11 +12,12 @@ from .errors import InjectionError, UsageError
 from .values import OPERATIONS, SITES, Injection, ModelInfo, Prompt, Proof, Sampling
 
 
-def check_prompt(prompt: Prompt, info: ModelInfo, extra: int) -> None:
+def check_prompt(prompt: Prompt, info: ModelInfo, extra: int, *, thinking: bool = False) -> None:
     """Refuse what does not fit the model, before any work is done.
 
     Args:
         extra: how many tokens will follow the prompt.
+        thinking: whether the reply begins with a thought, so that a window may cover a part of the reply.
 
     Raises:
         UsageError: with the offending value.
@@ -30,6 +31,8 @@ def check_prompt(prompt: Prompt, info: ModelInfo, extra: int) -> None:
         raise UsageError(f"a token id is outside the vocabulary of {info.vocabulary}")
     for injection in prompt.injections:
         check_injection(injection, info, n + extra)
+        if injection.part != "reply" and (injection.stop is not None or not thinking):
+            raise UsageError(f"a window over the {injection.part} goes on through a reply that begins with a thought")
         if injection.vector.ndim > 1 and (injection.stop is None or injection.stop > n):
             raise UsageError(
                 f"a vector for each position needs a window that ends with the prompt of {n} tokens or before, got "
@@ -131,6 +134,8 @@ def check_sampling(sampling: Sampling) -> None:
     """
     if sampling.max_tokens < 1:
         raise UsageError(f"max_tokens must be at least 1, got {sampling.max_tokens}")
+    if sampling.thought is not None and sampling.thought.max_tokens < 1:
+        raise UsageError(f"a thought has at least 1 token, got {sampling.thought.max_tokens}")
     if not (math.isfinite(sampling.temperature) and sampling.temperature >= 0):
         raise UsageError(f"temperature must be 0 or more, got {sampling.temperature}")
     if not 0 < sampling.top_p <= 1:

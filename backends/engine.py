@@ -34,7 +34,7 @@ class Decoder(Protocol):
         ...
 
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
-        """Next token of every live row from its latest logits; ``draws`` holds one uniform number per row.
+        """Return the next token of every live row from its latest logits; ``draws`` holds one uniform number per row.
 
         ``None`` for a row whose logits are not numbers.
         """
@@ -133,11 +133,11 @@ def _advance(row: _Row, token: int, tokenizer: Tokenizer, on_token: OnToken | No
     """Take a new token into a row; returns its completion, proofs still open, when it was the last."""
     sampling = row.request.sampling
     forwarded = len(row.request.prompt.tokens) + len(row.tokens)
-    if token in tokenizer.end_tokens:
+    if token in tokenizer.end_tokens or token in sampling.ends:
         text = tokenizer.decode(row.tokens)
         if on_token is not None and text[row.shown :]:
             on_token(TokenEvent(row.index, token, text[row.shown :]))
-        return Completion(row.index, tuple(row.tokens), text, "stop", forwarded)
+        return Completion(row.index, tuple(row.tokens), text, "stop", forwarded, ended_by=token)
     row.tokens.append(token)
     full = len(row.tokens) == sampling.max_tokens
     if not (sampling.stop or on_token or full):

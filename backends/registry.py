@@ -35,7 +35,9 @@ _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_l
 
 
 def choose(backend: str = "auto", device: str | None = None) -> str:
-    """The backend a name stands for. ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
+    """Return the backend a name stands for.
+
+    ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
 
     Raises:
         UsageError: there is no such backend.
@@ -54,7 +56,7 @@ def choose(backend: str = "auto", device: str | None = None) -> str:
 
 
 def default_model(backend: str = "auto") -> str:
-    """The model that is used when none is named.
+    """Return the model that is used when none is named.
 
     Raises:
         UsageError: there is no such backend.
@@ -148,7 +150,7 @@ def _open_with(
     sources.locate(model, name)
     require(name)
     found = None if adapter is None else adapters.resolve(adapter)
-    place = _place(name, device)
+    place = place_of(name, device)
     run_dtype = dtype or ("float32" if name == "torch" and place == "cpu" else None)
 
     def judge(weight_bytes: int, config: Mapping[str, Any], available: int, where: str) -> None:
@@ -212,8 +214,8 @@ def _library(module: str, backend: sources.Framework) -> Any:
         ) from error
 
 
-def _place(backend: sources.Framework, device: str | None) -> str:
-    """The device a model will live on.
+def place_of(backend: sources.Framework, device: str | None) -> str:
+    """Name the device that a model will live on.
 
     Raises:
         PrerequisiteError: MLX would leave the NVIDIA GPU of this machine aside.

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .thinking import ThinkingMarks, ThinkingMode
+from .thinking.marks import ThinkingMarks, ThinkingMode
 
 Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
+ReplyPart = Literal["reply", "thought", "answer"]
+"""What a window that goes on through generated tokens covers of a reply that begins with a thought."""
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Message = dict[str, str]
@@ -49,10 +51,13 @@ class Injection:
     the activation's place (activation patching)."""
     head: int | None = None
     """At the site ``head_out``, the one attention head that is touched, from 0; all of them when ``None``."""
+    part: ReplyPart = "reply"
+    """Where a reply begins with a thought: ``thought`` ends the window with it, before the closing mark; ``answer``
+    begins the window with the closing mark, whose last token predicts the answer's first."""
 
     @property
     def columns(self) -> slice:
-        """Which columns of the activation are touched."""
+        """Return which columns of the activation are touched."""
         if self.head is None:
             return slice(None)
         size = self.vector.shape[-1]
@@ -68,8 +73,34 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtLimit:
+    """Says how a thought before an answer is bounded."""
+
+    max_tokens: int
+    """Most tokens of the thought; then it is closed by force."""
+    marks: ThinkingMarks
+    """How the model's template writes a thought."""
+    prefill: str = ""
+    """What is put in the model's mouth after the thought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Says what a model thought before it answered."""
+
+    text: str
+    """Visible text between the marks."""
+    tokens: tuple[int, ...]
+    closing: tuple[int, ...]
+    """Tokens between thought and answer: the closing mark, headers, and a prefill."""
+    closed: Literal["itself", "budget", "turn"]
+    """What ended it: the model's own mark; its budget, so that it was closed by force; or the end of the model's turn,
+    which left it without an answer, so that it was closed by force, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
+    """Says how one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
 
     max_tokens: int = 100
     temperature: float = 0.0
@@ -79,6 +110,10 @@ class Sampling:
     """Key of this row's own random numbers; see ``backends.sampling``."""
     stop: tuple[str, ...] = ()
     """Strings that end the reply, beside the model's end tokens. The reply's text is cut before them."""
+    ends: tuple[int, ...] = ()
+    """Tokens that end the reply, beside the model's own."""
+    thought: ThoughtLimit | None = None
+    """For a prompt that ends with an opened thought: it is written first, and ``max_tokens`` are the answer's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +124,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one injection did, measured inside the forward pass."""
+    """Says what one injection did, measured inside the forward pass."""
 
     layer: int
     site: Site
@@ -128,11 +163,15 @@ class Completion:
     """How many positions went through the model: prompt and every generated token that was fed back."""
     proofs: tuple[Proof, ...] = ()
     """One per injection of the prompt, in its order."""
+    ended_by: int | None = None
+    """The token that ended the reply; ``None`` where a stop string or its length did."""
+    thought: Thought | None = None
+    """What was thought before; ``tokens`` and ``text`` are the answer's alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProvenScore:
-    """What was scored after one prompt, and what was injected meanwhile."""
+    """Says what was scored after one prompt, and what was injected meanwhile."""
 
     logprobs: list[Float32]
     """Per continuation, float32 (tokens,): natural log-probability of each token."""
@@ -152,7 +191,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is loaded, recorded with every run."""
+    """Says what is loaded, recorded with every run."""
 
     model: str
     """What the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
@@ -182,9 +221,11 @@ class ModelInfo:
     """Attention heads of a block; 0 where the site ``head_out`` cannot be reached."""
     head_width: int = 0
     """Columns of one head at the site ``head_out``."""
+    parameters: int = 0
+    """Numbers in the model's weights, however they are packed, without an adapter's; 0 where it is not known."""
 
     def size_of(self, site: Site, head: int | None = None) -> int:
-        """Columns of the activation at a site, or of one head of it."""
+        """Return the columns of the activation at a site, or of one head of it."""
         if site != "head_out":
             return self.width
         return self.head_width if head is not None else self.heads * self.head_width
@@ -220,11 +261,11 @@ class Tokenizer(Protocol):
 
     @property
     def thinking(self) -> ThinkingMarks | None:
-        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        """Return how the template writes a thought; ``None`` for models that do not think before they answer."""
         ...
 
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
+        """Return the dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
 
         Special tokens the template writes are not added a second time.
 
@@ -236,15 +277,15 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> Rendered:
-        """Plain text, no template and no special tokens."""
+        """Turn plain text into ids, without template and special tokens."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Visible text, special tokens left out."""
+        """Return the visible text, special tokens left out."""
         ...
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
-        """Each token as text, special ones included, for token strips."""
+        """Return each token as text, special ones included, for token strips."""
         ...
 
 
@@ -257,7 +298,7 @@ class DatedTokenizer(Protocol):
 
     @property
     def template_hash(self) -> str:
-        """Digest of everything that prompts depend on beside what is said."""
+        """Return the digest of everything that prompts depend on beside what is said."""
         ...
 
     def set_date(self, date: datetime.date) -> None:

@@ -50,10 +50,11 @@ def runs(db: str | Path | None = None) -> list[Run]:
 
 
 def frame(*names: str, db: str | Path | None = None) -> pandas.DataFrame:
-    """Read the trials of one or more runs as a tidy table: one row per trial, one column per variable.
+    """Read the trials of one or more runs or studies as a tidy table: one row per trial, one column per variable.
 
     Args:
-        names: runs by name, id, or the start of an id; every run of the store when left out.
+        names: runs by name, id, or the start of an id, or studies by name, whose runs come in the order of their parts;
+            every run of the store when left out.
 
     Returns:
         the columns of docs/reference/columns.md. Verdicts (``rules.affirms``) are pandas' own yes, no and missing
@@ -65,7 +66,7 @@ def frame(*names: str, db: str | Path | None = None) -> pandas.DataFrame:
     import pandas
 
     with _store(db) as store:
-        found = [store.runs.find(name) for name in names] if names else store.runs.all()
+        found = [run for name in names for run in store.studies.runs_of(name)] if names else store.runs.all()
         table = pandas.DataFrame(export_rows(store, [run.id for run in found]))
     for column in table.columns:
         values = table[column].dropna()
@@ -136,7 +137,7 @@ def figure(
         UsageError: no such run, or the runs have nothing of that kind.
     """
     with _store(db) as store:
-        found = list({run.id: run for run in map(store.runs.find, names)}.values())
+        found = list({run.id: run for name in names for run in store.studies.runs_of(name)}.values())
         if not found:
             raise UsageError("name at least one run")
         graded = [run for run in found if experiments.find(run.experiment).graded]

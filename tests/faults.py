@@ -20,6 +20,7 @@ from typing import NamedTuple
 from tests.guard_faults import GUARDS
 
 ROOT = Path(__file__).parents[1]
+STORE = "tests/test_store.py tests/test_store_files.py tests/test_store_exchange.py"
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "*_cache", "__pycache__", "dist")
 
 
@@ -143,14 +144,14 @@ FAULTS = (
         "mlxintro/vectors/vector.py",
         '"norm": strength / norm',
         '"norm": strength',
-        "tests/test_vectors.py",
+        "tests/test_vectors.py tests/test_vector_cache.py",
     ),
     Fault(
         "vectors: the random direction is the same at every layer",
         "mlxintro/vectors/vector.py",
         'f"{self.recipe.key}:{layer}:{seed}"',
         'f"{self.recipe.key}:{seed}"',
-        "tests/test_vectors.py",
+        "tests/test_vectors.py tests/test_vector_cache.py",
     ),
     Fault(
         "windows: the question's window begins with the question",
@@ -165,21 +166,21 @@ FAULTS = (
         "mlxintro/running/runner.py",
         "            yield from self._measured(specs, ordinals)\n            return",
         "            yield from self._measured({key: specs[key] for key in missing}, ordinals)\n            return",
-        "tests/test_runner.py",
+        "tests/test_runner.py tests/test_runner_control.py",
     ),
     Fault(
         "runner: after memory ran out the size is not remembered",
         "mlxintro/running/runner.py",
         "        self.store.runs.set_batch_size(self.run.id, self.size)\n",
         "",
-        "tests/test_runner.py",
+        "tests/test_runner.py tests/test_runner_control.py",
     ),
     Fault(
         "runner: a wrong proof fails one trial instead of the run",
         "mlxintro/running/runner.py",
         "        except InjectionError:\n            raise\n",
         "",
-        "tests/test_runner.py",
+        "tests/test_runner.py tests/test_runner_control.py",
     ),
     Fault(
         "runner: a killed run goes on with as many rows",
@@ -200,21 +201,21 @@ FAULTS = (
         "mlxintro/store/trials.py",
         "AND key IN (SELECT value FROM json_each(?)) AND status = 'done'\"",
         'AND key IN (SELECT value FROM json_each(?))"',
-        "tests/test_store.py tests/test_runner.py",
+        f"{STORE} tests/test_runner.py tests/test_runner_control.py",
     ),
     Fault(
         "store: the oldest verdict counts instead of the latest",
         "mlxintro/store/latest.py",
         "AND (h.created, h.id) > (g.created, g.id))",
         "AND (h.created, h.id) < (g.created, g.id))",
-        "tests/test_store.py",
+        STORE,
     ),
     Fault(
         "store: two processes may work on one run",
         "mlxintro/store/runs.py",
         "        if alive(row) and not mine:",
         "        if False:",
-        "tests/test_store.py tests/test_runner.py",
+        f"{STORE} tests/test_runner.py tests/test_runner_control.py",
     ),
     # Statistics
     Fault(
@@ -286,7 +287,7 @@ FAULTS = (
         "mlxintro/grading/claude/budget.py",
         "            self._held += dollars\n",
         "",
-        "tests/test_claude.py -k budget",
+        "tests/test_claude.py tests/test_claude_interrupted.py -k budget",
     ),
     Fault(
         "grading: replies that another version has graded are skipped",

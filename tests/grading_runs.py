@@ -99,3 +99,9 @@ def graded(store: Store, run: str, grader: str = "claude") -> dict[int, GradeRec
 def job_for(store: Store, run: str, *, budget: float | None = None, batch: bool = False) -> ClaudePass:
     found: Run = store.runs.find(run)
     return ClaudePass(store, found, ClaudeGrader(), Tariff(DOLLARS, batch=batch), budget)
+
+
+def check_all_graded(path: Path, run: str, count: int) -> None:
+    with Store(path, read_only=True) as store:
+        grades = graded(store, run)
+    assert {n: fields(g) for n, g in grades.items()} == {n: expected(n) for n in range(count)}

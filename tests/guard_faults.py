@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+STORE = "tests/test_store.py tests/test_store_files.py tests/test_store_exchange.py"
+
 GUARDS = (
     (
         "guard: rows of another store are not checked",
@@ -32,7 +34,7 @@ GUARDS = (
         "mlxintro/store/importing/vector_files.py",
         '            _verify(theirs / name, data, str(row["hash"]), str(row["content"]))\n',
         "",
-        "tests/test_store.py tests/test_hostile_stores.py tests/test_vectors.py -k 'vector or import'",
+        f"{STORE} tests/test_hostile_stores.py tests/test_vectors.py tests/test_vector_cache.py -k 'vector or import'",
     ),
     (
         "guard: a foreign trigger is let in",
@@ -67,7 +69,7 @@ GUARDS = (
         "mlxintro/store/latest.py",
         "moment if before is None or before < moment else min(before, _LAST) + timedelta(microseconds=1)",
         "moment",
-        "tests/test_store.py tests/test_labels.py -k clock",
+        f"{STORE} tests/test_labels.py -k clock",
     ),
     (
         "guard: commands write escapes as they are",
@@ -116,7 +118,7 @@ GUARDS = (
         "mlxintro/vectors/cache.py",
         "        if recorded not in (None, vector.content_hash):",
         "        if False:",
-        "tests/test_vectors.py tests/test_lab.py -k 'recorded'",
+        "tests/test_vectors.py tests/test_vector_cache.py tests/test_lab.py -k 'recorded'",
     ),
     (
         "guard: the lab does not ask the store for what it recorded",
@@ -144,7 +146,7 @@ GUARDS = (
         "mlxintro/grading/claude/wire.py",
         "follow_redirects=False",
         "follow_redirects=True",
-        "tests/test_claude.py tests/test_openai.py -k redirect",
+        "tests/test_claude.py tests/test_claude_interrupted.py tests/test_openai.py -k redirect",
     ),
     (
         "guard: side files may be pipes",

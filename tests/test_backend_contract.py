@@ -6,21 +6,20 @@ The other side of each comparison is ``tests.reference``: one row at a time, no 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from mlxintro.backends.base import (
     SITES,
     Backend,
-    Completion,
-    Float32,
     Injection,
     Operation,
     Prompt,
@@ -30,64 +29,24 @@ from mlxintro.backends.base import (
 )
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.backends.models.sources import read_folder
-from tests.matrix import some_families
+from tests.contract import (
+    HEAD_WIDTH,
+    HEADS,
+    LAYERS,
+    WIDTH,
+    Subject,
+    by_position,
+    mixture,
+    of_the_loop,
+    one_by_one,
+    same,
+    together,
+    tokens,
+    unanswered,
+    vector,
+)
 from tests.reference import Reference
 from tests.tiny import FAMILIES, TORCH_DEVICE, VOCABULARY
-
-WIDTH, LAYERS, HEADS, HEAD_WIDTH = 64, 4, 4, 16
-
-of_the_loop = pytest.mark.parametrize("subject", some_families("torch", "mlx"), indirect=True)
-"""For claims about the decode loop rather than about a family's block."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A backend and the independent truth about the model in it."""
-
-    name: str
-    backend: Backend
-    reference: Reference
-    said: dict[float, list[Completion]] = field(default_factory=dict)
-    """What the backend said to the mixture, by temperature: computed once, compared with by many."""
-
-    def replies(self, temperature: float = 0.0) -> list[Completion]:
-        if temperature not in self.said:
-            self.said[temperature] = together(self.backend, mixture(temperature))
-        return self.said[temperature]
-
-    def rechunked(self, chunk: int, batch_size: int = 16) -> Backend:
-        """Return the loaded model with prompts read in small pieces."""
-        backend: Any = self.backend
-        rebuilt: Backend = type(backend)(
-            backend._network.model, backend.tokenizer, backend.info, batch_size=batch_size, prefill_chunk=chunk
-        )
-        return rebuilt
-
-    def state(self) -> tuple[str, bytes]:
-        """Everything about the model that a call could leave changed: weights, structure, and what it computes."""
-        model: Any = self.backend._network.model  # type: ignore[attr-defined]
-        digest = hashlib.sha256()
-        ids = [[5, 6, 7, 8]]
-        if self.name == "torch":
-            import torch
-
-            for name, weight in sorted(model.state_dict().items()):
-                digest.update(name.encode() + weight.numpy().tobytes())
-            hooks = [
-                (name, len(part._forward_hooks), len(part._forward_pre_hooks)) for name, part in model.named_modules()
-            ]
-            digest.update(repr(hooks).encode())
-            with torch.no_grad():
-                logits = model(torch.tensor(ids)).logits.numpy()
-        else:
-            import mlx.core as mx
-            from mlx.utils import tree_flatten
-
-            for name, weight in sorted(tree_flatten(model.parameters())):
-                digest.update(name.encode() + np.array(weight).tobytes())
-            digest.update(repr([(name, type(part)) for name, part in sorted(model.named_modules())]).encode())
-            logits = np.array(model(mx.array(ids)))
-        return digest.hexdigest(), logits.tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -121,79 +80,6 @@ def subject(
         backend = mlx_backend.load(source, dtype="float32")
     with backend:
         yield Subject(name, backend, references(family))
-
-
-def tokens(length: int, seed: int = 0) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(seed).integers(4, VOCABULARY, length).tolist())
-
-
-def vector(seed: int, scale: float = 1.0) -> Float32:
-    return (np.random.default_rng(1000 + seed).normal(size=WIDTH) * scale).astype(np.float32)
-
-
-def by_position(seed: int, positions: int, size: int) -> Float32:
-    return np.random.default_rng(2000 + seed).normal(size=(positions, size)).astype(np.float32)
-
-
-def mixture(temperature: float = 0.0) -> list[Request]:
-    """Rows that differ in everything a row may differ in, most of them with a beginning in common."""
-    head = tokens(24)
-    prompts = [
-        Prompt(head + tokens(2, 1)),
-        Prompt(head + tokens(17, 2), (Injection(1, vector(2), start=26),)),
-        Prompt(head + tokens(9, 3), (Injection(2, vector(3), start=25, stop=36, operation="ablate"),)),
-        Prompt(head + tokens(30, 4), (Injection(0, vector(4), start=50, stop=58, operation="replace"),)),
-        Prompt(
-            head + tokens(5, 5),
-            (
-                Injection(3, vector(5), start=27, stop=28),
-                Injection(3, vector(6), start=24, site="mlp_out"),
-                Injection(3, vector(7), start=26, stop=31, operation="ablate"),
-                Injection(1, vector(8, 3.0), start=31, stop=33, site="attn_out", operation="replace"),
-            ),
-        ),
-        Prompt(
-            head + tokens(8, 7),
-            (
-                # Everything that may be touched by head and by position, at one layer.
-                Injection(2, vector(10, 2.0), start=25, site="head_out"),
-                Injection(2, vector(11, 2.0)[:HEAD_WIDTH], start=26, stop=33, site="head_out", head=3),
-                Injection(2, by_position(12, 4, HEAD_WIDTH), 27, 31, "head_out", "replace", head=1),
-                Injection(2, by_position(13, 5, WIDTH), 25, 30, "resid_post", "replace"),
-                Injection(1, by_position(14, 3, WIDTH), 26, 29, "mlp_out"),
-                Injection(1, by_position(15, 6, HEAD_WIDTH), 24, 30, "head_out", "ablate", head=0),
-            ),
-        ),
-        Prompt(tokens(3, 6), (Injection(2, vector(9, 2.0), start=0),)),
-    ]
-    return [
-        Request(
-            prompt, Sampling(max_tokens=6 + 2 * row, temperature=temperature, top_p=0.8 if row % 2 else 1.0, seed=row)
-        )
-        for row, prompt in enumerate(prompts)
-    ]
-
-
-def unanswered() -> list[Prompt]:
-    """The prompts of the mixture for calls that generate nothing: without what is injected into replies."""
-    return [
-        replace(p, injections=tuple(i for i in p.injections if i.start < len(p.tokens)))
-        for p in (request.prompt for request in mixture())
-    ]
-
-
-def together(backend: Backend, requests: list[Request]) -> list[Completion]:
-    return sorted(backend.generate(requests), key=lambda completion: completion.index)
-
-
-def one_by_one(backend: Backend, requests: list[Request]) -> list[Completion]:
-    return [replace(next(backend.generate([request])), index=index) for index, request in enumerate(requests)]
-
-
-def same(ours: list[Completion], theirs: list[Completion]) -> bool:
-    return [(c.tokens, c.text, c.finish, c.forwarded) for c in ours] == [
-        (c.tokens, c.text, c.finish, c.forwarded) for c in theirs
-    ]
 
 
 def test_greedy_replies_under_injection_are_those_of_the_whole_sequence_recomputed(subject: Subject) -> None:
@@ -598,11 +484,22 @@ def test_a_bad_request_is_refused_in_one_line(subject: Subject, call: Callable[[
     assert "\n" not in str(raised.value)
 
 
-def test_the_backend_says_what_is_loaded(subject: Subject) -> None:
+def numbers_in(folder: Path) -> int:
+    """Count the numbers in a folder's weight files."""
+    return sum(
+        math.prod(file.get_slice(name).get_shape())
+        for path in folder.glob("*.safetensors")
+        for file in [safe_open(path, "np")]
+        for name in file.keys()  # noqa: SIM118 (no mapping)
+    )
+
+
+def test_the_backend_says_what_is_loaded(subject: Subject, tiny: Callable[[str], Path]) -> None:
     info, memory = subject.backend.info, subject.backend.memory()
     assert (info.backend, info.layers, info.width, info.vocabulary) == (subject.name, LAYERS, WIDTH, VOCABULARY)
     assert (info.dtype, info.quantization, info.chat_template) == ("float32", "none", True)
     assert (info.heads, info.head_width) == (HEADS, HEAD_WIDTH)
+    assert info.parameters == numbers_in(tiny(info.model))
     assert min(memory.used, memory.free, memory.peak) > 0
 
 

@@ -37,11 +37,28 @@ def test_a_run_keeps_the_size_it_was_given(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == 5
 
 
-def test_after_a_kill_inside_a_block_half_as_many_rows_run_and_it_is_said(tmp_path: Path) -> None:
+def killed_before_the_next_trial(home: Path) -> None:
+    """Go on with the run and kill it in the block that it was killed in before, with no trial more."""
+    process = started(home, "run", "--resume", "long", "--json")
+    until(events(process), "BatchStarted")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def test_after_a_kill_the_blocks_stay_as_long_so_that_texts_agree(tmp_path: Path) -> None:
     ended_by(tmp_path, signal.SIGKILL)
     resumed = mlxintro(tmp_path, "run", "--resume", "long")
     assert resumed.code == 0
-    assert "was killed in the middle of a block" in resumed.err
+    assert "was killed in the middle of a block: going on with blocks of the same 8 rows" in resumed.err
+    assert rows_of(tmp_path) == 8
+
+
+def test_after_two_kills_at_one_place_half_as_many_rows_run_and_it_is_said(tmp_path: Path) -> None:
+    ended_by(tmp_path, signal.SIGKILL)
+    killed_before_the_next_trial(tmp_path)
+    resumed = mlxintro(tmp_path, "run", "--resume", "long")
+    assert resumed.code == 0
+    assert "two sessions of long were killed at the same place" in resumed.err
     assert "going on with 4 rows at a time instead of 8 (--batch-size 8 takes that back)" in resumed.err
     assert rows_of(tmp_path) == 4
     again = mlxintro(tmp_path, "run", "--resume", "long")

@@ -24,9 +24,8 @@ from mlxintro.grading.claude.passes import Report
 from mlxintro.store.calls import PaidQuestion
 from mlxintro.store.store import Store
 from tests.cli import COMMAND, ROOT, environment, mlxintro
-from tests.grading_runs import ANSWER, expected, fields, graded, job_for, stored_run
+from tests.grading_runs import ANSWER, check_all_graded, expected, fields, graded, job_for, stored_run
 from tests.messages_server import KEY, Batch, MessagesServer, serving
-from tests.test_claude import check_all_graded
 
 HALF = ANSWER / 2
 

@@ -66,8 +66,9 @@ def _ran(store: Store, backend: FakeBackend, name: str, settings: dict[str, Any]
 
 def _large(store: Store, pattern: Run) -> Run:
     """A run of a few thousand trials like those of another one, over 100 cells."""
-    settings = {"study": pattern.study, "model": pattern.model, "environment": {}}
-    run = store.runs.create(pattern.experiment, planned=LARGE, name="large", **settings)
+    run = store.runs.create(
+        pattern.experiment, planned=LARGE, name="large", study=pattern.study, model=pattern.model, environment={}
+    )
     store.prompts.add(run.id, store.prompts.of_run(pattern.id).values())
     with closing(sqlite3.connect(store.path, isolation_level="DEFERRED")) as db:
         multiply(db, pattern.id, run.id, LARGE)

@@ -56,7 +56,7 @@ def test_replies_nobody_graded_conclude_nothing() -> None:
     assert not effect(silent.verdict)
 
 
-@pytest.mark.parametrize("kind", ["yes-bias", "steering leak", "no effect shown"])
+@pytest.mark.parametrize("kind", ["yes-bias", "steering only", "no effect shown"])
 def test_what_lies_below_noticing_is_no_effect(kind: str) -> None:
     assert not effect(Verdict(kind, ""))  # type: ignore[arg-type]
 

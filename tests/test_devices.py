@@ -195,7 +195,7 @@ def test_a_loading_model_on_a_card_is_named_and_a_loaded_one_is_in_nobodys_way(
 ) -> None:
     monkeypatch.setattr(lock, "LARGE", 1)
     monkeypatch.setattr(lock, "lock_folder", lambda: tmp_path)
-    monkeypatch.setattr(registry, "_place", lambda backend, device: "cuda:0")
+    monkeypatch.setattr(registry, "place_of", lambda backend, device: "cuda:0")
     monkeypatch.setattr(registry, "_scopes", lambda place: ["cuda-GPU-1", "cuda-GPU-2"])
     monkeypatch.setattr(memory, "room", lambda place="cpu": memory.Room(place, 10**10, 10**10))
     folder = str(tiny("llama"))

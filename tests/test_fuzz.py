@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import COUNTS, KINDS, SEED, prepare, run
+from tests.fuzz import COUNTS, SEED, prepare, run
+from tests.fuzz_inputs import KINDS
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def test_the_schema_holds_what_the_store_speaks_of(blank: sqlite3.Connection) ->
     assert tables == {
         *("runs", "prompts", "run_prompts", "trials", "grades", "labels", "vectors", "migrations"),
         *("grading_batches", "grading_calls", "label_sets", "standing", "tallies", "unindexed"),
+        *("studies", "study_parts"),
     }
     assert blank.execute("PRAGMA foreign_key_check").fetchall() == []
     for table, parents in {"trials": {"runs"}, "grades": {"trials"}, "labels": {"trials"}}.items():
@@ -155,6 +156,7 @@ RELEASED = {
     "m007_standing": "94929df1325ab2866b22342d4ae49390",
     "m008_replies": "60b78ba8fdf88ebbcecf942a733487bb",
     "m009_grade_states": "b32d8e824d57662a380b36d8673171e5",
+    "m010_studies": "6eed64c396b39a116f455e71093d28c5",
 }
 """Start of the SHA-256 of each migration's statements as JSON, taken from the version that released it."""
 

@@ -99,7 +99,7 @@ RUNS = [
 
 def rows_in(arrangement: Arrangement, wanted: str = "") -> list[str]:
     listed = RunRows()
-    listed.update(RUNS, ())
+    listed.update(RUNS, (), {"a": "night", "c": "night"})
     listed.counted([Counted("a", 9, {"result": ""}, 0.2), Counted("b", 5, {"result": ""}, 0.5)])
     listed.arrangement = arrangement
     return list(listed.rows(wanted, bars=False))
@@ -130,6 +130,8 @@ def test_groups_have_headings_and_fold() -> None:
     assert rows_in(Arrangement(grouping="model")) == [f"{GROUP}x", "c", "a", f"{GROUP}y", "b"]
     assert rows_in(Arrangement(grouping="model", folded={"x"})) == [f"{GROUP}x", f"{GROUP}y", "b"]
     assert rows_in(Arrangement(grouping="experiment"), "prefill") == [f"{GROUP}prefill", "a"]
+    assert rows_in(Arrangement(grouping="study")) == [f"{GROUP}night", "c", "a", f"{GROUP}no study", "b"]
+    assert sorted(rows_in(Arrangement(), "night")) == ["a", "c"]
 
 
 def test_a_mark_keeps_its_number_as_others_come_and_go() -> None:

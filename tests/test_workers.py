@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mlxintro.backends.errors import KnownError, OutOfMemory
@@ -25,6 +27,7 @@ from mlxintro.running.workers.pool import BLOCKS_EACH, DEATHS, WorkerDied, Worke
 from mlxintro.running.workers.processes import ProcessLink
 from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerSetup
 from mlxintro.store.store import Store
+from tests.cli import RUN, events, mlxintro, started, until
 
 ROWS = 2
 MODEL = "detector?hit=0.6"
@@ -249,3 +252,94 @@ def test_a_cancelled_run_leaves_no_thread_behind(study: Study, tmp_path: Path) -
                 store.runs.set_control(run, "cancel")
         assert store.runs.get(run).state == "cancelled"
     assert threading.active_count() <= before
+
+
+STUDY = (
+    *(*RUN, "-m", "detector?delay=0.02", "--concepts", "ocean,fear", "--strengths", "2,4", "--trials", "6"),
+    *("--controls", "8", "--max-tokens", "20", "--batch-size", "2", "--no-grade"),
+)
+SHARED = ("--executor", "local", "--devices", "cpu,cpu")
+
+
+@pytest.mark.slow
+def test_a_run_whose_leading_process_is_killed_goes_on_with_workers_or_without(tmp_path: Path) -> None:
+    """Twice killed and resumed it is like one that was never shared out; no worker outlives the one that led it."""
+    assert mlxintro(tmp_path, *STUDY, "--name", "alone").code == 0
+    first = started(tmp_path, *STUDY, "--name", "shared", "--json", *SHARED)
+    second = None
+    for process in (first, second):
+        process = process or started(tmp_path, "run", "--resume", "shared", "--json", "--no-grade", *SHARED)
+        told = events(process)
+        for _ in range(6):
+            until(told, "TrialFinished")
+        workers = [
+            one for one in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in str(one.cmdline())
+        ]
+        assert len(workers) == 2
+        process.kill()
+        process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        assert not alive
+    done = mlxintro(tmp_path, "run", "--resume", "shared", "--no-grade")
+    assert done.code == 0
+    with Store(tmp_path / "mlxintro.db") as store:
+        alone, shared = (store.runs.find(name) for name in ("alone", "shared"))
+        assert (shared.state, shared.done, shared.errors) == ("done", shared.planned, 0)
+        assert texts(store, shared.id) == texts(store, alone.id)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--devices", "cpu"), "--devices belongs to --executor local"),
+        (("--executor", "local", "--workers", "2"), "--workers belongs to --executor ray"),
+        (("--executor", "local"), "--executor local needs --devices"),
+        (("--executor", "local", "--devices", " , "), "--executor local needs --devices"),
+        (("--mixed-devices",), "--mixed-devices belongs to --executor"),
+    ],
+)
+def test_options_of_workers_that_do_not_go_together_are_refused(
+    tmp_path: Path, flags: Sequence[str], said: str
+) -> None:
+    found = mlxintro(tmp_path, *STUDY, *flags)
+    assert found.code == 2
+    assert said in found.err
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_named_before_the_first_trial(tmp_path: Path) -> None:
+    found = mlxintro(tmp_path, *STUDY, "--executor", "local", "--devices", "cpu,cuda:7")
+    assert found.code == 2
+    assert "the fake backend is float32 on the cpu" in found.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_ray_gives_the_same_texts_when_an_actor_is_killed(
+    study: Study, alone: dict[str, str], tmp_path: Path, count: int
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from mlxintro.running.workers.cluster import Cluster
+
+    told: list[str] = []
+    with closing(Cluster(None)) as cluster, Store(tmp_path / "a.db") as store:
+        links = cluster.links(study.setup, count)
+        with WorkerPool(links, ROWS, told.append, mixed=False) as pool:
+            run = study.begin(store)
+            seen = 0
+            for event in study.run(store, run, pool):
+                seen += isinstance(event, TrialFinished)
+                if seen == 20 and not told:
+                    _kill_an_actor()
+                    told.append("killed")
+        assert texts(store, run) == alone
+    assert seen == len(alone)
+    assert any("has died: it is started again" in line for line in told)
+
+
+def _kill_an_actor() -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        title = (process.info["cmdline"] or [""])[0]
+        if title == "ray::_Actor.measure":
+            process.kill()
+            return

@@ -100,7 +100,7 @@ def _nothing_to_spare() -> int:
 
 @dataclass(slots=True)
 class Graphs:
-    """How the steps of a backend are recorded, and whether that still goes."""
+    """Says how the steps of a backend are recorded, and whether that still goes."""
 
     capture: Callable[[Body], Body]
     """May call what it is given any number of times."""
@@ -112,7 +112,7 @@ class Graphs:
 
     @classmethod
     def on(cls, network: Network) -> Graphs | None:
-        """For a model that lies on one CUDA device as a whole; ``None`` for any other.
+        """Return graphs for a model that lies on one CUDA device as a whole; ``None`` for any other.
 
         Recording a step runs it several times, and what layers carry from token to token would go on each time.
         """
@@ -157,7 +157,7 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What injections of a call may do; fixed in its graphs."""
+    """Says what injections of a call may do; fixed in its graphs."""
 
     depths: dict[LayerSite, int]
     """Lanes per place."""
@@ -211,7 +211,7 @@ class StaticStep:
         return self.rows // 4 < len(batch) <= self.rows and int(batch.lengths.max()) < self.columns
 
     def fits(self, batch: TorchBatch) -> bool:
-        """Whether the cache still lies where it lay."""
+        """Tell whether the cache still lies where it lay."""
         return batch.cache is self.cache and all(
             a is b for a, b in zip(batch.cache.stores(), self._stores, strict=True)
         )
@@ -225,7 +225,7 @@ class StaticStep:
         batch.injector.collect(self._lanes)
 
     def counted_as(self, batch: TorchBatch, tolerance: float) -> bool:
-        """Whether the counts are those of the batch, which took the same steps."""
+        """Tell whether the counts are those of the batch, which took the same steps."""
         return batch.injector.agrees(self._lanes, tolerance)
 
     def capture(self, batch: TorchBatch, tokens: Sequence[int], capture: Callable[[Body], Body]) -> None:
@@ -235,7 +235,7 @@ class StaticStep:
         self.load(batch)
 
     def run(self, batch: TorchBatch, tokens: Sequence[int]) -> Tensor:
-        """One step of a batch that was loaded; its logits, until the next step."""
+        """Return one step of a batch that was loaded; its logits, until the next step."""
         assert self._replay is not None, "capture first"
         self._feed(batch, tokens)
         return self._replay()[: len(tokens)]

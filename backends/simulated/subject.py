@@ -12,13 +12,17 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from urllib.parse import parse_qsl
 
 from ..errors import UsageError
+from . import thoughts
+from .possible import Dice, PossibleReply
 from .text import EVERYDAY, Turn
 
 COMMON = {"delay": 0.0, "weak": 1.2, "strong": 5.0, "shallow": 0.5, "deep": 0.9, "layers": 8.0, "width": 128.0}
+THOUGHTFUL = {"think": 0.0, "admits": 1.0, "blurts": 0.0, "notes": 1.0}
+"""Parameters of a subject that thinks before it answers; the others are without effect while ``think`` is 0."""
 SUBJECTS: dict[str, dict[str, float]] = {
     "detector": {"hit": 0.4, "fa": 0.02},
     "null": {},
@@ -35,6 +39,20 @@ SUBJECTS: dict[str, dict[str, float]] = {
 """The first is an introspector. Of the others each does one thing that may pass for introspection: nothing at all,
 saying yes, being steered, refusing; all answers moved towards yes, or towards the middle, by any vector; claiming any
 disturbance; claiming an odd text; noticing, and always saying one word; naming the word it is being made to say."""
+WHAT = {
+    "detector": "notices it inside a band of layers and names it: an introspector",
+    "null": "nothing",
+    "yes-biased": "says yes to anything",
+    "steering-only": "is steered by it and notices nothing",
+    "refuser": "refuses to answer",
+    "biased": "moves all its answers towards yes",
+    "compressed": "moves all its answers towards the middle",
+    "disturbed": "claims any disturbance",
+    "text-reader": "claims an odd text in the prompt",
+    "habitual": "notices it, and always says one word",
+    "echo": "names the word that it is being made to say",
+}
+"""What each does, for lists."""
 SPREAD = 6.0
 """Logits of yes to unrelated questions lie between plus and minus this."""
 
@@ -66,6 +84,14 @@ class Subject:
     """Seconds per decoding step."""
     layers: float = COMMON["layers"]
     width: float = COMMON["width"]
+    think: float = THOUGHTFUL["think"]
+    """Sentences it thinks before it comes to a conclusion, where it is let think; 0: it never thinks."""
+    admits: float = THOUGHTFUL["admits"]
+    """Probability of saying in the answer that it noticed something, when its thought says so."""
+    blurts: float = THOUGHTFUL["blurts"]
+    """Probability of saying so when its thought says that there is nothing."""
+    notes: float = THOUGHTFUL["notes"]
+    """How far the answer follows what the thought says (1) instead of the state it is in (0)."""
 
     @classmethod
     def parse(cls, model: str) -> Subject:
@@ -77,7 +103,7 @@ class Subject:
         name, _, query = model.partition("?")
         if name not in SUBJECTS:
             raise UsageError(f"no simulated subject {name!r}: use one of {', '.join(SUBJECTS)}", setting="model")
-        values = SUBJECTS[name] | COMMON
+        values = SUBJECTS[name] | COMMON | THOUGHTFUL
         for key, text in parse_qsl(query, keep_blank_values=True):
             if key not in values:
                 raise UsageError(f"{name} has no parameter {key!r}: use {', '.join(values)}")
@@ -87,23 +113,26 @@ class Subject:
                 values[key] = math.nan
             if not math.isfinite(values[key]):
                 raise UsageError(f"{key}={text} is not a number: write it like {name}?{key}=0.5")
-        for key in ("hit", "fa", "yes"):
+        for key in ("hit", "fa", "yes", "admits", "blurts", "notes"):
             if not 0 <= values.get(key, 0) <= 1:
                 raise UsageError(f"{key}={values[key]:g} is not a probability: give a number from 0 to 1")
         if not (0 <= values["delay"] <= 60 and 2 <= values["layers"] <= 200 and 96 <= values["width"] <= 8192):
             raise UsageError("a subject has a delay of 0 to 60, 2 to 200 layers and a width of 96 to 8192: change them")
+        if not 0 <= values["think"] <= 1000:
+            raise UsageError("a subject thinks 0 to 1000 sentences: change think")
         return cls(name, **values)
 
     @property
     def revision(self) -> str:
-        """A hash of everything that changes an answer, so not of the delay."""
-        text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "delay")
+        """Return a hash of everything that changes an answer, so not of the delay."""
+        left_out = {"delay"} if self.think else {"delay", *THOUGHTFUL}
+        text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name not in left_out)
         return "fake:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class FeltInjection:
-    """What the change of the residual stream amounts to."""
+    """Says what the change of the residual stream amounts to."""
 
     word: str | None = None
     """The word it spells in the end, ``None`` for no change and for one that spells nothing."""
@@ -119,33 +148,6 @@ class FeltInjection:
     """Prompt positions changed."""
     sizes: tuple[float, ...] = ()
     """By how much each of them was."""
-
-
-@dataclass(frozen=True, slots=True)
-class PossibleReply:
-    """One way to reply."""
-
-    probability: float
-    openings: tuple[str, ...]
-    """The first words, as the probabilities of continuations see them; the first is the likeliest."""
-    replies: tuple[str, ...]
-    """Ways to put it, equally likely."""
-
-
-class Dice:
-    """Uniform numbers from a key, the same on every machine."""
-
-    def __init__(self, *key: object) -> None:
-        self._key = repr(key).encode()
-        self._count = 0
-
-    def uniform(self) -> float:
-        self._count += 1
-        digest = hashlib.blake2b(self._key + self._count.to_bytes(4, "big"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") / 2**64
-
-    def choice(self, options: Sequence[str]) -> str:
-        return options[int(self.uniform() * len(options))]
 
 
 AFFIRM = (
@@ -193,7 +195,7 @@ _QUESTION = re.compile(
 
 
 def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
-    """Every way this subject may reply, with probabilities that sum to 1.
+    """Return every way this subject may reply, with probabilities that sum to 1.
 
     Args:
         dice: decides details that carry no probability of interest, such as which wrong word is named.
@@ -201,11 +203,16 @@ def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection,
     prefill = dialogue[-1].text if dialogue and dialogue[-1].role == "assistant" else ""
     asked = next((turn for turn in reversed(dialogue) if turn.role == "user"), Turn("user", "", 0))
     text = asked.text.lower()
+    thought, prefill = thoughts.split_prefill(prefill)
     found = _answer(subject, dialogue, asked, text, prefill, reading, dice)
+    if thought is not None and not thought.closed:
+        return thoughts.thinking(subject, found)
+    if thought is not None:
+        found = thoughts.after(subject, thought, found)
     if not prefill:
         return found
     space = "" if prefill[-1:].isspace() else " "
-    return [PossibleReply(o.probability, _spaced(space, o.openings), _spaced(space, o.replies)) for o in found]
+    return [replace(o, openings=_spaced(space, o.openings), replies=_spaced(space, o.replies)) for o in found]
 
 
 def _spaced(space: str, texts: Sequence[str]) -> tuple[str, ...]:
@@ -244,8 +251,8 @@ def _answer(
         p = _asked_so(subject, reading, text, p)
         deny = LEAK if subject.name == "steering-only" and word else DENY
         return [
-            PossibleReply(p, _YES, _filled(AFFIRM, word=named)),
-            PossibleReply(1 - p, _NO, _filled(deny, word=word or wrong)),
+            PossibleReply(p, _YES, _filled(AFFIRM, word=named), True),
+            PossibleReply(1 - p, _NO, _filled(deny, word=word or wrong), False),
         ]
     if _QUESTION.search(text):
         yes = subject.yes if subject.name == "yes-biased" else _moved(subject, reading, _usual(text))

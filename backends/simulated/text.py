@@ -19,7 +19,7 @@ import numpy as np
 
 from ..base import Float32, Message, Rendered
 from ..errors import UsageError
-from ..thinking import ThinkingMarks, ThinkingMode
+from ..thinking.marks import ThinkingMarks, ThinkingMode
 
 SLOTS, BITS = 16, 5
 CODE = SLOTS * BITS
@@ -30,6 +30,9 @@ BEGIN, END, SYSTEM, USER, ASSISTANT = range(256, 261)
 SPECIAL = {BEGIN: "<|begin|>", END: "<|end|>", SYSTEM: "<|system|>", USER: "<|user|>", ASSISTANT: "<|assistant|>"}
 ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 TEMPLATE = "<|begin|>(<|ROLE|>CONTENT<|end|>)*<|assistant|>PREFILL"
+
+THINKING_MARKS = ThinkingMarks("<think>\n", "\n</think>\n\n", "</think>", opened=False, switch=True, unasked=False)
+"""How subjects that think write their thoughts. Their marks are text, so tokens are what they are for all subjects."""
 
 EVERYDAY = (
     "apple",
@@ -95,7 +98,7 @@ _THINK = re.compile(r"(?:^|[.!?\"”]\s*)(do not |don't )?think (?:only )?about 
 
 
 def mix(value: int) -> int:
-    """One round of SplitMix64 (Steele, Lea and Flood 2014): 64 well-mixed bits."""
+    """Return one round of SplitMix64 (Steele, Lea and Flood 2014): 64 well-mixed bits."""
     value = (value + 0x9E3779B97F4A7C15) & MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
@@ -104,7 +107,10 @@ def mix(value: int) -> int:
 
 @lru_cache(maxsize=4096)
 def spell(word: str) -> Float32:
-    """A word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end. Read only."""
+    """Return a word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end.
+
+    Read only.
+    """
     plain = unicodedata.normalize("NFKD", word).lower()
     letters = [ord(c) - 96 for c in plain if "a" <= c <= "z"][: SLOTS - 1]
     codes = letters + [0] * (SLOTS - len(letters))
@@ -115,7 +121,7 @@ def spell(word: str) -> Float32:
 
 
 def unspell(code: Float32) -> str | None:
-    """The word that ``CODE`` numbers spell, ``None`` when they spell nothing that could be one.
+    """Return the word that ``CODE`` numbers spell, ``None`` when they spell nothing that could be one.
 
     A word minus a mean of words keeps the sign of every bit, save where all agree: zero, which reads as blank.
     Random numbers and negated words break off in letters that do not exist, or that cannot follow one another.
@@ -141,7 +147,8 @@ class FakeTokenizer:
     end_tokens = frozenset({END})
     stop_strings: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, *, thinks: bool = False) -> None:
+        self.thinking = THINKING_MARKS if thinks else None
         lower = "abcdefghijklmnopqrstuvwxyz"
         pieces = [
             "\n\n",
@@ -160,12 +167,16 @@ class FakeTokenizer:
     def __len__(self) -> int:
         return len(self._bytes)
 
-    thinking: ThinkingMarks | None = None
-
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
+        """Return the dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
         if thinking != "off":
-            raise UsageError("this subject knows no thoughts: leave --thinking out", setting="thinking")
+            if self.thinking is None:
+                raise UsageError(
+                    "this subject knows no thoughts: leave --thinking out, or ask for thoughts as in detector?think=3",
+                    setting="thinking",
+                )
+            marks = self.thinking
+            prefill = marks.opening if thinking == "on" else marks.opening + marks.closing + prefill
         parts: list[int | str] = [BEGIN]
         for message in messages:
             if message["role"] not in ROLES:
@@ -183,11 +194,11 @@ class FakeTokenizer:
         return [SPECIAL.get(t) or self._bytes[t].decode("utf-8", "backslashreplace") for t in tokens]
 
     def raw(self, token: int) -> bytes:
-        """The bytes a token stands for; none for a special one."""
+        """Return the bytes a token stands for; none for a special one."""
         return self._bytes[token]
 
     def words(self) -> Iterable[tuple[int, str]]:
-        """Every token that is a whole word, with that word."""
+        """Return every token that is a whole word, with that word."""
         return ((i, piece.strip()) for piece, i in self._ids.items() if len(piece.strip()) > 2)
 
     def _join(self, parts: Sequence[int | str]) -> Rendered:
@@ -253,7 +264,7 @@ def _lines(tokens: Sequence[int], first: int, stop: int, tokenizer: FakeTokenize
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one position of the stream holds."""
+    """Says what one position of the stream holds."""
 
     hash: int
     """64 bits that depend on every token so far."""
@@ -277,7 +288,7 @@ class TextReader:
         self._thought, self._weight = "", 0.0
 
     def fork(self) -> TextReader:
-        """Another reader that has read the same."""
+        """Return another reader that has read the same."""
         other = copy(self)
         other._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         other._decoder.setstate(self._decoder.getstate())

@@ -27,6 +27,7 @@ class InjectedThoughts(Experiment):
     name = "injected-thoughts"
     preset = "lindsey"
     graded = True
+    thinks = True
     reads_every = frozenset({controls.MATCHED})
     summary = "inject a concept vector while the subject is asked whether it detects an injected thought"
     Options = DetectionOptions

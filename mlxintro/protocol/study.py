@@ -12,12 +12,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
 from mlxintro.protocol.concepts import Concept
 from mlxintro.protocol.imported import VectorReference, resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.trials import Transform, Unit
 from mlxintro.protocol.windows import WindowName
+
+THINKING_TOKENS = 1024
+"""Budget of a thought where a study names none."""
 
 
 class Study(BaseModel):
@@ -60,13 +64,19 @@ class Study(BaseModel):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_tokens: Tokens | None = None
+    """Most tokens of a reply; where the subject thinks, of its answer."""
+    thinking: ThinkingMode | None = None
+    """Whether the subject thinks before it answers: ``off`` by its template's switch, ``on``, or ``empty``: an empty
+    block of thought is put in its mouth. ``None`` is ``off`` where the template has a switch or knows no thoughts."""
+    thinking_tokens: Tokens | None = None
+    """Most tokens of a thought, with ``thinking = "on"``; then it is closed by force and the answer follows."""
     seed: int = Field(default=0, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of one experiment alone; see its ``Options``."""
 
     @property
     def resolved_concepts(self) -> dict[str, tuple[Concept, VectorReference | None]]:
-        """Word -> concept, with the imported vector it comes with.
+        """Return the word -> concept, with the imported vector it comes with.
 
         Raises:
             UsageError: an unknown name.
@@ -77,7 +87,7 @@ class Study(BaseModel):
         """Fill what is open from the preset.
 
         Raises:
-            UsageError: repeats that would be copies of each other.
+            UsageError: repeats that would be copies of each other, or a budget for thoughts that are not wanted.
         """
         defaults = preset.defaults.model_dump()
         study = self.model_copy(
@@ -86,6 +96,12 @@ class Study(BaseModel):
                 "options": {**preset.options, **self.options},
             }
         )
+        if study.thinking == "on":
+            study = study.model_copy(update={"thinking_tokens": study.thinking_tokens or THINKING_TOKENS})
+        elif study.thinking_tokens is not None:
+            raise UsageError(
+                "thinking_tokens: only thoughts have this budget: add --thinking on", setting="thinking_tokens"
+            )
         numbers = study.options.get("trial_numbers", 1)
         texts = numbers if isinstance(numbers, int) else 1
         for name, count in (("trials", study.trials), ("controls", study.controls)):

@@ -1,8 +1,9 @@
 """Studies as TOML files: read, checked with the line of what is wrong, and written back from a stored run.
 
 Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several subjects run
-one after the other, each a model or ``{model = "...", adapter = "..."}``; ``layers = "even:10"``, ten evenly spaced
-layers; ``preset_file``, a preset of one's own, with its path relative to the study's.
+one after the other, each a model or ``{model = "...", adapter = "..."}``; ``adapters``, ``presets`` and ``dtypes``,
+further axes: there is a run for every combination; ``layers = "even:10"``, ten evenly spaced layers; ``preset_file``, a
+preset of one's own, with its path relative to the study's; ``name``, ``grader`` and ``budget`` of the whole study.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,18 @@ from mlxintro import data as packaged
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.study_parts import AXES, StudyManner, manner_of, read_axes
 from mlxintro.protocol.toml_text import as_document, as_value, line_of, parsed, place, text_of
 
-_BESIDE = ("models", "preset_file")
+_BESIDE = ("models", "preset_file", *AXES, *StudyManner.model_fields)
 _KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
 """What people set; a preset's whole text is written by ``runs show --toml`` alone."""
-_ALSO = {"preset": ("preset_file",), "model": ("models",), "adapter": ("models",)}
+_ALSO = {
+    "preset": ("preset_file", "presets"),
+    "model": ("models",),
+    "adapter": ("adapters", "models"),
+    **{setting: (axis,) for axis, setting in AXES.items() if setting not in ("preset", "adapter")},
+}
 """Other keys of a study's file that stand for a setting."""
 
 
@@ -56,10 +63,14 @@ class StudyFile:
     """What ``make_study`` takes, without the model."""
     subjects: tuple[NamedSubject, ...]
     """None named: the backend's default is taken."""
+    axes: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """What is varied beside the model: axis -> the settings of each of its values."""
+    manner: StudyManner = field(default_factory=StudyManner)
+    """What holds for the study as a whole: its name, who grades it, and for how much."""
 
     @contextmanager
     def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
-        """Errors about settings get file and line in front, where the setting stands in the file.
+        """Put file and line in front of errors about settings that stand in the file.
 
         Args:
             overridden: settings and options that flags gave instead; what is wrong with them is not the file's fault.
@@ -75,12 +86,12 @@ class StudyFile:
 
 
 def is_file(argument: str) -> bool:
-    """Whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
+    """Tell whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
     return argument.endswith(".toml") or f"{argument}.toml" in ready()
 
 
 def ready() -> dict[str, str]:
-    """Studies that ship: file name and first line."""
+    """Return the studies that ship: file name and first line."""
     found = {}
     for name in packaged.names("studies"):
         found[f"{name}.toml"] = packaged.text(f"studies/{name}.toml").splitlines()[0].lstrip("# ")
@@ -132,7 +143,16 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
         if not own.is_file():
             raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
-    found = StudyFile(name, text, data, tuple(filter(None, subjects)))
+    try:
+        manner = manner_of(data)
+        axes = read_axes(data, folder)
+    except UsageError as error:
+        raise UsageError(f"{place(name, text, error.setting or '')}{error}") from None
+    found = StudyFile(name, text, data, tuple(filter(None, subjects)), axes, manner)
+    if "adapters" in axes and any(one.adapter for one in found.subjects):
+        raise UsageError(
+            f"{place(name, text, 'adapters')}models name adapters of their own: leave adapters out, or those"
+        )
     with found.told():
         make_study(**{"model": "any", **data})
     return found
@@ -142,7 +162,7 @@ _EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", {model = "qwen2.5
 
 
 def evenly(text: str) -> tuple[int | float, ...]:
-    """``even:10`` as ten depths from the first layer to the last, whatever the model.
+    """Read ``even:10`` as ten depths from the first layer to the last, whatever the model.
 
     Depths are taken to the nearest layer, so a model with hardly more layers than that runs some fewer.
 
@@ -160,7 +180,7 @@ def evenly(text: str) -> tuple[int | float, ...]:
 
 
 def write(study: Study) -> str:
-    """A study as TOML; reading it gives the same study, and so the same trials."""
+    """Return a study as TOML; reading it gives the same study, and so the same trials."""
     settings = study.model_dump(mode="json")
     options = settings.pop("options")
     inline = "".join(f"{name} = {as_value(value)}\n" for name, value in settings.items() if value is not None)
@@ -168,7 +188,7 @@ def write(study: Study) -> str:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """``key=value`` of ``--set``; the value is read as TOML, and as text where it is none.
+    """Read ``key=value`` of ``--set``; the value is TOML, or text where it is none.
 
     Raises:
         UsageError: there is no ``=``.

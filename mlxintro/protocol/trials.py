@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from mlxintro.backends.base import Message, ModelInfo, Operation, Proof, Rendered, Site
+from mlxintro.backends.base import Message, ModelInfo, Operation, Proof, Rendered, ReplyPart, Site
 from mlxintro.protocol.hashing import canonical_json, field_names, tagged_hash
 
 Unit = Literal["raw", "norm", "resid"]
@@ -44,11 +44,13 @@ class PlannedInjection:
     transform: Transform = "none"
     site: Site = "resid_post"
     operation: Operation = "add"
+    part: ReplyPart = "reply"
+    """What an open window covers of a reply that begins with a thought; see ``backends.base.Injection``."""
     taken_at: int | None = None
     """Layer whose direction of the vector is used, where it is not the one that is injected into: what was injected is
     projected out again at later layers."""
 
-    LATER: ClassVar[Mapping[str, Any]] = {"taken_at": None}
+    LATER: ClassVar[Mapping[str, Any]] = {"taken_at": None, "part": "reply"}
     """Fields that stored trials do not know; see ``hashing.canonical_json``."""
 
 
@@ -90,6 +92,7 @@ class TrialSpec:
     temperature: float
     top_p: float
     max_tokens: int
+    """Most tokens of the reply; of the answer alone where it thinks first."""
     stop: tuple[str, ...] = ()
     injections: tuple[PlannedInjection, ...] = ()
     arm: str = ""
@@ -98,6 +101,8 @@ class TrialSpec:
     readout: Readout = "text"
     options: tuple[str, ...] = ()
     """Continuations whose log-probabilities are read, for the readout ``score``."""
+    thinking_tokens: int = 0
+    """Most tokens of the thought before the reply or the readout; 0 where there is none."""
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
 
@@ -119,7 +124,7 @@ class TrialSpec:
 
     @cached_property
     def key(self) -> str:
-        """Worked out once: planning, running, storing and watching all ask for it."""
+        """Return the key, worked out once: planning, running, storing and watching all ask for it."""
         return tagged_hash(self._plain())
 
     def to_json(self) -> str:
@@ -140,7 +145,7 @@ class TrialSpec:
         return cls(**{**data, **lists, "injections": injections})
 
 
-_LATER: dict[str, Any] = {"arm": "", "readout": "text", "options": (), "detail": {}}
+_LATER: dict[str, Any] = {"arm": "", "readout": "text", "options": (), "thinking_tokens": 0, "detail": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class Dose:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What running one trial gave."""
+    """Says what running one trial gave."""
 
     key: str
     response: str
@@ -175,6 +180,6 @@ class Outcome:
 
 
 def model_key(info: ModelInfo) -> str:
-    """Names the function that maps tokens to text: weights, adapter, precision, implementation and template."""
+    """Name the function that maps tokens to text: weights, adapter, precision, implementation and template."""
     plain = f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"
     return f"{plain} adapter {info.adapter_revision}" if info.adapter_revision else plain

@@ -9,7 +9,7 @@ from mlxintro.analysis.power import POWER
 
 
 def estimate_lines(record: Mapping[str, Any]) -> list[str]:
-    """Batches, memory, time and power in words.
+    """Say batches, memory, time and power in words.
 
     Args:
         record: ``Estimate.as_dict()``, in bytes and seconds.
@@ -24,8 +24,8 @@ def estimate_lines(record: Mapping[str, Any]) -> list[str]:
         )
     seconds = record["seconds"]
     shorter = "if every reply has full length" if record["replies"] else "for all readouts"
-    extraction = f"{_time(seconds['extraction'])} of it for concept vectors"
-    lines.append(f"time:      about {_time(seconds['total'])} {shorter}, {extraction}")
+    extraction = f"{duration(seconds['extraction'])} of it for concept vectors"
+    lines.append(f"time:      about {duration(seconds['total'])} {shorter}, {extraction}")
     if record["power"] is not None:
         lines.append(f"power:     {_power(record['power'])}")
     return lines
@@ -48,7 +48,7 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds:.1f} s"
     if seconds < 90:

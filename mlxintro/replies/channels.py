@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mlxintro.backends.thinking import MARK_PAIRS
+from mlxintro.backends.thinking.marks import MARK_PAIRS
 from mlxintro.replies.text import Piece, trim_invented_turns
 
 _OPENING = frozenset(opening.lower() for opening, _ in MARK_PAIRS)

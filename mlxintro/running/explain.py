@@ -27,7 +27,7 @@ _UNITS = {
 
 
 def explain(checked: Checked) -> list[str]:
-    """The protocol of a checked study, in lines."""
+    """Return the protocol of a checked study, in lines."""
     study, preset = checked.study, checked.preset
     said = [
         f"{study.preset}: {preset.title}",
@@ -105,7 +105,19 @@ def _window(study: Study, experiment: Experiment) -> str:
 
 def _sampling(study: Study) -> str:
     way = "greedy" if study.temperature == 0 else f"temperature {study.temperature:g}, top-p {study.top_p:g}"
-    return f"{way}, {study.max_tokens} tokens at most, seed {study.seed}"
+    said = f"{way}, {study.max_tokens} tokens at most, seed {study.seed}"
+    return f"{said}; {_thinking(study)}" if study.thinking else said
+
+
+def _thinking(study: Study) -> str:
+    if study.thinking == "on":
+        return (
+            f"before that a thought of {study.thinking_tokens} tokens at most, closed by force where it is longer; "
+            "yes and no are read at the answer's first token"
+        )
+    if study.thinking == "empty":
+        return "an empty thought is put in the subject's mouth"
+    return "thinking is switched off by the chat template"
 
 
 def _controls(study: Study, experiment: Experiment) -> str:

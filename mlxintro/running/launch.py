@@ -34,6 +34,7 @@ from mlxintro.running.live import Broadcast
 from mlxintro.running.preparation import preparing
 from mlxintro.running.runner import run_trials
 from mlxintro.running.session import MODEL_IDENTITY, Session
+from mlxintro.running.thinking import check_says_thinking, check_thinking
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
@@ -102,26 +103,35 @@ def plan(checked: Checked, backend: Backend) -> Plan:
     Raises:
         UsageError: a layer that the model does not have, prompts longer than its context, or an empty plan.
     """
+    check_thinking(checked.study, checked.experiment, backend)
     planned = checked.experiment.plan(checked.study, checked.preset, backend.info, backend.tokenizer)
     if not len(planned):
         raise UsageError("the study has no trials: give concepts, layers and strengths, or controls")
     longest = max((len(prompt.tokens) for prompt in planned.prompts.values()), default=0)
-    room = backend.info.context - longest
+    thought = checked.study.thinking_tokens or 0
+    if thought:
+        marks = backend.tokenizer.thinking
+        prefills = {record.prefill for record in planned.prompts.values()}
+        longest += max(len(backend.tokenizer.encode(marks.closing + one).tokens) for one in prefills) if marks else 0
+    room = backend.info.context - longest - thought
     if (checked.study.max_tokens or 1) > room:
+        before = f"the prompt of {longest} tokens" + (f", a thought of up to {thought}" if thought else "")
+        way = f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"
+        if thought and room <= 0:
+            way = "use fewer --thinking-tokens"
         raise UsageError(
-            f"the prompt of {longest} tokens and a reply of up to {checked.study.max_tokens} exceed "
-            f"{backend.info.model}'s context of {backend.info.context}: "
-            + (f"use --max-tokens {room} at most" if room > 0 else "use a model with a longer one"),
+            f"{before} and a reply of up to {checked.study.max_tokens} exceed {backend.info.model}'s context of "
+            f"{backend.info.context}: {way}",
             setting="max_tokens",
         )
     return planned
 
 
-def check_name(store: Store, name: str) -> None:
+def check_written_name(name: str) -> None:
     """Refuse a name that could not be typed or read again.
 
     Raises:
-        UsageError: it is taken, or unfit.
+        UsageError: it is unfit.
     """
     if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or any(map(_unwritable, name)):
         raise UsageError(
@@ -130,6 +140,15 @@ def check_name(store: Store, name: str) -> None:
     if name.startswith("-"):
         # Every command that takes a run would take it for an option.
         raise UsageError(f"{name!r} would be read as an option: choose a name that starts otherwise")
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse a run's name that is taken, or that could not be typed or read again.
+
+    Raises:
+        UsageError: it is taken, or unfit.
+    """
+    check_written_name(name)
     if any(composed(one.name) == composed(name) for one in store.runs.all()):
         raise UsageError(f"there is already a run called {name!r}: resume it with --resume, or choose another name")
 
@@ -140,16 +159,25 @@ def _unwritable(character: str) -> bool:
 
 
 def begin(
-    store: Store, checked: Checked, backend: Backend, planned: Plan, name: str | None = None, *, freeze: bool = False
+    store: Store,
+    checked: Checked,
+    backend: Backend,
+    planned: Plan,
+    name: str | None = None,
+    *,
+    freeze: bool = False,
+    part: tuple[str, int] | None = None,
 ) -> Run:
     """Record a new run with its prompts.
 
     Args:
         freeze: write study, plan and analysis down first, into the run and a file beside the store.
+        part: the study that it belongs to; see ``RunTable.create``.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or what becomes of the subject's thoughts is not said.
     """
+    check_says_thinking(checked.study, checked.experiment, backend)
     environment = {
         **describe_environment(device=backend.info.device),
         # Only where prompts depend on it; a resumed run writes it again.
@@ -165,6 +193,7 @@ def begin(
         study=study,
         model=backend.info,
         environment=environment,
+        part=part,
     )
     store.prompts.add(run.id, planned.prompts.values())
     if freeze:
@@ -173,7 +202,7 @@ def begin(
 
 
 def frozen_file(store: Store, run: Run) -> Path:
-    """Where the record of a frozen run is, to be published."""
+    """Return where the record of a frozen run is, to be published."""
     return store.path.parent / "frozen" / f"{run.id}.json"
 
 
@@ -229,10 +258,11 @@ def check_same_model(run: Run, backend: Backend) -> None:
 
 
 def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
-    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+    """Return the batch size that was recorded with a run that is resumed; ``None`` where none was.
 
-    A process that used up the machine's memory is often killed without an error that could be caught. Going on with as
-    many rows would end at the same place, so half as many run together after a session that was killed.
+    Texts agree only between sessions with blocks of one size, so it is kept after a kill, too. But a process that used
+    up the machine's memory is often killed without an error that could be caught, and would end at the same place
+    again: after a second session was killed without a trial more than the first, half as many rows run together.
 
     Args:
         wanted: what a person asked for, which goes before everything else.
@@ -240,14 +270,25 @@ def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Calla
     """
     rows = wanted or run.batch_size
     if wanted is None and rows is not None and rows > 1 and store.runs.was_killed(run.id):
-        rows //= 2
-        notice(
-            f"the last session of {run.name} was killed in the middle of a block, for memory perhaps: going on with "
-            f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
-        )
+        if run.environment.get(KILLED_AT) == run.done:
+            rows //= 2
+            notice(
+                f"two sessions of {run.name} were killed at the same place, for memory perhaps: going on with "
+                f"{rows} rows at a time instead of {run.batch_size} (--batch-size {run.batch_size} takes that back)"
+            )
+        else:
+            store.runs.set_fact(run.id, KILLED_AT, run.done)
+            notice(
+                f"the last session of {run.name} was killed in the middle of a block: going on with blocks of the same "
+                f"{rows} rows, so that its texts agree; killed here once more, it goes on with half as many"
+            )
     if rows is not None and rows != run.batch_size:
         store.runs.set_batch_size(run.id, rows)
     return rows
+
+
+KILLED_AT = "killed_at"
+"""In a run's environment: how many trials were done when a session was killed."""
 
 
 def prepare(

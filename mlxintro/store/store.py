@@ -19,6 +19,7 @@ from mlxintro.store.prompts import PromptTable
 from mlxintro.store.records import Imported
 from mlxintro.store.runs import RunTable
 from mlxintro.store.searching.browse import TrialBrowser
+from mlxintro.store.studies import StudyTable
 from mlxintro.store.trials import TrialTable
 from mlxintro.store.vectors import VectorTable
 
@@ -30,6 +31,7 @@ class Store:
         path: of the file, absolute.
         database: the connection, transactions and error handling that all tables share.
         runs: what was asked for, how far it is, and which process works on it.
+        studies: what was asked for in one file, and the runs that it came to.
         prompts: dialogues that trials refer to.
         trials: what ran, in the order of the plan.
         grades: what graders said of trials.
@@ -50,6 +52,7 @@ class Store:
         self.database = Database(path, read_only=read_only, create=create)
         self.path = self.database.path
         self.runs = RunTable(self.database)
+        self.studies = StudyTable(self.database, self.runs)
         self.prompts = PromptTable(self.database)
         self.trials = TrialTable(self.database)
         self.grades = GradeTable(self.database)

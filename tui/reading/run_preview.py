@@ -9,7 +9,10 @@ from mlxintro.store.records import Run
 from . import wording
 from .run_rows import NOT_KNOWN
 
-_GRID = ("layers", "strengths", "unit", "trials", "controls", "window", "temperature", "max_tokens", "seed")
+_GRID = (
+    *("layers", "strengths", "unit", "trials", "controls", "window", "temperature", "max_tokens"),
+    *("thinking", "thinking_tokens", "seed"),
+)
 
 
 def note_of(run: Run) -> str:

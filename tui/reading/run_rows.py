@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlxintro.analysis.run import tally_of
@@ -23,11 +24,13 @@ GRADER = "rules"
 RATES = ("result", "against", "more")
 """The first head figure of the run's experiment, what it is set against, and its second head figure."""
 NOT_KNOWN = "–"
+NO_STUDY = "no study"
+"""Heading of the runs that belong to none."""
 GROUP = "group:"
 """Begins the id of a row that is the heading of a group."""
 ORDERS = ("created (UTC)", "name", "state", "trials", "result", "model", "experiment")
 """Columns by which the list can be sorted, in the order in which a key goes through them."""
-GROUPINGS = ("", "model", "experiment")
+GROUPINGS = ("", "model", "experiment", "study")
 _SECONDS = 0.05
 """How long runs are counted before what has been counted is shown."""
 
@@ -47,7 +50,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Arrangement:
-    """How the list is ordered, grouped and filtered; what is remembered of it."""
+    """Says how the list is ordered, grouped and filtered; what is remembered of it."""
 
     order: str = ORDERS[0]
     turned: bool = False
@@ -73,7 +76,7 @@ class Arrangement:
 
     @property
     def title(self) -> str:
-        """The column of the order with the arrow that stands behind its name."""
+        """Return the column of the order with the arrow that stands behind its name."""
         falling = (self.order in ("created (UTC)", "trials", "result")) != self.turned
         return f"{self.order} {'▼' if falling else '▲'}"
 
@@ -99,17 +102,22 @@ class RunRows:
         self.marks: dict[str, int] = {}
         """Marked runs, each with the number of its mark and its colour, which it keeps as others come and go."""
         self.arrangement = Arrangement()
+        self.studies: Mapping[str, str] = {}
+        """Study by run."""
         self._rates: dict[str, Counted] = {}
 
-    def update(self, runs: Iterable[Run], regraded: Iterable[str]) -> None:
-        """Take in the runs as they are now, and which have new verdicts."""
+    def update(
+        self, runs: Iterable[Run], regraded: Iterable[str], studies: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Take in the runs as they are now, which have new verdicts, and to which studies they belong (run -> name)."""
+        self.studies = studies
         self.runs = {run.id: run for run in runs}
         self.marks = {run: slot for run, slot in self.marks.items() if run in self.runs}
         for run in regraded:
             self._rates.pop(run, None)
 
     def outdated(self) -> list[Run]:
-        """Runs whose rates have to be counted."""
+        """Return the runs whose rates have to be counted."""
         known = self._rates
         return [
             one for one in self.runs.values() if one.done and (one.id not in known or known[one.id].done != one.done)
@@ -127,7 +135,7 @@ class RunRows:
         self.marks[run] = next(slot for slot in range(len(MARKS)) if slot not in self.marks.values())
 
     def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
-        """Rows by run in which every wanted word occurs somewhere, whatever the case, in order and in groups."""
+        """Return the rows by run that hold every wanted word, whatever the case, in order and in groups."""
         sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self._ordered()}
         found = {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
@@ -186,12 +194,13 @@ class RunRows:
             **(known.rates if known else dict.fromkeys(RATES, "…" if run.done else "–")),
             "model": wording.model(run),
             "experiment": run.experiment,
+            "study": self.studies.get(run.id, NO_STUDY),
             "created (UTC)": run.created[:16].replace("T", " "),
         }
 
 
 def count(runs: Sequence[Run], store: Store) -> list[Counted]:
-    """Rates of some runs with their intervals, for as many as are counted in a moment."""
+    """Return the rates of some runs with their intervals, for as many as are counted in a moment."""
     started = time.monotonic()
     found = []
     for run in runs:

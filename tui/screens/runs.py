@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
+from mlxintro.store.store import Store
 from mlxintro.tools.demo import demo_study
 
 from ..reading.run_preview import about
@@ -139,11 +140,14 @@ class RunsPage(RunActions):
     # -- keeping up to date
 
     def look(self) -> None:
-        self.read("runs", lambda store: (store.runs.all(), store.grades.graded_since(self._last_grade)), self._arrived)
+        def found(store: Store) -> tuple[list[Run], tuple[int, set[str]], dict[str, str]]:
+            return store.runs.all(), store.grades.graded_since(self._last_grade), store.studies.names_by_run()
 
-    def _arrived(self, found: tuple[list[Run], tuple[int, set[str]]]) -> None:
-        runs, (self._last_grade, regraded) = found
-        self.listed.update(runs, regraded)
+        self.read("runs", found, self._arrived)
+
+    def _arrived(self, found: tuple[list[Run], tuple[int, set[str]], dict[str, str]]) -> None:
+        runs, (self._last_grade, regraded), studies = found
+        self.listed.update(runs, regraded, studies)
         self.table.nothing = _NO_MATCH if runs else self.home.keyed(_NO_RUNS)
         self.redraw()
         self._count()
@@ -260,7 +264,7 @@ class RunsPage(RunActions):
 
 
 def columns(width: int) -> dict[str, int]:
-    """The columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
+    """Return the columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
     room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
     found: dict[str, int] = {}
     for name, wanted in COLUMNS.items():

@@ -12,7 +12,7 @@ from mlxintro.rendering.figures.panels import KINDS
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN|STUDY...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",

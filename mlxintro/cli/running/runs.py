@@ -31,7 +31,7 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """All runs, the latest last."""
+    """List all runs, the latest last."""
     with open_store(context) as store:
         found = store.runs.all()[::-1]
         if as_json:
@@ -106,7 +106,7 @@ def note(context: click.Context, run: str, text: str) -> None:
 
 
 @runs.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN|STUDY...", nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
@@ -116,7 +116,7 @@ def note(context: click.Context, run: str, text: str) -> None:
 )
 @click.pass_context
 def export(context: click.Context, runs: tuple[str, ...], format_: str, output: Path | None, formulas: bool) -> None:
-    """One row per trial of one or more runs, with model, reply, dose, proof, grades and labels.
+    """Write one row per trial of runs or studies, with model, reply, dose, proof, grades and labels.
 
     docs/reference/columns.md says what each column holds. In CSV, text that a spreadsheet would take for a formula gets
     an apostrophe in front, unless --formulas is given.
@@ -125,7 +125,7 @@ def export(context: click.Context, runs: tuple[str, ...], format_: str, output: 
     from mlxintro.store.export import export_rows
 
     with open_store(context) as store:
-        found = list({found.id: found for found in map(store.runs.find, runs)}.values())
+        found = list({found.id: found for run in runs for found in store.studies.runs_of(run)}.values())
         target = None if output == Path("-") else output
         rows = export_rows(store, [run.id for run in found])
         count = write_rows(rows, format_, target, defuse=not formulas)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_store(context: click.Context, *, write: bool = False) -> Any:
-    """The store that the command line speaks of."""
+    """Return the store that the command line speaks of."""
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 
@@ -46,7 +46,7 @@ def show(
     as_toml: bool,
     as_json: bool,
 ) -> None:
-    """A run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
+    """Show a run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
     from mlxintro.store.records import TrialFilter
 
     with open_store(context) as store:
@@ -89,6 +89,9 @@ def _show_head(store: Store, run: Run) -> None:
         f"  settings   preset {study.get('preset')}, window {study.get('window')}, temperature "
         f"{study.get('temperature')}, {study.get('max_tokens')} tokens, seed {study.get('seed')}"
     )
+    if study.get("thinking"):
+        limit = f", {study.get('thinking_tokens')} tokens at most" if study.get("thinking") == "on" else ""
+        echo(f"  thinking   {study['thinking']}{limit}")
     if date := run.environment.get("prompt_date"):
         echo(f"  date       {date}, which the chat template writes into every prompt; resuming writes it again")
     prompts = store.prompts.of_run(run.id)
@@ -151,6 +154,7 @@ def _measured(readout: str, measurements: Mapping[str, Any]) -> str:
 def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
     from mlxintro.mechanism.stored import patches_in_words
     from mlxintro.rendering.token_strip import strip, window_in_words
+    from mlxintro.replies.thoughts import thought_of
 
     spec = trial.spec
     prompt = store.prompts.get(spec.prompt)
@@ -189,8 +193,10 @@ def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
         echo("  " + line)
     if trial.error is not None:
         echo(f"\nfailed: {trial.error}")
-    elif spec.readout == "text":
-        echo(f"\nreply:\n\n{trial.response}")
+    if thought := thought_of(trial.measurements):
+        echo(f"\nthought ({thought.in_words}):\n\n{thought.text}")
+    if trial.error is None and spec.readout == "text":
+        echo(f"\n{'answer' if thought else 'reply'}:\n\n{trial.response}")
     if scores := trial.measurements.get("logprobs"):
         echo("\nprobability of each continuation:\n")
         for text in sorted(scores, key=scores.__getitem__, reverse=True):

@@ -55,9 +55,9 @@ def check_workers(flags: Mapping[str, Any]) -> None:
     belongs = {"devices": "local", "address": "ray", "workers": "ray"}
     for name, to in belongs.items():
         if flags[name] is not None and executor != to:
-            raise click.UsageError(f"--{name} belongs to --executor {to}")
+            raise click.UsageError(f"--{name} belongs to --executor {to}: add that, or leave it out")
     if flags["mixed_devices"] and executor is None:
-        raise click.UsageError("--mixed-devices belongs to --executor")
+        raise click.UsageError("--mixed-devices belongs to --executor local or ray")
     if executor == "local" and not _devices(flags):
         raise click.UsageError("--executor local needs --devices, e.g. --devices cuda:0,cuda:1")
 
@@ -69,11 +69,11 @@ def open_workers(flags: Mapping[str, Any], checked: Checked, session: Session) -
     The session's model is closed first: its device is a worker's now.
 
     Args:
-        flags: of the command line.
+        flags: of the command line; without ``executor`` there are no workers.
         checked: the study.
         session: model, prompts and vectors of the run.
     """
-    if flags["executor"] is None:
+    if flags.get("executor") is None:
         yield None
         return
     from mlxintro.running.workers.pool import WorkerPool

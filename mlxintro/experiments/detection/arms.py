@@ -90,7 +90,9 @@ def _witness(trials: DetectionTrials, slot: Slot) -> TrialSpec:
     spec = trials.injected(slot.number, slot.cell or 0, trials.prompts.task())
     _, question = trials.prompts.dialogue.at_trial(1)
     detail = {"task": controls.forms()["task"], "question": f"{question} {controls.forms()['witness']}"}
-    return spec.changed(readout="witness", options=_YES_NO, max_tokens=WITNESS_TOKENS, detail=detail)
+    if trials.prompts.aside != "off":
+        detail["thinking"] = trials.prompts.aside
+    return spec.changed(readout="witness", options=_YES_NO, max_tokens=WITNESS_TOKENS, thinking_tokens=0, detail=detail)
 
 
 def _bank(trials: DetectionTrials, slot: Slot) -> TrialSpec:

@@ -54,16 +54,20 @@ def _with_entropies(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Ou
     backend = session.backend
     for start in range(0, len(specs), _AT_ONCE * backend.batch_size):
         part = specs[start : start + _AT_ONCE * backend.batch_size]
-        prepared = [readouts.prompt_of(session, spec) for spec in part]
-        logprobs = backend.next_token([prompt for prompt, _ in prepared])
+        prepared = readouts.ready_to_answer(session, part)
+        logprobs = backend.next_token([prompt for prompt, _, _ in prepared])
         options = {text: backend.tokenizer.encode(text).tokens for spec in part for text in spec.options}
         if backend.answers_as_it_reads and all(len(tokens) == 1 for tokens in options.values()):
             scored: Iterator[Outcome] = (
-                Outcome(spec.key, "", "scored", 0, doses=doses, measurements={"logprobs": _of(row, spec, options)})
-                for spec, (_, doses), row in zip(part, prepared, logprobs, strict=True)
+                Outcome(
+                    *(spec.key, "", "scored", 0),
+                    doses=doses,
+                    measurements={"logprobs": _of(row, spec, options), **thought},
+                )
+                for spec, (_, doses, thought), row in zip(part, prepared, logprobs, strict=True)
             )
         else:
-            scored = readouts.score(session, part)
+            scored = readouts.score(session, part, prepared)
         for outcome, value in zip(scored, entropy(logprobs), strict=True):
             yield replace(outcome, measurements={**outcome.measurements, "entropy": float(value)})
 
@@ -130,7 +134,7 @@ def _sides(
         record = session.prompts[spec.prompt]
         question = spec.detail["question"]
         said = [*record.messages, {"role": "assistant", "content": text}, {"role": "user", "content": question}]
-        rendered = session.backend.tokenizer.render(said)
+        rendered = session.backend.tokenizer.render(said, "", spec.detail.get("thinking", "off"))
         if not injected:
             return Prompt(rendered.tokens)
         task = spec.detail["task"]

@@ -47,28 +47,26 @@ class Cluster:
             count: how many workers; one for each GPU of the cluster when ``None``.
 
         Raises:
-            UsageError: no number, and no GPU; or more workers than the cluster has room for.
+            UsageError: no number, and no GPU; or more workers than the cluster has GPUs.
         """
         resources = self._ray.cluster_resources()
         cards = int(resources.get("GPU", 0))
-        processors = int(resources.get("CPU", 1))
         if count is None and not cards:
             raise UsageError("the Ray cluster has no GPU: say how many workers share its processors with --workers")
         wanted = count or cards
-        room = cards or processors
-        if wanted > room:
-            kind = "GPUs" if cards else "processors"
-            raise UsageError(f"the Ray cluster has {room} {kind}: choose --workers {room} at most")
+        if cards and wanted > cards:
+            raise UsageError(f"the Ray cluster has {cards} GPUs: choose --workers {cards} at most")
         shared = self._ray.put(setup)
-        # An actor keeps its accelerator for itself; on processors alone, they share those evenly.
-        needs = {"num_gpus": 1, "num_cpus": 1} if cards else {"num_cpus": 1}
+        # An actor keeps its accelerator for itself. Without accelerators, all share the processors.
+        processors = float(resources.get("CPU", 1))
+        needs = {"num_gpus": 1.0, "num_cpus": 1.0} if cards else {"num_cpus": min(1.0, processors / wanted)}
         return [ActorLink(self._ray, shared, needs, f"worker {number}") for number in range(1, wanted + 1)]
 
 
 class ActorLink:
     """The near end of the way to one actor."""
 
-    def __init__(self, ray: Any, setup: Any, needs: dict[str, int], name: str) -> None:
+    def __init__(self, ray: Any, setup: Any, needs: dict[str, float], name: str) -> None:
         self.name = name
         self._ray = ray
         self._setup = setup

@@ -35,7 +35,7 @@ class ProcessLink:
 
     @property
     def pid(self) -> int | None:
-        """The process's number; ``None`` before it is started."""
+        """Return the process's number; ``None`` before it is started."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> WorkerFacts:
@@ -49,8 +49,9 @@ class ProcessLink:
         # Not forked: a process that has used CUDA or threads cannot be copied.
         context = get_context("spawn")
         self._connection, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, self._setup), name=self.name, daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(far, self._setup), name=self.name, daemon=True)
+        process.start()
+        self._process = process
         # With the far end open here, the death of the worker would never be seen.
         far.close()
         _, facts = self._receive()

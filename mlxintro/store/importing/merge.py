@@ -32,6 +32,10 @@ _INSERT_SET = (
     _INSERT + " ON CONFLICT (run, name) DO UPDATE SET frozen = coalesce(frozen, excluded.frozen) "
     "WHERE keys = excluded.keys"
 )
+_INSERT_PART = (
+    _INSERT + " ON CONFLICT (study, ordinal) DO UPDATE SET run = excluded.run, error = excluded.error "
+    "WHERE study_parts.run IS NULL AND key = excluded.key"
+)
 _SQL = {
     "prompts": _INSERT_ONCE,
     "run_prompts": _INSERT_ONCE,
@@ -40,6 +44,7 @@ _SQL = {
     "labels": _INSERT_SAID,
     "label_sets": _INSERT_SET,
     "vectors": _INSERT_ONCE,
+    "study_parts": _INSERT_PART,
 }
 _SAID = {"grades": {"who": "grader", "what": "version"}, "labels": {"who": "labeller", "what": "fields"}}
 """Columns that tell two verdicts of one moment on one trial apart."""
@@ -82,6 +87,9 @@ def _add(db: sqlite3.Connection, other: Source, table: SourceTable) -> int:
     if table.name == "runs":
         runs = (dict(zip(table.columns, values, strict=True)) for values in other.values(table))
         return sum(_add_run(db, other, row) for row in runs)
+    if table.name == "studies":
+        studies = (dict(zip(table.columns, values, strict=True)) for values in other.values(table))
+        return sum(_add_study(db, row) for row in studies)
     sql = _SQL[table.name].format(
         table=table.name,
         columns=", ".join(table.columns),
@@ -119,6 +127,18 @@ def _add_run(db: sqlite3.Connection, other: Source, row: dict[str, Any]) -> bool
             row,
         )
     return False
+
+
+def _add_study(db: sqlite3.Connection, row: dict[str, Any]) -> bool:
+    """Add a study under its name or, where another study has that, with a number; returns whether it is new."""
+    if db.execute("SELECT 1 FROM studies WHERE id = ?", (row["id"],)).fetchone():
+        return False
+    row["name"] = free_name(db, row["name"], table="studies")
+    db.execute(
+        f"INSERT INTO studies ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})",
+        row,
+    )
+    return True
 
 
 def _at_rest(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from mlxintro.store.importing.shapes import (
     check_doses,
     check_fields,
     check_keys,
+    check_manner,
     check_measurements,
     check_object,
+    check_part,
     check_prompt,
     check_proofs,
     check_trial,
@@ -185,6 +187,29 @@ class LabelSetRow(ImportedRow):
 
     def check(self) -> None:
         check_keys(self.keys)
+
+
+class StudyRow(ImportedRow):
+    id: Identity
+    name: Name
+    settings: Object
+    created: Time
+
+    def check(self) -> None:
+        check_manner(self.settings)
+
+
+class StudyPartRow(ImportedRow):
+    study: Identity
+    ordinal: Count
+    key: Hash
+    label: Line
+    settings: Object
+    run: Identity | None
+    error: LongText | None
+
+    def check(self) -> None:
+        check_part(self.key, self.settings)
 
 
 class VectorRow(ImportedRow):

@@ -127,6 +127,34 @@ def check_keys(text: str) -> None:
         raise ValueError("keys", "should be a list of keys of trials")
 
 
+def check_manner(text: str) -> None:
+    """Check what holds for a study as a whole: its name, its grader, its budget."""
+    from pydantic import ValidationError
+
+    from mlxintro.protocol.study_parts import StudyManner
+
+    try:
+        StudyManner.model_validate(parse_json(text))
+    except ValidationError as error:
+        raise ValueError("settings", f"are not a study's: {error.errors(include_url=False)[0]['msg']}") from None
+
+
+def check_part(key: str, text: str) -> None:
+    """Check that the settings of a study's part can be read, and are those that its key names."""
+    from pydantic import ValidationError
+
+    from mlxintro.protocol.study import Study
+    from mlxintro.protocol.study_parts import part_key
+
+    try:
+        study = Study.model_validate(parse_json(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError("settings", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if part_key(study) != key:
+        raise ValueError("key", "is not the hash of its settings")
+
+
 def _records(text: str, column: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
     found = parse_json(text)
     if not _all(found, dict) or any(one.keys() != set(names) for one in found):

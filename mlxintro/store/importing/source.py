@@ -61,6 +61,8 @@ TABLES = (
     SourceTable("labels", rows.LabelRow, "id"),
     SourceTable("label_sets", rows.LabelSetRow, since="m005_label_sets"),
     SourceTable("vectors", rows.VectorRow),
+    SourceTable("studies", rows.StudyRow, "created, id", since="m010_studies"),
+    SourceTable("study_parts", rows.StudyPartRow, "study, ordinal", since="m010_studies"),
 )
 """In the order in which they refer to each other."""
 
@@ -71,6 +73,8 @@ _REFERENCES = (
     ("grades", "key", "NOT EXISTS (SELECT 1 FROM trials r WHERE r.run = t.run AND r.key = t.key)"),
     ("labels", "key", "NOT EXISTS (SELECT 1 FROM trials r WHERE r.run = t.run AND r.key = t.key)"),
     ("label_sets", "run", "NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = t.run)"),
+    ("study_parts", "study", "NOT EXISTS (SELECT 1 FROM studies s WHERE s.id = t.study)"),
+    ("study_parts", "run", "t.run IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = t.run)"),
 )
 
 
@@ -122,12 +126,12 @@ class Source:
                 raise self._refused(name, at, column, "names something that this store does not hold")
 
     def values(self, table: SourceTable) -> Iterator[tuple[Any, ...]]:
-        """The rows of a table, in the order of ``table.columns``."""
+        """Return the rows of a table, in the order of ``table.columns``."""
         for page in self.pages(table):
             yield from page
 
     def pages(self, table: SourceTable) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """The rows of a table, some hundred at a time; none where an older store has no such table."""
+        """Return the rows of a table, some hundred at a time; none where an older store has no such table."""
         if table not in self._present():
             return
         older = table.later if table.later.keys() - self._columns[table.name] else {}

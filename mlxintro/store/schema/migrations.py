@@ -15,6 +15,7 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.store.schema.grade_states import GRADE_STATES
 from mlxintro.store.schema.plain import check_plain
 from mlxintro.store.schema.standing import STANDING
+from mlxintro.store.schema.studies import STUDIES
 
 APPLICATION_ID = 0x6D6C7869
 """``mlxi``, in the header of the file: tells a store from any other SQLite file."""
@@ -253,11 +254,12 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("m007_standing", STANDING),
     Migration("m008_replies", _REPLIES),
     Migration("m009_grade_states", GRADE_STATES),
+    Migration("m010_studies", STUDIES),
 )
 
 
 def applied(db: sqlite3.Connection) -> list[str]:
-    """Names of the migrations a store has been through, in order; empty for a blank file.
+    """Return the names of the migrations a store has been through, in order; empty for a blank file.
 
     Raises:
         KnownError: the file belongs to another program.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..errors import UsageError
-from ..thinking import MARK_PAIRS, ThinkingMarks
 from ..values import Message
+from .marks import MARK_PAIRS, ThinkingMarks
 
 Render = Callable[[Sequence[Message], bool, bool], str]
 """Messages, whether the model shall think, and whether the assistant's header follows -> text.

@@ -1,0 +1,214 @@
+"""A scripted subject that thinks, through the commands: budgets are kept, and thought and answer are kept apart."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxintro.backends.base import ThoughtLimit
+from mlxintro.backends.errors import UsageError
+from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.protocol.study import THINKING_TOKENS, Study, make_study
+from mlxintro.replies.thoughts import thought_of
+from mlxintro.running import launch
+from mlxintro.running.events import TrialFinished
+from mlxintro.store.records import Run, Trial
+from mlxintro.store.store import Store
+from tests.cli import mlxintro
+
+RUN = ("run", "injected-thoughts", "--backend", "fake")
+GRID: dict[str, Any] = {"concepts": ["ocean", "milk"], "layers": [5], "strengths": [2.0], "trials": 4, "controls": 4}
+ON: dict[str, Any] = {"thinking": "on", "thinking_tokens": 200}
+
+
+def finished(home: Path, model: str, stop_after: int | None = None, **settings: Any) -> tuple[Run, list[Trial]]:
+    """A run of a scripted subject in a store, whole or up to some trial; begun anew, or resumed."""
+    with FakeBackend(model, batch_size=4) as backend, Store(home / "mlxintro.db") as store:
+        runs = store.runs.all()
+        if runs:
+            checked = launch.check_again(runs[0])
+        else:
+            checked = launch.check(make_study(model=model, backend="fake", **{**GRID, **settings}))
+        planned = launch.plan(checked, backend)
+        run = runs[0] if runs else launch.begin(store, checked, backend, planned, "thinks")
+        session = launch.prepare(store, backend, planned, run=run)
+        with closing(launch.execute(store, run, checked, planned, session)) as events:
+            done = 0
+            for event in events:
+                done += isinstance(event, TrialFinished)
+                if done == stop_after:
+                    break
+        return store.runs.get(run.id), list(store.trials.of_run(run.id))
+
+
+def claims(trial: Trial) -> bool:
+    """Whether a scripted answer says that something was noticed."""
+    return not trial.response.startswith(("No", "I don't", "I do not"))
+
+
+def test_thought_and_answer_have_budgets_of_their_own(tmp_path: Path) -> None:
+    model = "detector?think=3&hit=1&fa=0"
+    run, trials = finished(tmp_path, model, **ON, max_tokens=9)
+    assert (run.study["thinking"], run.study["thinking_tokens"]) == ("on", 200)
+    backend = FakeBackend(model)
+    for trial in trials:
+        thought = thought_of(trial.measurements)
+        assert thought is not None
+        assert thought.closed == "itself"
+        assert thought.text.count("Let me look at this once more.") == 3
+        assert thought.text.rstrip().endswith(".")
+        assert len(backend.tokenizer.encode(thought.text.rstrip("\n") + "\n").tokens) == thought.tokens
+        assert trial.tokens <= 9
+        assert "once more" not in trial.response
+        assert ("not detect" in thought.text) is (trial.condition == "control")
+
+
+def test_a_thought_that_is_too_long_is_cut_off_and_the_answer_still_given(tmp_path: Path) -> None:
+    model = "detector?think=40&hit=1&fa=0"
+    _, trials = finished(tmp_path, model, thinking="on", thinking_tokens=30)
+    for trial in trials:
+        thought = thought_of(trial.measurements)
+        assert thought is not None
+        assert (thought.tokens, thought.closed, thought.truncated) == (30, "budget", True)
+        # It came to no conclusion, so the answer follows the state.
+        assert claims(trial) is (trial.condition == "injected")
+
+
+@pytest.mark.parametrize(("admits", "blurts"), [(0, 0), (1, 1), (0, 1)])
+def test_the_answer_need_not_follow_the_thought(tmp_path: Path, admits: int, blurts: int) -> None:
+    model = f"detector?think=1&hit=1&fa=0&admits={admits}&blurts={blurts}"
+    _, trials = finished(tmp_path, model, **ON)
+    for trial in trials:
+        thought = thought_of(trial.measurements)
+        assert thought is not None
+        noticed = "not detect" not in thought.text
+        assert noticed is (trial.condition == "injected")
+        assert claims(trial) is bool(admits if noticed else blurts)
+
+
+def test_off_and_empty_put_nothing_into_the_trials_but_their_prompt(tmp_path: Path) -> None:
+    tails = {}
+    for mode in ("off", "empty"):
+        run, trials = finished(tmp_path / mode, "detector?think=2", thinking=mode)
+        assert run.study["thinking_tokens"] is None
+        assert all("thought" not in trial.measurements and not trial.spec.thinking_tokens for trial in trials)
+        with Store(tmp_path / mode / "mlxintro.db", read_only=True) as store:
+            tails[mode] = {prompt.text[-30:] for prompt in store.prompts.of_run(run.id).values()}
+    assert all(tail.endswith("<think>\n\n</think>\n\n") for tail in tails["empty"])
+    assert not any("think>" in tail for tail in tails["off"])
+
+
+def test_a_study_that_says_nothing_of_thinking_is_planned_as_before() -> None:
+    settings: dict[str, Any] = {"model": "detector", "backend": "fake", "concepts": ["ocean"], "controls": "full"}
+    before = launch.check(make_study(**settings))
+    off = launch.check(make_study(**settings, thinking="off"))
+    with FakeBackend("detector") as backend:
+        plan = [launch.plan(one, backend) for one in (before, off)]
+    assert [spec.key for spec in plan[0]] == [spec.key for spec in plan[1]]
+    for spec in plan[0]:
+        assert "thinking" not in spec.to_json()
+        assert '"part"' not in spec.to_json()
+
+
+def test_yes_is_read_at_the_first_token_of_the_answer_after_the_trials_own_thought(tmp_path: Path) -> None:
+    model = "detector?think=1&hit=1&fa=0&blurts=0"
+    for admits in (0, 1):
+        _, trials = finished(tmp_path / str(admits), f"{model}&admits={admits}", **ON, controls=["question"])
+        scored = [trial for trial in trials if trial.spec.readout == "score" and trial.condition == "injected"]
+        assert scored
+        for trial in scored:
+            thought = thought_of(trial.measurements)
+            assert thought is not None
+            assert "I do detect an injected thought" in thought.text
+            found = trial.measurements["logprobs"]
+            assert (found["Yes"] > found["No"]) is bool(admits)
+
+
+def test_the_texts_of_a_witness_have_no_thought_of_their_own(tmp_path: Path) -> None:
+    _, trials = finished(tmp_path, "detector?think=1", **ON, controls=["witness", "bank", "clear-no", "tampered"])
+    readouts = {trial.spec.readout for trial in trials}
+    assert readouts >= {"witness", "bank", "score", "text"}
+    for trial in trials:
+        if trial.spec.readout == "witness":
+            assert trial.spec.thinking_tokens == 0
+            assert "<think>" not in json.dumps(trial.measurements["texts"])
+
+
+def test_a_run_that_is_resumed_has_the_thoughts_it_would_have_had(tmp_path: Path) -> None:
+    _, whole = finished(tmp_path / "whole", "detector?think=2", **ON)
+    _, part = finished(tmp_path / "part", "detector?think=2", stop_after=5, **ON)
+    assert len(part) < len(whole)
+    _, resumed = finished(tmp_path / "part", "detector?think=2")
+    assert [(one.key, one.response, one.measurements) for one in resumed] == [
+        (one.key, one.response, one.measurements) for one in whole
+    ]
+
+
+def test_what_a_model_or_an_experiment_cannot_do_is_one_line_that_says_what_it_can(tmp_path: Path) -> None:
+    for flags, told in (
+        (("-m", "detector", "--thinking", "on"), "knows no thoughts"),
+        (("-m", "detector", "--thinking", "empty"), "leave --thinking out"),
+        (("-m", "detector?think=1", "--thinking-tokens", "9"), "add --thinking on"),
+        (("-m", "detector?think=1", "--thinking", "on", "--thinking-tokens", "9000"), "fewer --thinking-tokens"),
+    ):
+        answer = mlxintro(tmp_path, *RUN, *flags)
+        assert answer.code == 2, answer.err
+        assert told in answer.err
+        assert answer.err.strip().count("\n") <= 2
+    answer = mlxintro(
+        tmp_path, "run", "localization", "--backend", "fake", "-m", "detector?think=1", "--thinking", "on"
+    )
+    assert "no protocol for a subject that thinks first" in answer.err
+
+
+def test_a_model_that_thinks_unasked_needs_a_word_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlxintro.backends.simulated import text
+
+    unasked = replace(text.THINKING_MARKS, switch=False, unasked=True, opened=True)
+    monkeypatch.setattr(text, "THINKING_MARKS", unasked)
+    settings: dict[str, Any] = {"model": "detector?think=1", "backend": "fake", "concepts": ["ocean"]}
+    with FakeBackend("detector?think=1") as backend, Store(tmp_path / "mlxintro.db") as store:
+        for mode in (None, "off"):
+            checked = launch.check(make_study(**settings, thinking=mode))
+            with pytest.raises(UsageError, match="no switch for that: use --thinking on") as error:
+                launch.begin(store, checked, backend, launch.plan(checked, backend))
+            assert "\n" not in str(error.value)
+        # A run from before is planned as it was begun, so that it can be resumed.
+        assert len(launch.plan(launch.check(make_study(**settings)), backend))
+        for mode in ("on", "empty"):
+            checked = launch.check(make_study(**settings, thinking=mode))
+            assert launch.begin(store, checked, backend, launch.plan(checked, backend))
+
+
+def test_a_budget_is_named_where_none_was(tmp_path: Path) -> None:
+    checked = launch.check(make_study(model="detector?think=1", backend="fake", thinking="on"))
+    assert checked.study.thinking_tokens == THINKING_TOKENS
+    shown = mlxintro(tmp_path, *RUN, "-m", "detector?think=1", "--thinking", "on", "--explain").out
+    assert f"a thought of {THINKING_TOKENS} tokens at most" in shown
+
+
+def test_what_is_stored_is_shown(tmp_path: Path) -> None:
+    _, trials = finished(tmp_path, "detector?think=2", **ON)
+    assert "thinking   on, 200 tokens at most" in mlxintro(tmp_path, "runs", "show", "thinks").out
+    one = mlxintro(tmp_path, "runs", "show", "thinks", trials[0].key).out
+    thought = thought_of(trials[0].measurements)
+    assert thought is not None
+    assert f"thought ({thought.tokens} tokens, ended by the model)" in one
+    assert thought.text.split("\n")[0] in one
+    assert f"answer:\n\n{trials[0].response}" in one
+
+
+def test_limits_and_studies_hold_what_they_say() -> None:
+    with pytest.raises(UsageError, match="thinking"):
+        make_study(model="x", thinking="maybe")
+    with pytest.raises(UsageError, match="thinking_tokens"):
+        make_study(model="x", thinking="on", thinking_tokens=0)
+    assert Study(model="x").thinking is None
+    marks = FakeBackend("detector?think=1").tokenizer.thinking
+    assert marks is not None
+    assert ThoughtLimit(3, marks).prefill == ""
