@@ -98,7 +98,7 @@ def main() -> None:
         TABLE.write_text(table(json.loads(DATA.read_text("utf-8"))), "utf-8")
         return
     sys.path.insert(0, str(ROOT))
-    from tests.families import FAMILIES, WRAPPERS
+    from tests.family_settings import FAMILIES, WRAPPERS
 
     wanted = sys.argv[1:] or sorted(FAMILIES | WRAPPERS)
     held = json.loads(DATA.read_text("utf-8"))["families"] if sys.argv[1:] else {}

@@ -17,7 +17,8 @@ from mlxintro.backends.models import measured
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools.check import run_checks
 from tests import tiny as tiny_models
-from tests.families import FAMILIES, TOLERANCE, build, compare
+from tests.families import TOLERANCE, build, compare
+from tests.family_settings import FAMILIES
 
 DATA = Path(__file__).parents[1] / "backends" / "models" / "families.json"
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import ModelError
 
-Library = Literal["mlx", "torch"]
+ModelLibrary = Literal["mlx", "torch"]
 _RELEASES = {"mlx": "mlx-lm", "torch": "transformers"}
 
 
@@ -29,18 +29,18 @@ def is_known(kind: str) -> bool:
     return kind in _measured()["families"]
 
 
-def works(kind: str, backend: Library) -> bool:
+def works(kind: str, backend: ModelLibrary) -> bool:
     """Tell whether a backend was measured to compute a family as transformers does."""
     return bool(_finding(kind, backend).get("works"))
 
 
-def alternative(kind: str, backend: Library) -> str:
+def alternative(kind: str, backend: ModelLibrary) -> str:
     """Say what to do with a family that a backend cannot run.
 
     Args:
         backend: the one that cannot.
     """
-    other: Library = "torch" if backend == "mlx" else "mlx"
+    other: ModelLibrary = "torch" if backend == "mlx" else "mlx"
     if not is_known(kind):
         return f"try --backend {other}, or choose another model"
     if works(kind, other):
@@ -53,7 +53,7 @@ def alternative(kind: str, backend: Library) -> str:
     return "neither backend runs this family, so choose another model"
 
 
-def check(kind: str, backend: Library) -> None:
+def check(kind: str, backend: ModelLibrary) -> None:
     """Refuse a family that this release of the library was measured to compute otherwise, or not at all.
 
     Raises:
@@ -72,13 +72,13 @@ def check(kind: str, backend: Library) -> None:
         raise ModelError(f"the torch backend cannot run {kind} with {library}: {alternative(kind, backend)}")
 
 
-def _finding(kind: str, backend: Library) -> dict[str, Any]:
+def _finding(kind: str, backend: ModelLibrary) -> dict[str, Any]:
     found: dict[str, Any] = _measured()["families"].get(kind, {}).get(backend, {})
     return found
 
 
-def _is_same_release(backend: Library) -> bool:
+def _is_same_release(backend: ModelLibrary) -> bool:
     try:
-        return version(_RELEASES[backend]) == _measured()[_RELEASES[backend]]
+        return bool(version(_RELEASES[backend]) == _measured()[_RELEASES[backend]])
     except PackageNotFoundError:
         return False

@@ -87,11 +87,7 @@ def load(
         from .adapter import apply
 
         model = apply(model, adapter)
-    advice = measured.alternative(str(source.config["model_type"]), "torch")
-    with loading(f"{source.name} was loaded but does not run", advice):
-        network = Network.of(model)
-        network.verify()
-        check_decoding(network)
+    network = _proven(model, source)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -114,6 +110,20 @@ def load(
         parameters=parameters,
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
+
+
+def _proven(model: object, source: ModelSource) -> Network:
+    """Find a model's parts, and hold what they compute against the model as a whole.
+
+    Raises:
+        ModelError: they are not found, or compute something else.
+    """
+    advice = measured.alternative(str(source.config["model_type"]), "torch")
+    with loading(f"{source.name} was loaded but does not run", advice):
+        network = Network.of(model)
+        network.verify()
+        check_decoding(network)
+    return network
 
 
 class TorchBackend(Backend):

@@ -171,7 +171,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         return sum(store.nbytes for store in self.stores())
 
     def holds_all_of(self, other: SlotCache, rows: int) -> bool:
-        """Whether so many rows of another cache go in as memory lies."""
+        """Tell whether so many rows of another cache go in as memory lies."""
         return all(
             mine.shape[0] >= rows and mine.shape[2] >= theirs.shape[2]
             for mine, theirs in zip(self.stores(), other.stores(), strict=True)
