@@ -33,7 +33,6 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
-from ..models import measured
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
@@ -89,8 +88,7 @@ def load(
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
     parameters = int(get_total_parameters(model))
-    advice = f"{measured.alternative(str(source.config['model_type']), 'mlx')}; or fetch the model again"
-    with told(f"{source.name} was loaded but does not run", advice):
+    with told(f"{source.name} was loaded but does not run", mlx_model.advice(source)):
         blocks = find_blocks(model)
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)

@@ -94,6 +94,12 @@ def find_device(name: str | None) -> Any:
     return mx.Device(kind, 0)
 
 
+def advice(source: ModelSource) -> str:
+    """Say what to do with a model that mlx-lm cannot load or run."""
+    kind = str(source.config.get("model_type"))
+    return f"{measured.alternative(kind, 'mlx')}; or fetch or save the model again"
+
+
 def build(source: ModelSource) -> nn.Module:
     """Build the model; weights stay on disk until they are evaluated.
 
@@ -101,8 +107,7 @@ def build(source: ModelSource) -> nn.Module:
         ModelError: mlx-lm does not know the family, reads another form of it, or finds the files damaged.
     """
     kind = str(source.config.get("model_type"))
-    advice = f"{measured.alternative(kind, 'mlx')}; or fetch or save the model again"
-    with foreign.told(f"mlx-lm cannot load {source.folder}", advice):
+    with foreign.told(f"mlx-lm cannot load {source.folder}", advice(source)):
         try:
             model, _ = load_model(source.folder, lazy=True)
         except ValueError as error:
