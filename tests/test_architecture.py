@@ -30,6 +30,21 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists() and not re.search("some.name", name)] == []
 
 
+@pytest.mark.parametrize(
+    ("place", "holds"),
+    [
+        ("mlxintro/protocol/windows.py", "def resolve("),
+        ("mlxintro/replies/mentions.py", "def find_mentions("),
+        ("mlxintro/ladder/verdict.py", '"yes-bias": "Answers move towards yes'),
+        ("tui/screens/runs.py", 'id="runs.pause"'),
+        ("mlxintro/store/searching/filters.py", "def condition("),
+    ],
+)
+def test_what_newcomers_ask_for_stands_where_the_page_says(place: str, holds: str) -> None:
+    assert f"`{place}`" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert holds in (ROOT / place).read_text("utf-8")
+
+
 def test_no_folder_of_the_product_is_crowded() -> None:
     for root in ("mlxintro", "backends", "tui"):
         for folder in [ROOT / root, *(path for path in (ROOT / root).rglob("*") if path.is_dir())]:
@@ -99,3 +114,13 @@ def test_files_and_functions_stay_readable() -> None:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     length = (node.end_lineno or 0) - node.lineno + 1
                     assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_every_deliberate_fault_has_its_place() -> None:
+    """What ``python -m tests.faults`` would replace stands there once, and the tests it names exist."""
+    from tests.faults import FAULTS
+
+    for fault in FAULTS:
+        assert (ROOT / fault.file).read_text("utf-8").count(fault.right) == 1, fault.name
+        for word in fault.tests.split():
+            assert not word.startswith("tests/") or (ROOT / word).exists(), fault.name

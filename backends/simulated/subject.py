@@ -39,6 +39,20 @@ SUBJECTS: dict[str, dict[str, float]] = {
 """The first is an introspector. Of the others each does one thing that may pass for introspection: nothing at all,
 saying yes, being steered, refusing; all answers moved towards yes, or towards the middle, by any vector; claiming any
 disturbance; claiming an odd text; noticing, and always saying one word; naming the word it is being made to say."""
+WHAT = {
+    "detector": "notices it inside a band of layers and names it: an introspector",
+    "null": "nothing",
+    "yes-biased": "says yes to anything",
+    "steering-only": "is steered by it and notices nothing",
+    "refuser": "refuses to answer",
+    "biased": "moves all its answers towards yes",
+    "compressed": "moves all its answers towards the middle",
+    "disturbed": "claims any disturbance",
+    "text-reader": "claims an odd text in the prompt",
+    "habitual": "notices it, and always says one word",
+    "echo": "names the word that it is being made to say",
+}
+"""What each does, for lists."""
 SPREAD = 6.0
 """Logits of yes to unrelated questions lie between plus and minus this."""
 

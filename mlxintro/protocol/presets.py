@@ -92,6 +92,16 @@ def load(name: str) -> Preset:
     return Preset.model_validate(tomllib.loads(text(name)))
 
 
+def of_settings(settings: Mapping[str, Any]) -> Preset:
+    """Read the preset that a study's settings ``preset`` and ``preset_data`` stand for.
+
+    Raises:
+        UsageError: there is no such preset, or the data is none.
+    """
+    name, own = str(settings["preset"]), settings.get("preset_data")
+    return load(name) if own is None else validated(dict(own), name)
+
+
 def text(name: str) -> str:
     """Read a preset as the TOML text that ships.
 

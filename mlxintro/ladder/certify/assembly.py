@@ -159,7 +159,7 @@ def _cell(
     told("looking for a dose that steers and leaves replies readable ...")
     depths = certificate.DEPTHS if order.layer is None else (order.layer,)
     layers = dict.fromkeys(backend.info.layer(depth) for depth in depths)
-    extraction = presets.load(order.preset).extraction
+    extraction = presets.of_settings({"preset": order.preset, **order.settings}).extraction
     recipes = [recipe_for(extraction, word, backend.info) for word in order.words[:DOSED_WORDS]]
     vectors = extract(backend, recipes, cache)
     doses = certificate.DOSES if order.strength is None else (order.strength,)
