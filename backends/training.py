@@ -82,6 +82,8 @@ class TrainingRow:
     prompt: Prompt
     answer: tuple[int, ...]
     """Token ids, the end token included."""
+    weight: float = 1.0
+    """How much each of its tokens counts in the loss."""
 
     @property
     def whole(self) -> Prompt:
@@ -94,7 +96,7 @@ class StepReport:
     """Says what one step of training did."""
 
     loss: float
-    """Mean cross-entropy of the answers' tokens, in nats, before the step."""
+    """Mean cross-entropy of the answers' tokens, by their rows' weights, in nats, before the step."""
     gradient: float
     """L2 norm of the gradient before clipping."""
     injections: int
@@ -135,6 +137,8 @@ class AdapterTrainer(abc.ABC):
         for row in rows:
             if not row.answer:
                 raise UsageError("an answer to learn has no tokens")
+            if not row.weight > 0:
+                raise UsageError(f"the weight of a row is above 0, got {row.weight}")
             check_prompt(row.prompt, self.info, len(row.answer))
         loss, proofs = self._backward(groups)
         for row, found in zip(rows, proofs, strict=True):
@@ -177,7 +181,7 @@ class AdapterTrainer(abc.ABC):
 
     @abc.abstractmethod
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
-        """Compute the mean loss over all tokens and its gradient; the proofs of every row, in order."""
+        """Compute the weighted mean loss over all tokens and its gradient; the proofs of every row, in order."""
 
     @abc.abstractmethod
     def _update(self, rate: float) -> float:

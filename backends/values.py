@@ -221,6 +221,8 @@ class ModelInfo:
     """Attention heads of a block; 0 where the site ``head_out`` cannot be reached."""
     head_width: int = 0
     """Columns of one head at the site ``head_out``."""
+    parameters: int = 0
+    """Numbers in the model's weights, however they are packed, without an adapter's; 0 where it is not known."""
 
     def size_of(self, site: Site, head: int | None = None) -> int:
         """Return the columns of the activation at a site, or of one head of it."""

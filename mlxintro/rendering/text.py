@@ -193,6 +193,17 @@ def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
     return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
 
 
+def table_data(table: Table) -> dict[str, Any]:
+    """Return a table as plain data."""
+    return {
+        "name": table.name,
+        "title": table.title,
+        "columns": list(table.columns),
+        "rows": [[cell_data(cell) for cell in row] for row in table.rows],
+        "note": table.note,
+    }
+
+
 def as_data(analysis: Analysis) -> dict[str, Any]:
     """Return the whole analysis as plain data."""
     return {
@@ -224,16 +235,7 @@ def as_data(analysis: Analysis) -> dict[str, Any]:
             for map_ in analysis.value_maps
         ],
         "plots": [asdict(plot) for plot in analysis.plots],
-        "tables": [
-            {
-                "name": table.name,
-                "title": table.title,
-                "columns": list(table.columns),
-                "rows": [[cell_data(cell) for cell in row] for row in table.rows],
-                "note": table.note,
-            }
-            for table in analysis.tables
-        ],
+        "tables": [table_data(table) for table in analysis.tables],
         "remarks": list(analysis.remarks),
         "data": dict(analysis.data),
     }

@@ -18,7 +18,7 @@ from mlxintro.store.trials import PAGE
 
 _DOSES = ("raw", "norm", "resid")
 _SAMPLING = ("trial", "seed", "temperature", "top_p", "max_tokens")
-_MODEL = ("adapter", "architecture", "backend", "dtype", "quantization", "layers", "width")
+_MODEL = ("adapter", "architecture", "backend", "dtype", "quantization", "parameters", "layers", "width")
 
 
 def export_rows(store: Store, runs: Sequence[str]) -> Iterator[dict[str, Any]]:

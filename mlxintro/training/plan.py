@@ -24,6 +24,8 @@ class TrainingPlan(BaseModel):
     model: str
     """``trials.model_key`` of the subject without the adapter."""
     labels: Labels = "true"
+    forms: bool = False
+    """Whether every form in which the ladder asks is trained on, or the trial question alone: ``training.mix``."""
     start: str | None = None
     """An adapter of the same shape to begin with, as ``adapters.sources.resolve`` finds it."""
     start_revision: str | None = None

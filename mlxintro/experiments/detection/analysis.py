@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlxintro.analysis import taxonomy
+from mlxintro.analysis.across.categories import category_table
 from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.reply_tally import coherent, detects, names, share, trials_in
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
@@ -181,6 +182,7 @@ def _tables(run: Rows, best: Best | None) -> list[Table]:
         of = ("cell", "concepts", "detection", "identification")
         tables.append(Table("best_cell", "Best cell, on concepts that did not choose it", of, (row,), note))
     tables.append(_groups("categories", "Categories", "category", run.injected, _category))
+    tables.append(category_table(run.injected, detects, _category, "claims a thought"))
     tables.append(_groups("concepts", "Concepts", "concept", run.injected, lambda row: row.concept or ""))
     tables.append(taxonomy.table(run.injected, run.pool))
     tables.append(taxonomy.wrong_words([*run.injected, *run.pool]))
