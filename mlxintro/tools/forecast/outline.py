@@ -38,7 +38,7 @@ class StudyOutline:
     """Whether prompts were counted with the model's own tokenizer; else they are guessed."""
 
     def item(self, dtype: str | None) -> int:
-        """Bytes of a number of the residual stream."""
+        """Return the bytes of a number of the residual stream."""
         return settings_of(self.files.config, dtype)[2]
 
 

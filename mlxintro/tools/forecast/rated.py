@@ -46,7 +46,7 @@ class Forecast:
     """Seconds in the middle of the range, where they were measured."""
 
     def dollars(self, price: tuple[float, float] | None) -> tuple[float, float] | None:
-        """Price of it: the quickest at the lowest rate, the slowest at the highest."""
+        """Return its price: the quickest at the lowest rate, the slowest at the highest."""
         if price is None or self.seconds is None:
             return None
         return price[0] * self.seconds[0] / 3600, price[1] * self.seconds[1] / 3600
@@ -80,7 +80,7 @@ def _seconds(outline: StudyOutline, machine: RatedMachine, shape: Shape, rows: i
     steps = max(1.0, work.new_tokens * _LENGTH[worst])
 
     def passed(tokens: float) -> float:
-        """Seconds to read so many tokens in one pass."""
+        """Return the seconds to read so many tokens in one pass."""
         return max(2 * parameters * tokens / compute, shape.weights / bandwidth) + overhead
 
     held = rows * (work.prompt_tokens + steps / 2) * shape.cached
