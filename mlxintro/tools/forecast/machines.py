@@ -35,7 +35,7 @@ class RatedMachine:
 
     @property
     def usable(self) -> int:
-        """Bytes that a model may take."""
+        """Return the bytes that a model may take."""
         return apple_working_set(self.memory) if self.backend == "mlx" else self.memory
 
 
