@@ -60,7 +60,7 @@ def _off(trials: DetectionTrials, slot: Slot) -> TrialSpec:
     own = spec.injections[0]
     if slot.arm == controls.PROMPT_ONLY:
         length = trials.own[trials.repeat(slot.number)].length
-        return spec.changed(injections=(replace(own, stop=length),))
+        return spec.changed(injections=(replace(own, stop=min(length, own.stop or length), part="reply"),))
     layers = trials.grid.info.layers
     first = layers - 1 if slot.arm == controls.ABLATED_LAST else own.layer + 1
     out = (replace(own, layer=layer, operation="ablate", taken_at=own.layer) for layer in range(first, layers))
