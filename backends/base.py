@@ -145,7 +145,7 @@ class Backend(abc.ABC):
         sites: Sequence[Site] = ("resid_post",),
         positions: Sequence[int] | None = None,
     ) -> list[dict[Site, Float32]]:
-        """Activations, after any injection at the same place.
+        """Return the activations, after any injection at the same place.
 
         Args:
             prompts: one forward pass each (batched inside).
@@ -178,7 +178,9 @@ class Backend(abc.ABC):
         return results
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]) -> list[list[Float32]]:
-        """Natural log-probability of each token of given continuations: per prompt and continuation, float32 (tokens,).
+        """Return the natural log-probability of each token of given continuations.
+
+        Per prompt and continuation, float32 (tokens,).
 
         Args:
             prompts: what comes before. Windows with ``stop=None`` reach over the continuation.
@@ -201,7 +203,7 @@ class Backend(abc.ABC):
         return scored
 
     def next_token(self, prompts: Sequence[Prompt]) -> Float32:
-        """Log-probabilities of the whole vocabulary after each prompt, float32 (prompts, vocabulary).
+        """Return the log-probabilities of the whole vocabulary after each prompt, float32 (prompts, vocabulary).
 
         Args:
             prompts: what comes before; what they begin with in common is read once.
@@ -221,7 +223,7 @@ class Backend(abc.ABC):
         return rows
 
     def lens(self, residuals: Float32, tokens: Sequence[int] | None = None) -> Float32:
-        """Logit lens: final norm and unembedding applied to captured ``resid_post`` activations.
+        """Return the logit lens: final norm and unembedding applied to captured ``resid_post`` activations.
 
         Args:
             residuals: float32 (..., width).
@@ -255,7 +257,7 @@ class Backend(abc.ABC):
 
     @property
     def date(self) -> datetime.date | None:
-        """The day that the chat template writes into prompts; ``None`` where it writes none."""
+        """Return the day that the chat template writes into prompts; ``None`` where it writes none."""
         return self.tokenizer.date if isinstance(self.tokenizer, DatedTokenizer) else None
 
     @abc.abstractmethod

@@ -34,7 +34,7 @@ class Decoder(Protocol):
         ...
 
     def sample(self, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
-        """Next token of every live row from its latest logits; ``draws`` holds one uniform number per row.
+        """Return the next token of every live row from its latest logits; ``draws`` holds one uniform number per row.
 
         ``None`` for a row whose logits are not numbers.
         """

@@ -62,7 +62,7 @@ def lay_out(prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> dict[LayerS
 
 
 def blank(rows: int, site: Site, sizes: Mapping[Site, int], span: int = 1) -> Lane:
-    """A lane in which no row injects anything."""
+    """Return a lane in which no row injects anything."""
     return Lane(
         vectors=np.zeros((rows, span, sizes[site]), np.float32),
         spans=np.ones(rows, np.int32),
@@ -95,7 +95,7 @@ def _lane(prompts: Sequence[Prompt], members: list[tuple[int, int]], site: Site,
 
 @dataclass(slots=True)
 class InjectionTally:
-    """What one lane did to one row so far, in host numbers."""
+    """Says what one lane did to one row so far, in host numbers."""
 
     positions: int
     first: int

@@ -19,7 +19,7 @@ PADDING = 1.25
 
 
 def common_injections(prompts: Sequence[Prompt]) -> tuple[Injection, ...]:
-    """The injections with which all prompts begin: one and the same object in each, listed first.
+    """Return the injections with which all prompts begin: one and the same object in each, listed first.
 
     They may act on what is read once for all. Runs that differ in what is patched are told so from the run they patch.
     """
@@ -30,7 +30,7 @@ def common_injections(prompts: Sequence[Prompt]) -> tuple[Injection, ...]:
 
 
 def shared_prefix(prompts: Sequence[Prompt], common: int = 0) -> tuple[int, ...]:
-    """The beginning that saves most when it is read once for all prompts that can use it.
+    """Return the beginning that saves most when it is read once for all prompts that can use it.
 
     A prompt can use tokens up to its first injection, and not its last one: sampling needs that one's hidden state.
 
@@ -59,7 +59,7 @@ def usable(prompt: Prompt, shared: Sequence[int], common: int = 0) -> int:
 
 
 def groups(lengths: Sequence[int], begun: Sequence[int], waste: float = PADDING) -> list[tuple[int, list[int]]]:
-    """Prompts that are read together, padded to a rectangle without much waste.
+    """Return the prompts that are read together, padded to a rectangle without much waste.
 
     Args:
         lengths: tokens of each prompt.

@@ -35,7 +35,9 @@ _LIBRARIES: Mapping[sources.Framework, tuple[str, ...]] = {"mlx": ("mlx", "mlx_l
 
 
 def choose(backend: str = "auto", device: str | None = None) -> str:
-    """The backend a name stands for. ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
+    """Return the backend a name stands for.
+
+    ``auto`` is MLX on Apple Silicon and torch (CUDA, else CPU) everywhere else.
 
     Raises:
         UsageError: there is no such backend.
@@ -54,7 +56,7 @@ def choose(backend: str = "auto", device: str | None = None) -> str:
 
 
 def default_model(backend: str = "auto") -> str:
-    """The model that is used when none is named.
+    """Return the model that is used when none is named.
 
     Raises:
         UsageError: there is no such backend.

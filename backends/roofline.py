@@ -33,7 +33,9 @@ class Roofline:
 
 
 def shortest(run: Callable[[], object], *, seconds: float = 0.4) -> float:
-    """Seconds of the fastest call among those that fit into a time; at least three are made, after one to warm up.
+    """Return the seconds of the fastest call among those that fit into a time.
+
+    At least three are made, after one to warm up.
 
     Args:
         run: returns when its work is done, not when it is queued.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def uniforms(seed: int, count: int) -> NDArray[np.float64]:
-    """The ``count`` numbers in [0, 1) that a row with this seed uses, in order.
+    """Return the ``count`` numbers in [0, 1) that a row with this seed uses, in order.
 
     The first k of them do not depend on ``count``.
     """

@@ -34,7 +34,7 @@ class PromptScorer(Protocol):
     """Prompts that have been read, on the device. Every method leaves it as it is."""
 
     def first(self, wanted: Sequence[Wanted]) -> Sequence[float]:
-        """Log-probabilities of tokens right after the prompts; columns are 0."""
+        """Return the log-probabilities of tokens right after the prompts; columns are 0."""
         ...
 
     def follow(
@@ -88,7 +88,7 @@ def run(
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Consecutive parts of at most ``size`` items."""
+    """Return the consecutive parts of at most ``size`` items."""
     iterator = iter(items)
     while part := tuple(islice(iterator, size)):
         yield part

@@ -45,7 +45,9 @@ class AdapterShape:
 
 
 def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns: int) -> Float32:
-    """Initial A of a map that reads the residual stream: principal directions of what it is to read, each as loud.
+    """Return the initial A of a map that reads the residual stream.
+
+    Principal directions of what it is to read, each as loud.
 
     Starting from the directions of the input's variance is what EVA does (Paischer et al. 2024, arXiv 2410.07170). Here
     the input's interesting part is known, the directions that are injected; and they are whitened, because a word is
@@ -80,19 +82,21 @@ class TrainingRow:
     prompt: Prompt
     answer: tuple[int, ...]
     """Token ids, the end token included."""
+    weight: float = 1.0
+    """How much each of its tokens counts in the loss."""
 
     @property
     def whole(self) -> Prompt:
-        """Prompt and answer as one text. The last token is predicted and never read."""
+        """Return the prompt and answer as one text. The last token is predicted and never read."""
         return Prompt((*self.prompt.tokens, *self.answer[:-1]), self.prompt.injections)
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step of training did."""
+    """Says what one step of training did."""
 
     loss: float
-    """Mean cross-entropy of the answers' tokens, in nats, before the step."""
+    """Mean cross-entropy of the answers' tokens, by their rows' weights, in nats, before the step."""
     gradient: float
     """L2 norm of the gradient before clipping."""
     injections: int
@@ -133,6 +137,8 @@ class AdapterTrainer(abc.ABC):
         for row in rows:
             if not row.answer:
                 raise UsageError("an answer to learn has no tokens")
+            if not row.weight > 0:
+                raise UsageError(f"the weight of a row is above 0, got {row.weight}")
             check_prompt(row.prompt, self.info, len(row.answer))
         loss, proofs = self._backward(groups)
         for row, found in zip(rows, proofs, strict=True):
@@ -152,7 +158,10 @@ class AdapterTrainer(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> dict[str, Float32]:
-        """Matrices and the optimiser's moments by name: everything the next step depends on but the count of steps."""
+        """Return the matrices and the optimiser's moments by name.
+
+        Everything the next step depends on but the count of steps.
+        """
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, Float32], steps: int) -> None:
@@ -164,7 +173,7 @@ class AdapterTrainer(abc.ABC):
 
     @abc.abstractmethod
     def matrices(self) -> dict[str, tuple[Float32, Float32]]:
-        """Module path -> A of shape (rank, inputs) and B of shape (outputs, rank)."""
+        """Return the module path -> A of shape (rank, inputs) and B of shape (outputs, rank)."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -172,7 +181,7 @@ class AdapterTrainer(abc.ABC):
 
     @abc.abstractmethod
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
-        """Compute the mean loss over all tokens and its gradient; the proofs of every row, in order."""
+        """Compute the weighted mean loss over all tokens and its gradient; the proofs of every row, in order."""
 
     @abc.abstractmethod
     def _update(self, rate: float) -> float:
@@ -188,7 +197,7 @@ class AdapterTrainer(abc.ABC):
 
 
 def common_beginning(group: Sequence[TrainingRow]) -> int:
-    """How many tokens all rows of a group begin with, up to the first injection and before the first answer token."""
+    """Count the tokens all rows of a group begin with, before the first injection and the first answer token."""
     prompts = [row.prompt for row in group]
     shared = shared_prefix(prompts)
     return min(usable(prompt, shared) for prompt in prompts)

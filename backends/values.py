@@ -57,7 +57,7 @@ class Injection:
 
     @property
     def columns(self) -> slice:
-        """Which columns of the activation are touched."""
+        """Return which columns of the activation are touched."""
         if self.head is None:
             return slice(None)
         size = self.vector.shape[-1]
@@ -74,7 +74,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class ThoughtLimit:
-    """How a thought before an answer is bounded."""
+    """Says how a thought before an answer is bounded."""
 
     max_tokens: int
     """Most tokens of the thought; then it is closed by force."""
@@ -86,7 +86,7 @@ class ThoughtLimit:
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """What a model thought before it answered."""
+    """Says what a model thought before it answered."""
 
     text: str
     """Visible text between the marks."""
@@ -100,7 +100,7 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
+    """Says how one row is continued. Two rows with equal prompt and sampling get the same text in any batch."""
 
     max_tokens: int = 100
     temperature: float = 0.0
@@ -124,7 +124,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one injection did, measured inside the forward pass."""
+    """Says what one injection did, measured inside the forward pass."""
 
     layer: int
     site: Site
@@ -171,7 +171,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProvenScore:
-    """What was scored after one prompt, and what was injected meanwhile."""
+    """Says what was scored after one prompt, and what was injected meanwhile."""
 
     logprobs: list[Float32]
     """Per continuation, float32 (tokens,): natural log-probability of each token."""
@@ -191,7 +191,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is loaded, recorded with every run."""
+    """Says what is loaded, recorded with every run."""
 
     model: str
     """What the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
@@ -221,9 +221,11 @@ class ModelInfo:
     """Attention heads of a block; 0 where the site ``head_out`` cannot be reached."""
     head_width: int = 0
     """Columns of one head at the site ``head_out``."""
+    parameters: int = 0
+    """Numbers in the model's weights, however they are packed, without an adapter's; 0 where it is not known."""
 
     def size_of(self, site: Site, head: int | None = None) -> int:
-        """Columns of the activation at a site, or of one head of it."""
+        """Return the columns of the activation at a site, or of one head of it."""
         if site != "head_out":
             return self.width
         return self.head_width if head is not None else self.heads * self.head_width
@@ -259,11 +261,11 @@ class Tokenizer(Protocol):
 
     @property
     def thinking(self) -> ThinkingMarks | None:
-        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        """Return how the template writes a thought; ``None`` for models that do not think before they answer."""
         ...
 
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
+        """Return the dialogue up to where the assistant speaks next; ``prefill`` is put in its mouth.
 
         Special tokens the template writes are not added a second time.
 
@@ -275,15 +277,15 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> Rendered:
-        """Plain text, no template and no special tokens."""
+        """Turn plain text into ids, without template and special tokens."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Visible text, special tokens left out."""
+        """Return the visible text, special tokens left out."""
         ...
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
-        """Each token as text, special ones included, for token strips."""
+        """Return each token as text, special ones included, for token strips."""
         ...
 
 
@@ -296,7 +298,7 @@ class DatedTokenizer(Protocol):
 
     @property
     def template_hash(self) -> str:
-        """Digest of everything that prompts depend on beside what is said."""
+        """Return the digest of everything that prompts depend on beside what is said."""
         ...
 
     def set_date(self, date: datetime.date) -> None:

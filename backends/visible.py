@@ -15,7 +15,7 @@ _CONTEXT = 4
 
 @dataclass(slots=True)
 class Visible:
-    """What ``tokenizer.decode`` makes of all tokens, from the latest ones alone."""
+    """Says what ``tokenizer.decode`` makes of all tokens, from the latest ones alone."""
 
     tokenizer: Tokenizer
     _settled: str = ""
@@ -27,7 +27,7 @@ class Visible:
     """Text of the tokens between the two."""
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Text of all tokens, which are those of the last call and further ones."""
+        """Return the text of all tokens, which are those of the last call and further ones."""
         text = self._settled + self.tokenizer.decode(tokens[self._begin :])[len(self._context) :]
         # A character that is not whole yet is U+FFFD; what follows may still change it.
         if len(tokens) - self._open >= _OPEN and not text.endswith("�"):

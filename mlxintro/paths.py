@@ -21,17 +21,17 @@ class DataHome:
 
     @property
     def vectors(self) -> Path:
-        """Concept vectors as safetensors; moves together with the store."""
+        """Return the concept vectors as safetensors; moves together with the store."""
         return vectors_beside(self.db)
 
     @property
     def logs(self) -> Path:
-        """Output of runs that were started in the background."""
+        """Return the output of runs that were started in the background."""
         return self.db.parent / "logs"
 
 
 def data_home(db: str | Path | None = None) -> DataHome:
-    """The store that is meant: ``db`` when given, else ``$MLXINTRO_HOME``, else the platform's data folder."""
+    """Return the store that is meant: ``db`` when given, else ``$MLXINTRO_HOME``, else the platform's data folder."""
     import platformdirs
 
     home = os.environ.get(HOME_VARIABLE)
@@ -44,5 +44,5 @@ def data_home(db: str | Path | None = None) -> DataHome:
 
 
 def vectors_beside(db: Path) -> Path:
-    """Folder of the vectors that belong to a store."""
+    """Return the folder of the vectors that belong to a store."""
     return db.parent / "vectors"

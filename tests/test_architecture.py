@@ -30,6 +30,21 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists() and not re.search("some.name", name)] == []
 
 
+@pytest.mark.parametrize(
+    ("place", "holds"),
+    [
+        ("mlxintro/protocol/windows.py", "def resolve("),
+        ("mlxintro/replies/mentions.py", "def find_mentions("),
+        ("mlxintro/ladder/verdict.py", '"yes-bias": "Answers move towards yes'),
+        ("tui/screens/runs.py", 'id="runs.pause"'),
+        ("mlxintro/store/searching/filters.py", "def condition("),
+    ],
+)
+def test_what_newcomers_ask_for_stands_where_the_page_says(place: str, holds: str) -> None:
+    assert f"`{place}`" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert holds in (ROOT / place).read_text("utf-8")
+
+
 def test_no_folder_of_the_product_is_crowded() -> None:
     for root in ("mlxintro", "backends", "tui"):
         for folder in [ROOT / root, *(path for path in (ROOT / root).rglob("*") if path.is_dir())]:
@@ -46,6 +61,31 @@ def test_docstrings_begin_with_a_sentence() -> None:
         for path in (ROOT / folder).rglob("*.py")
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if fragment.search(line)
+    ]
+    assert wrong == []
+
+
+# What a function's docstring may begin with is checked by what it must not: a noun with nothing done to it.
+NOUNS = re.compile(
+    r"(?:The|A|An|One|Every|All|Each|Two|Both|Another|Some|Any|What|How|Where|Which|Who|Whose|Whether|Bytes|Columns|Cosines?"
+    r"|Counts|Ids|Keys|Lines|Log-probabilit(?:y|ies)|Log-odds|Names|Parameters|Positions?|Probability|Replies|Rows|Seconds"
+    r"|Shares|Spans|Tokens|Trials|Vectors|Words)\b"
+)
+SENTENCES = re.compile(
+    r"(?:The (?:trial question moves|subject's own answer beats)|A (?:rung|reply)) ",
+)
+
+
+def test_what_a_function_does_is_told_by_a_verb() -> None:
+    """Public functions and methods that return something; what a command prints as its help belongs to them."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {said.splitlines()[0]}"
+        for root in ("mlxintro", "backends", "tui")
+        for path in (ROOT / root).rglob("*.py")
+        if path.resolve().is_relative_to(ROOT / root)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        if (said := ast.get_docstring(node)) and NOUNS.match(said) and not SENTENCES.match(said)
     ]
     assert wrong == []
 

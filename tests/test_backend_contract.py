@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from mlxintro.backends.base import (
     SITES,
@@ -482,11 +484,22 @@ def test_a_bad_request_is_refused_in_one_line(subject: Subject, call: Callable[[
     assert "\n" not in str(raised.value)
 
 
-def test_the_backend_says_what_is_loaded(subject: Subject) -> None:
+def numbers_in(folder: Path) -> int:
+    """Count the numbers in a folder's weight files."""
+    return sum(
+        math.prod(file.get_slice(name).get_shape())
+        for path in folder.glob("*.safetensors")
+        for file in [safe_open(path, "np")]
+        for name in file.keys()  # noqa: SIM118 (no mapping)
+    )
+
+
+def test_the_backend_says_what_is_loaded(subject: Subject, tiny: Callable[[str], Path]) -> None:
     info, memory = subject.backend.info, subject.backend.memory()
     assert (info.backend, info.layers, info.width, info.vocabulary) == (subject.name, LAYERS, WIDTH, VOCABULARY)
     assert (info.dtype, info.quantization, info.chat_template) == ("float32", "none", True)
     assert (info.heads, info.head_width) == (HEADS, HEAD_WIDTH)
+    assert info.parameters == numbers_in(tiny(info.model))
     assert min(memory.used, memory.free, memory.peak) > 0
 
 

@@ -17,10 +17,11 @@ from mlxintro.analysis.stats import rate
 from mlxintro.grading.base import Grade
 from mlxintro.ladder.case import ALPHA, Case
 from mlxintro.ladder.claims import detectable
-from mlxintro.ladder.climb import climb, judge, kind_of, verdict
+from mlxintro.ladder.climb import climb, judge
 from mlxintro.ladder.rows import Rows, effective
 from mlxintro.ladder.rungs import RIVALS, Ladder
 from mlxintro.ladder.shifts import QuestionShift, TrialShift, residual
+from mlxintro.ladder.verdict import kind_of, verdict
 from mlxintro.protocol import controls
 from tests import planted
 from tests.planted import Design, Subject

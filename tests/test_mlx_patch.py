@@ -26,6 +26,7 @@ from mlxintro.backends.mlxlm.cache import GroupedKVCache
 from mlxintro.backends.mlxlm.numeric import choose, log_softmax
 from mlxintro.backends.mlxlm.patch import MLXLane, find_blocks, patched, site_module
 from mlxintro.backends.models.sources import read_folder
+from tests.matrix import each_family
 
 
 @pytest.fixture
@@ -421,7 +422,7 @@ def test_draws_from_a_large_vocabulary_are_those_of_the_reference() -> None:
         assert np.mean(np.array(chosen) != wanted) <= 0.01
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3"])
+@pytest.mark.parametrize("family", each_family("llama", "gemma2", "gemma3"))
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_rows_that_enter_a_running_batch_say_what_they_say_alone(
     tiny: Callable[[str], Path], family: str, temperature: float

@@ -71,6 +71,12 @@ def test_the_loss_of_a_step_is_what_the_backend_scores_one_by_one_with_the_same_
     with backend.trainer(SHAPE) as trainer:
         report = trainer.step([rows[:3], rows[3:]], 0.0)
     assert report.loss == pytest.approx(expected, rel=1e-5)
+    heavy = [replace(one, weight=3.0 if at == 1 else 1.0) for at, one in enumerate(rows)]
+    weights = [3.0 if at == 1 else 1.0 for at, one in enumerate(rows) for _ in one.answer]
+    with backend.trainer(SHAPE) as trainer:
+        weighted = trainer.step([heavy[:3], heavy[3:]], 0.0).loss
+    assert weighted == pytest.approx(-float(np.average(np.concatenate(scored), weights=weights)), rel=1e-5)
+    assert abs(weighted - expected) > 1e-3
     assert report.injections == 4
     assert report.positions == sum(
         len(one.prompt.tokens) + len(one.answer) - 1 - 12 for one in rows if one.prompt.injections
@@ -294,7 +300,7 @@ def drawn(backend: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
     """Rows of forty steps on the tiny model: the draft, its prompt as text, and and what its direction says it is."""
     split = WordSplit(("apple", "harps", "mist", "tunnel"), ("bay", "coins"))
     vectors = word_vectors(backend, [*split.trained, *split.stopping], None)
-    maker = RowMaker(plan(rows=24), material(), split, vectors, Asker(backend.tokenizer))
+    maker = RowMaker(plan(rows=24, forms=True), material(), split, vectors, Asker(backend.tokenizer))
     kept: list[RowDraft] = []
 
     def keep(drafts: list[RowDraft], plan: TrainingPlan, rng: Any) -> list[RowDraft]:
@@ -318,6 +324,27 @@ def drawn(backend: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 
 
 Drawn = list[tuple[RowDraft, str, str]]
+
+
+def test_without_forms_only_the_trial_question_and_unrelated_ones_are_asked(
+    backend: TorchBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = WordSplit(("apple", "mist"), ("bay", "coins"))
+    vectors = word_vectors(backend, [*split.trained, *split.stopping], None)
+    maker = RowMaker(plan(rows=24), material(), split, vectors, Asker(backend.tokenizer))
+    kept: list[RowDraft] = []
+
+    def keep(drafts: list[RowDraft], plan: TrainingPlan, rng: Any) -> list[RowDraft]:
+        kept.extend(drafts)
+        return drafts
+
+    monkeypatch.setattr(rows, "relabelled", keep)
+    for step in range(10):
+        assert sum(map(len, maker.step(step))) == 24
+    counts = Counter(one.kind for one in kept)
+    assert set(counts) == {"injected", "random", "uninjected", "unrelated"}
+    assert counts["injected"] == pytest.approx(120, abs=10)
+    assert all(one.prompt.injections[0].stop is None for one in kept if one.kind == "injected")
 
 
 def test_yes_no_questions_get_the_answer_that_is_true_of_what_was_injected(drawn: Drawn) -> None:

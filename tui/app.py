@@ -186,7 +186,7 @@ class IntroApp(error_border.Guarded, ThemedApp):
         self.action_go("new")
 
     def compare(self, first: str, second: str) -> None:
-        """Two runs side by side, where there is a screen for results."""
+        """Show two runs side by side, where there is a screen for results."""
         self.compared = (first, second)
         if find("results").name == "results":
             self.open_run(first, self.ask(lambda store: store.runs.get(first).name), "results")
@@ -255,7 +255,7 @@ class IntroApp(error_border.Guarded, ThemedApp):
             self.action_go("runs")
 
     def deleted(self, run: str) -> None:
-        """A run was deleted from here."""
+        """Forget a run that was deleted from here."""
         self.news.forget(run)
 
     def action_open_finished(self) -> None:
@@ -306,7 +306,7 @@ class IntroApp(error_border.Guarded, ThemedApp):
             self.trouble(error)
 
     def well(self, what: str) -> None:
-        """Something that is tried again and again has gone well: its next error is told whatever it is."""
+        """Note that something tried again and again has gone well: its next error is told whatever it is."""
         self._told.pop(what, None)
 
     def _handle_exception(self, error: Exception) -> None:

@@ -28,7 +28,7 @@ _NOT_LOW_RANK = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowRankMap:
-    """What is added to one linear map: ``scale * up @ down``."""
+    """Says what is added to one linear map: ``scale * up @ down``."""
 
     down: Float32
     """(rank, inputs), called A by Hu et al. 2021."""
@@ -38,7 +38,7 @@ class LowRankMap:
 
 
 def read(source: AdapterSource) -> dict[str, LowRankMap]:
-    """Module path -> what is added to it, in float32.
+    """Return the module path -> what is added to it, in float32.
 
     Raises:
         ModelError: the adapter is more or something else than low-rank matrices of linear maps, or damaged.
@@ -48,7 +48,7 @@ def read(source: AdapterSource) -> dict[str, LowRankMap]:
 
 
 def load_tensors(source: AdapterSource) -> dict[str, Float32]:
-    """Tensors of the weights' file, widened to float32.
+    """Return the tensors of the weights' file, widened to float32.
 
     Raises:
         ModelError: it is damaged.

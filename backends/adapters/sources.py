@@ -30,7 +30,7 @@ _LARGEST_CONFIG = 2**20
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """Where an adapter's files lie and what they are, before anything is loaded."""
+    """Says where an adapter's files lie and what they are, before anything is loaded."""
 
     name: str
     """What the user asked for."""
@@ -47,7 +47,7 @@ class AdapterSource:
 
 
 def shipped() -> dict[str, Path]:
-    """The adapters that ship, by name. All of them belong to ``smollm2``."""
+    """Return the adapters that ship, by name. All of them belong to ``smollm2``."""
     home = Path(str(files(__package__) / "shipped"))
     return {path.name: path for path in sorted(home.glob("*")) if (path / CONFIG).is_file()}
 
@@ -63,7 +63,7 @@ def resolve(adapter: str) -> AdapterSource:
 
 
 def canonical(adapter: str) -> str:
-    """The name as it is stored with a run: a folder by its full path, so that a run is resumed from anywhere."""
+    """Return the name as it is stored with a run: a folder by its full path, so that a run is resumed from anywhere."""
     if adapter in shipped() or not Path(adapter).expanduser().is_dir():
         return adapter
     return str(Path(adapter).expanduser().resolve())

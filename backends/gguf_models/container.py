@@ -41,7 +41,7 @@ class GGUFFiles:
 
     @property
     def revision(self) -> str:
-        """Digest of the content; ``sha256:`` and 64 hexadecimal digits, or of several files' digests."""
+        """Return the digest of the content; ``sha256:`` and 64 hexadecimal digits, or of several files' digests."""
         import hashlib
 
         found = [digests.sha256(path) for path in self.paths]
@@ -67,7 +67,7 @@ class GGUFTensor:
 
 @dataclass(frozen=True, slots=True)
 class GGUFContent:
-    """What the files of a model hold, mapped into memory."""
+    """Says what the files of a model hold, mapped into memory."""
 
     fields: Mapping[str, Callable[[], Any]]
     """Metadata; a value is read when it is asked for."""
@@ -89,7 +89,7 @@ def names_gguf(path: Path) -> bool:
 
 
 def in_folder(folder: Path) -> Path | None:
-    """The GGUF model of a folder that holds nothing else to load, by any of its files.
+    """Return the GGUF model of a folder that holds nothing else to load, by any of its files.
 
     Raises:
         ModelError: it holds several.

@@ -30,7 +30,7 @@ _LARGEST_RATIO = {"float32": 8.0, "mlx": 2.0}
 
 
 def folder_of(files: GGUFFiles, form: GGUFForm, *, cache: Path | None = None) -> Path:
-    """The model as a folder; written on first use, checked and reused afterwards.
+    """Return the model as a folder; written on first use, checked and reused afterwards.
 
     Raises:
         ModelError: the file is damaged, is of another family, or the disk is full.

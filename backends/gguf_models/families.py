@@ -63,12 +63,12 @@ def target_name(tensor: str) -> tuple[str, str]:
 
 
 def weight_tensors(content: GGUFContent) -> list[GGUFTensor]:
-    """The tensors that are weights."""
+    """Return the tensors that are weights."""
     return [tensor for tensor in content.tensors if tensor.name != _FREQUENCIES]
 
 
 def rotary_heads(content: GGUFContent, part: str) -> int | None:
-    """Heads of a projection whose rows llama.cpp keeps in another order; ``None`` for all others.
+    """Return the heads of a projection whose rows llama.cpp keeps in another order; ``None`` for all others.
 
     Files of the Llama family have the rotary pairs of each head side by side. Hugging Face and MLX keep the halves of a
     head apart. Qwen2's files are not reordered.
@@ -80,7 +80,7 @@ def rotary_heads(content: GGUFContent, part: str) -> int | None:
 
 
 def unpermuted(rows: Any, heads: int) -> Any:
-    """Rows of a projection in the order of Hugging Face and MLX.
+    """Return the rows of a projection in the order of Hugging Face and MLX.
 
     Rows are whole output channels, so packed weights, scales, biases and vectors are reordered alike.
     """
@@ -89,7 +89,7 @@ def unpermuted(rows: Any, heads: int) -> Any:
 
 
 def configuration(content: GGUFContent) -> dict[str, Any]:
-    """A ``config.json`` that says what the file says.
+    """Return a ``config.json`` that says what the file says.
 
     Raises:
         ModelError: the file lacks a value, or stretches the rotary embedding in a way that cannot be expressed.
@@ -178,7 +178,7 @@ def _llama3(found: Any, theta: float, head_dim: int) -> dict[str, Any]:
 
 
 def llama3_divisors(setting: Mapping[str, Any], theta: float, head_dim: int) -> Sequence[float]:
-    """By what Llama 3.1 divides each rotary frequency (its technical report, and transformers' ``llama3``)."""
+    """Return by what Llama 3.1 divides each rotary frequency (its technical report, and transformers' ``llama3``)."""
     whole = setting["original_max_position_embeddings"]
     low, high, factor = setting["low_freq_factor"], setting["high_freq_factor"], setting["factor"]
     divisors = []

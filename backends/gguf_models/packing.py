@@ -45,7 +45,7 @@ class AffineWeights:
 
 
 def dequantised(tensor: GGUFTensor) -> Floats:
-    """All numbers of a tensor as float32.
+    """Return all numbers of a tensor as float32.
 
     Raises:
         ModelError: they are stored in a way that the gguf package cannot read.

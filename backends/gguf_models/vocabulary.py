@@ -20,7 +20,7 @@ _CONTROL = 3
 
 
 def end_ids(content: GGUFContent) -> list[int]:
-    """Ids of the tokens that end a reply, the file's own first."""
+    """Return the ids of the tokens that end a reply, the file's own first."""
     tokens, kinds = content.get("tokenizer.ggml.tokens", []), content.get("tokenizer.ggml.token_type", [])
     said = [content.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     marked = enumerate(zip(tokens, kinds, strict=False))

@@ -63,7 +63,7 @@ class Shape:
         kv_bits: int | None = None,
         backend: memory.ArrayLibrary = "torch",
     ) -> Shape | None:
-        """From config.json; ``None`` when it does not say.
+        """Read the sizes from config.json; ``None`` when it does not say.
 
         Args:
             weight_bytes: size of the weight files.
@@ -110,13 +110,13 @@ class Footprint:
         return self.weights + self.work
 
     def as_dict(self) -> dict[str, int]:
-        """For JSON: bytes by cause, and the total."""
+        """Return what JSON takes: bytes by cause, and the total."""
         causes = {name: getattr(self, name) for name in ("weights", "cache", "logits", "activations", "recorded")}
         return {**causes, "total": self.total}
 
 
 def predict(shape: Shape, *, rows: int, prompt_tokens: int, new_tokens: int, shared_prefix: int = 0) -> Footprint:
-    """What ``rows`` rows take together.
+    """Return what ``rows`` rows take together.
 
     Args:
         prompt_tokens: of the longest prompt.
@@ -161,7 +161,7 @@ def rows_that_fit(
     new_tokens: int = TYPICAL_REPLY,
     shared_prefix: int = 0,
 ) -> int:
-    """How many rows may run together: a power of two up to ``MOST_ROWS``.
+    """Return how many rows may run together: a power of two up to ``MOST_ROWS``.
 
     Powers of two, so that a little more or less free memory gives the same batches and a study the same texts.
 

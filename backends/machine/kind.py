@@ -14,7 +14,7 @@ _LIBRARIES = ("torch", "mlx", "numpy")
 
 
 def device_kind(info: ModelInfo) -> dict[str, str]:
-    """What of a loaded model's device can change a rounding: its make, and the libraries that compute on it.
+    """Return what of a loaded model's device can change a rounding: its make, and the libraries that compute on it.
 
     Args:
         info: of the loaded model.

@@ -44,7 +44,7 @@ class ModelLock:
         self._note = note
 
     def release(self) -> None:
-        """Twice is harmless."""
+        """Let the lock go. Twice is harmless."""
         if self._lock.is_locked:
             self._note.unlink(missing_ok=True)
             self._lock.release()
@@ -59,8 +59,11 @@ class ModelLock:
 
 
 def lock_folder() -> Path:
-    """Where locks live: local to the machine and outliving a login, which neither the home folder (it may be on a
-    network) nor ``XDG_RUNTIME_DIR`` (it goes with the last session, under running jobs) is."""
+    """Find the folder of the locks, which is local to the machine and outlives a login.
+
+    Neither the home folder (it may be on a network) nor ``XDG_RUNTIME_DIR`` (it goes with the last session,
+    under running jobs) is.
+    """
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"mlxintro-{user}"
 

@@ -44,7 +44,7 @@ class MemoryFit:
 
 
 def machine(control_group: Path = Path("/sys/fs/cgroup")) -> Room:
-    """Main memory, as far as this process may use it: a container's limit counts."""
+    """Return the main memory, as far as this process may use it: a container's limit counts."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -61,7 +61,7 @@ def machine(control_group: Path = Path("/sys/fs/cgroup")) -> Room:
 
 
 def cuda(index: int | None = None) -> Room:
-    """Memory of one CUDA device; without an index, of all together, for a model that is spread over them."""
+    """Return the memory of one CUDA device; without an index, of all together, for a model that is spread over them."""
     import torch
 
     devices = range(torch.cuda.device_count()) if index is None else (index,)
@@ -71,7 +71,7 @@ def cuda(index: int | None = None) -> Room:
 
 
 def metal() -> Room:
-    """What an Apple GPU may hold. Programs that are not looked at give way to it; only wired memory does not."""
+    """Return what an Apple GPU may hold. Programs that are not looked at give way to it; only wired memory does not."""
     import mlx.core as mx
     import psutil
 
@@ -82,12 +82,15 @@ def metal() -> Room:
 
 
 def apple_working_set(memory: int) -> int:
-    """Bytes that Metal recommends to use of a machine's memory: two thirds, three quarters above 36 GB."""
+    """Return the bytes that Metal recommends to use of a machine's memory: two thirds, three quarters above 36 GB."""
     return memory * 3 // 4 if memory > 36 * 2**30 else memory * 2 // 3
 
 
 def room(device: str = "cpu") -> Room:
-    """Memory behind a device name: ``cuda``, ``cuda:N``, an Apple GPU (``gpu``, ``mps``) or main memory (``cpu``)."""
+    """Return the memory behind a device name.
+
+    ``cuda``, ``cuda:N``, an Apple GPU (``gpu``, ``mps``) or main memory (``cpu``).
+    """
     if device.startswith("cuda"):
         _, _, index = device.partition(":")
         return cuda(int(index) if index else None)
@@ -105,7 +108,7 @@ def needed(
     quantize: str | None = None,
     backend: ArrayLibrary = "mlx",
 ) -> int:
-    """Bytes a loaded model takes: weights in the dtype they are run in, cache for ``POSITIONS``, work space.
+    """Return the bytes a loaded model takes: weights in the dtype they are run in, cache for ``POSITIONS``, work space.
 
     Args:
         weight_bytes: size of the weight files.
@@ -127,7 +130,7 @@ def loaded_bytes(
     quantize: str | None = None,
     backend: ArrayLibrary = "mlx",
 ) -> int:
-    """Bytes of the weights alone, in what they are run in; arguments as for ``needed``."""
+    """Return the bytes of the weights alone, in what they are run in; arguments as for ``needed``."""
     settings, stored, item = settings_of(config, dtype)
     numbers = weight_bytes / stored
     bits = re.match(r"\d+", quantize or "")
@@ -153,7 +156,7 @@ def _vocabulary_numbers(settings: Mapping[str, Any]) -> int:
 
 
 def settings_of(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[dict[str, Any], int, int]:
-    """The text model's configuration, and bytes per number as stored and as run."""
+    """Return the text model's configuration, and bytes per number as stored and as run."""
     settings = dict(config or {})
     inner = settings.get("text_config")
     if isinstance(inner, Mapping):
@@ -163,7 +166,10 @@ def settings_of(config: Mapping[str, Any] | None, dtype: str | None) -> tuple[di
 
 
 def cache_bytes(settings: Mapping[str, Any], item: float) -> int:
-    """Bytes of keys and values per cached position, ``item`` per number; 0 when the configuration does not say."""
+    """Return the bytes of keys and values per cached position, ``item`` per number.
+
+    0 when the configuration does not say.
+    """
     try:
         heads = int(settings["num_attention_heads"])
         size = int(settings.get("head_dim") or settings["hidden_size"] // heads)

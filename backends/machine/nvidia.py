@@ -14,7 +14,9 @@ _OLDEST_FOR_CUDA_12 = 525
 
 
 def driver(version_file: Path = _VERSION) -> str | None:
-    """Version of the NVIDIA driver of this machine; ``None`` without one, or where ``CUDA_VISIBLE_DEVICES`` hides all.
+    """Return the version of the NVIDIA driver of this machine.
+
+    ``None`` without one, or where ``CUDA_VISIBLE_DEVICES`` hides all.
 
     Args:
         version_file: what the kernel module tells.
@@ -29,7 +31,7 @@ def driver(version_file: Path = _VERSION) -> str | None:
 
 
 def advice(version: str, torch_version: str, built_for: str | None) -> str:
-    """One line for a torch that cannot use the GPU there is, with the command that mends it.
+    """Return one line for a torch that cannot use the GPU there is, with the command that mends it.
 
     Args:
         version: of the driver.

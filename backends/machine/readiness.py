@@ -22,7 +22,7 @@ _EMBEDDED_BYTES = 270_000_000
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What stands between a name and a loaded model."""
+    """Says what stands between a name and a loaded model."""
 
     repository: str
     """Hub id, or the folder; what is downloaded once however often it is named."""
@@ -80,7 +80,7 @@ def readiness(
 
 
 def free_disk() -> int:
-    """Bytes that are free where models are downloaded to."""
+    """Return the bytes that are free where models are downloaded to."""
     from huggingface_hub import constants
 
     place = Path(constants.HF_HUB_CACHE).expanduser()

@@ -14,7 +14,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import psutil
-from mlx_lm.utils import maybe_set_recommended_wired_limit
+from mlx_lm.utils import get_total_parameters, maybe_set_recommended_wired_limit
 
 from .. import engine, scoring
 from ..adapters.sources import AdapterSource
@@ -87,6 +87,7 @@ def load(
     settings = source.config.get("text_config") or source.config
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
+    parameters = int(get_total_parameters(model))
     with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
         blocks = find_blocks(model)
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
@@ -107,6 +108,7 @@ def load(
         template_hash=tokenizer.template_hash,
         adapter=adapter.name if adapter else "",
         adapter_revision=adapter.revision if adapter else "",
+        parameters=parameters,
         **dataclasses.asdict(sizes),
     )
     return MLXBackend(model, tokenizer, info, batch_size=batch_size, device=where, caches=caches)
@@ -272,7 +274,10 @@ class MLXBackend(Backend):
             yield found
 
     def memory(self) -> MemoryUse:
-        """Bytes in use by MLX. On Apple Silicon ``free`` is bounded by what Metal may hold and by the system."""
+        """Return the bytes in use by MLX.
+
+        On Apple Silicon ``free`` is bounded by what Metal may hold and by the system.
+        """
         used, available = mx.get_active_memory(), psutil.virtual_memory().available
         limit = mx.device_info().get("max_recommended_working_set_size")
         if self.info.device == "gpu" and limit is not None:

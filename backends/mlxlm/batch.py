@@ -46,12 +46,12 @@ class MLXNetwork:
     """MLX device to run on; the default one when ``None``."""
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Where operations run while it is entered."""
+        """Return where operations run while it is entered."""
         return nullcontext() if self.device is None else mx.stream(self.device)
 
     @cached_property
     def padding(self) -> type[BatchKVCache] | None:
-        """The batch cache under which rows of different lengths may share a batch; ``None`` where they cannot.
+        """Return the batch cache under which rows of different lengths may share a batch; ``None`` where they cannot.
 
         State-space caches have no padding, and attention written for one mask per batch fails or, worse, broadcasts a
         mask per row over heads. So the model is asked once: five short rows together must say what they say alone.
@@ -112,7 +112,7 @@ class Chunk:
     """Activations that were asked for, (rows, n, size)."""
 
     def find(self, wanted: Sequence[Sequence[int]]) -> list[Spot]:
-        """Where the positions each row wants lie in this chunk."""
+        """Return where the positions each row wants lie in this chunk."""
         spots: list[Spot] = []
         for row, positions in enumerate(wanted):
             columns = {int(position): column for column, position in enumerate(self.positions[row]) if position >= 0}
@@ -156,12 +156,12 @@ class MLXBatch:
 
     @property
     def caches(self) -> list[Any]:
-        """One cache per block."""
+        """Return one cache per block."""
         return self._caches
 
     @property
     def generated(self) -> NDArray[np.int32]:
-        """(rows,): tokens of the reply that were fed."""
+        """Return (rows,): tokens of the reply that were fed."""
         return self._done - np.array([len(prompt.tokens) for prompt in self._prompts], np.int32)
 
     def prefill(self) -> mx.array:
@@ -237,7 +237,7 @@ class MLXBatch:
         return logits[:, -1]
 
     def fork(self, rows: Sequence[int]) -> MLXBatch:
-        """A batch of its own that goes on from these rows; one may be listed several times."""
+        """Return a batch of its own that goes on from these rows; one may be listed several times."""
         twin = copy.copy(self)
         twin._caches = [copy.copy(cache) for cache in self._caches]
         # What is chosen by rows is new, so the copies share no array that is written to.
@@ -277,7 +277,7 @@ class MLXBatch:
         self.interventions = self.interventions.joined(other.interventions)
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """What was injected into a row so far; evaluates nothing that a step has evaluated."""
+        """Return what was injected into a row so far; evaluates nothing that a step has evaluated."""
         return self.interventions.proofs(row)
 
     def _pad(self) -> None:

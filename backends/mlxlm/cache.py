@@ -37,7 +37,7 @@ class GroupedKVCache(BatchKVCache):  # type: ignore[misc]  # the library is unty
     """
 
     def make_mask(self, *args: Any, **kwargs: Any) -> mx.array:
-        """(rows, 1, 1, n, m)."""
+        """Return a mask of shape (rows, 1, 1, n, m)."""
         return mx.expand_dims(super().make_mask(*args, **kwargs), 1)
 
 
@@ -76,17 +76,20 @@ def can_pad(caches: Sequence[Any]) -> bool:
 
 
 def copied(caches: Sequence[Any]) -> list[Any]:
-    """Plain caches that go on by themselves. mlx-lm writes into a cache's arrays, so these are copied too."""
+    """Return the plain caches that go on by themselves.
+
+    Mlx-lm writes into a cache's arrays, so these are copied too.
+    """
     return [_changed(cache, mx.array) for cache in caches]
 
 
 def forked(caches: Sequence[Any], rows: int) -> list[Any]:
-    """Plain caches of one row as plain caches of many equal ones."""
+    """Return the plain caches of one row as plain caches of many equal ones."""
     return [_changed(cache, lambda array: mx.repeat(array, rows, axis=0)) for cache in caches]
 
 
 def shortened(caches: Sequence[Any], tokens: int) -> list[Any] | None:
-    """Plain caches of the first tokens alone; ``None`` where what came later cannot be taken back."""
+    """Return the plain caches of the first tokens alone; ``None`` where what came later cannot be taken back."""
     if not can_trim_prompt_cache(list(caches)):
         return None
     twins = [copy.copy(cache) for cache in caches]
@@ -98,7 +101,10 @@ def shortened(caches: Sequence[Any], tokens: int) -> list[Any] | None:
 
 
 def stacked(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Any] | None:
-    """Plain caches of both sides' rows, which are at one position; ``None`` where they are not laid out alike."""
+    """Return the plain caches of both sides' rows, which are at one position.
+
+    ``None`` where they are not laid out alike.
+    """
     twins = []
     for mine, other in zip(ours, theirs, strict=True):
         if type(mine) is not type(other):
@@ -127,13 +133,13 @@ def _joined(ours: mx.array, theirs: mx.array) -> mx.array:
 
 
 def chosen(caches: Sequence[Any], rows: Sequence[int]) -> list[Any]:
-    """Some rows of plain caches, in this order."""
+    """Return some rows of plain caches, in this order."""
     index = mx.array(list(rows))
     return [_changed(cache, lambda array: array[index]) for cache in caches]
 
 
 def padded(caches: Sequence[Any], rows: int, kind: type[BatchKVCache]) -> list[Any]:
-    """Plain caches of ``rows`` rows as batch caches.
+    """Return the plain caches of ``rows`` rows as batch caches.
 
     Args:
         kind: which one stands in for ``KVCache``.
@@ -143,7 +149,7 @@ def padded(caches: Sequence[Any], rows: int, kind: type[BatchKVCache]) -> list[A
 
 
 def spread(caches: Sequence[Any], rows: int, kind: type[BatchKVCache]) -> list[Any]:
-    """Plain caches of one row as batch caches of many equal ones."""
+    """Return the plain caches of one row as batch caches of many equal ones."""
     return [_merged([cache] * rows, kind) for cache in caches]
 
 

@@ -110,4 +110,4 @@ class MLXDecoder:
         self._groups = [group for group in self._groups if group.members]
 
     def step(self, tokens: Sequence[int]) -> None:
-        """Nothing is left to do: tokens are fed when they are drawn."""
+        """Do nothing: tokens are fed when they are drawn."""

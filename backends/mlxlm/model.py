@@ -170,7 +170,7 @@ def quantise(model: nn.Module, wanted: str, source: ModelSource) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamSizes:
-    """What a forward pass shows of a model's sizes."""
+    """Says what a forward pass shows of a model's sizes."""
 
     width: int
     dtype: str

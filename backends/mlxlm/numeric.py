@@ -21,14 +21,14 @@ _BLOCK = 256
 
 
 def log_softmax(logits: mx.array) -> mx.array:
-    """(..., vocabulary) of any float dtype to float32 log-probabilities."""
+    """Turn logits (..., vocabulary) of any float dtype into float32 log-probabilities."""
     logits = logits.astype(mx.float32)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - mx.log(_blocks(mx.exp(shifted)).sum(axis=-1).sum(axis=-1))[..., None]
 
 
 def choose(logits: mx.array, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> mx.array:
-    """``backends.sampling.choose`` for a batch, on the device and in float32.
+    """Do what ``backends.sampling.choose`` does for a batch, on the device and in float32.
 
     Args:
         logits: (rows, vocabulary), any float dtype.

@@ -46,7 +46,7 @@ _PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 
 
 def find_blocks(model: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of an mlx-lm model, in order.
+    """Return the transformer blocks of an mlx-lm model, in order.
 
     Raises:
         ModelError: the architecture keeps them somewhere unknown.
@@ -60,7 +60,7 @@ def find_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def site_module(block: nn.Module, site: Site) -> nn.Module:
-    """The module inside a block whose output is a site of the contract; for ``head_out``, whose input is.
+    """Return the module inside a block whose output is a site of the contract; for ``head_out``, whose input is.
 
     Where a family normalises what a sublayer adds (Gemma 2 and 3, OLMo 2), that norm is the module. A Llama block has
     a ``post_attention_layernorm`` too, but it stands before the MLP; the norm after the MLP tells the two apart.
@@ -85,7 +85,7 @@ def site_module(block: nn.Module, site: Site) -> nn.Module:
 
 
 def head_projection(block: nn.Module) -> nn.Module | None:
-    """The module that takes what the heads of a block give into the stream; ``None`` where none is known."""
+    """Return the module that takes what the heads of a block give into the stream; ``None`` where none is known."""
     attention = next((part for name in _BRANCHES["attn_out"] if (part := getattr(block, name, None)) is not None), None)
     found = next((part for name in _PROJECTIONS if (part := getattr(attention, name, None)) is not None), None)
     return found if isinstance(found, nn.Module) else None
@@ -157,7 +157,7 @@ class MLXLane:
         self._change, self._relative = mx.zeros(rows), mx.zeros(rows)
 
     def inside(self, positions: Positions) -> Mask:
-        """Which of these positions lie in a window; padding never does."""
+        """Return which of these positions lie in a window; padding never does."""
         found: Mask = (positions >= self._starts) & (positions < self._stops)
         return found
 
@@ -197,7 +197,7 @@ class MLXLane:
         return after
 
     def pending(self) -> tuple[mx.array, mx.array]:
-        """The measurements, to be evaluated with the step that made them."""
+        """Return the measurements, to be evaluated with the step that made them."""
         return self._change, self._relative
 
     def tally(self, row: int) -> InjectionTally:
@@ -282,7 +282,7 @@ class Interventions:
         return [array for lanes in self._lanes.values() for lane in lanes for array in lane.pending()]
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """What was done to a live row so far."""
+        """Return what was done to a live row so far."""
         lanes = (lane for lanes in self._lanes.values() for lane in lanes)
         tallies = {int(lane.owners[row]): lane.tally(row) for lane in lanes if lane.owners[row] >= 0}
         return proofs(self._prompts[row], tallies)
@@ -301,7 +301,7 @@ class Interventions:
                 lane.keep(rows)
 
     def joined(self, other: Interventions) -> Interventions:
-        """The injections of one's own rows and, numbered after them, of another batch's; both counts go on."""
+        """Return the injections of one's own rows and, numbered after them, of another batch's; both counts go on."""
         both = Interventions(self._blocks, self._prompts + other._prompts, self._sizes)
         for place, lanes in both._lanes.items():
             for depth, lane in enumerate(lanes):

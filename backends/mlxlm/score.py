@@ -33,7 +33,7 @@ class MLXScorer:
             return _logprobs(self._logits[:, None], wanted)
 
     def everything(self) -> Float32:
-        """Log-probabilities of the whole vocabulary after each prompt, float32 (rows, vocabulary)."""
+        """Return the log-probabilities of the whole vocabulary after each prompt, float32 (rows, vocabulary)."""
         with self._network.scope():
             return np.array(log_softmax(self._logits))
 

@@ -38,7 +38,7 @@ class Alias:
         return self.mlx if backend == "mlx" and self.mlx is not None else self.torch
 
     def weight_bytes(self, backend: Literal["mlx", "torch"]) -> int:
-        """Size before anything is downloaded."""
+        """Return the size before anything is downloaded."""
         bits = self.mlx_bits if backend == "mlx" and self.mlx is not None else self.torch_bits
         return int(self.parameters * 1e9 * bits / 8)
 
@@ -154,12 +154,12 @@ DEFAULTS: Mapping[Literal["mlx", "torch"], str] = {
 
 
 def find(name: str) -> Alias | None:
-    """The alias of that short name, whatever its case."""
+    """Return the alias of that short name, whatever its case."""
     return next((alias for alias in ALIASES if alias.name == name.lower()), None)
 
 
 def unknown(name: str) -> UsageError:
-    """The error for a name that is neither alias, folder nor hub id, with what was probably meant."""
+    """Return the error for a name that is neither alias, folder nor hub id, with what was probably meant."""
     names = [embedded.NAME, *(alias.name for alias in ALIASES)]
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     guess = f"did you mean {' or '.join(close)}? " if close else ""

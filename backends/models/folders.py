@@ -61,7 +61,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def describe_quantization(config: Mapping[str, Any]) -> str:
-    """``none``, or bits and group size as configured, e.g. ``4-bit (group 64)``."""
+    """Return ``none``, or bits and group size as configured, e.g. ``4-bit (group 64)``."""
     settings = config.get("quantization") or config.get("quantization_config")
     if not isinstance(settings, dict):
         return "none"

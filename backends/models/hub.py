@@ -45,7 +45,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What the hub would send for a model."""
+    """Says what the hub would send for a model."""
 
     repository: str
     revision: str
@@ -62,13 +62,13 @@ class Remote:
 
 
 def split(model: str) -> tuple[str, str]:
-    """``owner/name@revision`` -> (``owner/name``, revision), ``main`` when none is given."""
+    """Split ``owner/name@revision`` into (``owner/name``, revision); ``main`` when none is given."""
     repository, _, revision = model.partition("@")
     return repository, revision or "main"
 
 
 def cached(repository: str, revision: str = "main") -> Path | None:
-    """The folder of a model that is completely on disk; never touches the network."""
+    """Return the folder of a model that is completely on disk; never touches the network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -132,7 +132,7 @@ def describe(repository: str, revision: str = "main") -> Remote:
 
 
 def config(repository: str, revision: str = "main") -> dict[str, Any]:
-    """A model's configuration, downloaded alone: to refuse it before its weights are.
+    """Return a model's configuration, downloaded alone: to refuse it before its weights are.
 
     Raises:
         ModelError: it cannot be had.
@@ -340,7 +340,7 @@ def _silent() -> Any:
 
 
 def explain(error: Exception, repository: str, revision: str = "main") -> KnownError:
-    """What went wrong with the hub, in one line that says what to do."""
+    """Return what went wrong with the hub, in one line that says what to do."""
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{repository}"

@@ -148,7 +148,7 @@ def check_config(config: Mapping[str, Any], path: Path) -> None:
 
 
 def end_tokens(folder: Path) -> tuple[int, ...]:
-    """Ids that end a reply, as the settings for generation and the configuration name them.
+    """Return the ids that end a reply, as the settings for generation and the configuration name them.
 
     Raises:
         ModelError: they are no ids.

@@ -27,7 +27,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model's files lie and what they are, before anything is loaded."""
+    """Says where a model's files lie and what they are, before anything is loaded."""
 
     name: str
     """What the user asked for: ``smollm2``, ``qwen2.5-7b``, ``Qwen/Qwen2.5-7B-Instruct``, a folder."""
@@ -61,7 +61,7 @@ class Installed:
 
 
 def locate(model: str, backend: Framework) -> tuple[Literal["embedded", "folder", "gguf", "hub"], str]:
-    """What a name stands for: the kind of place, and the path or the hub id (with its revision).
+    """Return what a name stands for: the kind of place, and the path or the hub id (with its revision).
 
     Raises:
         UsageError: nothing.
@@ -181,7 +181,7 @@ def read_folder(folder: Path, *, name: str, repository: str, revision: str | Non
 
 
 def installed() -> tuple[Installed, ...]:
-    """Every model in the hub's cache, complete or not, and the embedded one. Needs no network."""
+    """Return every model in the hub's cache, complete or not, and the embedded one. Needs no network."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

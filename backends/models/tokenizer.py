@@ -117,7 +117,7 @@ class ChatTokenizer:
 
     @cached_property
     def thinking(self) -> ThinkingMarks | None:
-        """How the template writes a thought; ``None`` for models that do not think before they answer."""
+        """Return how the template writes a thought; ``None`` for models that do not think before they answer."""
         if self._template is None:
             return None
 
@@ -127,7 +127,7 @@ class ChatTokenizer:
         return find_marks(rendered, self._template.source)
 
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.
+        """Return the dialogue up to where the assistant speaks next, with ``prefill`` put in its mouth.
 
         An empty system message is left out: some templates would write an empty turn for it. Where the template has
         no system role, its text opens the first user turn. A base model gets "Human: ... Assistant: ..." with blank
@@ -162,7 +162,9 @@ class ChatTokenizer:
         return text if mode == "on" else text + marks.closing + prefill
 
     def encode(self, text: str) -> Rendered:
-        """Plain text as it would be tokenised in the middle of a text: no special tokens, and no space of its own.
+        """Return the plain text as it would be tokenised in the middle of a text.
+
+        No special tokens, and no space of its own.
 
         Sentencepiece tokenizers otherwise put a space before any text, and " yes" would begin with an empty token.
         """
@@ -175,7 +177,7 @@ class ChatTokenizer:
         return self._encode(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Visible text, special tokens left out, a leading space kept: prompt plus reply is the whole text.
+        """Return the visible text, special tokens left out, a leading space kept: prompt plus reply is the whole text.
 
         Bytes that are not a character, or not yet, become U+FFFD.
         """
@@ -184,7 +186,7 @@ class ChatTokenizer:
         return self._decode([*self._letter, *tokens]).removeprefix("a")
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
-        r"""Each token as text, special ones by name; bytes that are no whole character as ``\xNN``."""
+        r"""Return each token as text, special ones by name; bytes that are no whole character as ``\xNN``."""
         return [self._piece(token) for token in map(int, tokens)]
 
     def _piece(self, token: int) -> str:

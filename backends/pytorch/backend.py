@@ -81,6 +81,7 @@ def load(
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
     tokenizer = ChatTokenizer.load(source.folder)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
+    parameters = int(model.num_parameters())
     if adapter is not None:
         from .adapter import apply
 
@@ -108,6 +109,7 @@ def load(
         adapter_revision=adapter.revision if adapter else "",
         heads=network.heads,
         head_width=network.head_width,
+        parameters=parameters,
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
 
@@ -141,7 +143,7 @@ class TorchBackend(Backend):
 
     @property
     def network(self) -> Network:
-        """The model's parts.
+        """Return the model's parts.
 
         Raises:
             UsageError: the backend is closed.

@@ -70,7 +70,7 @@ class TorchBatch:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(rows,): tokens of each, those of the prompt still to be read included."""
+        """Return (rows,): tokens of each, those of the prompt still to be read included."""
         return self._lengths
 
     @property
@@ -80,7 +80,7 @@ class TorchBatch:
         return self._logits
 
     def chunks(self, first: int = 0) -> Iterator[tuple[int, int]]:
-        """Column ranges ``[start, stop)`` to ``read`` in this order."""
+        """Return the column ranges ``[start, stop)`` to ``read`` in this order."""
         width = int(self._lengths.max())
         start = first
         while start < width:
@@ -131,7 +131,7 @@ class TorchBatch:
 
     @torch.inference_mode()
     def fork(self, rows: Sequence[int]) -> TorchBatch:
-        """A batch of its own that goes on from these rows; one may be listed several times."""
+        """Return a batch of its own that goes on from these rows; one may be listed several times."""
         twin = copy.copy(self)
         twin._cache = self._cache.fork(rows)
         twin._injector = self._injector.copy()
@@ -149,7 +149,7 @@ class TorchBatch:
 
     @torch.inference_mode()
     def reorder(self, rows: Sequence[int]) -> None:
-        """``keep`` with the logits."""
+        """Do as ``keep`` does, with the logits too."""
         if list(rows) != list(range(len(self))):
             logits = self.logits[list(rows)]
             self.keep(rows)
@@ -234,7 +234,7 @@ class PromptReader:
         """Rows that hold a beginning, by its length."""
 
     def read(self, prompts: Sequence[Prompt]) -> TorchBatch:
-        """Prompts in this order, ready to sample."""
+        """Return the prompts in this order, ready to sample."""
         begun = [usable(prompt, self._shared, len(self._injected)) for prompt in prompts]
         whole: TorchBatch | None = None
         order: list[int] = []

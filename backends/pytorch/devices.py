@@ -16,7 +16,7 @@ _SPARE = 1.2
 
 
 def pick_device(device: str | None) -> str:
-    """The device asked for, or the best there is.
+    """Return the device asked for, or the best there is.
 
     Raises:
         UsageError: not a device this backend knows.
@@ -48,7 +48,9 @@ def pick_device(device: str | None) -> str:
 
 
 def card_for(place: str, needed: int) -> str:
-    """The emptiest card that a model fits on, for ``cuda``; ``cuda`` itself, all cards together, where it fits on none.
+    """Return the emptiest card that a model fits on, for ``cuda``.
+
+    ``cuda`` itself, all cards together, where it fits on none.
 
     Args:
         place: what ``pick_device`` gave; any other than ``cuda`` is returned as it is.
@@ -62,7 +64,7 @@ def card_for(place: str, needed: int) -> str:
 
 
 def placement(device: str, source: ModelSource, dtype: str, quantize: str | None) -> Any:
-    """A transformers device map, or ``None`` to load into main memory and move from there.
+    """Return a transformers device map, or ``None`` to load into main memory and move from there.
 
     Args:
         device: ``cuda`` means all cards together unless the model fits on one.
@@ -91,7 +93,7 @@ def placement(device: str, source: ModelSource, dtype: str, quantize: str | None
 
 
 def four_bit(quantize: str, device: str, dtype: torch.dtype) -> Any:
-    """Settings of bitsandbytes for weights in 4 bits.
+    """Return the settings of bitsandbytes for weights in 4 bits.
 
     Raises:
         UsageError: another quantisation.

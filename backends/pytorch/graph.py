@@ -95,7 +95,7 @@ class CudaRecorder:
 
 @dataclass(slots=True)
 class Graphs:
-    """How the steps of a backend are recorded, and whether that still goes."""
+    """Says how the steps of a backend are recorded, and whether that still goes."""
 
     capture: Callable[[Body], Body]
     """May call what it is given any number of times."""
@@ -103,7 +103,7 @@ class Graphs:
 
     @classmethod
     def on(cls, network: Network) -> Graphs | None:
-        """For a model that lies on one CUDA device as a whole; ``None`` for any other.
+        """Return graphs for a model that lies on one CUDA device as a whole; ``None`` for any other.
 
         Recording a step runs it several times, and what layers carry from token to token would go on each time.
         """
@@ -119,7 +119,7 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What injections of a call may do; fixed in its graphs."""
+    """Says what injections of a call may do; fixed in its graphs."""
 
     depths: dict[LayerSite, int]
     """Lanes per place."""
@@ -162,7 +162,7 @@ class StaticStep:
         """Steps still to be compared with the eager one."""
 
     def fits(self, batch: TorchBatch) -> bool:
-        """Whether the cache still lies where it lay."""
+        """Tell whether the cache still lies where it lay."""
         return batch.cache is self._cache and all(
             a is b for a, b in zip(batch.cache.stores(), self._stores, strict=True)
         )
@@ -176,7 +176,7 @@ class StaticStep:
         batch.injector.collect(self._lanes)
 
     def counted_as(self, batch: TorchBatch, tolerance: float) -> bool:
-        """Whether the counts are those of the batch, which took the same steps."""
+        """Tell whether the counts are those of the batch, which took the same steps."""
         return batch.injector.agrees(self._lanes, tolerance)
 
     def capture(self, batch: TorchBatch, tokens: Sequence[int], capture: Callable[[Body], Body]) -> None:
@@ -186,7 +186,7 @@ class StaticStep:
         self.load(batch)
 
     def run(self, batch: TorchBatch, tokens: Sequence[int]) -> Tensor:
-        """One step of a batch that was loaded; its logits, until the next step."""
+        """Return one step of a batch that was loaded; its logits, until the next step."""
         assert self._replay is not None, "capture first"
         self._feed(batch, tokens)
         return self._replay()[: len(tokens)]

@@ -78,7 +78,7 @@ class Injector:
                 mine.tally = lane.tally.repeat(len(mine.rows), 1)
 
     def begin(self, positions: Tensor, first: NDArray[np.int64], stop: NDArray[np.int64]) -> InjectionPass:
-        """A forward pass.
+        """Return a forward pass.
 
         Args:
             positions: (rows, tokens) absolute positions on the device, -1 for padding.
@@ -104,7 +104,7 @@ class Injector:
                 lane.tally = blank.tally.index_select(0, lane.rows)
 
     def agrees(self, blanks: Mapping[LayerSite, Sequence[TorchLane]], tolerance: float) -> bool:
-        """Whether the same was counted there, changes within a relative tolerance."""
+        """Tell whether the same was counted there, changes within a relative tolerance."""
         pairs = [
             (lane.tally, blank.tally[lane.rows])
             for place, members in self._lanes.items()
@@ -146,7 +146,7 @@ class Injector:
         self._prompts += other._prompts
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """What was done to a row so far. The tallies of all rows come to the host in one transfer per pass."""
+        """Return what was done to a row so far. The tallies of all rows come to the host in one transfer per pass."""
         members = [lane for place in self._lanes.values() for lane in place]
         if not members:
             return ()
@@ -173,7 +173,7 @@ class Recorder:
         self._kept: dict[LayerSite, Tensor] = {}
 
     def edits(self, rows: Sequence[int], columns: Sequence[int]) -> dict[LayerSite, list[Edit]]:
-        """Edits that change nothing and keep the activations at (row, column) pairs of the pass."""
+        """Return the edits that change nothing and keep the activations at (row, column) pairs of the pass."""
         index = torch.tensor([rows, columns], device=self._network.device)
 
         def keeper(place: LayerSite) -> Edit:
@@ -187,7 +187,7 @@ class Recorder:
         return {place: [keeper(place)] for place in self._places}
 
     def take(self) -> dict[LayerSite, NDArray[np.float32]]:
-        """(pairs, size) per place, for the last pass; one transfer per device and size."""
+        """Return (pairs, size) per place, for the last pass; one transfer per device and size."""
         found: dict[LayerSite, NDArray[np.float32]] = {}
         for size in {kept.shape[-1] for kept in self._kept.values()}:
             places = [place for place in self._places if self._kept[place].shape[-1] == size]

@@ -91,7 +91,7 @@ class TorchLane:
 
     @property
     def members(self) -> NDArray[np.int64]:
-        """Rows that inject here, ascending."""
+        """Return the rows that inject here, ascending."""
         return np.flatnonzero(self.owners >= 0)
 
     def meets(self, first: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
@@ -132,7 +132,7 @@ class TorchLane:
         self.rows = torch.from_numpy(self.members).to(index.device)
 
     def joined(self, other: TorchLane) -> TorchLane:
-        """These rows and then those."""
+        """Return these rows and then those."""
         twin = copy.copy(self)
         twin.owners = np.concatenate([self.owners, other.owners])
         twin._window = np.concatenate([self._window, other._window], axis=1)
@@ -147,7 +147,7 @@ class TorchLane:
         return twin
 
     def padded(self, before: int, after: int) -> TorchLane:
-        """With rows before and after that inject nothing here."""
+        """Return the lane with rows before and after that inject nothing here."""
         twin = copy.copy(self)
         twin.owners = np.pad(self.owners, (before, after), constant_values=-1)
         twin.rows = self.rows + before

@@ -81,7 +81,7 @@ def _suits(module: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def linears(model: nn.Module) -> dict[nn.Linear, type[nn.Linear]]:
-    """The modules that ``few_tokens`` can take over, and as what: plain ones, in float32 on the CPU."""
+    """Return the modules that ``few_tokens`` can take over, and as what: plain ones, in float32 on the CPU."""
     return {
         module: _Inwards if _MLP.search(name) and module.out_features > module.in_features else _FromTheLeft
         for name, module in model.named_modules()

@@ -121,7 +121,7 @@ _NOT_ASKED = frozenset({"_attn_implementation", "attn_implementation", "_experts
 
 
 def configuration(source: ModelSource) -> Any:
-    """The transformers configuration that config.json stands for, without what it says of code to run."""
+    """Return the transformers configuration that config.json stands for, without what it says of code to run."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = source.config.get("model_type")

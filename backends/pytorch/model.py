@@ -107,14 +107,15 @@ class Network:
 
     @property
     def anchor(self) -> Tensor:
-        """A tensor with the dtype and device of the stream's last part: of the final norm, or of the head where the
-        norm has no weights (OLMo 1)."""
+        """Return a tensor with the dtype and device of the stream's last part.
+
+        It is that of the final norm, or of the head where the norm has no weights (OLMo 1)."""
         found: Any = next(self.norm.parameters(), self.head.weight)
         return found  # type: ignore[no-any-return]
 
     @property
     def sizes(self) -> dict[Site, int]:
-        """Columns of the activation at each site."""
+        """Return the columns of the activation at each site."""
         width = self.config.hidden_size
         return {
             "resid_post": width,
@@ -124,7 +125,7 @@ class Network:
         }
 
     def site(self, layer: int, site: Site) -> nn.Module:
-        """The module whose (first) output is the activation at a site; for ``head_out``, whose input is."""
+        """Return the module whose (first) output is the activation at a site; for ``head_out``, whose input is."""
         block = self.blocks[layer]
         if site == "resid_post":
             return block

@@ -15,7 +15,7 @@ _BLOCK = 256
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """Float32 (..., vocabulary) to log-probabilities.
+    """Turn float32 logits (..., vocabulary) into log-probabilities.
 
     Not ``torch.log_softmax``: on the CPU it adds a vocabulary up one by one, 2e-5 off over 49,152 words.
     """
@@ -23,7 +23,7 @@ def log_softmax(logits: Tensor) -> Tensor:
 
 
 def choose(logits: Tensor, samplings: Sequence[Sampling], draws: NDArray[np.float64]) -> list[int | None]:
-    """``backends.sampling.choose`` for all rows.
+    """Do what ``backends.sampling.choose`` does for all rows.
 
     Args:
         logits: float32 (rows, vocabulary).

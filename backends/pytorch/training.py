@@ -111,13 +111,13 @@ class TorchTrainer(AdapterTrainer):
 
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         self._optimiser.zero_grad(set_to_none=True)
-        tokens = sum(len(row.answer) for group in groups for row in group)
+        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         with torch.enable_grad(), _products_in(self._products):
             for group in filter(None, groups):
                 total, found = self._read(group)
-                part = total / tokens
+                part = total / weights
                 part.backward()  # type: ignore[no-untyped-call]
                 loss += float(part.detach())
                 proofs += found
@@ -132,7 +132,7 @@ class TorchTrainer(AdapterTrainer):
         return float(norm)
 
     def _read(self, group: Sequence[TrainingRow]) -> tuple[Tensor, list[tuple[Proof, ...]]]:
-        """Summed cross-entropy of the answers of one group, and the proofs of its rows."""
+        """Weighted sum of the cross-entropy of the answers of one group, and the proofs of its rows."""
         network = self._network
         assert network is not None, "closed"
         first = common_beginning(group)
@@ -150,14 +150,16 @@ class TorchTrainer(AdapterTrainer):
         rows: list[int] = []
         columns: list[int] = []
         targets: list[int] = []
+        weights: list[float] = []
         for number, row in enumerate(group):
             start = len(row.prompt.tokens) - 1 - first
             rows += [number] * len(row.answer)
             columns += range(start, start + len(row.answer))
             targets += row.answer
+            weights += [row.weight] * len(row.answer)
         logits = network.logits(hidden[rows, columns])
-        loss = nn.functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="sum")
-        return loss, [injector.proofs(number) for number in range(len(group))]
+        losses = nn.functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
+        return losses @ losses.new_tensor(weights), [injector.proofs(number) for number in range(len(group))]
 
     def _forward(
         self, network: Network, prompts: Sequence[Prompt], first: int, cache: Any, injector: Injector | None

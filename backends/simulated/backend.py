@@ -45,7 +45,7 @@ def load(
     quantize: str | None = None,
     batch_size: int | None = None,
 ) -> FakeBackend:
-    """A simulated subject, e.g. ``detector``, ``null`` or ``detector?hit=0.4&fa=0.05&delay=0.01``.
+    """Return a simulated subject, e.g. ``detector``, ``null`` or ``detector?hit=0.4&fa=0.05&delay=0.01``.
 
     Raises:
         UsageError: for a subject, a parameter or a device it does not have.
@@ -143,11 +143,11 @@ class FakeBackend(Backend):
                 yield index, number, self._logprobs(option, openings, reading), lanes.proofs(prompt, met)
 
     def clean(self, tokens: tuple[int, ...]) -> Float32:
-        """The stream's updates without any injection, float32 (layers, 2, positions, width)."""
+        """Return the stream's updates without any injection, float32 (layers, 2, positions, width)."""
         return self.known(tokens).updates[:, :, :-1]
 
     def known(self, tokens: tuple[int, ...]) -> _Known:
-        """What reading a prompt gives, kept for the trials that share it."""
+        """Return what reading a prompt gives, kept for the trials that share it."""
         if tokens in self._known:
             self._known.move_to_end(tokens)
             return self._known[tokens]
@@ -159,7 +159,7 @@ class FakeBackend(Backend):
         return known
 
     def updates(self, states: Sequence[State]) -> Float32:
-        """What attention and MLP of every layer add at positions with these states."""
+        """Return what attention and MLP of every layer add at positions with these states."""
         width, layers = self.info.width, self.info.layers
         seeds = np.array([state.hash for state in states], np.uint64)
         keys = np.array([0, *map(mix, range(layers))], np.uint64)[:, None] ^ seeds
@@ -173,7 +173,7 @@ class FakeBackend(Backend):
         return np.stack([0.4 * steps, 0.6 * steps], axis=1).astype(np.float32)
 
     def read(self, prompt: Prompt) -> FeltInjection:
-        """What the injections of a prompt amount to, from the change of the stream itself.
+        """Return what the injections of a prompt amount to, from the change of the stream itself.
 
         One position beyond the prompt is read too, so that a window that begins with the reply is noticed.
         """
@@ -211,7 +211,7 @@ class FakeBackend(Backend):
         return outcomes(self.subject, turns(prompt.tokens, self.tokenizer), reading, dice)
 
     def script(self, prompt: Prompt, reading: FeltInjection, seed: int) -> tuple[int, ...]:
-        """The reply, decided by the row's own seed, what it was asked and what it was injected with."""
+        """Return the reply, decided by the row's own seed, what it was asked and what it was injected with."""
         what = (reading.word, f"{reading.strength:.3g}", f"{reading.depth:.3f}")
         dice = Dice(seed, hash_text(self.tokenizer.decode(prompt.tokens)), what)
         drawn, total = dice.uniform(), 0.0
@@ -331,7 +331,7 @@ class _SimulatedRow:
 
     @property
     def touched(self) -> bool:
-        """Whether any window covers the latest position."""
+        """Tell whether any window covers the latest position."""
         at = self._position - 1
         return any(i.start <= at and (i.stop is None or at < i.stop) for i in self.prompt.injections)
 
@@ -342,7 +342,7 @@ class _SimulatedRow:
 
 
 def hash_text(text: str) -> int:
-    """64 bits of a text, the same on every machine."""
+    """Return 64 bits of a text, the same on every machine."""
     value = 0
     for byte in text.encode("utf-8", "replace"):
         value = mix(value ^ byte)

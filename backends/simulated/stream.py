@@ -99,7 +99,7 @@ def together(
 
 
 def noise(seeds: NDArray[np.uint64], width: int) -> Float32:
-    """+-1 from 64-bit seeds, shape (seeds, width): SplitMix64 over (seed, dimension)."""
+    """Return +-1 from 64-bit seeds, shape (seeds, width): SplitMix64 over (seed, dimension)."""
     with np.errstate(over="ignore"):
         value = seeds[:, None] + (np.arange(1, width + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))[None]
         value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

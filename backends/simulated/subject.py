@@ -39,6 +39,20 @@ SUBJECTS: dict[str, dict[str, float]] = {
 """The first is an introspector. Of the others each does one thing that may pass for introspection: nothing at all,
 saying yes, being steered, refusing; all answers moved towards yes, or towards the middle, by any vector; claiming any
 disturbance; claiming an odd text; noticing, and always saying one word; naming the word it is being made to say."""
+WHAT = {
+    "detector": "notices it inside a band of layers and names it: an introspector",
+    "null": "nothing",
+    "yes-biased": "says yes to anything",
+    "steering-only": "is steered by it and notices nothing",
+    "refuser": "refuses to answer",
+    "biased": "moves all its answers towards yes",
+    "compressed": "moves all its answers towards the middle",
+    "disturbed": "claims any disturbance",
+    "text-reader": "claims an odd text in the prompt",
+    "habitual": "notices it, and always says one word",
+    "echo": "names the word that it is being made to say",
+}
+"""What each does, for lists."""
 SPREAD = 6.0
 """Logits of yes to unrelated questions lie between plus and minus this."""
 
@@ -110,7 +124,7 @@ class Subject:
 
     @property
     def revision(self) -> str:
-        """A hash of everything that changes an answer, so not of the delay."""
+        """Return a hash of everything that changes an answer, so not of the delay."""
         left_out = {"delay"} if self.think else {"delay", *THOUGHTFUL}
         text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name not in left_out)
         return "fake:" + hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -118,7 +132,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class FeltInjection:
-    """What the change of the residual stream amounts to."""
+    """Says what the change of the residual stream amounts to."""
 
     word: str | None = None
     """The word it spells in the end, ``None`` for no change and for one that spells nothing."""
@@ -181,7 +195,7 @@ _QUESTION = re.compile(
 
 
 def outcomes(subject: Subject, dialogue: Sequence[Turn], reading: FeltInjection, dice: Dice) -> list[PossibleReply]:
-    """Every way this subject may reply, with probabilities that sum to 1.
+    """Return every way this subject may reply, with probabilities that sum to 1.
 
     Args:
         dice: decides details that carry no probability of interest, such as which wrong word is named.

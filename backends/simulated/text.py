@@ -98,7 +98,7 @@ _THINK = re.compile(r"(?:^|[.!?\"”]\s*)(do not |don't )?think (?:only )?about 
 
 
 def mix(value: int) -> int:
-    """One round of SplitMix64 (Steele, Lea and Flood 2014): 64 well-mixed bits."""
+    """Return one round of SplitMix64 (Steele, Lea and Flood 2014): 64 well-mixed bits."""
     value = (value + 0x9E3779B97F4A7C15) & MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
@@ -107,7 +107,10 @@ def mix(value: int) -> int:
 
 @lru_cache(maxsize=4096)
 def spell(word: str) -> Float32:
-    """A word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end. Read only."""
+    """Return a word as ``CODE`` numbers of +-1: five bits per letter (a = 1 ... z = 26), blanks to the end.
+
+    Read only.
+    """
     plain = unicodedata.normalize("NFKD", word).lower()
     letters = [ord(c) - 96 for c in plain if "a" <= c <= "z"][: SLOTS - 1]
     codes = letters + [0] * (SLOTS - len(letters))
@@ -118,7 +121,7 @@ def spell(word: str) -> Float32:
 
 
 def unspell(code: Float32) -> str | None:
-    """The word that ``CODE`` numbers spell, ``None`` when they spell nothing that could be one.
+    """Return the word that ``CODE`` numbers spell, ``None`` when they spell nothing that could be one.
 
     A word minus a mean of words keeps the sign of every bit, save where all agree: zero, which reads as blank.
     Random numbers and negated words break off in letters that do not exist, or that cannot follow one another.
@@ -165,7 +168,7 @@ class FakeTokenizer:
         return len(self._bytes)
 
     def render(self, messages: Sequence[Message], prefill: str = "", thinking: ThinkingMode = "off") -> Rendered:
-        """The dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
+        """Return the dialogue up to where the assistant speaks next, in the format ``TEMPLATE``."""
         if thinking != "off":
             if self.thinking is None:
                 raise UsageError(
@@ -191,11 +194,11 @@ class FakeTokenizer:
         return [SPECIAL.get(t) or self._bytes[t].decode("utf-8", "backslashreplace") for t in tokens]
 
     def raw(self, token: int) -> bytes:
-        """The bytes a token stands for; none for a special one."""
+        """Return the bytes a token stands for; none for a special one."""
         return self._bytes[token]
 
     def words(self) -> Iterable[tuple[int, str]]:
-        """Every token that is a whole word, with that word."""
+        """Return every token that is a whole word, with that word."""
         return ((i, piece.strip()) for piece, i in self._ids.items() if len(piece.strip()) > 2)
 
     def _join(self, parts: Sequence[int | str]) -> Rendered:
@@ -261,7 +264,7 @@ def _lines(tokens: Sequence[int], first: int, stop: int, tokenizer: FakeTokenize
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one position of the stream holds."""
+    """Says what one position of the stream holds."""
 
     hash: int
     """64 bits that depend on every token so far."""
@@ -285,7 +288,7 @@ class TextReader:
         self._thought, self._weight = "", 0.0
 
     def fork(self) -> TextReader:
-        """Another reader that has read the same."""
+        """Return another reader that has read the same."""
         other = copy(self)
         other._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         other._decoder.setstate(self._decoder.getstate())

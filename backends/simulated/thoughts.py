@@ -41,7 +41,7 @@ class WrittenThought:
 
     @property
     def noticed(self) -> bool | None:
-        """Its conclusion; ``None`` where it was cut off before it had one."""
+        """Return its conclusion; ``None`` where it was cut off before it had one."""
         return True if _NOTICED in self.text else False if _NOTHING in self.text else None
 
 

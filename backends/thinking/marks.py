@@ -28,7 +28,7 @@ models use them as headings within answers."""
 
 @dataclass(frozen=True, slots=True)
 class ThinkingMarks:
-    """How one model's template writes a thought."""
+    """Says how one model's template writes a thought."""
 
     opening: str
     """What stands between the assistant's header and the first word of the thought, e.g. ``"<think>\\n"``."""
@@ -45,5 +45,5 @@ class ThinkingMarks:
 
     @property
     def after(self) -> str:
-        """What of the closing follows the mark."""
+        """Return what of the closing follows the mark."""
         return self.closing[self.closing.index(self.mark) + len(self.mark) :]

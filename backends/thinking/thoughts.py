@@ -32,7 +32,7 @@ from ..values import (
 
 
 class ReplyWriter(Protocol):
-    """What of a backend writes replies; see ``backends.base.Backend``."""
+    """Says what of a backend writes replies; see ``backends.base.Backend``."""
 
     info: ModelInfo
     tokenizer: Tokenizer

@@ -34,7 +34,7 @@ class ArmRates:
 
 
 def arm_rates(rows: Iterable[Row]) -> list[ArmRates]:
-    """Shares by arm: injected first, then the uninjected controls, then the other control arms by name."""
+    """Return the shares by arm: injected first, then the uninjected controls, then the other control arms by name."""
     tallies: dict[str, ReplyTally] = {}
     for row in rows:
         if row.grade is not None:
@@ -45,7 +45,7 @@ def arm_rates(rows: Iterable[Row]) -> list[ArmRates]:
 
 
 def warnings(arms: Iterable[ArmRates]) -> Iterator[str]:
-    """A line for every share in which an arm of some size differs from the injected one by more than 5 points."""
+    """Warn of every share in which an arm of some size differs from the injected one by more than 5 points."""
     known = {one.arm: one for one in arms if one.open.trials >= LEAST}
     injected = known.pop("injected", None)
     if injected is None:

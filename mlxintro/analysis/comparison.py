@@ -45,7 +45,7 @@ def _minus(later: Cell, first: Cell) -> Cell:
 
 
 def protocol_differences(runs: Sequence[Run]) -> list[str]:
-    """Settings in which the runs differ; empty when only the model, its place or the seed does."""
+    """Return the settings in which the runs differ; empty when only the model, its place or the seed does."""
     studies = [study_of(run).model_dump() for run in runs]
     said = []
     for name in studies[0]:

@@ -54,7 +54,7 @@ def contrast(differences: Iterable[tuple[str, float]]) -> Contrast:
 
 
 def concept_means(values: Iterable[tuple[str, float]]) -> tuple[float, ...]:
-    """The mean over each concept's values, in the order in which concepts first appear."""
+    """Return the mean over each concept's values, in the order in which concepts first appear."""
     by_concept: dict[str, list[float]] = defaultdict(list)
     for concept, value in values:
         by_concept[concept].append(value)
@@ -64,7 +64,7 @@ def concept_means(values: Iterable[tuple[str, float]]) -> tuple[float, ...]:
 
 
 def contrast_beyond(differences: Iterable[tuple[str, float]], others: Sequence[float]) -> Contrast:
-    """Differences minus the mean of others that are not paired with them, such as shifts of unrelated questions.
+    """Subtract the mean of others that are not paired with them, such as shifts of unrelated questions.
 
     Both sides were sampled, so both spreads count: Welch's interval and test, concepts against the others.
     """
@@ -104,7 +104,7 @@ def _above_zero(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What many cells come to after correction for how many there are (Holm 1979)."""
+    """Says what many cells come to after correction for how many there are (Holm 1979)."""
 
     best: tuple[int, float] | None
     """The cell with the smallest adjusted p value."""
@@ -135,7 +135,7 @@ def judge(cells: Mapping[tuple[int, float], Sequence[Contrast]]) -> Found:
 
 
 def verdict(found: Found, effect: str, none: str, evidence: Sequence[str] = ()) -> Verdict:
-    """The card of an experiment that asks whether there is an effect in any cell."""
+    """Return the card of an experiment that asks whether there is an effect in any cell."""
     if not found.enough:
         advice = f"fewer than {FEWEST_PAIRS} pairs or {FEWEST_CONCEPTS} concepts per cell, or no controls"
         return Verdict("too little data", f"Nothing can be concluded: {advice}. {MORE}", tuple(evidence))
@@ -152,7 +152,7 @@ OPTIMISM = "The best of many cells is chosen by its result, so its figure is opt
 
 
 def in_words(one: Contrast, unit: str = "") -> str:
-    """A contrast for a line of evidence."""
+    """Return a contrast for a line of evidence."""
     if one.mean.value is None:
         return "no pairs"
     text = f"{one.mean.value:+.3g}{unit}"

@@ -40,7 +40,7 @@ _POOL = TrialFilter(arm="", condition="control", status="done")
 
 
 def analysed_rows(store: Store, run: Run, grader: str) -> list[Row]:
-    """Every finished trial as the run's experiment analyses it, those that are alike in one row where it allows that.
+    """Return all finished trials as the experiment analyses them, alike ones in one row where it allows that.
 
     Args:
         store: open.
@@ -52,7 +52,7 @@ def analysed_rows(store: Store, run: Run, grader: str) -> list[Row]:
 
 
 def example_rows(store: Store, run: Run, grader: str, rows: Sequence[Row], each: int) -> Sequence[Row]:
-    """Rows among which the first replies of every class of verdict are, with their replies, in the order of the plan.
+    """Return rows with replies that hold the first of every class of verdict, in the order of the plan.
 
     Args:
         store: open.
@@ -75,7 +75,7 @@ def example_rows(store: Store, run: Run, grader: str, rows: Sequence[Row], each:
 
 @cache
 def grade_of_class(class_: str) -> Grade | None:
-    """The verdict of a class of the store; ``None`` where the grader failed."""
+    """Return the verdict of a class of the store; ``None`` where the grader failed."""
     return counted(verdict_of(class_))
 
 
@@ -104,7 +104,7 @@ class _Counting:
         """Whether uninjected replies are searched for the concept of their pair."""
 
     def rows(self) -> list[Row]:
-        """Rows of single trials in the order of the plan, arm by arm; then counted ones."""
+        """Return the rows of single trials in the order of the plan, arm by arm; then counted ones."""
         return [*self._claims(), *self._of_arms(), *self._counted(), *(self._pool() if self._luck else ())]
 
     def _is_pool(self, one: Trial | VerdictCount) -> bool:

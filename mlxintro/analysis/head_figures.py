@@ -56,7 +56,7 @@ class HeadFigure:
 
     @property
     def groups(self) -> tuple[TrialGroup, ...]:
-        """The trials in question and, if there are any, those they are set against."""
+        """Return the trials in question and, if there are any, those they are set against."""
         return (self.case,) if self.baseline is None else (self.case, self.baseline)
 
 

@@ -22,7 +22,7 @@ BATCH = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class NamingTest:
-    """How specific the claims of a run are."""
+    """Says how specific the claims of a run are."""
 
     right: Rate
     """Claims that name the concept injected into their own trial."""

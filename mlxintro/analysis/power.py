@@ -32,7 +32,7 @@ class Power:
     """Trials, and as many controls, with which that probability is ``POWER``."""
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For JSON: the fields and what was assumed."""
+        """Return what JSON takes: the fields and what was assumed."""
         return {**asdict(self), "difference": DIFFERENCE, "false_alarms": FALSE_ALARMS}
 
 
@@ -49,7 +49,7 @@ def power_of(trials: int, controls: int) -> Power:
 
 
 def chance(trials: int, controls: int, difference: float = DIFFERENCE, base: float = FALSE_ALARMS) -> float:
-    """Probability that a difference is found; see ``Power.power``."""
+    """Return the probability that a difference is found; see ``Power.power``."""
     from statsmodels.stats.proportion import power_proportions_2indep
 
     found = power_proportions_2indep(

@@ -56,7 +56,7 @@ class Number(_Data):
 
 
 class Result(_Data):
-    """What a source says of one setting."""
+    """Says what a source says of one setting."""
 
     setting: str
     figures: Mapping[str, Number]
@@ -222,7 +222,7 @@ def differences(protocol: Protocol, run: Run, grader: str, *, same_cell: bool) -
 
 
 def card_lines(card: Card) -> list[str]:
-    """The card as text: what differs from all results of a source is said once."""
+    """Return the card as text: what differs from all results of a source is said once."""
     if not card.comparisons:
         return ["no published figures are known for this experiment"]
     lines = [

@@ -69,7 +69,7 @@ def _named_first(row: Row) -> bool | None:
 
 @dataclass(slots=True)
 class AnswerCount:
-    """How often something holds, among the trials of which it can be told."""
+    """Says how often something holds, among the trials of which it can be told."""
 
     hits: int = 0
     observations: int = 0
@@ -87,7 +87,7 @@ class AnswerCount:
 
     @property
     def rate(self) -> Rate:
-        """The share, with Wilson's interval."""
+        """Return the share, with Wilson's interval."""
         return _rate(self.hits, self.observations)
 
 
@@ -97,7 +97,7 @@ def trials_in(rows: Iterable[Row]) -> int:
 
 
 def share(rows: Iterable[Row], holds: Callable[[Row], bool | None]) -> Rate:
-    """Rate of rows for which something holds, over those for which it can be told, with concepts as its clusters."""
+    """Return the rate of rows for which something holds, of those that tell, with concepts as its clusters."""
     by_concept: dict[str | None, AnswerCount] = {}
     for row in rows:
         by_concept.setdefault(row.concept, AnswerCount()).add(holds(row), row.times)
@@ -168,11 +168,11 @@ class ReplyTally:
 
     @property
     def unscored(self) -> int:
-        """Trials without a grade: not graded yet, or the grader failed."""
+        """Return the trials without a grade: not graded yet, or the grader failed."""
         return self.trials - self.unsettled.observations
 
     def as_dict(self) -> dict[str, int]:
-        """Counts as JSON. Every trial is in exactly one of ``graded``, ``abstained`` and ``unscored``."""
+        """Return the counts as JSON. Every trial is in exactly one of ``graded``, ``abstained`` and ``unscored``."""
         return {
             "trials": self.trials,
             "graded": self.detection.observations,

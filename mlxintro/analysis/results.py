@@ -40,7 +40,7 @@ needs every rung of the ladder excluded, the next two have rungs that were not t
 
 @dataclass(frozen=True, slots=True)
 class PairedTrial:
-    """What is known of the injected trial that has a trial's number, where that trial has no row of its own."""
+    """Says what is known of the injected trial that has a trial's number, where that trial has no row of its own."""
 
     concept: str | None
     strength: float | None
@@ -177,10 +177,10 @@ class Analysis:
     """More for programs, as plain data."""
 
     def figure(self, name: str) -> Figure | None:
-        """A figure by its name."""
+        """Return a figure by its name."""
         return next((figure for figure in self.figures if figure.name == name), None)
 
 
 def rows_about(rows: Sequence[Row], **wanted: Any) -> list[Row]:
-    """Rows whose fields have the given values."""
+    """Return the rows whose fields have the given values."""
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]

@@ -33,7 +33,7 @@ _CORRECTABLE = {
 
 
 def study_of(run: Run) -> Study:
-    """The resolved study of a run; one stored by another version keeps the settings that are still known."""
+    """Return the resolved study of a run; one stored by another version keeps the settings that are still known."""
     known = {name: value for name, value in run.study.items() if name in Study.model_fields}
     try:
         return Study.model_validate({"model": run.model.get("model", ""), **known})

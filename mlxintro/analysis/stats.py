@@ -31,7 +31,7 @@ class Rate:
         return self.successes / self.trials if self.trials else None
 
     def as_dict(self) -> dict[str, int | float | None]:
-        """For JSON: the fields and the value."""
+        """Return what JSON takes: the fields and the value."""
         return {
             "successes": self.successes,
             "trials": self.trials,
@@ -54,7 +54,7 @@ class Difference:
 
 
 def rate(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Rate:
-    """A rate with its Wilson score interval (E. B. Wilson 1927).
+    """Return a rate with its Wilson score interval (E. B. Wilson 1927).
 
     Args:
         successes: Between 0 and ``trials``.
@@ -83,7 +83,7 @@ def rate(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Rate
 
 
 def difference(first: Rate, second: Rate, *, confidence: float = CONFIDENCE) -> Difference:
-    """``first`` minus ``second`` with the hybrid score interval (R. G. Newcombe 1998, method 10)."""
+    """Return ``first`` minus ``second`` with the hybrid score interval (R. G. Newcombe 1998, method 10)."""
     if first.value is None or second.value is None:
         return Difference(None, -1.0, 1.0)
     from statsmodels.stats.proportion import confint_proportions_2indep
@@ -102,7 +102,10 @@ def difference(first: Rate, second: Rate, *, confidence: float = CONFIDENCE) -> 
 
 
 def exceeds(first: Rate, second: Rate) -> float | None:
-    """One-sided p value of Fisher's exact test that ``first`` is the greater; ``None`` when either has no trials."""
+    """Return the one-sided p value of Fisher's exact test that ``first`` is the greater.
+
+    ``None`` when either has no trials.
+    """
     if not first.trials or not second.trials:
         return None
     import numpy as np
@@ -113,7 +116,7 @@ def exceeds(first: Rate, second: Rate) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for how many there are (S. Holm 1979), in the same order."""
+    """Adjust p values for how many there are (S. Holm 1979); the order stays."""
     if len(p_values) < 2:
         return list(p_values)
     from statsmodels.stats.multitest import multipletests
@@ -122,7 +125,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def clustered(pairs: Mapping[str, tuple[Rate, Rate]]) -> float | None:
-    """One-sided p value that first rates exceed second ones, with concepts as the units that were sampled.
+    """Return the one-sided p value that first rates exceed second ones, with concepts as the units that were sampled.
 
     Trials of one concept resemble each other, which a test over trials overlooks. Under the hypothesis of no difference
     every concept's difference may as well have the other sign: all sign patterns are tried, or 9,999 drawn ones.
@@ -152,7 +155,10 @@ def clustered(pairs: Mapping[str, tuple[Rate, Rate]]) -> float | None:
 
 
 def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
-    """Probability that a positive scores above a negative, ties counting half; ``None`` where either is missing."""
+    """Return the probability that a positive scores above a negative, ties counting half.
+
+    ``None`` where either is missing.
+    """
     if not positives or not negatives:
         return None
     from scipy.stats import mannwhitneyu
@@ -179,7 +185,7 @@ class Mean:
 
 
 def mean(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Mean:
-    """A mean with Student's t interval."""
+    """Return a mean with Student's t interval."""
     if not values:
         return Mean(None, None, None, 0)
     centre = math.fsum(values) / len(values)
@@ -191,7 +197,10 @@ def mean(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Mean:
 
 
 def mean_difference(first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE) -> Mean:
-    """Mean of ``first`` minus mean of ``second`` with Welch's interval; ``count`` is the smaller sample's size."""
+    """Return the mean of ``first`` minus mean of ``second`` with Welch's interval.
+
+    ``count`` is the smaller sample's size.
+    """
     if not first or not second:
         return Mean(None, None, None, 0)
     gap = math.fsum(first) / len(first) - math.fsum(second) / len(second)

@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def unscored(self) -> int:
-        """Trials without a grade."""
+        """Return the trials without a grade."""
         return self.overall.tally.unscored + self.controls.unscored
 
     def as_dict(self) -> dict[str, object]:

@@ -66,7 +66,7 @@ class FigureTally:
 
     @property
     def value(self) -> Rate | Mean:
-        """A rate of trials with Wilson's interval, or a mean over concepts with Student's."""
+        """Return a rate of trials with Wilson's interval, or a mean over concepts with Student's."""
         if self.figure.kind == "rate":
             return self.count.rate
         return stats.mean(concept_means(self._values))

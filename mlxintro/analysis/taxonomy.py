@@ -21,7 +21,7 @@ _WORDS_SHOWN = 15
 
 
 def table(injected: Iterable[Row], controls: Iterable[Row]) -> Table:
-    """Counts of every class, with and without an injection."""
+    """Return the counts of every class, with and without an injection."""
     with_, without = Counter[TrialClass](), Counter[TrialClass]()
     for counts, rows in ((with_, injected), (without, controls)):
         for row in rows:
@@ -48,7 +48,9 @@ _EMPTY = frozenset({
 
 
 def claimed_words(reply: str) -> list[str]:
-    """What a reply says a thought is about: the words at the places where a thought's content is named, each once.
+    """Return what a reply says a thought is about.
+
+    The words at the places where a thought's content is named, each once.
 
     Near names and inflections of a concept in the library count as that concept.
     """
@@ -61,7 +63,7 @@ def claimed_words(reply: str) -> list[str]:
 
 
 def wrong_words(rows: Iterable[Row]) -> Table:
-    """Words named by replies that claim a thought and do not name the right concept."""
+    """Return the words named by replies that claim a thought and do not name the right concept."""
     counts: Counter[str] = Counter()
     replies = 0
     for row in rows:

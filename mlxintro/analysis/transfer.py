@@ -31,7 +31,7 @@ _CONTROLS = ("random", "permuted", "other")
 
 
 def named(row: Row) -> float | None:
-    """Whether a reply names the trial's concept; ``None`` for trials without a reply."""
+    """Tell whether a reply names the trial's concept; ``None`` for trials without a reply."""
     if row.detail["question"] != "said":
         return None
     word = row.concept or ""
@@ -39,7 +39,7 @@ def named(row: Row) -> float | None:
 
 
 def log_of_names(row: Row) -> float | None:
-    """Log-probability that a name of the concept comes next, in nats; ``None`` for replies."""
+    """Return the log-probability that a name of the concept comes next, in nats; ``None`` for replies."""
     if row.detail["question"] != "steer":
         return None
     return max(-100.0, log_total(list(row.measurements["logprobs"].values())))

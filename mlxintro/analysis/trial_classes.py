@@ -28,7 +28,7 @@ class TrialClass:
 
 
 class GradeFields(Protocol):
-    """What stored and fresh grades have in common."""
+    """Says what stored and fresh grades have in common."""
 
     @property
     def affirms(self) -> bool | None: ...

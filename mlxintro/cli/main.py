@@ -18,6 +18,7 @@ COMMANDS = {
     "check": ("models.check", "Check that a model loads, speaks, and can be injected into."),
     "models": ("models.models", "List and fetch models."),
     "concepts": ("library.concepts", "List concepts, their sets and categories, and baseline words."),
+    "experiments": ("library.experiments", "List and show experiments: what each asks, and its options."),
     "presets": ("library.presets", "List and show the wordings and settings of experiments."),
     "extract": ("vectors.vectors", "Extract concept vectors and show their norms by layer."),
     "vectors": ("vectors.library", "List, show, export and import concept vectors; carry them over to another model."),

@@ -38,7 +38,7 @@ class OpenChoice(click.Choice[str]):
 
 
 def model_options(function: F) -> F:
-    """``-m/--model`` and how to run it."""
+    """Add ``-m/--model`` and the options of how to run it."""
     for option in reversed(
         (
             click.option(

@@ -16,14 +16,14 @@ from mlxintro.rendering.cleaning import escaped_json, visible
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns as wide as they need; those listed in ``right`` are aligned to the right."""
+    """Return the columns as wide as they need; those listed in ``right`` are aligned to the right."""
     from mlxintro.rendering.text import grid
 
     return "\n".join(grid(header, rows, right))
 
 
 def json_line(value: Any) -> str:
-    """One line of JSON, which is UTF-8 whatever stdout's encoding, and holds nothing that steers a terminal."""
+    """Return one line of JSON, which is UTF-8 whatever stdout's encoding, and holds nothing that steers a terminal."""
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     return escaped_json(json.dumps(value, default=_plain, ensure_ascii=encoding != "utf8"))
 
@@ -45,7 +45,7 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
 
 
 def chatter(text: str) -> None:
-    """Something for the person at the terminal: stderr, so that data on stdout stays clean."""
+    """Tell the person at the terminal something: on stderr, so that data on stdout stays clean."""
     echo(text, err=True)
 
 
@@ -62,12 +62,12 @@ def write_anything() -> None:
 
 
 def shell(name: str) -> str:
-    """A name as it is typed into a shell, for commands that are suggested."""
+    """Return a name as it is typed into a shell, for commands that are suggested."""
     return shlex.quote(visible(name))
 
 
 def shorten(text: str, width: int) -> str:
-    """One line of at most ``width`` cells of a terminal, of which a wide character takes two."""
+    """Return one line of at most ``width`` cells of a terminal, of which a wide character takes two."""
     from rich.cells import cell_len, set_cell_size
 
     line = visible(" ".join(text.split()))

@@ -74,7 +74,9 @@ class Experiment(abc.ABC):
     """Settings of this experiment alone: the preset's table ``[options]``, and a study's over it."""
 
     def preset_of(self, study: Study) -> Preset:
-        """The preset of a study: its own wording, the one it names, or the experiment's; with the study's extraction.
+        """Return the preset of a study: its own wording, the one it names, or the experiment's.
+
+        With the study's extraction.
 
         Raises:
             UsageError: there is no such preset, or the extraction is none.
@@ -121,6 +123,9 @@ class Experiment(abc.ABC):
 
 @lru_cache(maxsize=64)
 def seed_of(study_seed: int, number: int) -> int:
-    """One seed per pair number: a trial, its control and its neighbours in the grid draw the same random numbers."""
+    """Return one seed per pair number.
+
+    A trial, its control and its neighbours in the grid draw the same random numbers.
+    """
     digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=6).digest()
     return int.from_bytes(digest, "big")

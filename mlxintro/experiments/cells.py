@@ -91,7 +91,7 @@ class CellReport:
 
     @property
     def ladder(self) -> Ladder | None:
-        """Rival explanations of the effect in the strongest cell; ``None`` without cells."""
+        """Return the rival explanations of the effect in the strongest cell; ``None`` without cells."""
         if not self.contrasts:
             return None
         best = judge(self._tested).best
@@ -103,13 +103,13 @@ class CellReport:
         return contrasted_ladder(list(zip(self.rivals, own, strict=True)), self.study, where, len(self.contrasts))
 
     def evidence(self) -> list[str]:
-        """One line for each rival, and the commands that test what is not tested."""
+        """Return one line for each rival, and the commands that test what is not tested."""
         ladder = self.ladder
         return [] if ladder is None else [f"judged on {ladder.where}, at p < {ladder.alpha:g}", *ladder.lines]
 
     @property
     def heat_maps(self) -> tuple[HeatMap, ...]:
-        """The map of all cells; none without cells."""
+        """Return the map of all cells; none without cells."""
         if not self.rates:
             return ()
         layers, strengths = (tuple(sorted(set(axis))) for axis in zip(*self.rates, strict=True))
@@ -121,5 +121,5 @@ class CellReport:
         return (OPTIMISM,) if len(self.rates) > 1 else ()
 
     def table(self, title: str, columns: Sequence[str], note: str = "") -> Table:
-        """The table of all cells."""
+        """Return the table of all cells."""
         return Table("cells", title, ("layer", "strength", *columns), tuple(self.rows), note)

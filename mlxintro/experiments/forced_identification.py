@@ -206,7 +206,7 @@ def _class_of(row: Row) -> TrialClass:
 
 
 def by_luck(rows: Sequence[Row], words: Sequence[str]) -> float | None:
-    """Share of pairings of a reply with each other concept that match: every shuffled pairing, averaged."""
+    """Return the share of pairings of a reply with each other concept that match: every shuffled pairing, averaged."""
     pairs = [right(row, word) for row in rows for word in words if word != row.concept]
     return sum(pairs) / len(pairs) if pairs else None
 

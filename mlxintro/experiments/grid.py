@@ -32,7 +32,7 @@ from mlxintro.vectors.settings import recipe_for
 
 
 def holding(*names: str) -> AfterValidator:
-    """Validator of a text that must hold each ``{name}`` once."""
+    """Return a validator of a text that must hold each ``{name}`` once."""
 
     def check(text: str) -> str:
         for name in names:
@@ -64,7 +64,7 @@ class Occasion:
         return self.concept.word
 
     def rng(self, purpose: str) -> random.Random:
-        """Random choices of this pair, independent of those for another purpose."""
+        """Return the random choices of this pair, independent of those for another purpose."""
         return random.Random(f"{self.seed}:{self.concept.word}:{purpose}")
 
 
@@ -146,24 +146,24 @@ class Grid:
         return len(self.concepts) * (self.study.trials or 1)
 
     def pair(self, number: int) -> Occasion:
-        """Concepts take turns, so that a run that is cut short is balanced."""
+        """Return a pair; concepts take turns, so that a run that is cut short is balanced."""
         return Occasion(number, self.concepts[number % len(self.concepts)], seed_of(self.study.seed, number))
 
     @property
     def pairs(self) -> Iterator[Occasion]:
-        """Every pair of the study, in order."""
+        """Return every pair of the study, in order."""
         return map(self.pair, range(self.pair_count))
 
     @property
     def uninjected(self) -> float:
-        """How many pairs have uninjected controls: all, unless the study says otherwise."""
+        """Return how many pairs have uninjected controls: all, unless the study says otherwise."""
         if isinstance(self.study.controls, int):
             return self.study.controls
         return 0 if self.study.controls == "none" else float("inf")
 
     @property
     def arms(self) -> int:
-        """How many control arms to run: 0 none, 1 the standard ones, 2 all."""
+        """Return how many control arms to run: 0 none, 1 the standard ones, 2 all."""
         return {"standard": 1, "full": 2}.get(str(self.study.controls), 0)
 
     def no_window(self, where: str) -> None:
@@ -184,7 +184,7 @@ class Grid:
         return self.dialogues.ask(messages, prefill)
 
     def vector(self, word: str) -> str:
-        """Key of a word's vector; the plan extracts it."""
+        """Return the key of a word's vector; the plan extracts it."""
         if word not in self._keys:
             recipe = self._recipe(word)
             self._keys[word] = recipe.key
@@ -204,7 +204,7 @@ class Grid:
         return replace(recipe, baseline="the study's own words", baseline_words=others)
 
     def trial(self, pair: Occasion, asked: Asked, **changes: Any) -> TrialSpec:
-        """An uninjected trial about the pair's concept."""
+        """Return an uninjected trial about the pair's concept."""
         values = {"concept": pair.word, "trial": pair.number, "seed": pair.seed, "prompt": asked.key, **changes}
         return self.base.changed(**values)
 
@@ -215,7 +215,7 @@ class Grid:
         window: tuple[int, int | None] | ReplyWindow,
         transform: Transform | None = None,
     ) -> PlannedInjection:
-        """A vector at one cell of the grid."""
+        """Return a vector at one cell of the grid."""
         key = self.vector(word)
         return PlannedInjection(
             concept=word,
@@ -231,7 +231,7 @@ class Grid:
         )
 
     def plan(self, trials: Callable[[], Iterator[TrialSpec]]) -> Plan:
-        """A plan of the trials that each call expands anew.
+        """Return a plan of the trials that each call expands anew.
 
         They are expanded once here, for their number and for the dialogues and vectors they refer to, and not kept.
         """
@@ -254,20 +254,20 @@ def assistant(text: str) -> Message:
 
 @cache
 def sentences() -> tuple[str, ...]:
-    """The everyday sentences that ship."""
+    """Return the everyday sentences that ship."""
     return tuple(data.load("sentences.toml")["sentences"])
 
 
 @lru_cache(maxsize=4096)
 def sentences_without(concept: Concept) -> tuple[str, ...]:
-    """The sentences that do not name a concept."""
+    """Return the sentences that do not name a concept."""
     from mlxintro.replies.short_replies import names
 
     return tuple(sentence for sentence in sentences() if not names(sentence, concept))
 
 
 def pick_sentence(pair: Occasion) -> str:
-    """A sentence for a pair that does not name its concept.
+    """Return a sentence for a pair that does not name its concept.
 
     Raises:
         UsageError: there is none.
@@ -279,7 +279,7 @@ def pick_sentence(pair: Occasion) -> str:
 
 
 def distractors(pair: Occasion, count: int, among: Sequence[Concept]) -> tuple[Concept, ...]:
-    """Other concepts at random, none of which shares a name with the pair's.
+    """Return other concepts at random, none of which shares a name with the pair's.
 
     Raises:
         UsageError: there are not as many.

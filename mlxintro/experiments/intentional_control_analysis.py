@@ -18,7 +18,7 @@ THINK, DONT = "think", "dont-think"
 
 
 def own(kind: str) -> Value:
-    """Cosines with the concept's own vector, by layer."""
+    """Return the cosines with the concept's own vector, by layer."""
     return lambda row: row.measurements[kind]
 
 
@@ -30,12 +30,12 @@ def specific(kind: str) -> Value:
 
 
 def late_cosine(row: Row) -> float | None:
-    """Mean centred cosine over the latter half of the layers that were read; ``None`` where nothing was."""
+    """Return the mean centred cosine over the latter half of the layers that were read; ``None`` where nothing was."""
     return _over_late_layers(row, own("centred"))
 
 
 def late_specific(row: Row) -> float | None:
-    """The late cosine minus that of unrelated words' vectors."""
+    """Return the late cosine minus that of unrelated words' vectors."""
     return _over_late_layers(row, specific("centred"))
 
 

@@ -70,7 +70,7 @@ class LatentWording(Data):
     """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
 
     def unrelated_turn(self, text: str) -> str:
-        """The user's second turn, asking something that has nothing to do with injections."""
+        """Return the user's second turn, asking something that has nothing to do with injections."""
         if self.unrelated is not None:
             return fill(self.unrelated, question=text)
         before, mark, rest = self.question.rpartition("Trial 1:")

@@ -105,7 +105,7 @@ class _Answers:
     def shifts(
         self, arm: str, place: Place, values: Mapping[str, float] | None = None, **detail: Any
     ) -> list[tuple[str, float]]:
-        """What an injection adds to a value in each dialogue, with the concept; log-odds by default."""
+        """Return what an injection adds to a value in each dialogue, with the concept; log-odds by default."""
         values = self.odds if values is None else values
         return [
             (row.concept or "", values[row.key] - values[self._base[_dialogue(row)]])
@@ -116,11 +116,11 @@ class _Answers:
         ]
 
     def leaning(self, rows: Sequence[Row]) -> Rate:
-        """How often yes is likelier than no."""
+        """Return how often yes is likelier than no."""
         return share(rows, lambda row: self.odds[row.key] > 0)
 
     def probability(self, rows: Sequence[Row]) -> float | None:
-        """Mean probability of yes."""
+        """Return the mean probability of yes."""
         values = [self.chances[row.key] for row in rows]
         return math.fsum(values) / len(values) if values else None
 
@@ -209,7 +209,7 @@ class Identification:
 
 
 def mutual_information(confusion: Float64) -> float:
-    """Bits that an answer tells of the injected concept, all being injected equally often.
+    """Return the bits that an answer tells of the injected concept, all being injected equally often.
 
     Args:
         confusion: (injected, named), rows summing to 1.
@@ -220,7 +220,7 @@ def mutual_information(confusion: Float64) -> float:
 
 
 def identification(rows: Sequence[Row], cell: tuple[int, float]) -> Identification | None:
-    """The list's answers at one cell; ``None`` unless every concept was asked about in some common order."""
+    """Return the list's answers at one cell; ``None`` unless every concept was asked about in some common order."""
     own = [r for r in rows if r.arm == "identify" and (r.layer, r.strength) == cell]
     if not own:
         return None

@@ -231,7 +231,7 @@ def _figures(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Figure, ...]:
 
 
 def answer(row: Row) -> int:
-    """The most probable number."""
+    """Return the most probable number."""
     logprobs = {int(option): value for option, value in row.measurements["logprobs"].items()}
     return max(sorted(logprobs), key=lambda number: logprobs[number])
 

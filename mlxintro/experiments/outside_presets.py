@@ -8,13 +8,14 @@ from typing import Any
 from mlxintro import experiments
 from mlxintro.backends.entry_points import outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
+from mlxintro.experiments.own_files import own_files
 from mlxintro.protocol import presets
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.toml_text import as_document
 
 
 def every_preset() -> Iterator[tuple[str, Preset]]:
-    """Names and presets; what does not load is left out, since only its own package can mend it."""
+    """Return the names and presets; what does not load is left out, since only its own package can mend it."""
     for name in presets.names():
         yield name, presets.load(name)
     for name, data in _outside().items():
@@ -39,10 +40,10 @@ def preset_text(name: str) -> str:
 def _outside() -> dict[str, Mapping[str, Any]]:
     """Presets of other packages' experiments; one that ships goes before one of the same name."""
     found: dict[str, Mapping[str, Any]] = {}
-    for name in outside_names(experiments.GROUP):
+    for name in (*outside_names(experiments.GROUP), *own_files()):
         try:
             brought = experiments.find(name).own_presets
-        except PrerequisiteError:
+        except (PrerequisiteError, UsageError):
             continue
         found |= {preset: data for preset, data in brought.items() if preset not in presets.names()}
     return found

@@ -143,7 +143,7 @@ class _Planner:
         return start, min(len(rendered.tokens), stop or len(rendered.tokens))
 
     def groups(self) -> list[PositionGroup]:
-        """The chosen positions; the question runs from its first word to the end of the user's message."""
+        """Return the chosen positions; the question runs from its first word to the end of the user's message."""
         end = len(self._asked.rendered.tokens)
         asked = self._last[self._last.rindex(self._question) :].strip()
         known = {"window": self.window, "question": self._asked.span(asked), "last": (end - 1, end)}

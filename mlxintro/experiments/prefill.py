@@ -270,7 +270,7 @@ def _class_of(row: Row) -> TrialClass:
 
 
 def apology_rate(rows: Sequence[Row]) -> Rate:
-    """Share of replies that disown the word, among those that are clear."""
+    """Return the share of replies that disown the word, among those that are clear."""
     return share(rows, lambda row: apologises(row.response))
 
 
@@ -293,7 +293,7 @@ def _repeated(rows: Sequence[Row]) -> Rate:
 
 
 def owning(logprobs: Mapping[str, float], meant: Sequence[str]) -> float:
-    """Log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
+    """Return the log-odds that a reply opens by owning the word rather than disowning it, natural logarithm."""
     return log_odds(logprobs, meant, clip=False)
 
 

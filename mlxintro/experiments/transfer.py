@@ -134,7 +134,7 @@ class _Carried:
         return recipe.key
 
     def own(self, word: str) -> str:
-        """Key of the model's own vector."""
+        """Return the key of the model's own vector."""
         return self._grid.vector(word)
 
     def arms(self, pair: Occasion) -> Iterator[tuple[str, str, str, Transform]]:

@@ -37,7 +37,7 @@ class Confusion:
 
     @property
     def calibration(self) -> Calibration:
-        """The second's errors, with the first's word for the truth."""
+        """Return the second's errors, with the first's word for the truth."""
         return Calibration(self.yes_yes, self.yes_yes + self.yes_no, self.no_no, self.no_yes + self.no_no)
 
 
@@ -58,7 +58,9 @@ class Agreement:
 
 
 def voices(store: Store, run: Run) -> dict[str, dict[str, Grade]]:
-    """What everybody says of a run's trials, by name and trial: graders, and people as ``NAME`` or ``label:NAME``.
+    """Return what everybody says of a run's trials, by name and trial.
+
+    Graders, and people as ``NAME`` or ``label:NAME``.
 
     A person bears the prefix when a grader has the same name.
     """
@@ -75,7 +77,7 @@ def voices(store: Store, run: Run) -> dict[str, dict[str, Grade]]:
 
 
 def agreements(store: Store, run: Run, between: Sequence[str] = ()) -> list[Agreement]:
-    """Agreement per field and condition, for two voices or for every pair there is; people come first.
+    """Return the agreement per field and condition, for two voices or for every pair there is; people come first.
 
     Raises:
         UsageError: somebody who said nothing, or not two.
@@ -102,7 +104,7 @@ def agreements(store: Store, run: Run, between: Sequence[str] = ()) -> list[Agre
 def calibration_of(
     store: Store, run: Run, grader: str, field: str = "detects", condition: str = "all"
 ) -> Calibration | None:
-    """A grader's errors on the replies a person labelled, for ``correction.corrected``.
+    """Return a grader's errors on the replies a person labelled, for ``correction.corrected``.
 
     Where several people labelled, the one who labelled most is believed, the first by name among equals.
 
@@ -120,7 +122,7 @@ def calibration_of(
 
 
 def calibration_within(store: Store, run: Run, grader: str, field: str, condition: str) -> Calibration | None:
-    """A grader's errors on labelled replies of one arm, because steered and clean replies are misread differently.
+    """Return a grader's errors on labelled replies of one arm; those of steered and clean replies differ.
 
     Uninjected replies hardly ever hold what is looked for. Where none of the arm's labelled ones does, how often the
     grader finds it is taken from the other arm; how often it makes it up always comes from the arm itself.
@@ -157,7 +159,7 @@ def compare(
 
 
 def decided(grade: Grade, field: str) -> bool | None:
-    """One field of a grade; None where the grader did not decide."""
+    """Return one field of a grade; None where the grader did not decide."""
     if grade.abstained and field in ("detects", "affirms", "success"):
         return None
     value: bool | None = getattr(grade, field)
@@ -181,7 +183,7 @@ def _agreement(
 
 
 def cohen(table: Confusion) -> tuple[float | None, float | None, float | None]:
-    """Cohen's kappa with its 95 % interval; all None where it is not defined."""
+    """Return Cohen's kappa with its 95 % interval; all None where it is not defined."""
     rows = (table.yes_yes + table.yes_no, table.no_yes + table.no_no)
     columns = (table.yes_yes + table.no_yes, table.yes_no + table.no_no)
     if 0 in rows or 0 in columns:

@@ -18,7 +18,7 @@ Span = tuple[int, int]
 
 
 def all_of(*facts: bool | None) -> bool | None:
-    """Three-valued "and": one False settles it, otherwise one None leaves it open."""
+    """Return the three-valued "and": one False settles it, otherwise one None leaves it open."""
     if any(fact is False for fact in facts):
         return False
     return None if any(fact is None for fact in facts) else True
@@ -26,7 +26,7 @@ def all_of(*facts: bool | None) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where in the reply the decisive words stand, for a viewer to highlight."""
+    """Says where in the reply the decisive words stand, for a viewer to highlight."""
 
     affirmation: Span | None = None
     "The phrase that claims a detection."
@@ -49,7 +49,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What one reply says, field by field."""
+    """Says what one reply says, field by field."""
 
     affirms: bool | None
     "Claims to notice an injected or unusual thought. A denial, a refusal and a change of subject are all False."
@@ -71,17 +71,17 @@ class Grade:
 
     @property
     def abstained(self) -> bool:
-        """The grader read the reply and cannot tell."""
+        """Tell whether the grader read the reply and cannot decide."""
         return self.state is GradeState.ABSTAINED
 
     @property
     def detects(self) -> bool | None:
-        """Claims a detection in a readable reply: the quantity of detection and false-alarm rates."""
+        """Tell whether a readable reply claims a detection: what detection and false-alarm rates count."""
         return all_of(self.coherent, self.affirms, None if self.refuses is None else not self.refuses)
 
     @property
     def success(self) -> bool | None:
-        """Detects, and names the right concept no earlier than it claims to detect (the paper's strict criterion).
+        """Tell whether it detects, and names the concept no earlier than it claims to (the paper's strict criterion).
 
         None when the grader did not decide, and on control trials that affirm (there is no concept to name).
         """
@@ -99,12 +99,12 @@ class Grader(Protocol):
 
     @property
     def name(self) -> str:
-        """Short, stable, fit for a command line: ``rules``."""
+        """Return a name that is short, stable and fit for a command line: ``rules``."""
         ...
 
     @property
     def version(self) -> str:
-        """Changes whenever the rubric or the rules do, so that old and new grades are never mixed up."""
+        """Return what changes whenever rubric or rules do, so that old and new grades are never mixed up."""
         ...
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:

@@ -15,7 +15,7 @@ from mlxintro.analysis.stats import Rate
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a grader did on replies whose truth is known from labels."""
+    """Says how a grader did on replies whose truth is known from labels."""
 
     hits: int
     positives: int
@@ -47,7 +47,7 @@ class CorrectedRate:
     calibration: Calibration
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For JSON: the corrected rate, and what the grader was measured on."""
+        """Return what JSON takes: the corrected rate, and what the grader was measured on."""
         return {
             "value": self.value,
             "low": self.low,
@@ -59,7 +59,7 @@ class CorrectedRate:
 
 
 def corrected(rate: Rate, calibration: Calibration, *, confidence: float = 0.95) -> CorrectedRate:
-    """The rate that remains when a grader's errors are taken out.
+    """Return the rate that remains when a grader's errors are taken out.
 
     The interval is that of Lang and Reiczigel (2014, "Confidence limits for prevalence of disease adjusted for
     estimated sensitivity and specificity", Preventive Veterinary Medicine 113, 13-22): it carries the uncertainty of

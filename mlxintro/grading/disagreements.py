@@ -29,7 +29,7 @@ class Disagreement:
 
 
 def disagreements(store: Store, run: Run, graders: Sequence[str] = ()) -> list[Disagreement]:
-    """Replies on which graders contradict each other, worst first. A field left open contradicts nothing.
+    """Return the replies on which graders contradict each other, worst first. A field left open contradicts nothing.
 
     Args:
         graders: whose latest grades are compared, all when empty.
@@ -60,7 +60,7 @@ def disagreements(store: Store, run: Run, graders: Sequence[str] = ()) -> list[D
 
 
 def contradictions(grades: Sequence[Grade]) -> tuple[str, ...]:
-    """Fields, and what follows from them, that one grader calls true and another false."""
+    """Return the fields, and what follows from them, that one grader calls true and another false."""
     return tuple(
         name
         for name in (*GRADE_FIELDS, "detects", "success")

@@ -44,7 +44,7 @@ class GradedLine:
 
 
 def verdict(grade: Grade, concept: str | None) -> FileVerdict | None:
-    """Success: a readable reply that claims a thought and names the concept no earlier than it claims.
+    """Return success for a readable reply that claims a thought and names the concept no earlier than it claims.
 
     The order is the paper's. Without a concept nothing can be named, so that a claim there (a false alarm if nothing
     was injected) is a failure. None when the grader abstained.

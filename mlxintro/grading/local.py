@@ -43,7 +43,7 @@ _FIRST = ("affirms", "coherent", "refuses", "identifies")
 
 @dataclass(frozen=True, slots=True)
 class JudgeReading:
-    """How probable the judge finds the two answers."""
+    """Says how probable the judge finds the two answers."""
 
     yes: float
     """Share of yes in what is on yes and no."""
@@ -81,7 +81,7 @@ class LocalJudge:
 
     @property
     def version(self) -> str:
-        """Model, and a hash of everything that decides a grade."""
+        """Return the model, and a hash of everything that decides a grade."""
         parts = [rubric.load().hash, model_key(self._backend.info), YES, NO, BAND, LEAST]
         return f"{self._backend.info.model} {tagged_hash(parts).removeprefix('b2:')[:12]}"
 
@@ -148,7 +148,7 @@ class LocalJudge:
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """How long a pass will take, from judging a few of its replies."""
+    """Says how long a pass will take, from judging a few of its replies."""
 
     replies: int
     """That are to be judged."""
@@ -158,7 +158,7 @@ class TimeEstimate:
 
     @property
     def total(self) -> float:
-        """Seconds for all."""
+        """Return the seconds for all."""
         return self.seconds / self.sample * self.replies
 
 

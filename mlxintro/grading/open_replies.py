@@ -8,13 +8,13 @@ from mlxintro.store.store import Store
 
 
 def left_open(store: Store, run: Run, grader: str) -> frozenset[str]:
-    """Trials that one grader read or tried to read, and did not decide."""
+    """Return the trials that one grader read or tried to read, and did not decide."""
     latest = store.grades.latest(run.id, grader=grader)
     return frozenset(one.key for one in latest if one.state is not GradeState.SCORED)
 
 
 def waiting(store: Store, run: Run) -> frozenset[str]:
-    """Trials that some grader left open, that no other grader decided, and that nobody labelled."""
+    """Return the trials that some grader left open, that no other grader decided, and that nobody labelled."""
     tried: set[str] = set()
     settled: set[str] = set()
     for one in store.grades.latest(run.id):

@@ -27,7 +27,10 @@ class Pair:
 
 
 def agreed(one: Grade, other: Grade) -> Grade:
-    """What two grades have in common: fields in which they differ stay open, and so does a claim they differ on."""
+    """Return what two grades have in common.
+
+    Fields in which they differ stay open, and so does a claim they differ on.
+    """
     readable = one.coherent if one.coherent is other.coherent else None
     # Whether garble claims anything is never asked again: both call it garble.
     affirms = one.affirms if one.affirms is other.affirms else None

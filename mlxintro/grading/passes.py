@@ -30,7 +30,7 @@ _CHUNK = 500
 
 
 class Named(Protocol):
-    """What a stored grade keeps of its grader."""
+    """Says what a stored grade keeps of its grader."""
 
     @property
     def name(self) -> str: ...
@@ -40,7 +40,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one grading pass did."""
+    """Says what one grading pass did."""
 
     graded: int
     abstained: int
@@ -104,7 +104,7 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
 
 
 def gradable(store: Store, run: Run) -> Iterator[Trial]:
-    """Finished trials that have a reply; those that are read out otherwise have none."""
+    """Return the finished trials that have a reply; those that are read out otherwise have none."""
     for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         if trial.response or trial.spec.readout == "text":
             yield trial
@@ -124,7 +124,7 @@ def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:
 
 
 def canonical_evidence(evidence: Evidence) -> dict[str, list[int]]:
-    """Spans as plain data, those that exist."""
+    """Return the spans as plain data, those that exist."""
     spans = {"affirmation": evidence.affirmation, "mention": evidence.mention, "denial": evidence.denial}
     return {name: list(span) for name, span in spans.items() if span}
 
@@ -141,12 +141,12 @@ def from_record(record: records.GradeRecord) -> Grade:
 
 
 def counted(record: records.GradeRecord | None) -> Grade | None:
-    """A stored verdict as rates count it: nothing where there is none or the grader failed."""
+    """Return a stored verdict as rates count it: nothing where there is none or the grader failed."""
     return None if record is None or record.state is GradeState.UNSCORED else from_record(record)
 
 
 def graded_trials(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, Grade | None]]:
-    """Every finished trial with what one grader last said of it; nothing where it failed to say anything."""
+    """Return every finished trial with what one grader last said of it; nothing where it failed to say anything."""
     trials = store.trials.of_run(run.id, TrialFilter(status="done"))
     for trial, record in _with_verdicts(store, run, grader, trials):
         yield trial, counted(record)
@@ -164,12 +164,12 @@ def _with_verdicts(
 
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
-    """Every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
+    """Return every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
     return [row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)]
 
 
 def row_of(trial: Trial, grade: Grade | None) -> Row:
-    """One finished trial as an analysis sees it."""
+    """Return one finished trial as an analysis sees it."""
     spec = trial.spec
     return Row(
         key=trial.key,

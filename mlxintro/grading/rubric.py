@@ -48,15 +48,15 @@ class Rubric(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that change with any word of the rubric."""
+        """Return twelve hex digits that change with any word of the rubric."""
         return tagged_hash(self.model_dump(mode="json")).removeprefix("b2:")[:12]
 
     def instructions(self, question: str) -> str:
-        """Frame and question: the same for every reply."""
+        """Return the frame and question: the same for every reply."""
         return f"{self.frame.strip()}\n\n{question.strip()}"
 
     def show(self, reply: str, concept: str | None = None, related: Sequence[str] = ()) -> str:
-        """The message that shows a reply, with marks of its own.
+        """Return the message that shows a reply, with marks of its own.
 
         Args:
             reply: whatever the subject wrote.
@@ -79,7 +79,7 @@ _chosen: ContextVar[Rubric | None] = ContextVar("rubric", default=None)
 
 
 def load() -> Rubric:
-    """The rubric judges ask by: the one a file was chosen for, else the one that ships."""
+    """Return the rubric judges ask by: the one a file was chosen for, else the one that ships."""
     return _chosen.get() or shipped()
 
 
@@ -110,12 +110,14 @@ def use(path: str | PathLike[str]) -> Rubric:
 
 @lru_cache(maxsize=1)
 def shipped() -> Rubric:
-    """The rubric that ships."""
+    """Return the rubric that ships."""
     return Rubric.model_validate(data.load("rubric.toml"))
 
 
 def make_tag(text: str) -> str:
-    """A name for the marks around a text: not in it, and a hash of it, so that whoever wrote it could not have known.
+    """Return a name for the marks around a text.
+
+    Not in it, and a hash of it, so that whoever wrote it could not have known.
 
     The same text has the same marks, and with them the same probabilities from a judge that gives any.
     """

@@ -35,7 +35,7 @@ class ReadyQuestion:
 
 @cache
 def questions() -> tuple[ReadyQuestion, ...]:
-    """The questions that ship."""
+    """Return the questions that ship."""
     return tuple(ReadyQuestion(**question) for question in data.load("lab.toml")["question"])
 
 

@@ -182,7 +182,7 @@ _EVENT: TypeAdapter[LabEvent] = TypeAdapter(LabEvent)
 
 
 def read_order(line: str | bytes) -> Order:
-    """An order from a line.
+    """Return an order from a line.
 
     Raises:
         UsageError: it is none.
@@ -194,7 +194,7 @@ def read_order(line: str | bytes) -> Order:
 
 
 def read_event(line: str | bytes) -> LabEvent:
-    """An answer from a line.
+    """Return an answer from a line.
 
     Raises:
         UsageError: it is none.
@@ -206,7 +206,7 @@ def read_event(line: str | bytes) -> LabEvent:
 
 
 def ask(number: int, **settings: object) -> Ask:
-    """An order to answer, from what a person typed.
+    """Return an order to answer, from what a person typed.
 
     Raises:
         UsageError: a setting that cannot be.

@@ -40,7 +40,7 @@ NICE = 5
 
 
 class Orders:
-    """What is to be done next: the latest model, then the latest question about it."""
+    """Says what is to be done next: the latest model, then the latest question about it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -61,7 +61,7 @@ class Orders:
             self._changed.notify()
 
     def close(self) -> None:
-        """Nothing more will come, and nothing is wanted any more."""
+        """Take no more orders, and want none any more."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -84,12 +84,12 @@ class Orders:
             return self._current
 
     def stands(self, ask: Ask) -> bool:
-        """Whether an order is still the latest."""
+        """Tell whether an order is still the latest."""
         with self._changed:
             return not self._closed and self._current is ask and self._ask is None
 
     def needed(self, ask: Ask) -> bool:
-        """Whether the vector of an order is wanted: by itself, or by the one that replaces it."""
+        """Tell whether the vector of an order is wanted: by itself, or by the one that replaces it."""
         with self._changed:
             return not self._closed and self._current is ask and (self._ask is None or self._ask.concept == ask.concept)
 

@@ -54,16 +54,19 @@ class Case:
 
     @cached_property
     def identification(self) -> Rate:
-        """Claims a thought and then names the injected concept."""
+        """Tell whether a reply claims a thought and then names the injected concept."""
         return share(self.injected, names)
 
     @cached_property
     def leaked(self) -> Rate:
-        """The concept comes out in a reply that claims nothing."""
+        """Tell whether the concept comes out in a reply that claims nothing."""
         return share(self.injected, leaks)
 
     def arm(self, name: str) -> list[Row]:
-        """Rows of an arm in the cells of the judged trials; where those are few, at their strengths; else all."""
+        """Return the rows of an arm in the cells of the judged trials; where those are few, at their strengths.
+
+        Else all.
+        """
         rows = self.run.arms.get(name, [])
         places, strengths = {place_of(row) for row in self.injected}, {row.strength for row in self.injected}
         here = [row for row in rows if place_of(row) in places or row.strength is None]
@@ -71,17 +74,17 @@ class Case:
         return next((some for some in (here, alike) if trials_in(some) >= FEW), rows)
 
     def claims(self, name: str) -> Rate:
-        """How often replies of an arm claim a thought."""
+        """Return how often replies of an arm claim a thought."""
         return share(self.arm(name), detects)
 
     @cached_property
     def elsewhere(self) -> list[Row]:
-        """Replies under vectors of something else than the concept that is asked about."""
+        """Return the replies under vectors of something else than the concept that is asked about."""
         return [row for arm in controls.ELSEWHERE for row in self.run.arms.get(arm, ())]
 
     @cached_property
     def guessed(self) -> Rate:
-        """How often a claim names the trial's concept where it was not injected."""
+        """Return how often a claim names the trial's concept where it was not injected."""
         return share(self.elsewhere, names) if self.elsewhere else self._by_luck[0]
 
     @cached_property
@@ -94,7 +97,7 @@ class Case:
 
     @cached_property
     def observed(self) -> Observed | None:
-        """What readers and a probe make of the witnesses; ``None`` with too few of them."""
+        """Return what readers and a probe make of the witnesses; ``None`` with too few of them."""
         witnesses = [Witness.of(row) for row in self.run.arms.get(controls.WITNESS, ())]
         enough = len(witnesses) >= FEW and len({one.concept for one in witnesses}) >= FEWEST_CONCEPTS
         return observe(witnesses) if enough else None
@@ -125,22 +128,22 @@ class Case:
 
     @cached_property
     def questions(self) -> tuple[QuestionShift, ...]:
-        """Unrelated questions, with what the injection does to their answers."""
+        """Return the unrelated questions, with what the injection does to their answers."""
         return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
 
     @cached_property
     def question_variance(self) -> float:
-        """By how much two questions of one kind may differ in their shifts, in square nats."""
+        """Return by how much two questions of one kind may differ in their shifts, in square nats."""
         return question_variance(self.questions)
 
     @property
     def more_trials(self) -> str:
-        """Options that double the trials per concept."""
+        """Return the options that double the trials per concept."""
         return f"--repeats {2 * math.ceil(trials_in(self.injected) / max(len(self.run.words), 1))}"
 
     @cached_property
     def shorter(self) -> float:
-        """How many times shorter random vectors of equal impact are than the concepts' (geometric mean)."""
+        """Return how many times shorter random vectors of equal impact are than the concepts' (geometric mean)."""
         own = {row.trial: row.strength for row in self.run.injected}
         pairs = [
             (row.pair.strength if row.pair else own.get(row.trial), row.strength)
@@ -150,7 +153,7 @@ class Case:
         return math.exp(math.fsum(known) / len(known)) if known else 1.0
 
     def exceeds(self, first: Rate, second: Rate) -> float:
-        """One-sided p value of Fisher's exact test on effective counts; 1 where either side is empty.
+        """Return the one-sided p value of Fisher's exact test on effective counts; 1 where either side is empty.
 
         Trials of one concept resemble each other. Counts are divided by the rate's design effect, so that they weigh as
         much as independent trials would (Rao and Scott 1992).
@@ -159,7 +162,7 @@ class Case:
         return 1.0 if p is None else p
 
     def above_alarms(self, one: Rate) -> float:
-        """One-sided p value of Fisher's exact test against uninjected replies.
+        """Return the one-sided p value of Fisher's exact test against uninjected replies.
 
         Where an injection or a text does nothing, its trials are as independent as uninjected ones, so all count.
         """
@@ -167,7 +170,7 @@ class Case:
         return 1.0 if p is None else p
 
     def could_tell(self, arm: Rate) -> bool:
-        """Whether an arm of this size would have shown fewer claims, had it none beyond false alarms."""
+        """Tell whether an arm of this size would have shown fewer claims, had it none beyond false alarms."""
         if arm.trials < FEW:
             return False
         none = rate(round((self.false_alarms.value or 0.0) * arm.trials), arm.trials)
@@ -175,7 +178,7 @@ class Case:
 
 
 def names_concept(reply: str, word: str) -> bool:
-    """Whether a reply names a concept or one of its near names."""
+    """Tell whether a reply names a concept or one of its near names."""
     return bool(_names_of(word).within(fold(reply)))
 
 
@@ -186,12 +189,12 @@ def _names_of(word: str) -> Names:
 
 
 def is_mark(p: float | None) -> bool:
-    """Whether a p value shows a rival's own mark."""
+    """Tell whether a p value shows a rival's own mark."""
     return p is not None and p < MARK
 
 
 def versus(first: Rate, second: Rate, other: str) -> str:
-    """Two rates side by side, for a line of the card."""
+    """Return two rates side by side, for a line of the card."""
     return f"{in_words(first)} against {in_words(second)} {other}"
 
 

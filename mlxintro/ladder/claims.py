@@ -34,7 +34,9 @@ def chance(case: Case) -> Finding:
 
 
 def detectable(trials: int, false_alarms: Rate, alpha: float) -> float | None:
-    """The lowest detection rate that is told from the false alarms with probability ``POWER``; ``None`` if none is.
+    """Return the lowest detection rate that is told from the false alarms with probability ``POWER``.
+
+    ``None`` if none is.
 
     Two proportions, one-sided, normal approximation (statsmodels).
     """
@@ -116,7 +118,7 @@ def any_disturbance(case: Case) -> Finding:
 
 
 def mismatch_of_impact(case: Case) -> float | None:
-    """By which factor the impacts of matched vectors miss those of the concepts, on average (geometric mean)."""
+    """Return the factor by which impacts of matched vectors miss the concepts', on average (geometric mean)."""
     import numpy as np
 
     pairs = [(row.detail.get("impact"), row.detail.get("target")) for row in case.run.arms.get(controls.MATCHED, ())]
@@ -128,7 +130,7 @@ def mismatch_of_impact(case: Case) -> float | None:
 
 
 def mean_cosine(case: Case) -> float | None:
-    """Mean cosine between the injected vectors of different concepts; ``None`` where it was not measured."""
+    """Return the mean cosine between the injected vectors of different concepts; ``None`` where it was not measured."""
     for row in case.run.arms.get(controls.BANK, ()):
         return float(row.measurements["mean_cosine"])
     return None

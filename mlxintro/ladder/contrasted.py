@@ -60,18 +60,18 @@ def _rung(rival: ContrastedRival, one: Contrast | None, study: Study, cells: int
 
 
 def with_untested(headline: str, ladder: Ladder) -> str:
-    """A headline that says which rivals were not tested."""
+    """Return a headline that says which rivals were not tested."""
     untested = ", ".join(rung.name for rung in ladder.untested)
     return f"{headline} Not tested: {untested}." if untested else headline
 
 
 def certifying(study: Study) -> str:
-    """The command that climbs the whole ladder with a study's subject."""
+    """Return the command that climbs the whole ladder with a study's subject."""
     return f"mlxintro certify {_subject(study)}"
 
 
 def running(study: Study) -> str:
-    """The command that runs a study's experiment on its subject."""
+    """Return the command that runs a study's experiment on its subject."""
     return f"mlxintro run {study.experiment} {_subject(study)}"
 
 

@@ -24,7 +24,7 @@ JUDGES = ("analysis", "experiments", "ladder", "grading/rules", "replies")
 
 @lru_cache(maxsize=1)
 def analysis_version() -> str:
-    """The first sixteen hexadecimal digits of a hash over every source that decides a verdict."""
+    """Return the first sixteen hexadecimal digits of a hash over every source that decides a verdict."""
     digest = hashlib.sha256()
     for folder in JUDGES:
         for name, source in sorted(_sources(files("mlxintro") / folder, folder)):
@@ -57,7 +57,7 @@ def frozen_record(study: Mapping[str, Any], keys: Iterable[str]) -> dict[str, An
 
 
 def plan_hash(keys: Iterable[str]) -> str:
-    """One hash for all trials of a plan, whatever their order."""
+    """Return one hash for all trials of a plan, whatever their order."""
     digest = hashlib.blake2b(digest_size=16)
     for key in sorted(keys):
         digest.update(key.encode())
@@ -108,7 +108,7 @@ def held(record: Mapping[str, Any], study: Mapping[str, Any], keys: Iterable[str
 
 
 def in_words(record: Mapping[str, Any], changed: list[str]) -> str:
-    """One line for a report."""
+    """Return one line for a report."""
     if not changed:
         return f"held: study, trials and analysis are as frozen ({record['hash']})"
     return f"frozen as {record['hash']}, but " + "; ".join(changed)

@@ -31,13 +31,13 @@ RESAMPLES = 1_999
 
 
 def a_mixture(case: Case) -> Finding:
-    """The shares of the effect that disturbance, text and drifting answers reproduce sum to less than one."""
+    """Return the shares of the effect that disturbance, text and drifting answers reproduce sum to less than one."""
     shares = _noticing(case, _generator())
     return Finding("not tested", shares) if isinstance(shares, str) else _judged(case, shares)
 
 
 def a_patchwork(case: Case) -> Finding:
-    """The shares of claims that any rival explains, those about naming and reading included, sum to less than one."""
+    """Claims that rivals explain, those about naming and reading included, add up to a share of less than one."""
     rng = _generator()
     shares = _noticing(case, rng)
     if isinstance(shares, str):

@@ -43,7 +43,7 @@ def place_of(row: Row) -> Place:
 
 
 def effective(one: Rate) -> Rate:
-    """Counts of as many independent trials as weigh the same."""
+    """Return the counts of as many independent trials as weigh the same."""
     if one.design <= 1:
         return one
     trials = max(round(one.trials / one.design), 1)

@@ -56,7 +56,7 @@ DETECTION: tuple[RungName, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the test of one rung came to."""
+    """Says what the test of one rung came to."""
 
     state: RungState
     said: str
@@ -87,7 +87,7 @@ class Rung:
     """The command that tests the rung; empty where it is tested, and where no command would."""
 
     def as_line(self) -> str:
-        """State, name and reason in one line."""
+        """Return the state, name and reason in one line."""
         p = "" if self.p is None else f", p = {self.p:.2g}"
         return f"{self.state:<12}  {self.name}: {self.said}{p}"
 
@@ -110,7 +110,7 @@ class Ladder:
 
     @property
     def lowest_left(self) -> Rung | None:
-        """The lowest rung that is not excluded although it was tested."""
+        """Return the lowest rung that is not excluded although it was tested."""
         return next((rung for rung in self.rungs if rung.state == "not excluded"), None)
 
     @property
@@ -119,7 +119,7 @@ class Ladder:
 
     @property
     def commands(self) -> dict[str, list[str]]:
-        """Commands that test what is not tested, each with the names of its rungs."""
+        """Return the commands that test what is not tested, each with the names of its rungs."""
         found: dict[str, list[str]] = {}
         for rung in self.untested:
             if rung.remedy:
@@ -128,17 +128,17 @@ class Ladder:
 
     @property
     def lines(self) -> list[str]:
-        """Every rung, and the commands that test what is not tested, a line each."""
+        """Return every rung, and the commands that test what is not tested, a line each."""
         lines = [rung.as_line() for rung in self.rungs]
         return [*lines, *(f"to test {', '.join(names)}: {command}" for command, names in self.commands.items())]
 
     @property
     def reached(self) -> int:
-        """How many rungs are excluded from the bottom up without a gap."""
+        """Return how many rungs are excluded from the bottom up without a gap."""
         return next((at for at, rung in enumerate(self.rungs) if rung.state != "excluded"), len(self.rungs))
 
     def as_dict(self) -> dict[str, Any]:
-        """The ladder as JSON takes it."""
+        """Return the ladder as JSON takes it."""
         names = Rung.__slots__
         return {
             "where": self.where,

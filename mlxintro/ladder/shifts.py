@@ -80,12 +80,12 @@ class Residual:
 
 
 def log_odds(row: Row) -> float:
-    """The yes-no logit of a scored row, unclipped."""
+    """Return the yes-no logit of a scored row, unclipped."""
     return controls.yes_logit(row.measurements["logprobs"], clip=False)
 
 
 def trial_shift(rows: Sequence[Row]) -> TrialShift | None:
-    """Shifts of one question by concept; ``None`` without trials on either side."""
+    """Return the shifts of one question by concept; ``None`` without trials on either side."""
     injected = [row for row in rows if row.condition == "injected"]
     plain = [row for row in rows if row.condition == "control"]
     if not injected or not plain:
@@ -103,7 +103,7 @@ def trial_shift(rows: Sequence[Row]) -> TrialShift | None:
 
 
 def question_shifts(arms: Mapping[str, Sequence[Row]], kinds: Iterable[str]) -> tuple[QuestionShift, ...]:
-    """Every unrelated question that was asked with and without an injection."""
+    """Return every unrelated question that was asked with and without an injection."""
     found = []
     for kind in kinds:
         for rows in _by_text(arms.get(kind, ())).values():
@@ -165,7 +165,7 @@ def residual(trial: TrialShift, questions: Sequence[QuestionShift], *, entropy: 
 
 
 def above(values: Sequence[float], level: float = 0.0, *, variance: float = 0.0) -> float | None:
-    """One-sided p value that a mean is above a level (Student's t).
+    """Return the one-sided p value that a mean is above a level (Student's t).
 
     Args:
         values: one per concept or per question.
@@ -188,7 +188,7 @@ def above(values: Sequence[float], level: float = 0.0, *, variance: float = 0.0)
 
 
 def beyond(values: Sequence[float], others: Sequence[float]) -> float | None:
-    """One-sided p value that one question moves further than others do.
+    """Return the one-sided p value that one question moves further than others do.
 
     It is one more question, which may move by as much more or less as they differ among each other, so their variance
     counts in full beside that of their mean.
@@ -208,7 +208,7 @@ def beyond(values: Sequence[float], others: Sequence[float]) -> float | None:
 
 
 def question_variance(questions: Sequence[QuestionShift]) -> float:
-    """How much shifts differ from question to question, beyond what their logits explain; in square nats."""
+    """Return how much shifts differ from question to question, beyond what their logits explain; in square nats."""
     if len(questions) < 3:
         return 0.0
     from scipy.stats import linregress

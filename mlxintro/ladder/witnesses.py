@@ -49,7 +49,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the subject, the reader and the probe make of the same trials."""
+    """Says what the subject, the reader and the probe make of the same trials."""
 
     own: float
     """AUROC of the subject's own answers against the clean ones."""

@@ -141,7 +141,7 @@ def _is_gap(gap: Mean) -> bool:
 
 
 def named(patch: Patch) -> str:
-    """A cell for people: ``layer 12 mlp_out, last``."""
+    """Return a cell for people: ``layer 12 mlp_out, last``."""
     head = "" if patch.head is None else f" head {patch.head}"
     return f"layer {patch.layer} {patch.site}{head}, {patch.group}"
 

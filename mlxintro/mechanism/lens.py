@@ -21,7 +21,7 @@ def lens_shift(
     positions: range,
     answers: Sequence[Sequence[int]],
 ) -> Float32:
-    """Log-probability by the lens with the injection minus the one without it.
+    """Return the log-probability by the lens with the injection minus the one without it.
 
     Args:
         positions: of the prompt.

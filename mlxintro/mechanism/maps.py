@@ -26,15 +26,15 @@ class PatchMap:
         return tuple(self.runs[0].added)
 
     def gap(self, outcome: str = "log_odds") -> Mean:
-        """Outcome of the injected run minus that of the clean one, in nats, with an interval over concepts."""
+        """Return the injected run's outcome minus the clean one's, in nats, with an interval over concepts."""
         return mean([run.gap(outcome) for run in self.runs])
 
     def shift(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> Mean:
-        """By how many nats a patch moves the outcome towards the other run, with an interval over concepts."""
+        """Return by how many nats a patch moves the outcome towards the other run, with an interval over concepts."""
         return mean([run.shift(patch, direction, outcome) for run in self.runs])
 
     def share(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> Mean:
-        """``shift`` as a share of the mean gap: 0 is one end and 1 the other.
+        """Return ``shift`` as a share of the mean gap: 0 is one end and 1 the other.
 
         A ratio of means: the ratios of single concepts have no mean where a concept's own gap is near nothing.
         """
@@ -43,7 +43,7 @@ class PatchMap:
     def strongest(
         self, direction: Direction, outcome: str = "log_odds", patches: Sequence[Patch] | None = None
     ) -> Patch:
-        """The patch that moves the outcome furthest towards the other run."""
+        """Return the patch that moves the outcome furthest towards the other run."""
         sign = 1.0 if (self.gap(outcome).value or 0.0) >= 0 else -1.0
 
         def moved(patch: Patch) -> float:
@@ -53,7 +53,7 @@ class PatchMap:
 
 
 def as_share(shift: Mean, gap: Mean) -> Mean:
-    """Nats as a share of a gap's mean; unknown where there is no gap."""
+    """Return the nats as a share of a gap's mean; unknown where there is no gap."""
     whole = gap.value
     if not whole or shift.value is None:
         return Mean(None, None, None, shift.count)

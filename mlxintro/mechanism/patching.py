@@ -77,7 +77,7 @@ class PatchedDialogue:
 
     @property
     def start(self) -> int:
-        """First position that is patched, or changed by the injection."""
+        """Return the first position that is patched, or changed by the injection."""
         return min([group.start for group in self.groups] + [one.start for one in self.injections])
 
 
@@ -104,13 +104,13 @@ class PatchedRuns:
         return self.shift(patch, direction, outcome) / self.gap(outcome)
 
     def shift(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> float:
-        """By how many nats a patch moves the outcome towards the other run; signed as ``gap``."""
+        """Return by how many nats a patch moves the outcome towards the other run; signed as ``gap``."""
         if direction == "added":
             return self.added[patch].outcome(outcome) - self.clean.outcome(outcome)
         return self.injected.outcome(outcome) - self.removed[patch].outcome(outcome)
 
     def gap(self, outcome: str = "log_odds") -> float:
-        """Outcome of the injected run minus that of the clean one, in nats."""
+        """Return the outcome of the injected run minus that of the clean one, in nats."""
         return self.injected.outcome(outcome) - self.clean.outcome(outcome)
 
 
@@ -120,7 +120,7 @@ def patches_of(
     groups: Sequence[PositionGroup],
     heads: int = 0,
 ) -> list[Patch]:
-    """Every cell of a map, layer by layer.
+    """Return every cell of a map, layer by layer.
 
     Args:
         heads: of a block; the site ``head_out`` then stands for every head by itself, else for all at once.
@@ -190,7 +190,7 @@ class _Recorded:
         self._clean, self._injected = backend.capture(prompts, layers=every, sites=sites, positions=where)
 
     def everything(self) -> list[tuple[Patch, PositionGroup]]:
-        """The whole stream from the first changed position on, at every layer."""
+        """Return the whole stream from the first changed position on, at every layer."""
         whole = PositionGroup("everything", self._start, len(self._dialogue.tokens))
         return [(Patch(layer, "resid_post", whole.name), whole) for layer in range(self._backend.info.layers)]
 

@@ -27,11 +27,11 @@ class AnswerReading:
 
     @property
     def log_odds(self) -> float:
-        """Yes against no."""
+        """Return the log-odds of yes against no."""
         return self.yes - self.no
 
     def outcome(self, which: str) -> float:
-        """``log_odds`` or ``name``."""
+        """Return ``log_odds`` or ``name``."""
         return self.log_odds if which == "log_odds" else self.name
 
     def as_dict(self) -> dict[str, float]:
@@ -66,7 +66,7 @@ class AnswerOptions:
 
     @property
     def continuations(self) -> list[TokenIds]:
-        """What is to be scored, in the order in which ``read`` takes it."""
+        """Return what is to be scored, in the order in which ``read`` takes it."""
         return [*self.yes, *self.no, (*self.opening, *self.name)]
 
     @property

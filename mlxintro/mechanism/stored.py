@@ -19,7 +19,7 @@ LENS, RANDOM = "lens", "random"
 
 @dataclass(frozen=True, slots=True)
 class PatchProof:
-    """What one patch was measured to touch."""
+    """Says what one patch was measured to touch."""
 
     positions: int
     first: int | None
@@ -124,13 +124,16 @@ def proven_patches(rows: Sequence[Row]) -> tuple[int, int, int]:
 
 
 def gap_of(row: Row, outcome: str) -> float:
-    """Outcome of the injected run minus that of the clean one, in nats."""
+    """Return the outcome of the injected run minus that of the clean one, in nats."""
     ends = (AnswerReading.of(row.measurements[name]).outcome(outcome) for name in ("injected", "clean"))
     return next(ends) - next(ends)
 
 
 def map_of(rows: Sequence[Row]) -> PatchMap | None:
-    """The map of one arm at one cell of the grid; concepts that lack a layer are left out. ``None`` without any."""
+    """Return the map of one arm at one cell of the grid; concepts that lack a layer are left out.
+
+    ``None`` without any.
+    """
     by_trial: dict[tuple[str, int], list[StoredPatches]] = defaultdict(list)
     for row in rows:
         by_trial[row.concept or "", row.trial].append(StoredPatches.of(row.detail["layer"], row.measurements))

@@ -40,7 +40,7 @@ class Concept:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The word and everything that counts as it."""
+        """Return the word and everything that counts as it."""
         return (self.word, *self.related)
 
 
@@ -52,7 +52,7 @@ class WordList:
     """In the order of the source; a word may stand twice where it does there."""
 
     def without(self, target: str) -> tuple[str, ...]:
-        """The words that are not the target under another case or number.
+        """Return the words that are not the target under another case or number.
 
         Raises:
             UsageError: nothing is left.
@@ -77,7 +77,10 @@ class Library:
         return tuple(dict.fromkeys(concept.category for concept in self.concepts))
 
     def find(self, word: str) -> Concept | None:
-        """The concept of that word. Case does not matter; another number keeps its own spelling (ocean, oceans)."""
+        """Return the concept of that word. Case does not matter.
+
+        Another number keeps its own spelling (ocean, oceans).
+        """
         wanted = comparable(word.strip())
         for concept in (*self.concepts, *self.contrasts):
             if comparable(concept.word) == wanted:
@@ -90,7 +93,7 @@ class Library:
         return None
 
     def resolve(self, names: Sequence[str], allow_unknown: bool) -> list[Concept]:
-        """Concepts by word, ``set:NAME`` or ``category:NAME``, each once, in the order they are named.
+        """Return the concepts by word, ``set:NAME`` or ``category:NAME``, each once, in the order they are named.
 
         Args:
             allow_unknown: take a word that is not in the library for a concept of the category ``custom``.
@@ -105,7 +108,7 @@ class Library:
         return list(found.values())
 
     def baseline(self, name: str) -> WordList:
-        """A baseline word list.
+        """Return a baseline word list.
 
         Raises:
             UsageError: there is no such list.
@@ -141,7 +144,7 @@ class Library:
 
 
 def custom(word: str) -> Concept:
-    """Any word as a concept.
+    """Return any word as a concept.
 
     Raises:
         UsageError: it is empty, or not a word or short phrase.
@@ -181,7 +184,7 @@ def plurals(word: str) -> frozenset[str]:
 
 @cache
 def library() -> Library:
-    """The library that ships."""
+    """Return the library that ships."""
     data = packaged.load("concepts.toml")
     concepts = tuple(
         Concept(word, category, tuple(related))

@@ -113,7 +113,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What decides how many trials the arms of a study have."""
+    """Says what decides how many trials the arms of a study have."""
 
     pairs: int
     """Concepts x trials."""
@@ -129,7 +129,7 @@ class Sizes:
 
 
 def arms(study: Study) -> tuple[str, ...]:
-    """The arms of a study's suite; one that would repeat the grid (``--transform random``) is left out.
+    """Return the arms of a study's suite; one that would repeat the grid (``--transform random``) is left out.
 
     Raises:
         UsageError: a name that is no arm.
@@ -145,7 +145,7 @@ def arms(study: Study) -> tuple[str, ...]:
 
 
 def slots(study: Study, sizes: Sizes) -> Iterator[Slot]:
-    """Every control trial of a study beside its pool of uninjected replies.
+    """Return every control trial of a study beside its pool of uninjected replies.
 
     Raises:
         UsageError: a name that is no arm.
@@ -192,20 +192,26 @@ def _scored(arm: str, sizes: Sizes) -> Iterator[Slot]:
 
 
 def turn(number: int, words: int, cells: int) -> int:
-    """The cell of a pair: cells take turns, one further each time concepts and cells would meet the same way again."""
+    """Return the cell of a pair.
+
+    Cells take turns, one further each time concepts and cells would meet the same way again.
+    """
     return (number + number // math.lcm(words, cells)) % cells
 
 
 @cache
 def forms() -> Mapping[str, str]:
-    """The trial question in other words, by arm; ``asked`` holds ``{word}``, and ``task`` is what witnesses write."""
+    """Return the trial question in other words, by arm.
+
+    ``asked`` holds ``{word}``, and ``task`` is what witnesses write.
+    """
     found: Mapping[str, str] = data.load("ladder_questions.toml")
     return found
 
 
 @cache
 def bank() -> tuple[str, ...]:
-    """Unrelated questions of every kind, from which those that suit a model are chosen."""
+    """Return the unrelated questions of every kind, from which those that suit a model are chosen."""
     loaded = data.load("control_questions.toml")
     texts = [text for arm in (*UNRELATED, "bank") for text in loaded[arm]]
     return tuple(f"{text} {loaded['ending']}" for text in texts)
@@ -213,13 +219,15 @@ def bank() -> tuple[str, ...]:
 
 @cache
 def questions() -> Mapping[str, tuple[str, ...]]:
-    """The unrelated questions by arm."""
+    """Return the unrelated questions by arm."""
     asked = data.load("control_questions.toml")
     return {arm: tuple(f"{text} {asked['ending']}" for text in asked[arm]) for arm in UNRELATED}
 
 
 def asking(dialogue: Dialogue, text: str) -> Dialogue:
-    """The dialogue with another question in the trial question's place; what comes before stays, prefill is dropped.
+    """Return the dialogue with another question in the trial question's place.
+
+    What comes before stays, prefill is dropped.
 
     Args:
         text: the question; empty leaves the dialogue as it is, prefill included.
@@ -233,7 +241,7 @@ def asking(dialogue: Dialogue, text: str) -> Dialogue:
 
 
 def yes_logit(logprobs: Mapping[str, float], *, clip: bool = True) -> float:
-    """log P(yes) - log P(no), summed over spellings.
+    """Return log P(yes) - log P(no), summed over spellings.
 
     Args:
         clip: to +-16.1, as published figures are; a regression on logits needs them as they are.

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """Canonical JSON of plain data and dataclasses.
+    """Return the canonical JSON of plain data and dataclasses.
 
     Raises:
         ValueError: NaN or infinity.
@@ -24,7 +24,7 @@ def canonical_json(value: Any) -> str:
 
 
 def tagged_hash(value: Any) -> str:
-    """``b2:`` and 32 hex digits of BLAKE2b over the canonical JSON."""
+    """Return ``b2:`` and 32 hex digits of BLAKE2b over the canonical JSON."""
     return "b2:" + hashlib.blake2b(canonical_json(value).encode(), digest_size=16).hexdigest()
 
 

@@ -48,7 +48,7 @@ class VectorReference(Data):
 def resolve_concepts(
     names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference]
 ) -> dict[str, tuple[Concept, VectorReference | None]]:
-    """Concepts by name, ``set:NAME``, ``category:NAME`` or ``vector:NAME``, each with its imported vector.
+    """Return the concepts by name, ``set:NAME``, ``category:NAME`` or ``vector:NAME``, each with its imported vector.
 
     Returns:
         Word -> concept and reference, in the order of the names.

@@ -37,7 +37,10 @@ def parse_json(text: str) -> Any:
 
 
 def is_utf16(start: bytes) -> bool:
-    """Whether a file begins as UTF-16 does, as PowerShell writes it: with its mark, or with every other byte zero."""
+    """Tell whether a file begins as UTF-16 does, as PowerShell writes it.
+
+    With its mark, or with every other byte zero.
+    """
     return start.startswith((b"\xff\xfe", b"\xfe\xff")) or (
         len(start) >= 4 and (not any(start[1:64:2]) or not any(start[0:64:2]))
     )

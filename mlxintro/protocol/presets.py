@@ -37,7 +37,7 @@ class Dialogue(Data):
         return self
 
     def at_trial(self, trial: int) -> tuple[tuple[Message, ...], str]:
-        """Messages and question with the trial number filled in."""
+        """Return the messages and question with the trial number filled in."""
 
         def fill(text: str) -> str:
             return text.replace("{trial}", str(trial))
@@ -79,7 +79,7 @@ class Preset(Data):
 
 
 def names() -> list[str]:
-    """Presets that ship."""
+    """Return the presets that ship."""
     return packaged.names("presets")
 
 
@@ -90,6 +90,16 @@ def load(name: str) -> Preset:
         UsageError: there is no such preset.
     """
     return Preset.model_validate(tomllib.loads(text(name)))
+
+
+def of_settings(settings: Mapping[str, Any]) -> Preset:
+    """Read the preset that a study's settings ``preset`` and ``preset_data`` stand for.
+
+    Raises:
+        UsageError: there is no such preset, or the data is none.
+    """
+    name, own = str(settings["preset"]), settings.get("preset_data")
+    return load(name) if own is None else validated(dict(own), name)
 
 
 def text(name: str) -> str:
@@ -104,7 +114,7 @@ def text(name: str) -> str:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """A user's own preset, as the plain data that is stored with a run (``Study.preset_data``).
+    """Return a user's own preset, as the plain data that is stored with a run (``Study.preset_data``).
 
     A file with ``based_on = "lindsey"`` gives only what differs from that preset: tables are merged key by key, the
     dialogue as a whole.
@@ -124,7 +134,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def with_extraction(preset: Preset, changes: Mapping[str, Any]) -> Preset:
-    """A preset whose vectors are extracted in another way.
+    """Return a preset whose vectors are extracted in another way.
 
     Args:
         changes: keys of the table ``[extraction]``, over the preset's.

@@ -20,7 +20,7 @@ Said = tuple[tuple[tuple[str, str], ...], str]
 
 @dataclass(slots=True)
 class Dialogues:
-    """What is asked so far, by the key under which trials refer to it."""
+    """Says what is asked so far, by the key under which trials refer to it."""
 
     tokenizer: Tokenizer
     thinking: ThinkingMode = "off"
@@ -33,7 +33,7 @@ class Dialogues:
     _latest: tuple[str, Rendered] | None = None
 
     def ask(self, messages: Sequence[Message], prefill: str = "", *, thinking: ThinkingMode | None = None) -> Asked:
-        """A dialogue, rendered if it is new.
+        """Return a dialogue, rendered if it is new.
 
         Args:
             thinking: how the reply begins, where it is not the study's way.
@@ -49,14 +49,14 @@ class Dialogues:
         return Asked(self._keys[said], self)
 
     def rendered(self, key: str) -> Rendered:
-        """The rendering of a dialogue that was asked; anew, unless it is the latest."""
+        """Return the rendering of a dialogue that was asked; anew, unless it is the latest."""
         if self._latest is None or self._latest[0] != key:
             record = self.records[key]
             self._latest = key, self.tokenizer.render(record.messages, record.prefill, self._modes[key])
         return self._latest[1]
 
     def span(self, key: str, text: str, before: str) -> tuple[int, int]:
-        """``windows.span`` in a dialogue that was asked."""
+        """Return ``windows.span`` in a dialogue that was asked."""
         where = key, text, before
         if where not in self._spans:
             self._spans[where] = windows.span(self.rendered(key), text, before)
@@ -76,5 +76,5 @@ class Asked:
         return self._among.rendered(self.key)
 
     def span(self, text: str, before: str = "") -> tuple[int, int]:
-        """Positions ``[start, stop)`` of a text; see ``windows.span``."""
+        """Return the positions ``[start, stop)`` of a text; see ``windows.span``."""
         return self._among.span(self.key, text, before)

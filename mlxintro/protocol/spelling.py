@@ -25,7 +25,7 @@ def comparable(text: str) -> str:
 
 
 def spellings(text: str) -> tuple[str, str]:
-    """Both forms of a text, composed first, for looking it up among texts that were stored as they came."""
+    """Return both forms of a text, composed first, for looking it up among texts that were stored as they came."""
     return composed(text), unicodedata.normalize("NFD", text)
 
 

@@ -76,7 +76,7 @@ class Study(BaseModel):
 
     @property
     def resolved_concepts(self) -> dict[str, tuple[Concept, VectorReference | None]]:
-        """Word -> concept, with the imported vector it comes with.
+        """Return the word -> concept, with the imported vector it comes with.
 
         Raises:
             UsageError: an unknown name.

@@ -70,7 +70,7 @@ class StudyFile:
 
     @contextmanager
     def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
-        """Errors about settings get file and line in front, where the setting stands in the file.
+        """Put file and line in front of errors about settings that stand in the file.
 
         Args:
             overridden: settings and options that flags gave instead; what is wrong with them is not the file's fault.
@@ -86,12 +86,12 @@ class StudyFile:
 
 
 def is_file(argument: str) -> bool:
-    """Whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
+    """Tell whether what was given in an experiment's place is meant as a study's file, or names one that ships."""
     return argument.endswith(".toml") or f"{argument}.toml" in ready()
 
 
 def ready() -> dict[str, str]:
-    """Studies that ship: file name and first line."""
+    """Return the studies that ship: file name and first line."""
     found = {}
     for name in packaged.names("studies"):
         found[f"{name}.toml"] = packaged.text(f"studies/{name}.toml").splitlines()[0].lstrip("# ")
@@ -162,7 +162,7 @@ _EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", {model = "qwen2.5
 
 
 def evenly(text: str) -> tuple[int | float, ...]:
-    """``even:10`` as ten depths from the first layer to the last, whatever the model.
+    """Read ``even:10`` as ten depths from the first layer to the last, whatever the model.
 
     Depths are taken to the nearest layer, so a model with hardly more layers than that runs some fewer.
 
@@ -180,7 +180,7 @@ def evenly(text: str) -> tuple[int | float, ...]:
 
 
 def write(study: Study) -> str:
-    """A study as TOML; reading it gives the same study, and so the same trials."""
+    """Return a study as TOML; reading it gives the same study, and so the same trials."""
     settings = study.model_dump(mode="json")
     options = settings.pop("options")
     inline = "".join(f"{name} = {as_value(value)}\n" for name, value in settings.items() if value is not None)
@@ -188,7 +188,7 @@ def write(study: Study) -> str:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """``key=value`` of ``--set``; the value is read as TOML, and as text where it is none.
+    """Read ``key=value`` of ``--set``; the value is TOML, or text where it is none.
 
     Raises:
         UsageError: there is no ``=``.

@@ -23,7 +23,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 class StudyGrader(Data):
-    """Who grades the replies of a study, and how it is asked; the flags of ``mlxintro grade``."""
+    """Says who grades the replies of a study, and how it is asked; the flags of ``mlxintro grade``."""
 
     name: Literal["rules", "rules-strict", "claude", "openai", "local"]
     model: str | None = None
@@ -40,7 +40,7 @@ class StudyGrader(Data):
 
 
 class StudyManner(Data):
-    """What holds for a study as a whole."""
+    """Says what holds for a study as a whole."""
 
     name: str | None = None
     """What people call it; by default the name of its file."""

@@ -19,7 +19,7 @@ _TWICE = {
 
 
 def text_of(path: Path) -> str:
-    """A file's text.
+    """Return a file's text.
 
     Raises:
         UsageError: there is none, or it is no text.
@@ -56,7 +56,7 @@ def parsed(text: str, name: str) -> dict[str, Any]:
 
 
 def line_of(text: str, key: str) -> int | None:
-    """The line, from 1, at which a key is set, whatever its table, or at which a table of that name begins."""
+    """Return the line, from 1, at which a key is set, whatever its table, or at which a table of that name begins."""
     if not key:
         return None
     own = rf"[\"']?{re.escape(key)}[\"']?"
@@ -68,13 +68,13 @@ def line_of(text: str, key: str) -> int | None:
 
 
 def place(name: str, text: str, key: str) -> str:
-    """``file:line: `` where a key is set, else ``file: ``; what messages begin with."""
+    """Return what messages begin with: ``file:line: `` where a key is set, else ``file: ``."""
     line = line_of(text, key)
     return f"{name}:{line}: " if line else f"{name}: "
 
 
 def as_document(data: Mapping[str, Any]) -> str:
-    """Plain data as a TOML document with a table for each mapping at its top; ``None`` is left out."""
+    """Return the plain data as a TOML document with a table for each mapping at its top; ``None`` is left out."""
     present = list(_present(data))
     parts = ["".join(f"{_key(name)} = {as_value(item)}\n" for name, item in present if not isinstance(item, Mapping))]
     for name, table in present:
@@ -85,7 +85,7 @@ def as_document(data: Mapping[str, Any]) -> str:
 
 
 def as_value(value: Any) -> str:
-    """One value as TOML, on one line."""
+    """Return one value as TOML, on one line."""
     match value:
         case bool():
             return "true" if value else "false"

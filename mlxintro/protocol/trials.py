@@ -124,7 +124,7 @@ class TrialSpec:
 
     @cached_property
     def key(self) -> str:
-        """Worked out once: planning, running, storing and watching all ask for it."""
+        """Return the key, worked out once: planning, running, storing and watching all ask for it."""
         return tagged_hash(self._plain())
 
     def to_json(self) -> str:
@@ -164,7 +164,7 @@ class Dose:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What running one trial gave."""
+    """Says what running one trial gave."""
 
     key: str
     response: str
@@ -180,6 +180,6 @@ class Outcome:
 
 
 def model_key(info: ModelInfo) -> str:
-    """Names the function that maps tokens to text: weights, adapter, precision, implementation and template."""
+    """Name the function that maps tokens to text: weights, adapter, precision, implementation and template."""
     plain = f"{info.model}@{info.revision} {info.backend} {info.dtype} {info.quantization} {info.template_hash}"
     return f"{plain} adapter {info.adapter_revision}" if info.adapter_revision else plain

@@ -65,7 +65,7 @@ def resolve_by_part(
 
 
 def resolve(window: WindowName, rendered: Rendered, question: str) -> tuple[int, int | None]:
-    """Token positions ``[start, stop)`` of a window; ``stop=None`` reaches through the reply.
+    """Return the token positions ``[start, stop)`` of a window; ``stop=None`` reaches through the reply.
 
     Args:
         question: text of the trial question, as it stands in the prompt.
@@ -89,7 +89,7 @@ def resolve(window: WindowName, rendered: Rendered, question: str) -> tuple[int,
 
 
 def separator_before(rendered: Rendered, question: str) -> int:
-    """Position of the token that holds the separator before the last occurrence of ``question``."""
+    """Return the position of the token that holds the separator before the last occurrence of ``question``."""
     at = rendered.text.rfind(question)
     if at < 0:
         raise UsageError(f"the window is anchored on {question[:40]!r}, which does not stand in the rendered prompt")
@@ -100,7 +100,7 @@ def separator_before(rendered: Rendered, question: str) -> int:
 
 
 def span(rendered: Rendered, text: str, before: str = "") -> tuple[int, int]:
-    """Positions ``[start, stop)`` of the tokens that overlap the last occurrence of ``text``.
+    """Return the positions ``[start, stop)`` of the tokens that overlap the last occurrence of ``text``.
 
     Args:
         before: only what stands before the last occurrence of this text counts.
@@ -119,7 +119,7 @@ def span(rendered: Rendered, text: str, before: str = "") -> tuple[int, int]:
 
 
 def token_at(rendered: Rendered, character: int) -> int:
-    """Position of the first token that ends after a character index."""
+    """Return the position of the first token that ends after a character index."""
     for position, (_, stop) in enumerate(rendered.offsets):
         if stop > character:
             return position

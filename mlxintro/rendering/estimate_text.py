@@ -9,7 +9,7 @@ from mlxintro.analysis.power import POWER
 
 
 def estimate_lines(record: Mapping[str, Any]) -> list[str]:
-    """Batches, memory, time and power in words.
+    """Say batches, memory, time and power in words.
 
     Args:
         record: ``Estimate.as_dict()``, in bytes and seconds.

@@ -12,6 +12,7 @@ from mlxintro.analysis.trial_classes import TrialClass
 from mlxintro.ladder.climb import table_of
 from mlxintro.rendering.figures.building import report_figures
 from mlxintro.rendering.figures.drawing import svg_text
+from mlxintro.rendering.figures.panels import PaperFigure
 from mlxintro.rendering.figures.style import can_draw
 from mlxintro.rendering.markdown import as_table
 from mlxintro.rendering.markdown import escape as markdown_escape
@@ -48,7 +49,7 @@ def examples_of(rows: Sequence[Row], display: Display) -> tuple[tuple[str, Row],
 
 
 def markdown(report: ReportContent) -> str:
-    """The report as Markdown; heat maps are text."""
+    """Return the report as Markdown; heat maps are text."""
     analysis = report.analysis
     parts = [
         f"# {markdown_escape(report.title)}",
@@ -83,27 +84,35 @@ def markdown(report: ReportContent) -> str:
 
 
 def html(report: ReportContent) -> str:
-    """The report as one HTML page that loads nothing."""
+    """Return the report as one HTML page that loads nothing."""
     return _page(report.title, _body(report, ""))
 
 
-def study_html(title: str, table: Table, reports: Sequence[ReportContent]) -> str:
-    """Return the runs of a study as one HTML page: all side by side, then each in full.
+def study_html(
+    title: str, tables: Sequence[Table], figure: PaperFigure | None, reports: Sequence[ReportContent]
+) -> str:
+    """Return several runs as one HTML page: all side by side, then each in full.
 
     Args:
         title: of the study.
-        table: of the runs side by side.
+        tables: of the runs side by side.
+        figure: of all runs; ``None`` where they have nothing to draw.
         reports: one for each run.
     """
-    body = [f"<h1>{escape(title)}</h1>", _html_table(table)]
+    body = [f"<h1>{escape(title)}</h1>"]
+    body += [_picture(figure, "all-")] if figure is not None and can_draw() else []
+    body += map(_html_table, tables)
     for number, one in enumerate(reports):
         body += _body(one, f"r{number}")
     return _page(title, body)
 
 
-def study_markdown(title: str, table: Table, reports: Sequence[ReportContent]) -> str:
-    """Return the runs of a study as Markdown; see ``study_html``."""
-    return "\n\n".join([f"# {markdown_escape(title)}", as_table(table), *map(markdown, reports)])
+def study_markdown(
+    title: str, tables: Sequence[Table], _figure: PaperFigure | None, reports: Sequence[ReportContent]
+) -> str:
+    """Return several runs as Markdown, which has no pictures; see ``study_html``."""
+    beside = [f"## {markdown_escape(table.title)}\n\n{as_table(table)}" for table in tables]
+    return "\n\n".join([f"# {markdown_escape(title)}", *beside, *map(markdown, reports)])
 
 
 def _body(report: ReportContent, prefix: str) -> list[str]:
@@ -160,10 +169,11 @@ def pictures(analysis: Analysis, prefix: str = "") -> list[str]:
         blocks += [plot_lines(plot) for plot in analysis.plots]
         said = ["<p><small>Figures are text: drawing them needs matplotlib, the extra plots.</small></p>"]
         return (said if blocks else []) + [f"<pre>{escape(chr(10).join(block))}</pre>" for block in blocks]
-    return [
-        f"<figure><figcaption>{escape(figure.caption)}</figcaption>{svg_text(figure, f'{prefix}p{number}-')}</figure>"
-        for number, figure in enumerate(report_figures(analysis))
-    ]
+    return [_picture(figure, f"{prefix}p{number}-") for number, figure in enumerate(report_figures(analysis))]
+
+
+def _picture(figure: PaperFigure, prefix: str) -> str:
+    return f"<figure><figcaption>{escape(figure.caption)}</figcaption>{svg_text(figure, prefix)}</figure>"
 
 
 def _figures(analysis: Analysis) -> Table:

@@ -21,7 +21,10 @@ _MANY = 12
 
 
 def cell_text(value: Cell) -> str:
-    """A value with its interval: ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 (-1.2 to +17.1)`` points, ``+0.42 (...)``."""
+    """Return a value with its interval.
+
+    ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 (-1.2 to +17.1)`` points, ``+0.42 (...)``.
+    """
     match value:
         case None:
             return NOTHING
@@ -50,12 +53,15 @@ def cell_text(value: Cell) -> str:
 
 
 def cell_data(value: Cell) -> Any:
-    """A value as JSON takes it."""
+    """Return a value as JSON takes it."""
     return value.as_dict() if isinstance(value, Rate | CorrectedRate | Difference | Mean) else value
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Columns as wide as they need, counted in cells of a terminal; those in ``right`` are aligned to the right."""
+    """Return the columns as wide as they need, counted in cells of a terminal.
+
+    Those in ``right`` are aligned to the right.
+    """
     from rich.cells import cell_len
 
     lines = [[" ".join(visible(cell).split("\n")) for cell in row] for row in (header, *rows)]
@@ -82,7 +88,7 @@ def table_lines(table: Table) -> list[str]:
 
 
 def heat_map_lines(map_: HeatMap) -> list[str]:
-    """Layers with the deepest on top, strengths across; in a cell a shade and a percentage, or ``-``."""
+    """Return the layers with the deepest on top, strengths across; in a cell a shade and a percentage, or ``-``."""
 
     def text(layer: int, strength: float) -> str:
         rate = map_.cells.get((layer, strength))
@@ -97,7 +103,7 @@ def heat_map_lines(map_: HeatMap) -> list[str]:
 
 
 def value_map_lines(map_: ValueMap) -> list[str]:
-    """Rows and columns with a value in each cell, shaded where its interval does not hold 0.
+    """Return the rows and columns with a value in each cell, shaded where its interval does not hold 0.
 
     Many columns are narrow: their labels stand below, and cells have one decimal.
     """
@@ -124,17 +130,17 @@ def _noted(note: str) -> list[str]:
 
 
 def shade(share: float) -> str:
-    """A shade character for a share between 0 and 1, one for each quarter; only 0 itself is blank."""
+    """Return a shade character for a share between 0 and 1, one for each quarter; only 0 itself is blank."""
     return SHADES[math.ceil(share * (len(SHADES) - 1))]
 
 
 def downwards(layers: Iterable[int]) -> list[int]:
-    """Layers in the order in which every map has them: the deepest on top."""
+    """Return the layers in the order in which every map has them: the deepest on top."""
     return sorted(layers, reverse=True)
 
 
 def plot_lines(plot: Plot) -> list[str]:
-    """Every curve as rows of bars, over the range of all values and 0."""
+    """Return every curve as rows of bars, over the range of all values and 0."""
     values = [point.y for curve in plot.curves for point in curve.points]
     low, high = min([0.0, *values]), max([0.0, *values])
     lines = [f"{plot.title} ({plot.y} by {plot.x}; bars from {low:.3g} to {high:.3g})"]
@@ -159,7 +165,7 @@ def figure_lines(figures: Sequence[Figure]) -> list[str]:
 
 
 def verdict_lines(analysis: Analysis) -> list[str]:
-    """The verdict card, framed by rules; one screen."""
+    """Return the verdict card, framed by rules; one screen."""
     verdict = analysis.verdict
     if verdict is None:
         return []
@@ -174,7 +180,7 @@ def verdict_lines(analysis: Analysis) -> list[str]:
 
 
 def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
-    """The whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
+    """Return the whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
 
     Args:
         curves: with every map, and every plot as rows of bars.
@@ -187,8 +193,19 @@ def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
     return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
 
 
+def table_data(table: Table) -> dict[str, Any]:
+    """Return a table as plain data."""
+    return {
+        "name": table.name,
+        "title": table.title,
+        "columns": list(table.columns),
+        "rows": [[cell_data(cell) for cell in row] for row in table.rows],
+        "note": table.note,
+    }
+
+
 def as_data(analysis: Analysis) -> dict[str, Any]:
-    """The whole analysis as plain data."""
+    """Return the whole analysis as plain data."""
     return {
         "verdict": asdict(analysis.verdict) if analysis.verdict else None,
         "ladder": analysis.ladder.as_dict() if analysis.ladder else None,
@@ -218,16 +235,7 @@ def as_data(analysis: Analysis) -> dict[str, Any]:
             for map_ in analysis.value_maps
         ],
         "plots": [asdict(plot) for plot in analysis.plots],
-        "tables": [
-            {
-                "name": table.name,
-                "title": table.title,
-                "columns": list(table.columns),
-                "rows": [[cell_data(cell) for cell in row] for row in table.rows],
-                "note": table.note,
-            }
-            for table in analysis.tables
-        ],
+        "tables": [table_data(table) for table in analysis.tables],
         "remarks": list(analysis.remarks),
         "data": dict(analysis.data),
     }

@@ -11,7 +11,7 @@ SPACE = "·"
 
 
 def strip(prompt: PromptRecord, injections: Sequence[PlannedInjection], width: int = 100) -> list[str]:
-    """Lines of tokens, each pair of lines showing tokens above and their windows marked below.
+    """Return the lines of tokens, each pair of lines showing tokens above and their windows marked below.
 
     Args:
         width: characters per line.
@@ -38,7 +38,7 @@ def strip(prompt: PromptRecord, injections: Sequence[PlannedInjection], width: i
 
 
 def window_in_words(prompt: PromptRecord, injections: Sequence[PlannedInjection]) -> list[str]:
-    """One sentence per injection: which tokens, and what they say."""
+    """Return one sentence per injection: which tokens, and what they say."""
     sentences = []
     count = len(prompt.tokens)
     for one in injections:
@@ -52,5 +52,5 @@ def window_in_words(prompt: PromptRecord, injections: Sequence[PlannedInjection]
 
 
 def readable(piece: str) -> str:
-    """A token on one line, its white space visible."""
+    """Return a token on one line, its white space visible."""
     return piece.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍").replace(" ", SPACE)

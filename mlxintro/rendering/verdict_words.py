@@ -6,5 +6,5 @@ from mlxintro.analysis.trial_classes import GradeFields, graded_class
 
 
 def in_words(grade: GradeFields | None) -> str:
-    """The class of a reply, as tables show it, whether or not anything was injected."""
+    """Return the class of a reply, as tables show it, whether or not anything was injected."""
     return graded_class(grade).label

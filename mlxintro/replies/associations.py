@@ -11,7 +11,7 @@ from mlxintro.protocol.spelling import comparable
 
 @cache
 def associations(concept: str) -> tuple[str, ...]:
-    """Words that tell a reader what a claimed thought was about, though they do not name the concept.
+    """Return the words that tell a reader what a claimed thought was about, though they do not name the concept.
 
     A word that is not listed borrows from the first entry it is a near name of (sea from ocean): that entry's name, its
     near names and its associations. Empty for a word nothing is known of.

@@ -42,7 +42,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Connectedness:
-    """What each token of a text is worth, in bits."""
+    """Says what each token of a text is worth, in bits."""
 
     bits: npt.NDArray[np.float64]
     """Shape (tokens,)."""
@@ -54,7 +54,7 @@ class Connectedness:
     """How many words in lower case are in no word list."""
 
     def worst(self, level: float = LEVEL) -> Stretch:
-        """The stretch that falls short of a level most in sum (Kadane's algorithm, linear in the tokens)."""
+        """Return the stretch that falls short of a level most in sum (Kadane's algorithm, linear in the tokens)."""
         best = Stretch(0, 0, 0.0, len(self.bits))
         total, first = 0.0, 0
         for place, value in enumerate((level - self.bits).tolist()):

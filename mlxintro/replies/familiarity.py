@@ -47,7 +47,7 @@ _FIELD = word_set(
 
 
 def encode(log2_probability: float) -> int:
-    """A byte for a logarithm between -32 and 0."""
+    """Return a byte for a logarithm between -32 and 0."""
     return max(0, min(255, round((log2_probability - LOWEST) * STEP)))
 
 
@@ -59,7 +59,7 @@ def _table() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float64]]:
 
 @lru_cache(maxsize=1)
 def frequencies() -> Mapping[str, float]:
-    """Share of all English words that a word makes up."""
+    """Return the share of all English words that a word makes up."""
     from wordfreq import get_frequency_dict
 
     found: Mapping[str, float] = get_frequency_dict("en")
@@ -67,7 +67,7 @@ def frequencies() -> Mapping[str, float]:
 
 
 def words_by_phrase(folded: str) -> Iterator[list[tuple[str, int]]]:
-    """Words with their offsets, phrase by phrase, contractions written out ("don't": do, not)."""
+    """Return the words with their offsets, phrase by phrase, contractions written out ("don't": do, not)."""
     phrase: list[tuple[str, int]] = []
     last = 0
     for found in _WORD.finditer(folded):
@@ -82,7 +82,7 @@ def words_by_phrase(folded: str) -> Iterator[list[tuple[str, int]]]:
 
 @lru_cache(maxsize=20_000)
 def spoken_words(word: str) -> tuple[str, ...]:
-    """A folded word as it is spoken, a contraction written out."""
+    """Return a folded word as it is spoken, a contraction written out."""
     if "'" not in word:
         return ("can", "not") if word == "cannot" else (word,)
     if _NEGATED.match(word):
@@ -99,7 +99,7 @@ def spoken_words(word: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Familiarity:
-    """What a text's words and pairs are worth, one number a word, in bits."""
+    """Says what a text's words and pairs are worth, one number a word, in bits."""
 
     bits: npt.NDArray[np.float64]
     """Shape (words,): the pair a word ends; NaN for the first of a phrase."""
@@ -110,7 +110,7 @@ class Familiarity:
 
     @property
     def mean(self) -> float:
-        """Average over all pairs; NaN without any."""
+        """Return the average over all pairs; NaN without any."""
         pairs = self.bits[~np.isnan(self.bits)]
         return float(pairs.mean()) if pairs.size else math.nan
 

@@ -12,7 +12,7 @@ NAMING_LEVELS: tuple[NamingLevel, ...] = get_args(NamingLevel)
 
 
 class GradeState(StrEnum):
-    """What became of an attempt to grade a reply."""
+    """Says what became of an attempt to grade a reply."""
 
     SCORED = "scored"
     """The grader decided what the reply claims, or that it is unreadable."""

@@ -40,7 +40,7 @@ class TextToken:
 
 
 def tokens(folded: str) -> list[TextToken]:
-    """Words and marks of folded text, contractions written out ("don't": do, not), marks in a row as one."""
+    """Return the words and marks of folded text, contractions written out ("don't": do, not), marks in a row as one."""
     found: list[TextToken] = []
     for match in _TOKEN.finditer(folded):
         first = match.group()[0]
@@ -75,7 +75,7 @@ class _Grammar:
         self.bits: npt.NDArray[np.float32] = np.clip(np.log2(three / one), LEAST_BITS, MOST_BITS).astype(np.float32)
 
     def fit(self, text: list[str]) -> npt.NDArray[np.float32]:
-        """Bits by token, the text taken to begin a sentence."""
+        """Return the bits by token, the text taken to begin a sentence."""
         codes = [self.of.get(word, self.unknown) for word in text]
         code = np.fromiter(chain((self.stop, self.stop), codes), dtype=np.intp, count=len(codes) + 2)
         bits = self.bits[code[:-2], code[1:-1], code[2:]]
@@ -94,7 +94,7 @@ def _grammar() -> _Grammar:
 
 
 def grammatical_fit(found: list[TextToken]) -> npt.NDArray[np.float32]:
-    """How much likelier each token is behind the two before it than anywhere, in bits, float32 (tokens,).
+    """Return how much likelier each token is behind the two before it than anywhere, in bits, float32 (tokens,).
 
     Lines of verse, lists and headlines may or may not go on from the line before: a token behind a line break gets the
     better of the two. The line break itself gets 0.

@@ -12,7 +12,7 @@ _NEVER = -1e3
 
 
 def log_total(logprobs: Sequence[float]) -> float:
-    """Logarithm of the sum of probabilities; minus infinity where all of them are 0."""
+    """Return the logarithm of the sum of probabilities; minus infinity where all of them are 0."""
     top = max(logprobs)
     return top + math.log(math.fsum(math.exp(value - top) for value in logprobs)) if top > -math.inf else top
 
@@ -20,7 +20,7 @@ def log_total(logprobs: Sequence[float]) -> float:
 def log_odds(
     logprobs: Mapping[str, float], answers: Sequence[str], others: Sequence[str] | None = None, *, clip: bool = True
 ) -> float:
-    """log P(answers) - log P(others), natural logarithms.
+    """Return log P(answers) - log P(others), in natural logarithms.
 
     Args:
         logprobs: by continuation.

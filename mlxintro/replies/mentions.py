@@ -92,7 +92,7 @@ class Mention:
 
 
 def find_mentions(folded: str, concept: str, related: Sequence[str] = (), *, offset: int = 0) -> list[Mention]:
-    """Every naming of the concept or of a near name in folded text, in order, leaving out negated ones.
+    """Return every naming of the concept or of a near name in folded text, in order, leaving out negated ones.
 
     Args:
         folded: Text after ``text.fold``.
@@ -119,7 +119,7 @@ def find_mentions(folded: str, concept: str, related: Sequence[str] = (), *, off
 
 
 class Names:
-    """Which of many concepts a text names: the same as ``find_mentions`` for each, in a hundredth of the time."""
+    """Says which of many concepts a text names: the same as ``find_mentions`` for each, in a hundredth of the time."""
 
     def __init__(self, concepts: Mapping[str, Sequence[str]]) -> None:
         """``concepts``: near names by concept."""
@@ -127,7 +127,7 @@ class Names:
         self._suspects: dict[str, tuple[str, ...]] = {}
 
     def within(self, folded: str) -> frozenset[str]:
-        """Concepts that folded text names, negated namings left out."""
+        """Return the concepts that folded text names, negated namings left out."""
         tokens = {part for word in _WORD.findall(folded) for part in (word, *word.split("'"))}
         suspects = {concept for token in tokens for concept in self._suspected(token)}
         return frozenset(one for one in suspects if find_mentions(folded, one, self._concepts[one]))

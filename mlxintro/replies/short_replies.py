@@ -41,7 +41,7 @@ def names(text: str, concept: Concept) -> bool:
 
 
 def named(reply: str, candidates: Sequence[Concept]) -> str | None:
-    """The candidate that a reply names first; of two at one place, the one with the longer name.
+    """Return the candidate that a reply names first; of two at one place, the one with the longer name.
 
     ``None`` when it names none of them.
     """
@@ -96,13 +96,13 @@ def _negated(text: str, start: int, phrase: str) -> bool:
 
 
 def word_forms(word: str, *, space: bool = False) -> tuple[str, ...]:
-    """A word as an answer may begin with it, capitalised or not; with a space where it goes on with a text."""
+    """Return a word as an answer may begin with it, capitalised or not; with a space where it goes on with a text."""
     forms = dict.fromkeys((word, word[:1].upper() + word[1:]))
     return tuple(" " + form if space else form for form in forms)
 
 
 def most_likely(logprobs: Mapping[str, float], words: Sequence[str], *, space: bool = False) -> str:
-    """The word whose forms are most probable together; the first of those that tie.
+    """Return the word whose forms are most probable together; the first of those that tie.
 
     Args:
         logprobs: natural logarithms, for all ``word_forms``.

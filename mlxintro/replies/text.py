@@ -65,12 +65,12 @@ class Piece:
 
 
 def word_set(text: str) -> frozenset[str]:
-    """A list of words written as one string."""
+    """Return a list of words written as one string."""
     return frozenset(text.split())
 
 
 def fold(text: str) -> str:
-    """Lower-case and straighten quotes and dashes.
+    """Put a text in lower case, with straight quotes and dashes.
 
     The length of a text that is composed (``spelling.composed``) is kept, so that offsets into it stay valid.
     """
@@ -138,12 +138,12 @@ def words(folded: str) -> list[str]:
 
 
 def word_starts(folded: str) -> list[int]:
-    """Where each of a text's ``words`` starts."""
+    """Return where each of a text's ``words`` starts."""
     return [match.start() for match in _WORD.finditer(folded)]
 
 
 def longest_run(items: Sequence[str]) -> int:
-    """Length of the longest stretch of one and the same item."""
+    """Return the length of the longest stretch of one and the same item."""
     best = run = 1 if items else 0
     for before, after in pairwise(items):
         run = run + 1 if before == after else 1
@@ -152,13 +152,16 @@ def longest_run(items: Sequence[str]) -> int:
 
 
 def repeated_share(items: Sequence[str], n: int) -> float:
-    """Share of n-grams that have occurred before, 0 to 1; 0 when there are fewer than two n-grams."""
+    """Return the share of n-grams that have occurred before, 0 to 1; 0 when there are fewer than two n-grams."""
     grams = Counter(zip(*(items[i:] for i in range(n)), strict=False))
     total = sum(grams.values())
     return 1 - len(grams) / total if total > 1 else 0.0
 
 
 def compression_ratio(text: str) -> float:
-    """Compressed size over size in bytes (zlib level 6). Prose of 400 characters is near 0.55, a loop below 0.3."""
+    """Return compressed size over size in bytes (zlib level 6).
+
+    It is near 0.55 for 400 characters of prose, and below 0.3 for loops.
+    """
     raw = text.encode("utf-8", "surrogatepass")
     return len(zlib.compress(raw, 6)) / len(raw) if raw else 1.0

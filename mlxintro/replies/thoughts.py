@@ -18,7 +18,7 @@ _ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class StoredThought:
-    """What was thought before a reply or a readout."""
+    """Says what was thought before a reply or a readout."""
 
     text: str
     tokens: int
@@ -27,12 +27,12 @@ class StoredThought:
 
     @property
     def truncated(self) -> bool:
-        """Whether the answer was asked for before the thought had come to its end."""
+        """Tell whether the answer was asked for before the thought had come to its end."""
         return self.closed != "itself"
 
     @property
     def in_words(self) -> str:
-        """How long it is and what ended it, for people."""
+        """Return how long it is and what ended it, for people."""
         return f"{self.tokens} tokens, {_ENDINGS.get(self.closed, self.closed)}"
 
 

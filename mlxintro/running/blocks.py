@@ -23,7 +23,7 @@ class BlockWorkers(Protocol):
 
     @property
     def ahead(self) -> int:
-        """How many blocks they want to know of ahead."""
+        """Return how many blocks they want to know of ahead."""
         ...
 
     def expect(self, specs: Sequence[TrialSpec]) -> None:

@@ -28,7 +28,7 @@ _GIT_SECONDS = 5.0
 
 
 def describe_environment(*, device: str | None = None) -> dict[str, Any]:
-    """Plain data about this process and machine. Loads no library and never fails.
+    """Return the plain data about this process and machine. Loads no library and never fails.
 
     Args:
         device: what the model runs on, in the backend's words.
@@ -49,7 +49,9 @@ def describe_environment(*, device: str | None = None) -> dict[str, Any]:
 
 
 def git_commit(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout that holds this source, and whether files differ from it; ``None`` outside of one.
+    """Return the commit of the checkout that holds this source, and whether files differ from it.
+
+    ``None`` outside of one.
 
     A folder of installed packages may lie inside somebody else's checkout, which says nothing about this program: only
     a repository that tracks the folder counts.

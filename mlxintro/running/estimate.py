@@ -60,7 +60,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What decides memory: the longest of each."""
+    """Says what decides memory: the longest of each."""
 
     prompt_tokens: int
     new_tokens: int
@@ -86,7 +86,7 @@ class StudyEstimate:
     """``None`` for experiments whose replies are not graded as claims."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Keys are those of the fields, in bytes and seconds."""
+        """Return what JSON takes. Keys are those of the fields, in bytes and seconds."""
         return {
             **{name: getattr(self, name) for name in ("trials", "injected", "replies", "rows", "batches", "free")},
             "workload": asdict(self.workload),
@@ -97,7 +97,7 @@ class StudyEstimate:
 
 
 def workload_of(planned: Plan) -> Workload:
-    """Lengths of a plan's prompts and replies, and what its first trials share."""
+    """Return the lengths of a plan's prompts and replies, and what its first trials share."""
     specs = list(islice(planned, MOST_ROWS))
     prompts = [Prompt(planned.prompts[s.prompt].tokens, tuple(_injection(i) for i in s.injections)) for s in specs]
     return Workload(
@@ -108,7 +108,7 @@ def workload_of(planned: Plan) -> Workload:
 
 
 def rows_for(backend: Backend, planned: Plan) -> int:
-    """How many rows of this plan may run together on this backend now."""
+    """Return how many rows of this plan may run together on this backend now."""
     if backend.shape is None or backend.batch_size_given:
         return backend.batch_size
     return rows_that_fit(backend.shape, backend.memory().free, **asdict(workload_of(planned)))
@@ -169,7 +169,7 @@ def _duration(
         return list(islice((spec for spec in planned if readout(spec)), rows))
 
     def timed(specs: Sequence[TrialSpec], tokens: int) -> tuple[float, float]:
-        """Seconds to the first token, and per step after it."""
+        """Measure the seconds to the first token, and per step after it."""
         moments: list[float] = []
         heard: Counter[int] = Counter()
 

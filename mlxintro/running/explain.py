@@ -30,7 +30,7 @@ _UNITS = {
 
 
 def explain(checked: Checked) -> list[str]:
-    """The protocol of a checked study, in lines."""
+    """Return the protocol of a checked study, in lines."""
     study, preset = checked.study, checked.preset
     said = [
         f"{study.preset}: {preset.title}",

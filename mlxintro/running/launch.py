@@ -202,7 +202,7 @@ def begin(
 
 
 def frozen_file(store: Store, run: Run) -> Path:
-    """Where the record of a frozen run is, to be published."""
+    """Return where the record of a frozen run is, to be published."""
     return store.path.parent / "frozen" / f"{run.id}.json"
 
 
@@ -258,7 +258,7 @@ def check_same_model(run: Run, backend: Backend) -> None:
 
 
 def rows_to_go_on_with(store: Store, run: Run, wanted: int | None, notice: Callable[[str], None]) -> int | None:
-    """Batch size of a run that is resumed, recorded with the run; ``None`` where none was recorded.
+    """Return the batch size that was recorded with a run that is resumed; ``None`` where none was.
 
     Texts agree only between sessions with blocks of one size, so it is kept after a kill, too. But a process that used
     up the machine's memory is often killed without an error that could be caught, and would end at the same place

@@ -47,12 +47,12 @@ class Writing:
 
 
 def live_file(db: Path, run: str) -> Path:
-    """Where a run's process writes what it is at."""
+    """Return where a run's process writes what it is at."""
     return db.parent / "live" / f"{run}.json"
 
 
 def read_live(db: Path, run: str) -> Writing | None:
-    """What a run is writing now; ``None`` when nothing is, or nothing can be read."""
+    """Return what a run is writing now; ``None`` when nothing is, or nothing can be read."""
     try:
         found = json.loads(live_file(db, run).read_text("utf-8"))
         found["pieces"] = tuple(found["pieces"])

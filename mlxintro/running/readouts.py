@@ -133,7 +133,9 @@ def ready_to_answer(session: Session, specs: Sequence[TrialSpec]) -> list[ReadyP
 def score(
     session: Session, specs: Sequence[TrialSpec], ready: Sequence[ReadyPrompt] | None = None
 ) -> Iterator[Outcome]:
-    """Log-probability of every option of every trial, at the first token of the answer: after a trial's own thought.
+    """Return the log-probability of every option of every trial, at the first token of the answer.
+
+    After a trial's own thought.
 
     Each outcome's measurements hold ``{"logprobs": {option: float}}``: natural logarithms, summed over the option's
     tokens. Options are tokenised by themselves, exactly as they are written (a leading space counts).

@@ -140,7 +140,7 @@ def _finish(store: Store, run_id: str, started: float, state: FinalState, error:
 
 
 def describe(error: BaseException) -> str:
-    """One line; errors that are not foreseen say what kind they are."""
+    """Return one line; errors that are not foreseen say what kind they are."""
     text = " ".join(str(error).split())
     return text if isinstance(error, KnownError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 

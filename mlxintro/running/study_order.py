@@ -39,7 +39,7 @@ class OrderedPart:
 
 @dataclass(frozen=True, slots=True)
 class StudyOrder:
-    """What is asked for in one line."""
+    """Says what is asked for in one line."""
 
     parts: tuple[OrderedPart, ...]
     told: Told = nullcontext
@@ -70,6 +70,8 @@ def order_of(db: Path, experiment: str, given: Mapping[str, Any]) -> StudyOrder:
     base: dict[str, Any] = {"experiment": experiment} if found is None else found.settings
     if "preset" in flags and own is None:
         base = {name: value for name, value in base.items() if name != "preset_data"}
+    if "extraction" in flags:
+        flags["extraction"] = {**(base.get("extraction") or {}), **flags["extraction"]}
     settings = {**base, **flags, "options": {**base.get("options", {}), **extra}}
     subjects = [{"model": flags.get("model")}]
     axes: dict[str, tuple[dict[str, Any], ...]] = {}

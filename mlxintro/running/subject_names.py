@@ -10,7 +10,7 @@ from mlxintro.backends.registry import choose, default_model
 
 
 def model_name(settings: dict[str, Any]) -> str:
-    """The model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
+    """Return the model's name as it is stored: a folder by its full path, so that a run is resumed from anywhere."""
     backend = choose(settings.get("backend", "auto"), settings.get("device"))
     name: str = settings.get("model") or default_model(backend)
     if backend not in ("mlx", "torch"):
@@ -20,6 +20,6 @@ def model_name(settings: dict[str, Any]) -> str:
 
 
 def adapter_name(settings: dict[str, Any]) -> str | None:
-    """The adapter's name as it is stored with a run."""
+    """Return the adapter's name as it is stored with a run."""
     name = settings.get("adapter")
     return None if name is None else adapters.canonical(name)

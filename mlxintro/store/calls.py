@@ -26,7 +26,7 @@ BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)
 
 @dataclass(frozen=True, slots=True)
 class GradingPass:
-    """What belongs together: one grader's version on one run."""
+    """Says what belongs together: one grader's version on one run."""
 
     run: str
     grader: str
@@ -72,7 +72,7 @@ class PaidBatch:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How a question ended."""
+    """Says how a question ended."""
 
     id: int
     state: CallState
@@ -118,7 +118,7 @@ class CallTable:
         return PaidBatch(batch, token, None, "intent", len(asks), moment), ids
 
     def reserve_more(self, call: int, dollars: float) -> None:
-        """An attempt was lost on its way and may have been paid for; another follows."""
+        """Reserve for another attempt, since one was lost on its way and may have been paid for."""
         with self._database.write() as db:
             db.execute("UPDATE grading_calls SET reserved = reserved + ? WHERE id = ?", (dollars, call))
 
@@ -137,7 +137,7 @@ class CallTable:
             insert_grades(db, run, grades)
 
     def of_pass(self, where: GradingPass) -> list[Call]:
-        """Every question that still counts, oldest first."""
+        """Return every question that still counts, oldest first."""
         rows = self._database.rows(
             f"SELECT {_CALL} FROM grading_calls "
             "WHERE run = ? AND grader = ? AND version = ? AND state <> 'void' ORDER BY id",
@@ -162,7 +162,7 @@ class CallTable:
             return int(done.rowcount)
 
     def batches(self, run: str, grader: str, *states: BatchState) -> list[tuple[GradingPass, PaidBatch]]:
-        """Batches in any of these states, oldest first, whatever the grader's version."""
+        """Return the batches in any of these states, oldest first, whatever the grader's version."""
         marks = ", ".join("?" * len(states))
         rows = self._database.rows(
             "SELECT id, version, token, remote, state, size, created FROM grading_batches "
@@ -176,7 +176,7 @@ class CallTable:
         return found
 
     def submitted(self) -> set[str]:
-        """Every batch's id at the API, as far as it is known, whatever the run."""
+        """Return every batch's id at the API, as far as it is known, whatever the run."""
         return {
             row["remote"] for row in self._database.rows("SELECT remote FROM grading_batches WHERE remote IS NOT NULL")
         }
@@ -186,7 +186,7 @@ class CallTable:
             db.execute("UPDATE grading_batches SET state = 'open', remote = ? WHERE id = ?", (remote, batch))
 
     def of_batch(self, batch: int) -> dict[int, Call]:
-        """Questions of a batch that wait for their answer, by id."""
+        """Return the questions of a batch that wait for their answer, by id."""
         rows = self._database.rows(
             f"SELECT {_CALL} FROM grading_calls WHERE batch = ? AND state = 'sent' ORDER BY id",
             batch,
@@ -194,7 +194,7 @@ class CallTable:
         return {row["id"]: Call(**dict(row)) for row in rows}
 
     def finish_batch(self, batch: int, *, state: BatchState, cost: float | None = None) -> None:
-        """A batch has been read to its end, never arrived, or is given up.
+        """Note that a batch has been read to its end, never arrived, or is given up.
 
         Args:
             cost: US dollars of each question that stayed without an answer; unknown when ``None``, which keeps the
@@ -209,7 +209,10 @@ class CallTable:
             db.execute("UPDATE grading_batches SET state = ?, finished = ? WHERE id = ?", (state, moment, batch))
 
     def spent(self, run: str, grader: str) -> float:
-        """US dollars a grader has cost on a run, whatever its version: what it did cost, else its worst case."""
+        """Return the US dollars a grader has cost on a run, whatever its version.
+
+        What it did cost, else its worst case.
+        """
         row = self._database.row(
             "SELECT coalesce(sum(coalesce(cost, reserved)), 0) AS dollars FROM grading_calls "
             "WHERE run = ? AND grader = ?",

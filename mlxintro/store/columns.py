@@ -27,6 +27,7 @@ TRIAL_COLUMNS = (
     Column("backend", "text", "mlx, torch or fake."),
     Column("dtype", "text", "Dtype of the residual stream."),
     Column("quantization", "text", "none, or e.g. 4-bit (group 64)."),
+    Column("parameters", "whole", "Numbers in its weights, without an adapter's; missing or 0 where it is not known."),
     Column("layers", "whole", "Number of blocks of the model."),
     Column("width", "whole", "Width of its residual stream."),
     Column("model_key", "text", "Everything of the model that changes a result, in one text."),

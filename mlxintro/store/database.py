@@ -55,7 +55,7 @@ class OlderFormat(KnownError):
 
 
 def now() -> str:
-    """UTC, ISO 8601 with microseconds: sorts as text."""
+    """Return the time in UTC, ISO 8601 with microseconds, which sorts as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -104,7 +104,7 @@ class Database:
         self._identity = _identity_of(self.path)
 
     def close(self) -> None:
-        """Closing twice is harmless."""
+        """Close the connection. Twice is harmless."""
         self.connection.close()
 
     def __enter__(self) -> Self:
@@ -137,14 +137,14 @@ class Database:
             )
 
     def data_version(self) -> int:
-        """A number that changes when another connection has written: a cheap way to know when to look again."""
+        """Return a number that changes when another connection has written: a cheap way to know when to look again."""
         with translated(self.path):
             (version,) = self.connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is stored or nothing is."""
+        """Open one transaction: all of it is stored or nothing is."""
         if self.read_only:
             raise KnownError(f"{self.path}: opened for reading only: close this view and open the store for writing")
         self.check_in_place()

@@ -18,11 +18,11 @@ from mlxintro.store.trials import PAGE
 
 _DOSES = ("raw", "norm", "resid")
 _SAMPLING = ("trial", "seed", "temperature", "top_p", "max_tokens")
-_MODEL = ("adapter", "architecture", "backend", "dtype", "quantization", "layers", "width")
+_MODEL = ("adapter", "architecture", "backend", "dtype", "quantization", "parameters", "layers", "width")
 
 
 def export_rows(store: Store, runs: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Trials of one or more runs, each in the order of its plan, a page in memory at a time.
+    """Return the trials of one or more runs, each in the order of its plan, a page in memory at a time.
 
     Doses of the first injection have columns of their own; ``injections``, ``doses``, ``proofs`` and ``measurements``
     hold everything as nested data. Per grader there are columns ``GRADER.affirms`` and so on (the latest verdict), per

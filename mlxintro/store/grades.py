@@ -20,7 +20,7 @@ _GRADE = f"key, grader, version, {', '.join(GRADE_FIELDS)}, state, naming, reaso
 
 @dataclass(frozen=True, slots=True)
 class VerdictCount:
-    """How many trials of one cell have one and the same verdict."""
+    """Says how many trials of one cell have one and the same verdict."""
 
     condition: str
     layer: int | None
@@ -58,7 +58,7 @@ class GradeTable:
     def latest(
         self, run: str, *, grader: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
     ) -> list[GradeRecord]:
-        """The verdicts that count, ordered by trial and grader.
+        """Return the verdicts that count, ordered by trial and grader.
 
         Args:
             run: id.
@@ -71,7 +71,7 @@ class GradeTable:
         return [_grade(row) for row in self._database.rows(sql, run, *values)]
 
     def history(self, run: str, key: str) -> list[GradeRecord]:
-        """Every verdict on one trial, oldest first."""
+        """Return every verdict on one trial, oldest first."""
         rows = self._database.rows(
             f"SELECT {_GRADE} FROM grades WHERE run = ? AND key = ? ORDER BY created, id", run, key
         )
@@ -83,14 +83,14 @@ class GradeTable:
         return [row["grader"] for row in rows]
 
     def counts(self, run: str, grader: str) -> list[VerdictCount]:
-        """The finished trials of a run's main arm by condition, layer, strength and latest verdict.
+        """Return the finished trials of a run's main arm by condition, layer, strength and latest verdict.
 
         From the store's tallies: as fast for a million trials as for ten.
         """
         return self._counts(run, grader, "condition, layer, strength", " AND arm = ''")
 
     def counts_by_concept(self, run: str, grader: str) -> list[VerdictCount]:
-        """The finished trials of a run by arm, condition, concept, layer, strength and latest verdict."""
+        """Return the finished trials of a run by arm, condition, concept, layer, strength and latest verdict."""
         return self._counts(run, grader, "condition, layer, strength, arm, concept", "")
 
     def _counts(self, run: str, grader: str, columns: str, more: str) -> list[VerdictCount]:
@@ -130,13 +130,13 @@ class GradeTable:
         return [row["class"] for row in rows]
 
     def classes(self, run: str, grader: str, keys: Sequence[str]) -> dict[str, str]:
-        """The class (``searching.verdict_code``) of one grader's latest verdict on each of some trials, by key."""
+        """Return the class (``searching.verdict_code``) of a grader's latest verdict by trial key."""
         more, values = restrict(keys, grader=grader)
         sql = LATEST.format(columns=f"key, {class_of('g')} AS class", table="grades", who="grader", more=more)
         return {row["key"]: row["class"] for row in self._database.rows(sql, run, *values)}
 
     def versions(self, run: str, grader: str) -> dict[str, int]:
-        """How many of a grader's latest verdicts each of its versions gave; the most frequent first."""
+        """Return how many of a grader's latest verdicts each of its versions gave; the most frequent first."""
         # In the order of the table: by way of an index each row is looked up alone, which takes ten times as long.
         found = self._database.rows(
             "SELECT version FROM grades NOT INDEXED WHERE run = ? AND grader = ? GROUP BY version", run, grader
@@ -173,7 +173,7 @@ class GradeTable:
         return int(counted["n"]) if counted else 0
 
     def graded_since(self, last: int) -> tuple[int, set[str]]:
-        """The newest grade's number, and the runs that have grades newer than number ``last``."""
+        """Return the newest grade's number, and the runs that have grades newer than number ``last``."""
         row = self._database.row("SELECT max(id) AS newest FROM grades")
         newest = int(row["newest"] or 0) if row else 0
         if newest <= last:

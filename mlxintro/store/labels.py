@@ -20,7 +20,7 @@ class LabelSetTable:
         self._database = database
 
     def of_run(self, run: str) -> list[LabelSet]:
-        """The label sets of a run, oldest first."""
+        """Return the label sets of a run, oldest first."""
         rows = self._database.rows(
             "SELECT name, seed, keys, created, frozen FROM label_sets WHERE run = ? ORDER BY created, name", run
         )
@@ -76,7 +76,10 @@ class LabelTable:
     def latest(
         self, run: str, *, labeller: str | None = None, key: str | None = None, keys: Sequence[str] | None = None
     ) -> list[Label]:
-        """The labels that count, ordered by trial and labeller; of one labeller, of one trial, of some trials."""
+        """Return the labels that count, ordered by trial and labeller.
+
+        Of one labeller, of one trial, of some trials.
+        """
         more, values = restrict(keys, labeller=None if labeller is None else composed(labeller), key=key)
         columns = "key, labeller, fields, note, created"
         sql = LATEST.format(columns=columns, table="labels", who="labeller", more=more)

@@ -36,7 +36,7 @@ def known_trials() -> Iterator[None]:
 
 
 def restrict(keys: Sequence[str] | None = None, **wanted: str | None) -> tuple[str, list[object]]:
-    """SQL that begins with `` AND``, and the values of its marks.
+    """Return the SQL that begins with `` AND``, and the values of its marks.
 
     Args:
         keys: of the trials; all when ``None``.
@@ -52,7 +52,9 @@ def restrict(keys: Sequence[str] | None = None, **wanted: str | None) -> tuple[s
 
 
 def moments(db: sqlite3.Connection, table: str, who: str, run: str, said: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Times for verdicts that are about to be added: now, or just after the latest one of the same person and trial.
+    """Return the times for verdicts that are about to be added.
+
+    Now, or just after the latest one of the same person and trial.
 
     The latest verdict is the one with the latest time. A clock that was set back must not let an older one win, and two
     in one call must not share a moment.

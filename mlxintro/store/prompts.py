@@ -30,14 +30,14 @@ class PromptTable:
                 db.execute("INSERT OR IGNORE INTO run_prompts (run, prompt) VALUES (?, ?)", (run, key))
 
     def get(self, key: str) -> PromptRecord:
-        """Raises UsageError when the store does not hold it."""
+        """Read a dialogue; raises UsageError when the store does not hold it."""
         row = self._database.row("SELECT key, record FROM prompts WHERE key = ?", key)
         if row is None:
             raise UsageError(f"the store holds no prompt {key}: resume its run once to add it")
         return _prompt(row)
 
     def of_run(self, run: str) -> dict[str, PromptRecord]:
-        """A run's dialogues by key."""
+        """Return a run's dialogues by key."""
         rows = self._database.rows(
             "SELECT key, record FROM prompts JOIN run_prompts ON prompt = key WHERE run = ? ORDER BY key", run
         )

@@ -76,13 +76,13 @@ class Run:
 
     @property
     def remaining(self) -> int:
-        """Planned trials without a result; failed ones are among them, because resuming tries them again."""
+        """Return the planned trials without a result; failed ones are among them, because resuming tries them again."""
         return max(0, self.planned - self.done)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFilter:
-    """Which trials of a run; ``None`` means any."""
+    """Says which trials of a run; ``None`` means any."""
 
     condition: str | None = None
     arm: str | None = None
@@ -110,7 +110,7 @@ class TrialFilter:
 
     @property
     def sought(self) -> tuple[str, ...]:
-        """Everything that must occur in the reply."""
+        """Return everything that must occur in the reply."""
         return ((self.text,) if self.text else ()) + tuple(word for word in self.words if word)
 
 
@@ -148,7 +148,7 @@ class Trial:
 
     @property
     def number(self) -> int:
-        """Number of the repetition, of the specification; for who reads nothing else of that."""
+        """Return the number of the repetition, of the specification; for who reads nothing else of that."""
         with self._reading("spec"):
             return int(parse_json(self.spec_json)["trial"])
 
@@ -177,7 +177,7 @@ class Trial:
             return dict(parse_json(self.measurements_json).items())
 
     def plain(self) -> dict[str, Any]:
-        """Spec, doses, proofs and measurements as they are stored: plain data by the name of the column.
+        """Return the spec, doses, proofs and measurements as they are stored: plain data by the name of the column.
 
         Raises:
             KnownError: one of them cannot be read.
@@ -226,13 +226,13 @@ class GradeRecord:
 
     @property
     def abstained(self) -> bool:
-        """The grader read the reply and cannot tell."""
+        """Tell whether the grader read the reply and cannot decide."""
         return self.state is GradeState.ABSTAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What one person said of one trial."""
+    """Says what one person said of one trial."""
 
     key: str
     """Key of the trial."""
@@ -270,7 +270,7 @@ class VectorRecord:
 
 
 class Imported(NamedTuple):
-    """What a merge added here."""
+    """Says what a merge added here."""
 
     runs: int
     trials: int
@@ -298,7 +298,7 @@ def reading(row: str, column: str) -> Iterator[None]:
 
 
 def plain_json(value: Any) -> str:
-    """Canonical JSON; numbers that are not finite become null, because JSON has no word for them."""
+    """Return the canonical JSON; numbers that are not finite become null, because JSON has no word for them."""
     from mlxintro.protocol.hashing import canonical_json
 
     try:

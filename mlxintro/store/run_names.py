@@ -15,7 +15,7 @@ _EPOCH = 1_577_836_800
 
 
 def free_name(db: sqlite3.Connection, wanted: str, *, always: bool = False, table: NamedTable = "runs") -> str:
-    """``wanted``, or with the first number that is free; ``always`` numbers even the first."""
+    """Return ``wanted``, or with the first number that is free; ``always`` numbers even the first."""
     query = f"SELECT name FROM {table} WHERE name = ? OR name GLOB ?"
     taken = {name for (name,) in db.execute(query, (wanted, _glob(wanted)))}
     if not always and wanted not in taken:
@@ -31,7 +31,7 @@ def _glob(name: str) -> str:
 
 
 def new_id(db: sqlite3.Connection, table: NamedTable = "runs") -> str:
-    """Ten characters that no other row of the table has; sorting them sorts by creation."""
+    """Return ten characters that no other row of the table has; sorting them sorts by creation."""
     seconds = int(time.time()) - _EPOCH
     first = "".join(_ALPHABET[(seconds >> shift) & 31] for shift in range(25, -5, -5))
     while True:

@@ -78,7 +78,7 @@ class RunTable:
         return self.get(identity)
 
     def get(self, run: str) -> Run:
-        """A run by its full id.
+        """Return a run by its full id.
 
         Raises:
             UsageError: there is none.
@@ -89,18 +89,18 @@ class RunTable:
         return _record(row)
 
     def all(self) -> list[Run]:
-        """All runs, newest first."""
+        """Return all runs, newest first."""
         return [
             _record(row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC")
         ]
 
     def states(self) -> list[tuple[str, str, RunState]]:
-        """Id, name and state of all runs."""
+        """Return the id, name and state of all runs."""
         rows = self._database.rows("SELECT id, name, state, pid, pid_created, host, heartbeat FROM runs")
         return [(row["id"], row["name"], _state(row)) for row in rows]
 
     def find(self, text: str, *, damaged: bool = False) -> Run:
-        """A run by its name, its id, or the start of one.
+        """Return a run by its name, its id, or the start of one.
 
         Args:
             text: what the user typed.
@@ -203,7 +203,10 @@ class RunTable:
                 )
 
     def was_killed(self, run: str) -> bool:
-        """Whether the process that worked on a run ended without a word: killed, out of memory, or without power."""
+        """Tell whether the process that worked on a run ended without a word.
+
+        Killed, out of memory, or without power.
+        """
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run)
         return any(row["state"] == "running" and not alive(row) for row in rows)
 
@@ -212,12 +215,12 @@ class RunTable:
             db.execute("UPDATE runs SET planned = ? WHERE id = ?", (planned, run))
 
     def set_batch_size(self, run: str, batch_size: int) -> None:
-        """After memory ran out: a later session starts with what was found to fit."""
+        """Keep what was found to fit after memory ran out, for a later session to start with."""
         with self._database.write() as db:
             db.execute("UPDATE runs SET batch_size = ? WHERE id = ?", (batch_size, run))
 
     def control(self, run: str) -> Control:
-        """What is asked of the process that runs it. A run that was deleted is one to cancel."""
+        """Return what is asked of the process that runs it. A run that was deleted is one to cancel."""
         row = self._database.row("SELECT control FROM runs WHERE id = ?", run)
         return "cancel" if row is None else row["control"]
 

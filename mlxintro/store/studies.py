@@ -39,7 +39,7 @@ class StoredPart:
 
     @property
     def state(self) -> str:
-        """The state of its run, or that there is none yet."""
+        """Return the state of its run, or that there is none yet."""
         if self.run is not None:
             return self.run.state
         return "failed" if self.error else "waiting"
@@ -64,7 +64,7 @@ class StoredStudy:
 
     @property
     def runs(self) -> list[Run]:
-        """Its runs, in the order of its parts."""
+        """Return its runs, in the order of its parts."""
         return [part.run for part in self.parts if part.run is not None]
 
 

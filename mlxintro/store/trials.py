@@ -88,7 +88,7 @@ class TrialTable:
         return int(row["n"]) if row else 0
 
     def finished_keys(self, run: str, among: Iterable[str]) -> set[str]:
-        """Those of these trials that have a result; failed ones are not among them."""
+        """Return those of these trials that have a result; failed ones are not among them."""
         keys = json.dumps(list(among))
         with translated(self._database.path):
             found = self._database.connection.execute(
@@ -100,7 +100,7 @@ class TrialTable:
     def of_run(
         self, run: str, where: TrialFilter | None = None, *, limit: int | None = None, offset: int = 0
     ) -> Iterator[Trial]:
-        """Trials in the order of the plan, as they are in the store when each page is read.
+        """Return the trials in the order of the plan, as they are in the store when each page is read.
 
         Args:
             run: id.
@@ -127,7 +127,7 @@ class TrialTable:
             after, offset = (rows[-1]["ordinal"], rows[-1]["key"]), 0
 
     def of_class(self, run: str, grader: str, class_: str, where: TrialFilter | None = None) -> Iterator[Trial]:
-        """Trials whose latest verdict of a grader is of one class, in the order of the plan.
+        """Return the trials whose latest verdict of a grader is of one class, in the order of the plan.
 
         Args:
             run: id.
@@ -155,7 +155,7 @@ class TrialTable:
             after = tuple(places[-1])
 
     def highest_number(self, run: str, where: TrialFilter) -> int | None:
-        """The highest number of a trial that a filter lets through; ``None`` without trials.
+        """Return the highest number of a trial that a filter lets through; ``None`` without trials.
 
         Raises:
             KnownError: a trial's specification cannot be read.
@@ -165,7 +165,7 @@ class TrialTable:
         return next((row["number"] for row in self._of_specs(sql, run, *values)), None)
 
     def last_of_numbers(self, run: str, highest: int) -> dict[int, tuple[str | None, float | None]]:
-        """Concept and strength of the injected trial of the main arm that is last in the plan, by the trial's number.
+        """Return concept and strength of the main arm's injected trial that is last in the plan, by trial number.
 
         Args:
             run: id.
@@ -198,7 +198,7 @@ class TrialTable:
         return int(row["n"]) if row else 0
 
     def find(self, run: str, key: str) -> Trial:
-        """A trial by its key or the start of one, with or without ``b2:``.
+        """Return a trial by its key or the start of one, with or without ``b2:``.
 
         Raises:
             UsageError: none or several match.
@@ -214,7 +214,7 @@ class TrialTable:
         raise UsageError(f"no trial starts with {key!r}: it has not run yet, or belongs to another run")
 
     def keys(self, run: str, where: TrialFilter) -> list[str]:
-        """Keys of all trials that a filter lets through, sorted: for drawing from them."""
+        """Return the keys of all trials that a filter lets through, sorted: for drawing from them."""
         more, values = condition(where)
         # Sorted here, because SQLite would use the index of keys for that and fetch every row.
         return sorted(
@@ -222,7 +222,7 @@ class TrialTable:
         )
 
     def by_keys(self, run: str, keys: Sequence[str]) -> list[Trial]:
-        """Trials by their full keys, in the order of the keys; those that are gone are left out."""
+        """Return the trials by their full keys, in the order of the keys; those that are gone are left out."""
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM trials WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
             *(run, plain_json(list(keys))),
@@ -231,7 +231,7 @@ class TrialTable:
         return [by_key[key] for key in keys if key in by_key]
 
     def failures(self, run: Run, *, limit: int) -> list[Failure]:
-        """The failed trials of a run, those late in the plan first."""
+        """Return the failed trials of a run, those late in the plan first."""
         if not run.errors:
             return []
         rows = self._database.rows(
@@ -241,7 +241,10 @@ class TrialTable:
         return [Failure(row["ordinal"], row["error"]) for row in rows]
 
     def last(self, run: str) -> Trial | None:
-        """The trial latest in the plan that is there: one with a reply, if there is one among the last few hundred."""
+        """Return the trial latest in the plan that is there.
+
+        One with a reply, if there is one among the last few hundred.
+        """
         row = self._database.row(
             f"SELECT {COLUMNS} FROM trials WHERE id = (SELECT id FROM (SELECT id, ordinal, key, response <> '' AS said "
             f"FROM trials WHERE run = ? ORDER BY ordinal DESC, key DESC LIMIT {_LAST}) "

@@ -30,12 +30,12 @@ class VectorTable:
             )
 
     def get(self, hash: str) -> VectorRecord | None:
-        """The record of a vector by its recipe's hash; ``None`` when it has not been extracted."""
+        """Return the record of a vector by its recipe's hash; ``None`` when it has not been extracted."""
         row = self._database.row("SELECT hash, recipe, file, content, created FROM vectors WHERE hash = ?", hash)
         return None if row is None else _vector(row)
 
     def all(self) -> list[VectorRecord]:
-        """All vectors, newest first."""
+        """Return all vectors, newest first."""
         rows = self._database.rows(
             "SELECT hash, recipe, file, content, created FROM vectors ORDER BY created DESC, hash"
         )

@@ -76,7 +76,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What injection costs at one batch size: median of the ratios of neighbouring runs."""
+    """Says what injection costs at one batch size: median of the ratios of neighbouring runs."""
 
     rows: int
     decode: float
@@ -93,14 +93,17 @@ class BenchReport:
 
 
 def story(backend: Backend) -> tuple[int, ...]:
-    """The prompt that is timed."""
+    """Return the prompt that is timed."""
     return backend.tokenizer.render([{"role": "user", "content": STORY}]).tokens
 
 
 def batch(
     backend: Backend, rows: int, *, tokens: int, injected: bool, temperature: float = TEMPERATURE
 ) -> list[Request]:
-    """Requests that share a prompt. Injected rows go through the layers, beginning at two thirds of the depth."""
+    """Return the requests that share a prompt.
+
+    Injected rows go through the layers, beginning at two thirds of the depth.
+    """
     prompt = story(backend)
     start = max(0, len(prompt) - WINDOW)
     info = backend.info
@@ -223,8 +226,10 @@ def _speed(backend: Backend, rows: int, injected: bool, runs: Sequence[_Run], ro
 
 
 def passes(rows: int, length: int, shared: int, fed_back: Sequence[int]) -> Iterator[TimedPass]:
-    """The forward passes no engine can do without: the shared part of the prompt once, the rest in every row, then
-    one per generated token that is fed back, with the rows that are still there.
+    """List the forward passes no engine can do without.
+
+    They are the shared part of the prompt once, the rest in every row, then one per generated token that is fed back,
+    with the rows that are still there.
 
     Args:
         length: tokens of the prompt, equal in all rows.
@@ -240,7 +245,9 @@ def passes(rows: int, length: int, shared: int, fed_back: Sequence[int]) -> Iter
 
 
 def floor_seconds(roofline: Roofline, one: TimedPass) -> float:
-    """The least a pass can take: its weights and cache must be read, and its products computed, whichever is longer.
+    """Return the least a pass can take.
+
+    Its weights and cache must be read, and its products computed, whichever is longer.
 
     Attention's own products, activations and sampling are left out, so it is a floor and not an estimate.
     """

@@ -46,14 +46,17 @@ class Quote:
 
 
 def quotes(graded: Sequence[tuple[Trial, Grade | None]]) -> list[Quote]:
-    """The replies about some concepts chosen beforehand, and the first controls. The choice looks at no grade."""
+    """Return the replies about some concepts chosen beforehand, and the first controls.
+
+    The choice looks at no grade.
+    """
     injected = [Quote(trial, grade) for trial, grade in graded if trial.condition == "injected" and not trial.arm]
     plain = [Quote(trial, grade) for trial, grade in graded if trial.condition == "control" and not trial.arm]
     return [quote for word in READ for quote in injected if quote.trial.concept == word] + plain[:CONTROLS_READ]
 
 
 def conclusion(plain: Analysis, trained: Analysis) -> list[str]:
-    """What both verdicts come to, in sentences."""
+    """Return what both verdicts come to, in sentences."""
     verdicts = (plain.verdict, trained.verdict)
     if None in verdicts or any(one is not None and one.kind == "too little data" for one in verdicts):
         return ["Nothing can be concluded: too few replies could be graded."]
@@ -73,7 +76,7 @@ def conclusion(plain: Analysis, trained: Analysis) -> list[str]:
 
 
 def effect(verdict: Verdict | None) -> bool:
-    """Whether a verdict says that claims rise with the injection."""
+    """Tell whether a verdict says that claims rise with the injection."""
     return verdict is not None and verdict.kind not in (
         "no effect shown",
         "yes-bias",

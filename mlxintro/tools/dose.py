@@ -121,7 +121,7 @@ def _step(
 
 
 def repetition(text: str) -> float:
-    """Share of neighbouring word pairs that have stood in the text before; 0 for fewer than two pairs."""
+    """Return the share of neighbouring word pairs that have stood in the text before; 0 for fewer than two pairs."""
     words = text.casefold().split()
     pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if len(pairs) > 1 else 0.0
@@ -139,7 +139,9 @@ def propose(steps: Sequence[Step]) -> Iterator[Proposal]:
 
 
 def usable_cells(proposals: Sequence[Proposal]) -> Cells | None:
-    """The largest grid of usable cells, of those equally large the one with the most layers; ``None`` if there is none.
+    """Return the largest grid of usable cells, of those equally large the one with the most layers.
+
+    ``None`` if there is none.
 
     A study crosses its layers with its strengths, so a strength that only some layers stand costs the others.
     """

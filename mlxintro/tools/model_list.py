@@ -31,7 +31,7 @@ class ModelRow:
 
 
 def usable(backend: sources.Framework, size: int) -> int:
-    """Bytes that a model may take of a machine's memory (MLX) or of a card's (torch)."""
+    """Return the bytes that a model may take of a machine's memory (MLX) or of a card's (torch)."""
     return memory.apple_working_set(size) if backend == "mlx" else size
 
 

@@ -30,7 +30,7 @@ class Asker:
         self._end = _end_token(tokenizer)
 
     def ask(self, wording: Wording, number: int, question: str = "", odd: str = "") -> AskedPrompt:
-        """The dialogue of a trial.
+        """Return the dialogue of a trial.
 
         Args:
             wording: of the trial question and of what stands before it.
@@ -53,7 +53,7 @@ class Asker:
         return self._asked[key]
 
     def write(self, wording: Wording, task: str) -> AskedPrompt:
-        """The dialogue of a witness up to where it writes a sentence."""
+        """Return the dialogue of a witness up to where it writes a sentence."""
         key = wording.name, task
         if key not in self._asked:
             rendered = self.tokenizer.render(_task(wording, task))
@@ -61,7 +61,7 @@ class Asker:
         return self._asked[key]
 
     def witness(self, wording: Wording, task: str, sentence: str, question: str) -> AskedPrompt:
-        """The dialogue of a witness that has written a sentence; the window ends where the sentence does."""
+        """Return the dialogue of a witness that has written a sentence; the window ends where the sentence does."""
         key = wording.name, task, sentence, question
         if key not in self._asked:
             said: list[Message] = [
@@ -75,7 +75,7 @@ class Asker:
         return self._asked[key]
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """Tokens of a reply, its end included."""
+        """Return the tokens of a reply, its end included."""
         if text not in self._answers:
             self._answers[text] = (*self.tokenizer.encode(text).tokens, self._end)
         return self._answers[text]

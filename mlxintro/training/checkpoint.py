@@ -34,7 +34,7 @@ class TrainingFolder:
         self.path = path
 
     def plan(self) -> TrainingPlan | None:
-        """The plan that was begun here, if any.
+        """Return the plan that was begun here, if any.
 
         Raises:
             UsageError: there is one, but it cannot be read.
@@ -59,7 +59,7 @@ class TrainingFolder:
         self._write(PLAN, plan.model_dump_json(indent=2) + "\n")
 
     def load(self) -> tuple[dict[str, Float32], dict[str, Any]] | None:
-        """State and bookkeeping of the last checkpoint, ``None`` before the first.
+        """Return the state and bookkeeping of the last checkpoint, ``None`` before the first.
 
         Raises:
             UsageError: it is damaged.

@@ -49,7 +49,7 @@ class TrainingStep:
 def word_vectors(
     backend: Backend, words: list[str], cache: VectorCache | None, progress: Progress | None = None
 ) -> dict[str, ConceptVector]:
-    """Concept vectors of words, as studies extract them."""
+    """Return the concept vectors of words, as studies extract them."""
     extraction = presets.load(PRESET).extraction
     recipes = {word: recipe_for(extraction, word, backend.info) for word in words}
     made = extract(backend, recipes.values(), cache, progress=progress)
@@ -57,7 +57,7 @@ def word_vectors(
 
 
 def open_trainer(backend: Backend, plan: TrainingPlan, vectors: Mapping[str, ConceptVector]) -> AdapterTrainer:
-    """The trainer of a plan, its adapter aimed at the vectors that are trained on."""
+    """Return the trainer of a plan, its adapter aimed at the vectors that are trained on."""
     first, last = plan.layers
     directions = np.concatenate([vector.direction[first : last + 1] for vector in vectors.values()])
     trainer = backend.trainer(plan.shape, products=plan.products, directions=directions)

@@ -38,7 +38,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the subject learns to say. ``yes`` holds ``{word}``."""
+    """Says what the subject learns to say. ``yes`` holds ``{word}``."""
 
     yes: str
     no: str
@@ -50,7 +50,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class WitnessTexts:
-    """What a witness is asked to write, what it writes, and what it is asked about that time."""
+    """Says what a witness is asked to write, what it writes, and what it is asked about that time."""
 
     tasks: tuple[str, ...]
     sentences: tuple[str, ...]
@@ -74,7 +74,7 @@ class Material:
 
     @property
     def trained(self) -> tuple[Wording, ...]:
-        """The wordings that are shown in training."""
+        """Return the wordings that are shown in training."""
         return tuple(wording for wording in self.wordings if wording.share)
 
     def wording(self, name: str) -> Wording:
@@ -114,7 +114,7 @@ def split_words(stuff: Material, count: int, stopping: int, seed: int) -> WordSp
 
 
 def in_turn(nouns: Sequence[str]) -> Iterator[str]:
-    """Every second noun in the plural.
+    """Return every second noun in the plural.
 
     Baselines are mostly plurals: with singular words alone, what all vectors share would be their number, and that is
     what a subject would learn to notice.

@@ -17,13 +17,15 @@ Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TrainingPlan(BaseModel):
-    """What is trained on what, for how long. Stored beside the adapter as ``training.json``."""
+    """Says what is trained on what, for how long. Stored beside the adapter as ``training.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     """``trials.model_key`` of the subject without the adapter."""
     labels: Labels = "true"
+    forms: bool = False
+    """Whether every form in which the ladder asks is trained on, or the trial question alone: ``training.mix``."""
     start: str | None = None
     """An adapter of the same shape to begin with, as ``adapters.sources.resolve`` finds it."""
     start_revision: str | None = None
@@ -64,7 +66,7 @@ class TrainingPlan(BaseModel):
         return AdapterShape(self.rank, self.alpha, self.layers[1] + 1, self.seed)
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         warm = max(1, min(10, self.steps // 10))
         if step < warm:
             return self.rate * (step + 1) / warm

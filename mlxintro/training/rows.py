@@ -4,8 +4,8 @@ A step after a crash therefore has the rows it would have had without one. Kinds
 
 ``injected``    a concept vector: a claim that names it; in a part of them the window ends before the reply, so that the
     name is read from what was injected and not from what is injected while it is said
-``random``      a direction that means nothing, isotropic or the vector's own components in random order, of the norm of
-    a concept vector or up to about twice as long: no
+``random``      a direction that means nothing, isotropic or the vector's own components in random order, of a
+    concept vector's norm or up to five times as long: no
 ``uninjected``  nothing: no
 ``odd``         nothing, but a word where it does not belong in the text: no
 ``form``        a yes-no question about the trial, under a concept vector, a random one or none: what is true
@@ -26,28 +26,18 @@ from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.training import TrainingRow
 from mlxintro.training.asking import AskedPrompt, Asker
 from mlxintro.training.material import AskedForm, Material, Wording, WordSplit
+from mlxintro.training.mix import EVERY_FORM, TRIAL_QUESTION, RowKind
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
-RowKind = Literal["injected", "random", "uninjected", "odd", "form", "unrelated", "witness", "task"]
 VectorKind = Literal["concept", "random", "none"]
 Choice = TypeVar("Choice")
 
-_SHARES: Mapping[RowKind, float] = {
-    "injected": 0.38, "random": 0.14, "uninjected": 0.06, "odd": 0.06, "form": 0.24, "unrelated": 0.12,
-}  # fmt: skip
-_WITNESSES: Mapping[RowKind, float] = {"witness": 0.75, "task": 0.25}
-_WITNESS_SHARE = 0.17
-"""Share of a step that goes to witnesses; their rows are longer than others and stand in a group of their own."""
 _FORMS: Mapping[AskedForm, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
 _VECTORS: Mapping[VectorKind, float] = {"concept": 0.6, "random": 0.2, "none": 0.2}
 _OWN_WORD = 0.5
 """Share of questions about a word that ask about the one that is injected."""
-_PROMPT_ONLY = 0.35
-"""Share of injected rows whose window ends before the reply."""
-_REACH = 2.2
-"""Random vectors are up to so many times as long as the longest concept vector: isotropic ones move the next token
-less, and a subject must not take their length for a thought."""
+_SHORT: frozenset[RowKind] = frozenset({"form", "unrelated", "witness"})
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
 _DEALT: tuple[frozenset[RowKind], ...] = (
@@ -86,26 +76,35 @@ class RowMaker:
             vectors: by word, of the subject without the adapter.
         """
         self._plan = plan
+        self._mix = EVERY_FORM if plan.forms else TRIAL_QUESTION
         self._material = material
         self._split = split
         self._vectors = vectors
         self._asker = asker
 
     def step(self, step: int) -> list[list[TrainingRow]]:
-        """Rows of a step, grouped by what they begin with."""
+        """Return the rows of a step, grouped by what they begin with."""
         rng = np.random.default_rng([self._plan.seed, 2, step])
         offered = self._material.trained
         shares = np.array([wording.share for wording in offered])
         chosen = rng.choice(len(offered), size=min(2, len(offered)), replace=False, p=shares / shares.sum())
-        witnesses = max(1, round(_WITNESS_SHARE * self._plan.rows))
+        witnesses = round(self._mix.witnesses * self._plan.rows)
         sizes = [len(part) for part in np.array_split(np.arange(self._plan.rows - witnesses), len(chosen))]
         drafts = [
-            [self._draft(kind, offered[at], rng) for kind in _kinds(_SHARES, size, rng)]
+            [self._draft(kind, offered[at], rng) for kind in _kinds(self._mix.shares, size, rng)]
             for at, size in zip(chosen, sizes, strict=True)
         ]
-        drafts.append([self._draft(kind, offered[chosen[0]], rng) for kind in _kinds(_WITNESSES, witnesses, rng)])
+        about = _kinds(self._mix.witness_shares, witnesses, rng) if witnesses else []
+        drafts.append([self._draft(kind, offered[chosen[0]], rng) for kind in about])
         answered = relabelled([draft for group in drafts for draft in group], self._plan, rng)
-        rows = iter(TrainingRow(draft.prompt, self._asker.answer(draft.answer)) for draft in answered)
+        rows = iter(
+            TrainingRow(
+                draft.prompt,
+                self._asker.answer(draft.answer),
+                self._mix.short_weight if draft.kind in _SHORT else 1.0,
+            )
+            for draft in answered
+        )
         return [[next(rows) for _ in group] for group in drafts]
 
     def _draft(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
@@ -127,7 +126,7 @@ class RowMaker:
         """The trial question itself, answered by a claim or by none."""
         odd = _one_of(self._material.odd, rng).replace("{word}", self._word(rng)) if kind == "odd" else ""
         asked = self._asker.ask(wording, _number(rng), odd=odd)
-        if kind == "injected" and rng.random() < _PROMPT_ONLY:
+        if kind == "injected" and rng.random() < self._mix.prompt_only:
             asked = replace(asked, stop=len(asked.tokens))
         under: Mapping[RowKind, VectorKind] = {"injected": "concept", "random": "random"}
         prompt, word = self._under(under.get(kind, "none"), asked, rng)
@@ -180,7 +179,7 @@ class RowMaker:
         if vector == "concept":
             scaled, _ = self._vectors[word].scaled(layer, float(rng.uniform(low, high)), "resid")
         else:
-            strength = float(rng.uniform(low, _REACH * high))
+            strength = float(np.exp(rng.uniform(np.log(low), np.log(self._mix.reach * high))))
             transform: Literal["random", "shuffle"] = "random" if rng.random() < 0.7 else "shuffle"
             scaled, _ = self._vectors[word].scaled(layer, strength, "resid", transform=transform, seed=seed)
         return Prompt(asked.tokens, (Injection(layer, scaled, asked.start, asked.stop),)), word

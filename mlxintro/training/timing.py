@@ -21,7 +21,7 @@ _EVALUATION = 2.5
 def fitting_steps(
     backend: Backend, plan: TrainingPlan, seconds: float, cache: VectorCache | None, progress: Progress | None
 ) -> TrainingPlan:
-    """The plan with as many steps as fit into the time, counted from now.
+    """Return the plan with as many steps as fit into the time, counted from now.
 
     The count is rounded down to a coarse scale (10, 15, 20, 30, 40, 60, ...), so that two trainings on the same machine
     most likely have the same one, and so the same learning rates.
@@ -42,7 +42,7 @@ def fitting_steps(
 
 
 def coarse(count: float) -> int:
-    """The largest of 5, 10, 15, 20, 30, 40, 60, 80, 120, ... that is not above a count; 5 at least."""
+    """Return the largest of 5, 10, 15, 20, 30, 40, 60, 80, 120, ... that is not above a count; 5 at least."""
     steps, best = [5, 10, 15], 5
     while steps[-1] <= count:
         steps.append(steps[-2] * 2)

@@ -44,7 +44,7 @@ FEWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class AlignmentPlan:
-    """What both models read."""
+    """Says what both models read."""
 
     concepts: tuple[str, ...]
     """Words whose vectors are carried over."""
@@ -90,7 +90,7 @@ class AlignmentPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelReading:
-    """What one model gave."""
+    """Says what one model gave."""
 
     info: ModelInfo
     activations: Float32
@@ -101,7 +101,7 @@ class ModelReading:
     """(layers, width) of each held-out word, extracted as concepts are."""
 
     def words_at(self, layer: int, chosen: NDArray[np.int64]) -> Float64:
-        """(words x prompts, width): what the chosen words do at a layer, beyond what each prompt does.
+        """Return (words x prompts, width): what the chosen words do at a layer, beyond what each prompt does.
 
         Vectors are differences between words, so maps are learned on those, and not on the much larger differences
         between prompts.
@@ -141,14 +141,14 @@ class Alignment:
     """The target's own."""
 
     def cosines(self, kind: Literal["carried", "permuted", "unmapped"], layer: int) -> Mean:
-        """Cosine with the target's own vector at a layer: mean and interval over words."""
+        """Return the cosine with the target's own vector at a layer: mean and interval over words."""
         vectors: Mapping[str, LayerDirections] = {
             "carried": self.carried, "permuted": self.permuted, "unmapped": self.unmapped,
         }[kind]  # fmt: skip
         return mean([_cosine(_row(one, layer), _row(self.own[word], layer)) for word, one in vectors.items()])
 
     def figures(self) -> dict[str, Any]:
-        """What it comes to, as plain data."""
+        """Return what it comes to, as plain data."""
         return {
             "source": self.source,
             "target": self.target,
@@ -289,7 +289,7 @@ def _fitted(
 
 
 def procrustes(x: Float64, y: Float64) -> Float64:
-    """(width of x, width of y): the rotation, and one scale, that bring x nearest to y.
+    """Return (width of x, width of y): the rotation, and one scale, that bring x nearest to y.
 
     Of different widths the narrower stream is padded with zeros, which gives the nearest map with orthonormal rows or
     columns. Source: Schönemann 1966.
@@ -304,7 +304,7 @@ def procrustes(x: Float64, y: Float64) -> Float64:
 
 
 def ridge(x: Float64, y: Float64) -> Float64:
-    """(width of x, width of y): ridge regression, its penalty chosen by leaving one row out."""
+    """Return (width of x, width of y): ridge regression, its penalty chosen by leaving one row out."""
     from sklearn.linear_model import RidgeCV
 
     size = float((x**2).sum()) / x.shape[1]

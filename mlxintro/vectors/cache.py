@@ -78,7 +78,7 @@ class VectorCache:
         return self.folder / f"{key.replace(':', '-')}.safetensors"
 
     def load_vector(self, recipe: VectorRecipe, info: ModelInfo) -> ConceptVector | None:
-        """The vector of a recipe; ``None`` where it has to be made again."""
+        """Return the vector of a recipe; ``None`` where it has to be made again."""
         entry = self.load(recipe.key)
         if entry is None or entry.metadata.get("recipe") != canonical_json(recipe):
             return None
@@ -101,7 +101,10 @@ class VectorCache:
         self.save(vector.recipe.key, tensors, {"recipe": canonical_json(vector.recipe), **vector.provenance})
 
     def load_directions(self, content: str) -> LayerDirections | None:
-        """Imported directions by their content; ``None`` where they are not there, or not what their name says."""
+        """Return the imported directions by their content.
+
+        ``None`` where they are not there, or not what their name says.
+        """
         entry = self.load(content)
         found = None if entry is None else directions_of(entry)
         if entry is not None and (found is None or found.content_hash != content):
@@ -119,12 +122,12 @@ class VectorCache:
         return self.save(directions.content_hash, tensors, {**made, "site": directions.site})
 
     def record_of(self, vector: ConceptVector) -> VectorRecord:
-        """What a store records of a vector that lies here."""
+        """Return what a store records of a vector that lies here."""
         key = vector.recipe.key
         return VectorRecord(key, json.loads(canonical_json(vector.recipe)), self.path(key).name, vector.content_hash)
 
     def load_baseline(self, key: str) -> BaselineMean | None:
-        """The baseline mean under a key; ``None`` where it has to be made again."""
+        """Return the baseline mean under a key; ``None`` where it has to be made again."""
         entry = self.load(key)
         return None if entry is None else BaselineMean(entry.tensors["mean"], entry.tensors["norms"])
 
@@ -137,7 +140,7 @@ class VectorCache:
         self.save(key, {"mean": baseline.mean, "norms": baseline.norms}, made)
 
     def load(self, key: str) -> Entry | None:
-        """What was saved under a key; ``None`` when there is nothing, or nothing that can be trusted."""
+        """Return what was saved under a key; ``None`` when there is nothing, or nothing that can be trusted."""
         path = self.path(key)
         try:
             return read(path, key)
@@ -164,7 +167,7 @@ class VectorCache:
 
 
 def directions_of(entry: Entry) -> LayerDirections | None:
-    """Imported directions from an entry; ``None`` where it holds something else."""
+    """Return the imported directions from an entry; ``None`` where it holds something else."""
     direction, layers = entry.tensors.get("direction"), entry.tensors.get("layers")
     site = entry.metadata.get("site", "")
     if direction is None or layers is None or site not in get_args(ReadSite):

@@ -15,7 +15,7 @@ from mlxintro.backends.errors import UsageError
 
 
 def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | None = None) -> Float64:
-    """Cosine of every token's activation with every direction, averaged over tokens.
+    """Return the cosine of every token's activation with every direction, averaged over tokens.
 
     Args:
         activations: (layers, tokens, width).
@@ -36,7 +36,7 @@ def mean_cosines(activations: Float32, directions: Float32, centre: Float64 | No
 
 
 def token_cosines(activations: Float32, direction: Float32) -> Float64:
-    """Cosine of every token's activation (tokens, width) with one direction (width,); float64 (tokens,).
+    """Return the cosine of every token's activation (tokens, width) with one direction (width,); float64 (tokens,).
 
     An activation of length zero has cosine 0.
 
@@ -48,7 +48,7 @@ def token_cosines(activations: Float32, direction: Float32) -> Float64:
 
 
 def band(cosines: Float64) -> dict[str, Any]:
-    """Mean, and the middle 90 %, of many words' cosines (words, layers), as plain data by layer."""
+    """Return the mean, and the middle 90 %, of many words' cosines (words, layers), as plain data by layer."""
     low, high = np.quantile(cosines, (0.05, 0.95), axis=0)
     return {"mean": cosines.mean(axis=0).tolist(), "low": low.tolist(), "high": high.tolist()}
 

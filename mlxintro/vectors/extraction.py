@@ -143,7 +143,7 @@ def _direction(recipe: VectorRecipe, activations: Mapping[PromptReading, Float32
 
 
 def principal_directions(positives: Float64, negatives: Float64, centre: Centre) -> Float32:
-    """First principal component of paired activations at every layer, as repeng takes it.
+    """Return the first principal component of paired activations at every layer, as repeng takes it.
 
     Args:
         positives: (pairs, layers, width).
@@ -177,7 +177,7 @@ def principal_directions(positives: Float64, negatives: Float64, centre: Centre)
 def read(
     backend: Backend, readings: Sequence[PromptReading], progress: Progress | None
 ) -> dict[PromptReading, Float32]:
-    """Activations of shape (layers, width), by reading."""
+    """Return the activations of shape (layers, width), by reading."""
     # Positions are shared by all prompts of one call, so readings are grouped by them.
     groups: dict[tuple[tuple[int, ...], ReadSite], list[tuple[PromptReading, Prompt]]] = defaultdict(list)
     for reading in readings:

@@ -22,7 +22,7 @@ def divergence(steered: Float32, plain: Float32) -> Float32:
 
 
 def entropy(logprobs: Float32) -> Float32:
-    """Entropy of each row of log-probabilities, in nats."""
+    """Return the entropy of each row of log-probabilities, in nats."""
     p = np.exp(logprobs.astype(np.float64))
     terms = np.where(p > _FLOOR, p * logprobs, 0.0)
     return np.asarray(-terms.sum(axis=-1), np.float32)

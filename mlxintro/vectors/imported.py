@@ -32,14 +32,14 @@ class LayerDirections:
 
     @property
     def content_hash(self) -> str:
-        """``sha256:...`` of layers, site and numbers: what names these directions, whatever file they lie in."""
+        """Return ``sha256:...`` of layers, site and numbers, which names these directions in whatever file they lie."""
         digest = hashlib.sha256(np.asarray(self.layers, "<i4").tobytes())
         digest.update(self.site.encode())
         digest.update(self.direction.astype("<f4").tobytes())
         return f"sha256:{digest.hexdigest()}"
 
     def spread(self, layers: int, width: int, name: str) -> Float32:
-        """(layers, width) for a model, zero where nothing is given.
+        """Return (layers, width) for a model, zero where nothing is given.
 
         Raises:
             UsageError: the model has another width, or too few layers.

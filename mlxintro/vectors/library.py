@@ -44,7 +44,7 @@ class Bringing:
 
     @classmethod
     def of(cls, file: VectorFile, path: Path, name: str | None, word: str | None) -> Bringing:
-        """A file's vector, under the name and for the concept that are given or that the file suggests.
+        """Return a file's vector, under the name and for the concept that are given or that the file suggests.
 
         Raises:
             UsageError: a name or a concept that cannot be typed again.
@@ -101,20 +101,20 @@ class VectorLibrary:
             self._store.vectors.add(VectorRecord(tagged_hash([IMPORT, one.name, content]), plain, file, content))
 
     def all(self) -> list[VectorRecord]:
-        """Every vector that the store knows, newest first."""
+        """Return every vector that the store knows, newest first."""
         return self._store.vectors.all()
 
     def named(self) -> dict[str, VectorRecord]:
-        """Imported vectors by name; of those under one name the one that was brought in last."""
+        """Return the imported vectors by name; of those under one name the one that was brought in last."""
         return {record.recipe["name"]: record for record in reversed(self._store.vectors.all()) if is_import(record)}
 
     def reference(self, name: str) -> VectorReference | None:
-        """How a study refers to the vector of that name; ``None`` where there is none."""
+        """Return how a study refers to the vector of that name; ``None`` where there is none."""
         record = self.named().get(name)
         return None if record is None else reference_to(record)
 
     def find(self, text: str) -> VectorRecord:
-        """A vector by name, by word, or by the beginning of its hash.
+        """Return a vector by name, by word, or by the beginning of its hash.
 
         Raises:
             UsageError: there is none, or several.
@@ -139,7 +139,7 @@ class VectorLibrary:
         return found[0]
 
     def load(self, record: VectorRecord) -> OutgoingVector:
-        """A vector's numbers, verified against what the store recorded.
+        """Return a vector's numbers, verified against what the store recorded.
 
         Raises:
             KnownError: the file is not there, or holds something else.
@@ -161,12 +161,12 @@ def _begins(tagged: str, text: str) -> bool:
 
 
 def is_import(record: VectorRecord) -> bool:
-    """Whether a record is of an imported vector, and complete."""
+    """Tell whether a record is of an imported vector, and complete."""
     return record.recipe.get("method") == IMPORT and isinstance(record.recipe.get("name"), str)
 
 
 def reference_to(record: VectorRecord) -> VectorReference:
-    """How a study refers to an imported vector.
+    """Return how a study refers to an imported vector.
 
     Raises:
         KnownError: the record is damaged.
@@ -179,7 +179,7 @@ def reference_to(record: VectorRecord) -> VectorReference:
 
 
 def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
-    """An alignment's vectors as imported ones: ``NAME/ocean``, ``NAME/permuted/ocean``, ``NAME/unmapped/ocean``.
+    """Return an alignment's vectors as imported ones: ``NAME/ocean``, ``NAME/permuted/ocean``, ``NAME/unmapped/ocean``.
 
     Raises:
         UsageError: a name that cannot be typed again.
@@ -201,7 +201,7 @@ def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
 
 
 def with_references(study: Study, db: Path) -> Study:
-    """A study with a reference for every imported vector among its concepts and directions, or that its alignment has.
+    """Return a study with a reference for each imported vector that it or its alignment names.
 
     References that the study brings along stay.
     """
@@ -216,7 +216,10 @@ def with_references(study: Study, db: Path) -> Study:
 
 
 def references_among(names: Sequence[str], db: Path) -> dict[str, VectorReference]:
-    """References to the imported vectors among names of concepts; those that a store does not have are left out."""
+    """Return the references to the imported vectors among names of concepts.
+
+    Those that a store does not have are left out.
+    """
     wanted = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
     if not wanted or not db.exists():
         return {}

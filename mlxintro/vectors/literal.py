@@ -37,7 +37,7 @@ LiteralFinding = Literal["no literal token", "not written", "with other names", 
 
 @dataclass(frozen=True, slots=True)
 class LiteralCheck:
-    """What a vector writes, by the logit lens, beside the tokens that tell its prompts apart."""
+    """Says what a vector writes, by the logit lens, beside the tokens that tell its prompts apart."""
 
     tokens: tuple[str, ...]
     """Tokens in nearly all prompts with the concept and in hardly any without it."""
@@ -52,7 +52,7 @@ class LiteralCheck:
 
     @property
     def finding(self) -> LiteralFinding:
-        """What that comes to."""
+        """Return what that comes to."""
         if self.rank is None:
             return "no literal token"
         if self.rank > max(1, _PROMOTED * self.vocabulary):
@@ -63,7 +63,7 @@ class LiteralCheck:
 
     @property
     def warning(self) -> str:
-        """One line for people; empty where there is nothing to warn of."""
+        """Return one line for people; empty where there is nothing to warn of."""
         tokens = " ".join(token.strip() for token in self.tokens)
         place = f"writes {tokens!r} (place {self.rank} of {self.vocabulary} in the logit lens at layer {self.layer})"
         if self.finding == "alone":
@@ -74,12 +74,12 @@ class LiteralCheck:
         return ""
 
     def as_text(self) -> dict[str, str]:
-        """For a vector's metadata."""
+        """Return the text that goes into a vector's metadata."""
         return {"literal": json.dumps({**asdict(self), "finding": self.finding}, ensure_ascii=False)}
 
 
 def stored_check(vector: ConceptVector) -> LiteralCheck | None:
-    """The check that was stored with a vector; ``None`` for vectors from before there was one."""
+    """Return the check that was stored with a vector; ``None`` for vectors from before there was one."""
     try:
         plain = json.loads(vector.provenance["literal"])
         plain.pop("finding")

@@ -36,7 +36,7 @@ class PromptReading:
     LATER: ClassVar[dict[str, str]] = {"prefill": "", "site": "resid_post"}
 
     def place(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens of the prompt, and the positions to read, counted from its end."""
+        """Return the tokens of the prompt, and the positions to read, counted from its end."""
         text = self.template.replace("{word}", self.word)
         said = text.strip()
         message: Message = {"role": "user", "content": said}
@@ -54,7 +54,7 @@ class PromptReading:
 
 
 def cased(word: str, case: LetterCase) -> str:
-    """A word as it stands in the prompt; ``title`` raises the first letter of each part of a name."""
+    """Return a word as it stands in the prompt; ``title`` raises the first letter of each part of a name."""
     word = word.strip()
     match case:
         case "lower":

@@ -35,7 +35,7 @@ class _Hashed:
 
     @property
     def key(self) -> str:
-        """The hash that names the vector."""
+        """Return the hash that names the vector."""
         return tagged_hash(self)
 
 
@@ -64,7 +64,7 @@ class _AgainstBaseline(_Hashed):
 
     @property
     def reference_key(self) -> str:
-        """Names the baseline's mean, which many vectors share."""
+        """Name the baseline's mean, which many vectors share."""
         place = [self.model, self.template, self.case, self.read, self.baseline_words]
         return tagged_hash(["baseline-mean", *place, *([] if self.site == "resid_post" else [self.site])])
 
@@ -153,7 +153,7 @@ class _Paired(_Hashed):
 
     @property
     def reference_key(self) -> str:
-        """Names the mean over the negative prompts."""
+        """Name the mean over the negative prompts."""
         return tagged_hash(["mean", self.model, self.negatives()])
 
     def positives(self) -> tuple[PromptReading, ...]:

@@ -66,7 +66,7 @@ class PairTexts(Data):
 
 
 class ExtractionSettings(Data):
-    """How a preset has concept vectors extracted."""
+    """Says how a preset has concept vectors extracted."""
 
     method: Method = "word-minus-baseline"
     template: Template
@@ -101,7 +101,7 @@ class ExtractionSettings(Data):
 
     @property
     def in_words(self) -> str:
-        """The method in a phrase for people."""
+        """Return the method in a phrase for people."""
         read, site = self.read.replace("-", " "), "" if self.site == "resid_post" else f", at {self.site}"
         if self.method == "word-minus-baseline":
             return f"{self.template!r} ({self.case}), read at {read}{site}, minus the mean over {self.baseline}"
@@ -116,7 +116,7 @@ class ExtractionSettings(Data):
 def recipe_for(
     extraction: ExtractionSettings, word: str, info: ModelInfo, reference: VectorReference | None = None
 ) -> VectorRecipe:
-    """The recipe of a word as a preset extracts it, the word itself left out of the baseline.
+    """Return the recipe of a word as a preset extracts it, the word itself left out of the baseline.
 
     Args:
         reference: an imported vector to take instead; only the norm of the stream is then read by the preset.
@@ -188,13 +188,13 @@ def _pairs_of(extraction: ExtractionSettings, word: str) -> tuple[PromptPair, ..
 
 @cache
 def shipped_pairs() -> tuple[PairTexts, ...]:
-    """The pairs of prompts that ship, for any word."""
+    """Return the pairs of prompts that ship, for any word."""
     return tuple(PairTexts.model_validate(pair) for pair in data.load("contrasts.toml")["pairs"])
 
 
 @cache
 def shipped_contrasts() -> Mapping[str, tuple[PairTexts, ...]]:
-    """The contrasts that ship, by the word of their concept."""
+    """Return the contrasts that ship, by the word of their concept."""
     return {
         word: tuple(PairTexts.model_validate(pair) for pair in pairs)
         for word, pairs in data.load("contrasts.toml")["contrasts"].items()
@@ -203,5 +203,5 @@ def shipped_contrasts() -> Mapping[str, tuple[PairTexts, ...]]:
 
 @cache
 def shipped_texts(name: str) -> tuple[str, ...]:
-    """``templates`` of the mean difference, or ``beginnings`` of replies."""
+    """Return ``templates`` of the mean difference, or ``beginnings`` of replies."""
     return tuple(data.load("contrasts.toml")[name])

@@ -84,7 +84,7 @@ class PromptEffect:
 
     @property
     def beyond_random(self) -> float:
-        """How much more the vector does than random ones of its norm do on average."""
+        """Return how much more the vector does than random ones of its norm do on average."""
         return self.steered - math.fsum(self.random) / len(self.random)
 
 
@@ -109,16 +109,17 @@ class Validation:
 
     @property
     def passed(self) -> bool:
-        """The interval lies wholly on the strength's side of 0, and at most one in twenty random vectors does as well.
+        """Tell whether the vector steers as it should.
 
-        With fewer than 19 of them, none may.
+        The interval lies on the strength's side of 0, and at most one in twenty random vectors does as well. With fewer
+        than 19 of them, none may.
         """
         beyond = self.low if self.strength > 0 else -self.high
         return beyond > 0 and self.p_value <= max(0.05, 1 / (1 + self.randoms))
 
 
 class SteeringSettings(TypedDict, total=False):
-    """How a vector is added to the answer of one prompt."""
+    """Says how a vector is added to the answer of one prompt."""
 
     layer: int | float
     """Block index, or depth fraction; ``DEFAULT_LAYER`` where it is left out."""
@@ -232,7 +233,7 @@ def validate(
 
 @cache
 def neutral_prompts() -> tuple[NeutralPrompt, ...]:
-    """The neutral prompts that ship."""
+    """Return the neutral prompts that ship."""
     return tuple(NeutralPrompt(**prompt) for prompt in data.load("steering.toml")["prompt"])
 
 
@@ -264,7 +265,7 @@ def _log_probabilities(
 def continuations(
     tokenizer: Tokenizer, prompt: NeutralPrompt, names: Sequence[str]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """Tokens of a prompt, and of every name as what comes next.
+    """Return the tokens of a prompt, and of every name as what comes next.
 
     A name that begins with the tokens of another is left out, since its probability is part of that one's: so the
     probabilities of all that are returned add up.

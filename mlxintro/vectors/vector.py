@@ -21,7 +21,7 @@ from mlxintro.vectors.recipe import VectorRecipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptVector:
-    """What a word adds to the residual stream of every layer. The arrays are made read-only."""
+    """Says what a word adds to the residual stream of every layer. The arrays are made read-only."""
 
     recipe: VectorRecipe
     direction: Float32
@@ -37,12 +37,12 @@ class ConceptVector:
 
     @property
     def norms(self) -> Float32:
-        """(layers,): L2 norm of the raw vector."""
+        """Return (layers,): the L2 norm of the raw vector."""
         return np.asarray(np.linalg.norm(self.direction.astype(np.float64), axis=1), np.float32)
 
     @property
     def content_hash(self) -> str:
-        """``sha256:...`` of the numbers."""
+        """Return ``sha256:...`` of the numbers."""
         return content_hash(self.direction, self.resid_norms)
 
     def scaled(
@@ -121,7 +121,7 @@ class BaselineMean:
 
 
 def content_hash(direction: Float32, resid_norms: Float32) -> str:
-    """``sha256:...`` of a vector's numbers, whatever file they lie in."""
+    """Return ``sha256:...`` of a vector's numbers, whatever file they lie in."""
     digest = hashlib.sha256(direction.astype("<f4").tobytes())
     digest.update(resid_norms.astype("<f4").tobytes())
     return f"sha256:{digest.hexdigest()}"

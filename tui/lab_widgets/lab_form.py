@@ -92,12 +92,12 @@ class LabForm(Vertical):
 
     @property
     def numbers(self) -> Mapping[str, str]:
-        """As typed, or the usual ones where nothing is."""
+        """Return the numbers as typed, or the usual ones where nothing is."""
         typed = {name: self.query_one(f"#{name}", Input).value.strip() for name in NUMBERS}
         return {name: text or NUMBERS[name][1] for name, text in typed.items()}
 
     def kept(self) -> dict[str, Any]:
-        """Everything that is typed, as plain data."""
+        """Return everything that is typed, as plain data."""
         typed = {name: self.query_one(f"#{name}", Input).value for name in (*NUMBERS, "concept", "system")}
         return {**typed, "prompt": self.query_one("#prompt", TextArea).text, "model": self._wanted_model or self.model}
 

@@ -19,7 +19,10 @@ _MARGIN = 25
 
 
 def lens_lines(trace: Trace, width: int) -> tuple[str, str]:
-    """Two lines of bars with their means, and the scale in words; several tokens share a bar where room is short."""
+    """Return two lines of bars with their means, and the scale in words.
+
+    Several tokens share a bar where room is short.
+    """
     rows = dict(zip(SIDES, (trace.control_lens, trace.injected_lens), strict=True))
     every = [value for row in rows.values() for value in row]
     if not every:

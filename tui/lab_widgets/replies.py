@@ -46,7 +46,7 @@ class Replies(Horizontal):
         self._grown.add(side)
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Take no more replies."""
         self._writing = False
         self._grown = set(SIDES)
         self.draw()

@@ -58,7 +58,7 @@ def lines(tally: RunTally) -> Iterator[tuple[str, str]]:
 
 
 def class_counts(tally: RunTally) -> Iterator[tuple[str, str, ColourRole, int]]:
-    """Sign, label, colour role and number of trials of every class there is, in the order of the display."""
+    """Return sign, label, colour role and number of trials of every class, in the order of the display."""
     for one in tally.display.classes:
         count = tally.case.classes[one] + tally.baseline.classes[one]
         if count:

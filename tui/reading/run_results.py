@@ -32,7 +32,7 @@ class Findings:
 
 
 def key_of(run: Run, grader: str) -> tuple[str, int, int, str]:
-    """Changes when there is more to analyse."""
+    """Return what changes when there is more to analyse."""
     return run.id, run.done, run.errors, grader
 
 
@@ -51,7 +51,7 @@ def known_lines(run: Run, grader: str, store: Store) -> str:
 
 
 def beside(first: Findings, second: Findings) -> list[str]:
-    """Two runs figure by figure, with the difference of rates, and where protocol and model differ.
+    """Return two runs figure by figure, with the difference of rates, and where protocol and model differ.
 
     Runs of different experiments get the one line that says why they cannot be compared.
     """

@@ -50,7 +50,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Arrangement:
-    """How the list is ordered, grouped and filtered; what is remembered of it."""
+    """Says how the list is ordered, grouped and filtered; what is remembered of it."""
 
     order: str = ORDERS[0]
     turned: bool = False
@@ -76,7 +76,7 @@ class Arrangement:
 
     @property
     def title(self) -> str:
-        """The column of the order with the arrow that stands behind its name."""
+        """Return the column of the order with the arrow that stands behind its name."""
         falling = (self.order in ("created (UTC)", "trials", "result")) != self.turned
         return f"{self.order} {'▼' if falling else '▲'}"
 
@@ -117,7 +117,7 @@ class RunRows:
             self._rates.pop(run, None)
 
     def outdated(self) -> list[Run]:
-        """Runs whose rates have to be counted."""
+        """Return the runs whose rates have to be counted."""
         known = self._rates
         return [
             one for one in self.runs.values() if one.done and (one.id not in known or known[one.id].done != one.done)
@@ -135,7 +135,7 @@ class RunRows:
         self.marks[run] = next(slot for slot in range(len(MARKS)) if slot not in self.marks.values())
 
     def rows(self, wanted: str, *, bars: bool) -> dict[str, RunCells]:
-        """Rows by run in which every wanted word occurs somewhere, whatever the case, in order and in groups."""
+        """Return the rows by run that hold every wanted word, whatever the case, in order and in groups."""
         sought = comparable(wanted).split()
         rows = {run.id: self._row(run, bars) for run in self._ordered()}
         found = {i: row for i, row in rows.items() if all(_holds(row.values(), word) for word in sought)}
@@ -200,7 +200,7 @@ class RunRows:
 
 
 def count(runs: Sequence[Run], store: Store) -> list[Counted]:
-    """Rates of some runs with their intervals, for as many as are counted in a moment."""
+    """Return the rates of some runs with their intervals, for as many as are counted in a moment."""
     started = time.monotonic()
     found = []
     for run in runs:

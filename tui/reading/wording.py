@@ -48,14 +48,14 @@ def preparation(line: str) -> str:
 
 
 def rate(value: Rate) -> str:
-    """``12 % (4-30)``: the rate with its interval."""
+    """Return the rate with its interval: ``12 % (4-30)``."""
     if value.value is None:
         return "–"
     return f"{value.value:.0%} ({100 * value.low:.0f}-{100 * value.high:.0f})"
 
 
 def bar(done: int, total: int, width: int) -> str:
-    """A bar of that many characters, in eighths."""
+    """Return a bar of that many characters, in eighths."""
     eighths = min(width * 8, round(width * 8 * done / total)) if total else 0
     full, rest = divmod(eighths, 8)
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "·")
@@ -78,17 +78,17 @@ def size(count: float) -> str:
 
 
 def model(run: Run) -> str:
-    """The model's name without the folders or the owner before it."""
+    """Return the model's name without the folders or the owner before it."""
     return str(run.model.get("model", "?")).rstrip("/").rsplit("/", 1)[-1]
 
 
 def plain(value: Any) -> str:
-    """Text of a model without what steers the terminal; line breaks stay."""
+    """Return the text of a model without what steers the terminal; line breaks stay."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def fit(text: str, width: int) -> str:
-    """On one line and exactly that many columns wide: filled up, or cut with an ellipsis."""
+    """Make a text exactly that many columns wide, on one line: filled up, or cut with an ellipsis."""
     text = plain(text).replace("\n", " ")
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 

@@ -23,7 +23,10 @@ class DryRun:
         self._lock = threading.Lock()
 
     def ask(self, arguments: list[str]) -> str | None:
-        """What the command says; ``None`` when another question came in between. Waits, so call it in a thread."""
+        """Return what the command says; ``None`` when another question came in between.
+
+        Waits, so call it in a thread.
+        """
         with self._lock:
             self.stop()
             process = self._process = subprocess.Popen(

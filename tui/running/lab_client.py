@@ -83,7 +83,7 @@ class LabClient:
             stream.flush()
 
     def take(self) -> list[Heard]:
-        """What has been heard since this was last asked."""
+        """Return what has been heard since this was last asked."""
         with self._lock:
             heard = list(self._heard)
             self._heard.clear()

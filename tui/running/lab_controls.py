@@ -32,7 +32,7 @@ class Knobs:
     """The latest in all units."""
 
     def fitted(self, model: Ready) -> Knobs:
-        """With a model's layers: those that were chosen, where it has them."""
+        """Return the knobs with a model's layers: those that were chosen, where it has them."""
         keep = [isinstance(at, int) and at < model.layers for at in (self.layer, self.readout)]
         return replace(
             self,
@@ -49,11 +49,11 @@ class Knobs:
         return replace(self, readout=self._moved(self.readout, by))
 
     def turned(self, steps: int) -> Knobs:
-        """The strength by so many steps."""
+        """Return the strength by so many steps."""
         return replace(self, strength=round(self.strength + steps * self.step, 9))
 
     def scaled(self, factor: float) -> Knobs:
-        """A multiple of the strength; from 0 the first step."""
+        """Return a multiple of the strength; from 0 the first step."""
         return replace(self, strength=float(f"{self.strength * factor:.6g}")) if self.strength else self.turned(1)
 
     def next_unit(self) -> Knobs:

@@ -68,7 +68,7 @@ class Sweep:
             self.cells[self.asked].text += text
 
     def end(self) -> None:
-        """The reply that is being written is whole: the rules grader says what kind it is."""
+        """End the reply that is being written: the rules grader says what kind it is."""
         if self.asked is not None:
             cell, concept = self.cells[self.asked], self.order.concept
             cell.class_ = graded_class(find_grader("rules").grade(cell.text, concept, related_words(concept)))
@@ -76,5 +76,5 @@ class Sweep:
 
     @property
     def done(self) -> int:
-        """Cells that are answered."""
+        """Return the cells that are answered."""
         return sum(cell.class_ is not None for cell in self.cells.values())

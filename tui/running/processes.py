@@ -33,16 +33,16 @@ class ChildProcess:
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended with an error, and not by a signal."""
+        """Tell whether it has ended with an error, and not by a signal."""
         return (self.process.returncode or 0) > 0
 
     def last_line(self) -> str:
-        """The last thing it said, which for a known error is the way out."""
+        """Return the last thing it said, which for a known error is the way out."""
         return last_line(self.log) or f"no output, exit code {self.process.returncode}"
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says anything; empty when there is none."""
+    """Return the last line of a log that says anything; empty when there is none."""
     try:
         with log.open("rb") as file:
             file.seek(0, 2)
@@ -96,7 +96,7 @@ class Processes:
         return started
 
     def find(self, name: str) -> ChildProcess | None:
-        """The process of a run that this app has started and that is still there."""
+        """Return the process of a run that this app has started and that is still there."""
         return next((one for one in self.running if one.name == name), None)
 
     def ended(self) -> list[ChildProcess]:

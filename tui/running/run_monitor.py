@@ -116,7 +116,10 @@ class Watcher:
         return self._tally
 
     def pace(self) -> float | None:
-        """Trials per second since this was first looked at, or over the last minutes; ``None`` until it is known."""
+        """Return the trials per second since this was first looked at, or over the last minutes.
+
+        ``None`` until it is known.
+        """
         if len(self._samples) < 2:
             return None
         (first, before), (last, after) = self._samples[0], self._samples[-1]
@@ -124,7 +127,7 @@ class Watcher:
 
 
 def grid_of(run: Run, tally: RunTally) -> RateGrid:
-    """The cells that are planned, as far as the stored study tells, and those that are there."""
+    """Return the cells that are planned, as far as the stored study tells, and those that are there."""
     study = run.study
     layers = {layer for layer, _ in tally.cells}
     strengths = {strength for _, strength in tally.cells}

@@ -42,11 +42,11 @@ class RunWatch:
         return ended + [RunChange(run, name, "deleted") for run, (name, _) in before.items() if run not in now]
 
     def forget(self, run: str) -> None:
-        """A run was deleted from here: that it is gone is no news."""
+        """Forget a run that was deleted from here: that it is gone is no news."""
         if self._known is not None:
             self._known.pop(run, None)
 
     @property
     def active(self) -> list[str]:
-        """Names of the runs that go on."""
+        """Return the names of the runs that go on."""
         return [name for name, state in (self._known or {}).values() if state in ACTIVE]

@@ -56,7 +56,7 @@ class LabTools(Page):
         return self.query_one(LabForm)
 
     def changed(self) -> None:
-        """Something was turned or typed: another answer is wanted."""
+        """Ask for another answer, since something was turned or typed."""
         raise NotImplementedError
 
     # -- the order

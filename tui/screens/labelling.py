@@ -30,7 +30,7 @@ from ..widgets.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Who labels what."""
+    """Says who labels what."""
 
     labeller: str
     name: str
@@ -258,7 +258,7 @@ class Blind(Popup[None]):
 
 
 def table(found: Sequence[Agreement]) -> list[str]:
-    """Agreement of people with people and graders, a row per field."""
+    """Return the agreement of people with people and graders, a row per field."""
     if not found:
         return ["Nobody else has judged these replies yet: a second labeller gives another name and the same set."]
     rows = [

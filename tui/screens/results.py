@@ -85,7 +85,7 @@ class ResultsPage(Page):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """Ids of the runs that are to be shown."""
+        """Return the ids of the runs that are to be shown."""
         run, pair = self.home.run_id, self.home.compared
         return pair if pair is not None and run in pair else (run,) if run else ()
 

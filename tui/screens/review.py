@@ -123,7 +123,7 @@ class ReviewPage(TrialActions):
 
     @property
     def grader(self) -> str:
-        """Whose verdicts are shown."""
+        """Return whose verdicts are shown."""
         known = self._choices.graders
         return self._search.where.grader or ("rules" if "rules" in known or not known else known[0])
 

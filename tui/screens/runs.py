@@ -264,7 +264,7 @@ class RunsPage(RunActions):
 
 
 def columns(width: int) -> dict[str, int]:
-    """The columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
+    """Return the columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
     room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
     found: dict[str, int] = {}
     for name, wanted in COLUMNS.items():

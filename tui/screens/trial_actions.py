@@ -36,12 +36,12 @@ class TrialActions(Page):
 
     @property
     def run(self) -> Run | None:
-        """The run whose trials are listed."""
+        """Return the run whose trials are listed."""
         raise NotImplementedError
 
     @property
     def lines(self) -> TrialLines:
-        """What draws its trials."""
+        """Return what draws its trials."""
         raise NotImplementedError
 
     def _seen(self) -> Seen:

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Memory(BaseModel):
-    """Where one was and what one had typed. Losing it loses no result, so a damaged file counts as none."""
+    """Says where one was and what one had typed. Losing it loses no result, so a damaged file counts as none."""
 
     model_config = ConfigDict(extra="ignore", validate_assignment=False)
 

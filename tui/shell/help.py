@@ -18,7 +18,7 @@ from .error_border import Popup
 
 
 def help_of(widget: DOMNode | None) -> str:
-    """The ``HELP`` of a widget or of the nearest ancestor that has one; the screen's own is added below it."""
+    """Return the ``HELP`` of a widget or of the nearest ancestor that has one; the screen's own is added below it."""
     found: list[str] = []
     node = widget
     while node is not None:

@@ -44,7 +44,7 @@ class Home(Protocol):
 
     @property
     def run_id(self) -> str:
-        """Id of the run that is open, or empty."""
+        """Return the id of the run that is open, or empty."""
 
     def ask(self, query: Callable[[Store], T]) -> T:
         """Ask the store, in whatever thread this is called."""
@@ -96,5 +96,5 @@ class Home(Protocol):
 
 
 def home_of(node: DOMNode) -> Home:
-    """The app that a screen or widget belongs to."""
+    """Return the app that a screen or widget belongs to."""
     return cast(Home, node.app)

@@ -35,7 +35,7 @@ def bindings_of(*owners: type[DOMNode]) -> dict[str, Binding]:
 
 @dataclass(frozen=True, slots=True)
 class ChosenKeys:
-    """What a file of keys comes to."""
+    """Says what a file of keys comes to."""
 
     keys: dict[str, str]
     """Keys by the id of their binding."""

@@ -81,17 +81,17 @@ class Page(Guarded, Screen[None]):
         yield KeyHints()
 
     def body(self) -> Iterator[Widget]:
-        """The screen's own widgets."""
+        """Return the screen's own widgets."""
         raise NotImplementedError
 
     def look(self) -> None:
         """Bring the screen up to date. Called when it is shown and then every ``SECONDS``; must return at once."""
 
     def begin(self) -> None:
-        """Once, when the screen's widgets are there."""
+        """Begin, once, when the screen's widgets are there."""
 
     def kept(self) -> dict[str, Any]:
-        """What the screen wants to find again when the app is started the next time, as plain data."""
+        """Return what the screen wants to find again when the app is started the next time, as plain data."""
         return {}
 
     def restore(self, kept: dict[str, Any]) -> None:

@@ -52,5 +52,5 @@ PLACES = (
 
 
 def find(name: str) -> Destination:
-    """A place by name; the first one for a name that is none, e.g. from an old state file."""
+    """Return a place by name; the first one for a name that is none, e.g. from an old state file."""
     return next((place for place in PLACES if place.name == name), PLACES[0])

@@ -66,7 +66,7 @@ class RunNews:
         )
 
     def forget(self, run: str) -> None:
-        """A run was deleted from here: that it is gone is no news."""
+        """Forget a run that was deleted from here: that it is gone is no news."""
         self._watch.forget(run)
         if run == self._home.run_id or run in (self._home.compared or ()):
             self._home.close_run()

@@ -63,7 +63,7 @@ def tokens(line: str) -> list[FilterWord]:
 
 
 def parse(line: str) -> TrialFilter:
-    """The filter that a line stands for: every bare word and every quoted phrase occurs in the reply.
+    """Return the filter that a line stands for: every bare word and every quoted phrase occurs in the reply.
 
     Raises:
         UsageError: with what could be written instead.
@@ -127,7 +127,7 @@ def _named(where: TrialFilter, token: FilterWord) -> TrialFilter:
 
 
 def cycled(line: str, name: str, values: Sequence[str]) -> str:
-    """The line with the next of some values under a name; after the last one, without that name."""
+    """Return the line with the next of some values under a name; after the last one, without that name."""
     before = next((one.value for one in tokens(line) if one.name == name), None)
     kept = [one.text for one in tokens(line) if one.name != name]
     place = -1 if before is None else list(values).index(before) if before in values else len(values)
@@ -138,14 +138,14 @@ def cycled(line: str, name: str, values: Sequence[str]) -> str:
 
 
 def cycled_flag(line: str, flags: Sequence[str]) -> str:
-    """The line with the next of some flags that exclude each other; after the last one, without any."""
+    """Return the line with the next of some flags that exclude each other; after the last one, without any."""
     at = next((flags.index(t.value) for t in tokens(line) if t.name == "is" and t.value in flags), -1)
     rest = " ".join(t.text for t in tokens(line) if not (t.name == "is" and t.value in flags))
     return f"is:{flags[at + 1]} {rest}".strip() if at + 1 < len(flags) else rest
 
 
 def values_of(choices: Choices) -> dict[str, tuple[str, ...]]:
-    """What can stand after each name in a run."""
+    """Return what can stand after each name in a run."""
     return {
         "is": tuple(FLAGS),
         "arm": tuple(arm or MAIN_ARM for arm in choices.arms),

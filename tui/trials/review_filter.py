@@ -34,7 +34,7 @@ class Searching:
 
     @property
     def settled(self) -> bool:
-        """Whether the filter at work has been through the run."""
+        """Tell whether the filter at work has been through the run."""
         return self.shown is not None and self.shown.over
 
     @property
@@ -70,7 +70,7 @@ class Searching:
         return self.shown
 
     def concerns(self, finding: ScannedTrials) -> bool:
-        """Whether a search is still wanted."""
+        """Tell whether a search is still wanted."""
         return finding is self.shown or finding is self._fresh
 
     def replaced(self, finding: ScannedTrials) -> bool:
@@ -82,6 +82,6 @@ class Searching:
         return changed
 
     def ended(self, finding: ScannedTrials) -> None:
-        """A search is over: a run that goes on will be gone through again."""
+        """Note that a search is over: a run that goes on will be gone through again."""
         if self.run is not None and self.run.state == "running":
             self._due = max(self._due, time.monotonic() + max(1.0, _AGAIN * (time.monotonic() - finding.begun)))

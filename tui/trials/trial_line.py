@@ -28,7 +28,7 @@ _WIDE = 110
 
 
 def chosen(seen: Seen, grader: str) -> GradeRecord | None:
-    """The verdict of a grader."""
+    """Return the verdict of a grader."""
     return next((grade for grade in seen.grades if grade.grader == grader), None)
 
 

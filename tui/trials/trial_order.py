@@ -42,7 +42,7 @@ class TrialOrder:
 
     @property
     def planned(self) -> bool:
-        """Whether it is the order of the plan, which needs no sorting."""
+        """Tell whether it is the order of the plan, which needs no sorting."""
         return self == TrialOrder()
 
     @property

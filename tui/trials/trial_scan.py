@@ -35,7 +35,7 @@ class ScannedTrials:
 
     @property
     def share(self) -> float:
-        """How much of the stretch in question has been gone through."""
+        """Return how much of the stretch in question has been gone through."""
         if self._route is None or self.over:
             return float(self.over)
         return (self.at - self._route.start) / (self._route.stop - self._route.start)

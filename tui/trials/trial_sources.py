@@ -19,7 +19,7 @@ from ..reading import wording
 
 
 def display_or_none(run: Run) -> Display:
-    """What displays show for a run; nothing of its own for one whose experiment or study is not known here."""
+    """Return what displays show for a run; nothing of its own for one whose experiment or study is not known here."""
     try:
         return display_of(run)
     except (KnownError, ValueError):

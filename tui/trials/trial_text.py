@@ -22,7 +22,7 @@ MARKED = {"affirmation": ("reverse", "claims"), "mention": ("bold underline", "n
 
 
 def reply(trial: Trial, grade: GradeRecord | None) -> Content:
-    """The reply with a grader's evidence marked."""
+    """Return the reply with a grader's evidence marked."""
     content = Content(wording.plain(trial.response) or "(empty)")
     for name, span in ((grade.evidence or {}) if grade else {}).items():
         start, stop = int(span[0]), int(span[1])
@@ -32,7 +32,7 @@ def reply(trial: Trial, grade: GradeRecord | None) -> Content:
 
 
 def legend(grade: GradeRecord | None) -> Content:
-    """What the marks in the reply mean, for those that are there."""
+    """Return what the marks in the reply mean, for those that are there."""
     found = [name for name in MARKED if grade is not None and name in (grade.evidence or {})]
     if not found:
         return Content("")
@@ -43,7 +43,7 @@ def legend(grade: GradeRecord | None) -> Content:
 
 
 def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width: int, *, chat: bool) -> Content:
-    """All that is known of a trial, the reply first.
+    """Return all that is known of a trial, the reply first.
 
     Args:
         chat: show the prompt as a dialogue instead of token by token.

@@ -28,7 +28,7 @@ class ConceptWords(Options):
 
 
 class FindField(Input):
-    """Where a word is sought; the arrow keys move in the list below it."""
+    """Shows where a word is sought; the arrow keys move in the list below it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "along(1)", "Next match", show=False),
@@ -71,7 +71,7 @@ class Concepts(Vertical):
 
     @property
     def unknown(self) -> bool:
-        """Whether a chosen word is not in the library."""
+        """Tell whether a chosen word is not in the library."""
         return any(":" not in name and concepts.library().find(name) is None for name in self.chosen)
 
     def choose(self, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ _MARGIN = 0.05
 
 
 def legend(plot: Plot) -> str:
-    """The title, and which mark is which curve."""
+    """Return the title, and which mark is which curve."""
     marks = "   ".join(f"{MARKS[number % len(MARKS)]} {curve.label}" for number, curve in enumerate(plot.curves))
     return f"{plot.title} (vertical lines: 95 % intervals)\n{marks}"
 

@@ -34,11 +34,11 @@ class FilterField(Input):
         self._words.values = values_of(choices)
 
     def cycle_flag(self, *flags: str) -> None:
-        """The next of some flags that exclude each other, then none."""
+        """Take the next of some flags that exclude each other, then none."""
         self.value = cycled_flag(self.value, flags)
 
     def cycle(self, name: str) -> None:
-        """The next value under a name, then any.
+        """Take the next value under a name, then any.
 
         Raises:
             UsageError: the run has none.

@@ -33,7 +33,7 @@ class Hint:
 
 
 def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
-    """Those there is room for: the way to help and to all actions stays, of the others the first ones."""
+    """Return those there is room for: the way to help and to all actions stays, of the others the first ones."""
     room = width - sum(hint.width for hint in hints if hint.everywhere)
     kept = []
     for hint in hints:
@@ -44,7 +44,7 @@ def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
 
 
 class KeyHints(Widget):
-    """What can be pressed now: the shown bindings of what is focused and around it. A click presses the key."""
+    """Shows what can be pressed now: the shown bindings of what is focused and around it. A click presses the key."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """

@@ -45,25 +45,25 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         raise NotImplementedError
 
     def text_at(self, at: int, width: int) -> str:
-        """A line's text, cut to the width by whoever draws it. Either this or ``parts_at`` is given."""
+        """Return a line's text, cut to the width by whoever draws it. Either this or ``parts_at`` is given."""
         raise NotImplementedError
 
     def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:
-        """A line in pieces, each with a style of its own; an empty one is that of the list."""
+        """Return a line in pieces, each with a style of its own; an empty one is that of the list."""
         return [(self.text_at(at, width), "")]
 
     @property
     def room(self) -> int:
-        """Columns of a line: what the scroll bar leaves."""
+        """Return the columns of a line: what the scroll bar leaves."""
         return self.scrollable_content_region.width
 
     def changed(self) -> None:
-        """There are other lines."""
+        """Draw anew, since there are other lines."""
         self._take_size()
         self.refresh()
 
     def grown(self) -> None:
-        """There are more lines, at the end."""
+        """Take note of more lines at the end."""
         before = self.virtual_size.height
         self._take_size()
         if before < self.scroll_offset.y + self.size.height:

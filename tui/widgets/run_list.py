@@ -39,7 +39,10 @@ SLOT_ROLES: Sequence[ColourRole] = ("hit", "partial", "leak", "broken", "refusal
 
 
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
-    """The columns of one row side by side. The first is its name, of which the end tells as much as the beginning."""
+    """Return the columns of one row side by side.
+
+    The first is its name, of which the end tells as much as the beginning.
+    """
     (first, room), *rest = widths.items()
     return GAP.join(
         [wording.fit_middle(cells[first], room), *(wording.fit(cells[name], width) for name, width in rest)]
@@ -70,7 +73,7 @@ class RunList(Lines):
 
     @property
     def chosen(self) -> str:
-        """Id of the run the cursor stands on; empty when there is none."""
+        """Return the id of the run the cursor stands on; empty when there is none."""
         return self._ids[self.cursor] if self.cursor < len(self._ids) else ""
 
     def parts_at(self, at: int, width: int) -> Sequence[tuple[str, str]]:

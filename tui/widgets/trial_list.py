@@ -100,7 +100,7 @@ class TrialList(Lines):
             self.post_message(self.Moved())
 
     def forget(self) -> None:
-        """What is held is out of date: what is in sight stays until it has come anew."""
+        """Drop what is out of date; what is in sight stays until it has come anew."""
         sight = set(self._in_sight(0))
         self._seen = {row: seen for row, seen in self._seen.items() if row in sight}
         self._asked.clear()
@@ -112,7 +112,7 @@ class TrialList(Lines):
 
     @property
     def current(self) -> Seen | None:
-        """The trial the cursor stands on, unless it has not come yet."""
+        """Return the trial the cursor stands on, unless it has not come yet."""
         return None if self.row is None else self._seen.get(self.row)
 
     @property

@@ -45,7 +45,7 @@ class TrialPane(VerticalScroll, can_focus=True):
         self._draw()
 
     def say(self, text: str) -> None:
-        """A word in place of a trial."""
+        """Show a word in place of a trial."""
         self._shown = None
         self.query_one("#trial-text", Text).update(text)
 

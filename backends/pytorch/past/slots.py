@@ -23,7 +23,7 @@ ROOM = 64
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Where one forward pass writes."""
+    """Says where one forward pass writes."""
 
     columns: slice | Tensor
     """Columns to write: a slice when all rows write to the same ones, else int64 (rows, tokens)."""
@@ -34,7 +34,7 @@ class Write:
 
     @property
     def first(self) -> int:
-        """The first column that is written to, by the longest row."""
+        """Return the first column that is written to, by the longest row."""
         return self.columns.start if isinstance(self.columns, slice) else self.width - self.columns.shape[1]
 
     def into(self, store: Tensor, new: Tensor) -> None:
@@ -147,7 +147,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         return self.write.rows
 
     def fork(self, rows: Sequence[int], columns: int | None = None, *, room: int = 0) -> SlotCache:
-        """A cache of its own that goes on from these rows; one may be listed several times.
+        """Return a cache of its own that goes on from these rows; one may be listed several times.
 
         Args:
             columns: what is taken over; all when ``None``.
@@ -159,7 +159,10 @@ class SlotCache(Cache):  # type: ignore[misc]
         return twin
 
     def stores(self) -> list[Tensor]:
-        """Keys and values of all layers, (slots, heads, columns, size) each; the memory that passes write to."""
+        """Return the keys and values of all layers, (slots, heads, columns, size) each.
+
+        The memory that passes write to.
+        """
         return [part for layer in self.layers for part in (layer.keys, layer.values) if part is not None]
 
     def holds(self, slots: int, columns: int) -> bool:
@@ -171,7 +174,7 @@ class SlotCache(Cache):  # type: ignore[misc]
             layer.keys, layer.values = (_roomy(part, part, slots, columns) for part in (layer.keys, layer.values))
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row ``rows[i]`` becomes row i; rows that keep their number are not touched."""
+        """Make row ``rows[i]`` row i; rows that keep their number are not touched."""
         moved = [(source, target) for target, source in enumerate(rows) if source != target]
         if moved:
             for layer in self.layers:

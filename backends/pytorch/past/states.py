@@ -60,7 +60,7 @@ class LayerStates:
         return bool(found)
 
     def chosen(self, rows: Sequence[int]) -> LayerStates:
-        """Copies of these rows; one may be listed several times."""
+        """Return the copies of these rows; one may be listed several times."""
         return LayerStates({name: held[list(rows)] for name, held in self._held.items()})
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:

@@ -50,7 +50,7 @@ class DollarsParam(click.ParamType[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a service is asked, how fast, and what it may cost."""
+    """Says what a service is asked, how fast, and what it may cost."""
 
     again: bool
     """Grade anew what this grader has graded before."""

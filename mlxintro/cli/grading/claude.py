@@ -31,7 +31,7 @@ class Service:
 
 
 def open_keys(store: Store, run: Run, grader: str | None) -> frozenset[str] | None:
-    """Trials that a grader left open; ``None`` for no choice.
+    """Return the trials that a grader left open; ``None`` for no choice.
 
     Raises:
         UsageError: it has not graded the run, or left nothing open.

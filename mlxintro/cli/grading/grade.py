@@ -51,7 +51,7 @@ def _found(context: click.Context, run: str, *, read_only: bool = False) -> Any:
 @AGAIN
 @click.pass_context
 def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
-    """By fixed rules: no model, no network, the same grade on every machine."""
+    """Grade by fixed rules: no model, no network, the same grade on every machine."""
     from mlxintro.cli.grading.local import grade_by_rules
 
     with _found(context, run) as (store, found):
@@ -65,7 +65,7 @@ def rules(context: click.Context, run: str, strict: bool, again: bool) -> None:
 def claude(
     context: click.Context, run: str, name: str | None, model: str | None, rubric: str | None, asking: Asking
 ) -> None:
-    """By the Anthropic API, with the key in ANTHROPIC_API_KEY."""
+    """Grade by the Anthropic API, with the key in ANTHROPIC_API_KEY."""
     from mlxintro.cli.grading.claude import grade_by_claude
 
     use_rubric(rubric)
@@ -86,7 +86,10 @@ def openai(
     rubric: str | None,
     asking: Asking,
 ) -> None:
-    """By any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter. The key, if any, in OPENAI_API_KEY."""
+    """Grade by any OpenAI-compatible endpoint: Ollama, LM Studio, vLLM, OpenRouter.
+
+    The key, if it takes one, is in OPENAI_API_KEY.
+    """
     from mlxintro.cli.grading.compatible import grade_by_endpoint
 
     use_rubric(rubric)
@@ -113,7 +116,7 @@ def local(
     rubric: str | None,
     open_of: str | None,
 ) -> None:
-    """By a model on this machine: yes/no questions, and how probable it finds either answer."""
+    """Grade by a model on this machine: yes/no questions, and how probable it finds either answer."""
     from mlxintro.cli.grading.local import grade_by_judge
 
     use_rubric(rubric)
@@ -128,7 +131,7 @@ def local(
 @JUDGE_BACKEND
 @click.pass_context
 def file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
-    """Replies of other programs: JSON lines with "response", "concept" (null for controls) and "id"; - is stdin.
+    """Grade replies of other programs: JSON lines with "response", "concept" (null for controls), "id"; - is stdin.
 
     Prints one object per line with the five fields and the verdict: "success" claims a thought and then names the
     concept, "failure" does not, null is undecided.
@@ -156,7 +159,7 @@ def pair(context: click.Context, run: str, names: str) -> None:
 @_json
 @click.pass_context
 def agreement(context: click.Context, run: str, between: str | None, as_json: bool) -> None:
-    """How far graders and labellers agree: kappa and confusion per field and condition."""
+    """Show how far graders and labellers agree: kappa and confusion per field and condition."""
     from mlxintro.cli.grading.agreement import show_agreement
 
     with _found(context, run, read_only=True) as (store, found):
@@ -169,7 +172,7 @@ def agreement(context: click.Context, run: str, between: str | None, as_json: bo
 @_json
 @click.pass_context
 def disagreements(context: click.Context, run: str, graders: str | None, as_json: bool) -> None:
-    """Replies that graders read differently, worst first."""
+    """List replies that graders read differently, worst first."""
     from mlxintro.cli.grading.compare import show_disagreements
 
     with _found(context, run, read_only=True) as (store, found):

@@ -18,7 +18,7 @@ from mlxintro.cli.output import chatter, echo, json_line, table
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Of every figure; medians count.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def bench(batches: Any, tokens: int, repeats: int, as_json: bool, **settings: Any) -> None:
-    """How fast this machine runs trials with a model, what injection costs, and how far that is from the floor.
+    """Measure how fast this machine runs trials with a model, what injection costs, and how far that is from the floor.
 
     Without -m the embedded model is timed. The floor is the least a batch can take here: reading weights and cache at
     the measured memory bandwidth, or computing at the measured matrix rate, whichever is longer. Figures are medians;

@@ -24,17 +24,26 @@ _BACKEND = click.option("--backend", type=click.Choice(["auto", "mlx", "torch"])
 
 
 @models.command("list")
-@_BACKEND
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "mlx", "torch", "fake"]),
+    default="auto",
+    show_default=True,
+    help="fake lists the simulated subjects.",
+)
 @click.option("--memory", callback=lambda _, __, text: _bytes(text), help="Of another machine or card, e.g. 16GB.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(backend: str, memory: int | None, as_json: bool) -> None:
-    """Short names, what is on disk, and what fits this machine's memory.
+    """List short names, what is on disk, and what fits this machine's memory.
 
     Besides these, -m takes any hub id (owner/name) and any local folder.
     """
     from mlxintro.backends import registry
     from mlxintro.tools.model_list import rows
 
+    if backend == "fake":
+        _list_subjects(as_json)
+        return
     chosen: Any = registry.choose(backend)
     listed = rows(chosen, memory)
     if as_json:
@@ -47,6 +56,23 @@ def list_(backend: str, memory: int | None, as_json: bool) -> None:
     if memory:
         chatter(f"\n{_advice(chosen, memory, listed)}")
     chatter(f"\nfor --backend {chosen}; `mlxintro models fetch NAME` downloads, and continues an interrupted one")
+
+
+def _list_subjects(as_json: bool) -> None:
+    """Print the simulated subjects with what each does."""
+    from mlxintro.backends.simulated.subject import COMMON, SUBJECTS, WHAT
+
+    if as_json:
+        for name, parameters in SUBJECTS.items():
+            echo(json_line({"name": name, "does": WHAT[name], "parameters": {**parameters, **COMMON}}))
+        return
+    rows = [
+        [name, WHAT[name], ", ".join(f"{key}={value:g}" for key, value in parameters.items())]
+        for name, parameters in SUBJECTS.items()
+    ]
+    echo(table(["name", "what it does when a vector is injected", "parameters"], rows))
+    common = ", ".join(f"{key}={value:g}" for key, value in COMMON.items())
+    chatter(f"\nall have {common}; set one like -m 'detector?hit=0.8&layers=30' --backend fake")
 
 
 def _bytes(text: str | None) -> int | None:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="true: say what was injected. The fakes: answers dealt out at random; a yes to any vector, random ones too.",
 )
+@click.option(
+    "--forms/--trial-question",
+    default=False,
+    show_default=True,
+    help="Ask in every form that the ladder asks in, or the trial question alone; --adapter says what to begin with.",
+)
 @click.option("--steps", type=click.IntRange(1), help="Steps of training. Default: 240.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -53,6 +59,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
 
     \b
     mlxintro train -m smollm2 -o control                 a subject that notices and names
+    mlxintro train -m smollm2 -o more --adapter control --forms   it answers in other words as well
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
     mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
@@ -125,7 +132,7 @@ def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, c
 
 
 def plan_of(info: Any, options: dict[str, Any]) -> Any:
-    """A plan from the command's options.
+    """Return a plan from the command's options.
 
     Raises:
         ValueError: options that do not fit together.

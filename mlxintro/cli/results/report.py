@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,15 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.cli.output import chatter
 
 if TYPE_CHECKING:
+    from mlxintro.analysis.results import Table
+    from mlxintro.rendering.figures.panels import PaperFigure
     from mlxintro.rendering.report import ReportContent
     from mlxintro.store.records import Run
     from mlxintro.store.store import Store
 
 
 @click.command()
-@click.argument("run", metavar="RUN|STUDY")
+@click.argument("runs", metavar="RUN|STUDY...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -28,12 +31,11 @@ if TYPE_CHECKING:
 )
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")
 @click.pass_context
-def report(context: click.Context, run: str, output: Path, grader: str) -> None:
+def report(context: click.Context, runs: tuple[str, ...], output: Path, grader: str) -> None:
     """Write a run as one document: verdict, figures, plots, tables, example replies, and the study.
 
-    Of a study of several runs, the document begins with all of them side by side.
+    Of several runs, the document begins with all of them side by side, as `compare` has them.
     """
-    from mlxintro.analysis.comparison import side_by_side
     from mlxintro.paths import data_home
     from mlxintro.rendering.report import html, markdown, study_html, study_markdown
     from mlxintro.rendering.whole_file import write_whole
@@ -43,15 +45,32 @@ def report(context: click.Context, run: str, output: Path, grader: str) -> None:
     if is_page is None:
         raise UsageError(f"{output} is neither .html nor .md: choose one of these endings")
     with Store(data_home(context.obj).db, read_only=True) as store:
-        found = store.studies.runs_of(run)
+        found = list({one.id: one for run in runs for one in store.studies.runs_of(run)}.values())
         made = [report_of(store, one, grader) for one in found]
-    if len(found) == 1:
-        title, text = found[0].name, (html if is_page else markdown)(made[0])
-    else:
-        table = side_by_side([(one, content.analysis) for one, content in zip(found, made, strict=True)])
-        title, text = run, (study_html if is_page else study_markdown)(run, table, made)
+        if len(found) == 1:
+            title, text = found[0].name, (html if is_page else markdown)(made[0])
+        else:
+            title = ", ".join(runs)
+            tables, figure = beside_each_other(store, found, made, grader)
+            text = (study_html if is_page else study_markdown)(title, tables, figure, made)
     write_whole(output, text)
     chatter(f"{title} written to {output}")
+
+
+def beside_each_other(
+    store: Store, found: Sequence[Run], made: Sequence[ReportContent], grader: str
+) -> tuple[list[Table], PaperFigure | None]:
+    """Compare runs in tables and, where they have anything to draw, in a figure."""
+    from mlxintro.analysis.across.tables import across_tables, compared
+    from mlxintro.analysis.comparison import side_by_side
+    from mlxintro.analysis.counted_rows import analysed_rows
+    from mlxintro.rendering.figures.building import drawn_runs, kinds_of, paper_figure
+
+    first = side_by_side([(one, content.analysis) for one, content in zip(found, made, strict=True)])
+    rows = [(one, analysed_rows(store, one, grader)) for one in found]
+    drawn = drawn_runs(store, found, grader)
+    figure = paper_figure(drawn) if kinds_of(drawn) else None
+    return [first, *across_tables(compared(rows), by_concept=True)], figure
 
 
 def report_of(store: Store, found: Run, grader: str) -> ReportContent:

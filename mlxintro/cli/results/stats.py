@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def stats(context: click.Context, run: str, grader: str, published: bool, curves: bool, as_json: bool) -> None:
-    """What a run comes to: the verdict and what it rests on, rates with intervals, cells, categories, failures.
+    """Show what a run comes to: the verdict and what it rests on, rates with intervals, cells, categories, failures.
 
     Detection: a readable reply that says it noticed something. Identification: it also names the concept, not before
     saying so. Net: minus the false-alarm rate of the controls, in points. Intervals are 95 %: Wilson's for rates,

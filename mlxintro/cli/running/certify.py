@@ -9,12 +9,14 @@ import click
 
 from mlxintro.cli.options import WORDS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line, shell
+from mlxintro.cli.vectors.extracted import PRESET_FILE, named_preset
 
 
 @click.command()
 @model_options
 @click.option("--concepts", type=WORDS, help="Default: twelve. They are the units of most tests.")
 @click.option("--preset", default="lindsey", show_default=True, help="Wording and settings of a protocol.")
+@PRESET_FILE
 @click.option("--layer", type=float, help="Index or depth fraction. Default: as `mlxintro dose` finds it.")
 @click.option("--strength", type=float, help="Fraction of the residual norm. Default: the highest readable dose.")
 @click.option("--repeats", type=click.IntRange(1), help="Trials per concept. Default: 5.")
@@ -47,7 +49,9 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
     from mlxintro.paths import data_home
 
     home = data_home(context.find_root().obj)
+    named = named_preset(context, {**options, "preset_file": options.pop("preset_file")})
     if resume is None:
+        options |= named
         return _begin(home, options) if not options["dry_run"] else _describe(options)
     draft = CertifyDraft.read(CertifyDraft.named(home.db, resume))
     if draft is not None and not _is_run(home.db, resume):
@@ -90,6 +94,8 @@ def _order(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     model = model_name({**loading, "model": options["model"]})
     given = {key: value for key, value in loading.items() if value is not None}
     settings = {**given, "seed": options["seed"], "max_tokens": options["max_tokens"]}
+    if (own := options.get("preset_data")) is not None:
+        settings["preset_data"] = own
     chosen = ("concepts", "preset", "layer", "strength", "repeats", "trials", "hours", "centred")
     order = CertifyOrder(model, settings, **{key: options[key] for key in chosen})
     return order, loading

@@ -47,7 +47,7 @@ class Bar:
             self._progress = None
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self._progress is not None:
             self._progress.console.print(visible(text), markup=False, highlight=False)
         else:
@@ -130,13 +130,13 @@ def follow(
 
 @contextmanager
 def word_progress() -> Iterator[Callable[[int, int], None]]:
-    """For an extraction, which reads words."""
+    """Show the progress of an extraction, which reads words."""
     with Bar("reading words for the concept vectors") as bar:
         yield bar.count
 
 
 @contextmanager
 def download_progress() -> Iterator[Callable[[int, int, str], None]]:
-    """For a download, in megabytes."""
+    """Show the progress of a download, in megabytes."""
     with Bar("downloading", unit=" MB") as bar:
         yield lambda done, total, file: bar.count(done // 1_000_000, max(total // 1_000_000, 1))

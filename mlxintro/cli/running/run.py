@@ -10,6 +10,7 @@ import click
 from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, model_options
 from mlxintro.cli.output import echo
 from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
+from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
 
 if TYPE_CHECKING:
     from mlxintro.running.study_order import StudyOrder
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."
 )
+@recipe_options
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="An option of the experiment; repeatable.")
 @click.option("--seed", type=click.IntRange(0), help="Default: 0.")
 @click.option("--name", help="What to call the run, or the study of a file.")
@@ -91,6 +93,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     mlxintro run study.toml                     every model of a file; again: what is not done yet
     mlxintro run study.toml -m qwen2.5-7b       flags go before the file's settings
     mlxintro run sweep                          studies that ship: quick, sweep, lindsey, macar
+    mlxintro run ./my_experiment.py             an experiment of your own: a file that sets EXPERIMENT
     mlxintro run --resume RUN
     """
     from mlxintro.paths import data_home
@@ -107,7 +110,13 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
         return _resume(path, resume, flags)
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
-    order = order_of(path, experiment, {name: value for name, value in options.items() if name in given})
+    if experiment.endswith(".py"):
+        from mlxintro.experiments import own_name
+
+        experiment = own_name(Path(experiment))
+    chosen = {name: value for name, value in options.items() if name in given}
+    changes = given_extraction({name: chosen.pop(name, None) for name in EXTRACTION if name not in _PRESETS})
+    order = order_of(path, experiment, {**chosen, **({"extraction": changes} if changes else {})})
     if flags["explain"]:
         from mlxintro.running.explain import explain
 
@@ -148,6 +157,7 @@ def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
             return execute(store, begun, part.checked, backend, planned, flags)
 
 
+_PRESETS = ("preset", "preset_file")
 _BESIDE_RESUME = {"as_json", "no_grade", "batch_size", *WORKER_FLAGS}
 
 

@@ -31,7 +31,7 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """All runs, the latest last."""
+    """List all runs, the latest last."""
     with open_store(context) as store:
         found = store.runs.all()[::-1]
         if as_json:
@@ -116,7 +116,7 @@ def note(context: click.Context, run: str, text: str) -> None:
 )
 @click.pass_context
 def export(context: click.Context, runs: tuple[str, ...], format_: str, output: Path | None, formulas: bool) -> None:
-    """One row per trial of one or more runs or studies, with model, reply, dose, proof, grades and labels.
+    """Write one row per trial of runs or studies, with model, reply, dose, proof, grades and labels.
 
     docs/reference/columns.md says what each column holds. In CSV, text that a spreadsheet would take for a formula gets
     an apostrophe in front, unless --formulas is given.

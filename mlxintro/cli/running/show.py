@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_store(context: click.Context, *, write: bool = False) -> Any:
-    """The store that the command line speaks of."""
+    """Return the store that the command line speaks of."""
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 
@@ -46,7 +46,7 @@ def show(
     as_toml: bool,
     as_json: bool,
 ) -> None:
-    """A run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
+    """Show a run with its replies, or one TRIAL (the start of its key) with prompt, window, proof and grades."""
     from mlxintro.store.records import TrialFilter
 
     with open_store(context) as store:

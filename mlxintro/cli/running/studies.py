@@ -9,6 +9,7 @@ import click
 
 from mlxintro.cli.output import chatter, echo, json_line, table
 from mlxintro.cli.running.show import open_store
+from mlxintro.cli.running.workers import check_workers, worker_options
 from mlxintro.rendering.cleaning import visible
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def studies() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """All studies, the latest last."""
+    """List all studies, the latest last."""
     with open_store(context) as store:
         found = store.studies.all()[::-1]
         path = store.path
@@ -51,7 +52,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(context: click.Context, study: str, as_json: bool) -> None:
-    """A study with its parts: each with its run, how that stands, and what is wrong."""
+    """Show a study with its parts: each with its run, how that stands, and what is wrong."""
     from mlxintro.cli.running.study import conclude
 
     with open_store(context) as store:
@@ -71,18 +72,19 @@ def show(context: click.Context, study: str, as_json: bool) -> None:
 @click.argument("study")
 @click.option("--no-grade", is_flag=True, help="Leave grading to `mlxintro grade`.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Trials that run together.")
+@worker_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event, as `mlxintro run --json`.")
 @click.pass_context
-def resume(context: click.Context, study: str, no_grade: bool, batch_size: int | None, as_json: bool) -> int:
+def resume(context: click.Context, /, study: str, **flags: Any) -> int:
     """Go on with what is not done of a study. Needs its file no more."""
     from mlxintro.cli.running.study import conduct
     from mlxintro.running.study_order import order_again
 
+    check_workers(flags)
     with open_store(context) as store:
         found = store.studies.find(study)
         path = store.path
-    flags = {"name": found.name, "batch_size": batch_size, "no_grade": no_grade, "freeze": False, "as_json": as_json}
-    return conduct(path, order_again(path, found), flags)
+    return conduct(path, order_again(path, found), {**flags, "name": found.name, "freeze": False})
 
 
 @studies.command()

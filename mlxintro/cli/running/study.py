@@ -220,7 +220,10 @@ def conclude(study: StoredStudy, *, as_json: bool) -> None:
 
 
 def parts_table(study: StoredStudy) -> list[list[str]]:
-    """One row for every part: its run, what it varies, how it stands, trials, failed trials, and what is wrong."""
+    """Return one row for every part.
+
+    Its run, what it varies, how it stands, trials, failed trials, and what is wrong.
+    """
     rows = []
     for part in study.parts:
         run = part.run

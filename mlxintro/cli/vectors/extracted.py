@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PRESET = click.option("--preset", default="lindsey", show_default=True, help="Whose extraction recipe to use.")
+PRESET_FILE = click.option(
+    "--preset-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A preset of your own instead, as TOML; see docs/protocols.md.",
+)
 ANY = click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per concept.")
 
@@ -26,10 +31,14 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
-    """How vectors are extracted, where it differs from the preset."""
+    """Add how vectors are extracted: a preset, and where it differs from that."""
+    return PRESET(PRESET_FILE(recipe_options(function)))
+
+
+def recipe_options(function: F) -> F:
+    """Add how vectors are extracted, where it differs from the preset."""
     for option in reversed(
         (
-            PRESET,
             click.option(
                 "--recipe",
                 type=click.Choice(RECIPES),
@@ -52,12 +61,12 @@ def extraction_options(function: F) -> F:
 
 
 def given_extraction(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
+    """Return the keys of a preset's table ``[extraction]`` from the options of ``extraction_options``."""
     from mlxintro.protocol.toml_text import parsed, text_of
 
-    changes = {key: chosen[name] for name, key in (("recipe", "method"), ("site", "site"), ("read", "read"))}
+    changes = {key: chosen.get(name) for name, key in (("recipe", "method"), ("site", "site"), ("read", "read"))}
     changes = {key: value for key, value in changes.items() if value is not None}
-    if (file := chosen["pairs"]) is not None:
+    if (file := chosen.get("pairs")) is not None:
         given = parsed(text_of(file), str(file))
         if not given or given.keys() - {"pairs", "beginnings", "contrasts"}:
             raise click.UsageError(
@@ -65,6 +74,26 @@ def given_extraction(chosen: Mapping[str, Any]) -> dict[str, Any]:
             )
         changes = {"method": "contrast-pairs", **changes, **given}
     return changes
+
+
+def named_preset(context: click.Context, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings ``preset`` and ``preset_data`` that ``--preset`` and ``--preset-file`` stand for.
+
+    Raises:
+        click.UsageError: both are given.
+    """
+    from mlxintro.protocol import presets
+
+    own = chosen.get("preset_file")
+    if own is None:
+        return {"preset": chosen["preset"]}
+    if context.get_parameter_source("preset") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("give either --preset or --preset-file")
+    return {"preset": own.stem, "preset_data": presets.read_file(own)}
+
+
+EXTRACTION = ("preset", "preset_file", "recipe", "pairs", "site", "read")
+"""Options that say how vectors are extracted."""
 
 
 class ExtractedVectors:
@@ -78,13 +107,15 @@ class ExtractedVectors:
         from mlxintro.protocol.imported import resolve_concepts
         from mlxintro.vectors.library import references_among
 
-        chosen = {name: settings.pop(name, None) for name in ("preset", "recipe", "pairs", "site", "read")}
+        chosen = {name: settings.pop(name, None) for name in EXTRACTION}
         self._home = data_home(context.find_root().obj)
         resolved = resolve_concepts(names, any_word, references_among(names, self._home.db))
         self.found = [concept for concept, _ in resolved.values()]
         self._references = {word: reference for word, (_, reference) in resolved.items()}
-        preset = presets.load(chosen["preset"])
-        self.extraction = presets.with_extraction(preset, given_extraction(chosen)).extraction
+        self.preset = named_preset(context, chosen)
+        self.changes = given_extraction(chosen)
+        preset = presets.of_settings(self.preset)
+        self.extraction = presets.with_extraction(preset, self.changes).extraction
         self._settings = settings
 
     def __enter__(self) -> Any:
@@ -131,7 +162,7 @@ class ExtractedVectors:
 
 
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
-    """Norms by layer, beside those of the stream."""
+    """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlxintro.analysis import taxonomy
+from mlxintro.analysis.across.categories import category_table
 from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.reply_tally import coherent, detects, names, share, trials_in
 from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
@@ -16,10 +17,10 @@ from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
 from mlxintro.ladder.best_cell import Best, best_cell
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.climb import judge
-from mlxintro.ladder.climb import verdict as verdict_of
 from mlxintro.ladder.contrasted import certifying
 from mlxintro.ladder.rows import Rows, by_place
 from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
+from mlxintro.ladder.verdict import verdict as verdict_of
 from mlxintro.protocol import concepts, controls
 from mlxintro.protocol.study import Study
 
@@ -27,7 +28,7 @@ ENOUGH_CONTROLS = 20
 
 
 def analyse(rows: Sequence[Row], study: Study) -> Analysis:
-    """Everything the rows of an ``injected-thoughts`` run say."""
+    """Return everything the rows of an ``injected-thoughts`` run say."""
     run = Rows.of(rows)
     best = best_cell(run)
     whole = Case(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
@@ -181,6 +182,7 @@ def _tables(run: Rows, best: Best | None) -> list[Table]:
         of = ("cell", "concepts", "detection", "identification")
         tables.append(Table("best_cell", "Best cell, on concepts that did not choose it", of, (row,), note))
     tables.append(_groups("categories", "Categories", "category", run.injected, _category))
+    tables.append(category_table(run.injected, detects, _category, "claims a thought"))
     tables.append(_groups("concepts", "Concepts", "concept", run.injected, lambda row: row.concept or ""))
     tables.append(taxonomy.table(run.injected, run.pool))
     tables.append(taxonomy.wrong_words([*run.injected, *run.pool]))

@@ -73,7 +73,7 @@ class DetectionTrials:
         return found
 
     def word(self, number: int) -> str:
-        """The concept of a pair."""
+        """Return the concept of a pair."""
         return self.grid.pair(number).word
 
     def repeat(self, number: int) -> int:
@@ -81,25 +81,25 @@ class DetectionTrials:
         return number // len(self.grid.concepts) % len(self.own)
 
     def control(self, number: int) -> TrialSpec:
-        """An uninjected trial of the pool."""
+        """Return an uninjected trial of the pool."""
         prompt = self.own[number % len(self.own)]
         return self.grid.base.changed(prompt=prompt.key, trial=number, seed=seed_of(self.grid.study.seed, number))
 
     def injected(self, number: int, cell: int, prompt: TrialPrompt | None = None) -> TrialSpec:
-        """A trial of the grid, or the same with another prompt."""
+        """Return a trial of the grid, or the same with another prompt."""
         pair = self.grid.pair(number)
         shown = self.own[self.repeat(number)] if prompt is None else prompt
         vector = self.grid.inject(pair.word, self.grid.cells[cell], shown.window)
         return injected(self.grid.trial(pair, shown.asked), vector)
 
     def swapped(self, spec: TrialSpec, word: str) -> TrialSpec:
-        """A trial with another concept's vector."""
+        """Return a trial with another concept's vector."""
         changed = replace(spec.injections[0], concept=word, vector=self.grid.vector(word))
         return spec.changed(injections=(changed,))
 
 
 def pool_size(study: Study, pairs: int, numbers: int) -> int:
-    """Uninjected trials: as many as the pairs of a cell, or as many as are asked for.
+    """Return the uninjected trials: as many as the pairs of a cell, or as many as are asked for.
 
     Greedy controls of one prompt are all the same text: more than one would only pretend to be a larger sample.
     """

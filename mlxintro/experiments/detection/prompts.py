@@ -24,7 +24,7 @@ class TrialPrompt:
 
     @property
     def key(self) -> str:
-        """Under which trials refer to it."""
+        """Return the key under which trials refer to it."""
         return self.asked.key
 
 
@@ -39,11 +39,14 @@ class TrialPrompts:
 
     @property
     def aside(self) -> ThinkingMode:
-        """How replies begin that no thought belongs before: a witness's, whose text is what it is asked about."""
+        """Return how replies begin that no thought belongs before.
+
+        A witness's, whose text is what it is asked about.
+        """
         return "off" if self._dialogues.thinking == "off" else "empty"
 
     def at(self, number: int, question: str = "") -> TrialPrompt:
-        """The dialogue at a trial number, with another question in the trial question's place unless it is empty."""
+        """Return the dialogue at a trial number, with another trial question unless that is empty."""
         form = number, "asking", question
         if form not in self._made:
             dialogue = controls.asking(self.dialogue, question)
@@ -55,7 +58,7 @@ class TrialPrompts:
         return self._made[form]
 
     def tampered(self, number: int, word: str) -> TrialPrompt:
-        """The dialogue with a word where it does not belong, right before the trial question."""
+        """Return the dialogue with a word where it does not belong, right before the trial question."""
         form = number, "tampered", word
         if form not in self._made:
             messages, anchor = self.dialogue.at_trial(number)
@@ -68,7 +71,7 @@ class TrialPrompts:
         return self._made[form]
 
     def task(self) -> TrialPrompt:
-        """The dialogue of a witness: it is asked to write a sentence; the window reaches from there on."""
+        """Return the dialogue of a witness: it is asked to write a sentence; the window reaches from there on."""
         form = 1, "task", ""
         if form not in self._made:
             messages, _ = self.dialogue.at_trial(1)

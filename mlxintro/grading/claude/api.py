@@ -51,7 +51,7 @@ class ApiError(KnownError):
 
 
 def open_client() -> Anthropic:
-    """A client with the key from the environment; ``ANTHROPIC_BASE_URL`` is honoured.
+    """Return a client with the key from the environment; ``ANTHROPIC_BASE_URL`` is honoured.
 
     Raises:
         PrerequisiteError: there is no key.
@@ -63,7 +63,7 @@ def open_client() -> Anthropic:
 
 
 def scrub(text: str) -> str:
-    """A text without the key."""
+    """Return a text without the key."""
     key = os.environ.get(KEY, "").strip()
     return text.replace(key, f"[{KEY}]") if key else text
 
@@ -81,7 +81,7 @@ def explain(error: AnthropicError) -> str:
 
 
 def fatal(error: AnthropicError, model: str) -> ApiError | None:
-    """The error that ends the whole pass, when this is one."""
+    """Return the error that ends the whole pass, when this is one."""
     if isinstance(error, APIStatusError):
         if error.status_code in _FATAL:
             return ApiError(f"{_FATAL[error.status_code]} ({explain(error)})")
@@ -101,7 +101,7 @@ class Meter(Account, Middleware):
         self.answer: Answer | None = None
 
     def handle(self, request: APIRequest, call_next: CallNext) -> APIResponse[Any]:
-        """One attempt.
+        """Send one attempt.
 
         Raises:
             BudgetSpentError: the budget does not cover another one.

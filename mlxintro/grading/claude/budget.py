@@ -54,7 +54,7 @@ class Budget:
             self._held += dollars
 
     def settle(self, reserved: float, cost: float) -> None:
-        """A question that was set aside for has ended.
+        """Settle a question that money was set aside for and that has ended.
 
         Args:
             reserved: what was set aside.
@@ -66,7 +66,7 @@ class Budget:
 
 
 class Account:
-    """What one question costs over its attempts. The first attempt's worst case has been set aside already."""
+    """Says what one question costs over its attempts. The first attempt's worst case has been set aside already."""
 
     def __init__(self, budget: Budget, worst: float, on_lost: Callable[[], None]) -> None:
         """
@@ -97,7 +97,7 @@ class Account:
         self._on_lost()
 
     def close(self, cost: float) -> float:
-        """The question has ended.
+        """Note that the question has ended.
 
         Args:
             cost: US dollars of the answer, 0 without one.

@@ -27,7 +27,7 @@ CONCURRENCY = 4
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """How one question is put to an API."""
+    """Says how one question is put to an API."""
 
     account: Callable[[Budget, float, Callable[[], None]], Account]
     """Makes the account of a question from the budget, an attempt's worst case and what to call when one is lost."""

@@ -43,7 +43,7 @@ GIVE_UP = 5
 
 @dataclass(slots=True)
 class Report:
-    """What a pass did."""
+    """Says what a pass did."""
 
     graded: int = 0
     abstained: int = 0
@@ -100,7 +100,7 @@ class RemoteGrader(Protocol):
     def version(self) -> str: ...
 
     def request(self, dossier: Dossier, question: QuestionName) -> dict[str, Any]:
-        """Parameters of one question."""
+        """Return the parameters of one question."""
         ...
 
 
@@ -177,7 +177,7 @@ class ClaudePass:
         return len(batches)
 
     def open_dossiers(self, *, only_failed: bool = False) -> Iterator[Dossier]:
-        """Replies that have no grade of this version, or only a failed one; counts the others.
+        """Return the replies that have no grade of this version, or only a failed one; counts the others.
 
         A reply whose grading failed in this very pass is left for the next.
 
@@ -205,16 +205,16 @@ class ClaudePass:
                 yield _dossier(trial, answers.get(trial.key, {}))
 
     def dossiers(self) -> Callable[[str], Dossier]:
-        """Looks a reply up by its trial's key, with what has been answered about it so far."""
+        """Look a reply up by its trial's key, with what has been answered about it so far."""
         answers = _answers(self.store.calls.of_pass(self.where))
         return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}))
 
     def worst(self, request: dict[str, object]) -> float:
-        """US dollars of a request at worst."""
+        """Return the US dollars of a request at worst."""
         return self.tariff.at_most(size(request), MAX_TOKENS)
 
     def next_question(self, dossier: Dossier) -> Question | None:
-        """What to ask next; stores the grade and returns ``None`` when nothing is missing."""
+        """Return what to ask next; stores the grade and returns ``None`` when nothing is missing."""
         name = dossier.missing
         if name is not None:
             return Question(dossier, name)
@@ -249,16 +249,16 @@ class ClaudePass:
         self._in_a_row += 1
 
     def put_back(self, call: int, cost: float) -> None:
-        """A question that was not asked after all, or given up without a verdict on the reply."""
+        """Put a question back that was not asked after all, or given up without a verdict on the reply."""
         self.store.calls.settle(self.run.id, [Settled(call, "void", cost)])
 
     @property
     def hopeless(self) -> bool:
-        """Whether so many questions failed in a row that asking on would only waste time and money."""
+        """Tell whether so many questions failed in a row that asking on would only waste time and money."""
         return self._in_a_row >= GIVE_UP
 
     def estimate(self, dossiers: Iterator[Dossier]) -> Estimate:
-        """What asking about these replies takes."""
+        """Return what asking about these replies takes."""
         replies = questions = tokens = 0
         dollars = worst = 0.0
         for dossier in dossiers:

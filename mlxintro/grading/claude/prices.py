@@ -59,18 +59,18 @@ class Usage(BaseModel):
 
     @property
     def read(self) -> int:
-        """All input tokens."""
+        """Return all input tokens."""
         return self.input_tokens + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
 
 @lru_cache(maxsize=1)
 def table() -> PriceTable:
-    """The prices that ship."""
+    """Return the prices that ship."""
     return PriceTable.model_validate(data.load("claude_models.toml"))
 
 
 def find(model: str) -> Model | None:
-    """A model's prices; a dated id (``-20251001``) has those of its alias. ``None`` when they are not known."""
+    """Return a model's prices; a dated id (``-20251001``) has those of its alias. ``None`` when they are not known."""
     return table().models.get(model) or table().models.get(re.sub(r"-\d{8}$", "", model))
 
 
@@ -82,13 +82,13 @@ class Tariff:
         self._share = table().batch if batch else 1.0
 
     def cost(self, usage: Usage) -> float:
-        """US dollars of an answered request."""
+        """Return the US dollars of an answered request."""
         read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
         weighted = usage.input_tokens + table().cache_write * written + table().cache_read * read
         return self._dollars(usage.read, weighted, usage.output_tokens)
 
     def at_most(self, size: int, max_tokens: int) -> float:
-        """US dollars of a request at worst.
+        """Return the US dollars of a request at worst.
 
         Args:
             size: UTF-8 bytes of everything that is sent. No byte-level tokeniser makes more tokens than bytes.
@@ -98,7 +98,7 @@ class Tariff:
         return self._dollars(tokens, table().cache_write * tokens, max_tokens)
 
     def about(self, characters: int, output: int) -> float:
-        """US dollars of a request, estimated."""
+        """Return the US dollars of a request, estimated."""
         tokens = estimated_tokens(characters)
         return self._dollars(tokens, tokens, output)
 
@@ -113,5 +113,5 @@ _OVERHEAD = 1000
 
 
 def estimated_tokens(characters: int) -> int:
-    """Tokens of English text: 3.5 characters each, a little fewer with the tokenisers since Claude 4.7."""
+    """Return the tokens of English text: 3.5 characters each, a little fewer with the tokenisers since Claude 4.7."""
     return round(characters / 2.7)

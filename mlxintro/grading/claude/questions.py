@@ -103,7 +103,7 @@ class Dossier:
 
     @property
     def missing(self) -> QuestionName | None:
-        """The question to ask next; ``None`` when there is enough for a grade.
+        """Return the question to ask next; ``None`` when there is enough for a grade.
 
         Naming matters when the reply claims something, or when it holds the concept's name without a claim (a leak).
         A reply that is empty or unreadable is not worth a second question.
@@ -119,7 +119,7 @@ class Dossier:
         return "naming" if claims or find_mentions(fold(self.reply), self.concept, self.related) else None
 
     def grade(self) -> Grade:
-        """The grade that the answers add up to; nothing may be ``missing``."""
+        """Return the grade that the answers add up to; nothing may be ``missing``."""
         stance, naming = self.stance, self.naming
         if stance is None:
             named = None if self.concept is None else False
@@ -153,7 +153,7 @@ class Dossier:
 
 
 def unscored(reason: str) -> Grade:
-    """No verdict, and why."""
+    """Return no verdict, and why."""
     return Grade(None, None, None, None, None, GradeState.UNSCORED, _one_line(reason))
 
 
@@ -173,12 +173,12 @@ class ClaudeGrader:
 
     @property
     def version(self) -> str:
-        """Model, and a hash of everything it is asked."""
+        """Return the model, and a hash of everything it is asked."""
         asked = [rubric.load().hash, self._effort, MAX_TOKENS, {n: f.model_json_schema() for n, f in FIELDS.items()}]
         return f"{self.model} {tagged_hash(asked).removeprefix('b2:')[:12]}"
 
     def request(self, dossier: Dossier, question: QuestionName) -> dict[str, Any]:
-        """Parameters of ``messages.create``."""
+        """Return the parameters of ``messages.create``."""
         text = rubric.load()
         concept = dossier.concept if question == "naming" else None
         shown = text.show(dossier.reply, concept, dossier.related if concept else ())
@@ -206,12 +206,12 @@ class ClaudeGrader:
 
 
 def size(request: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of a request."""
+    """Return the UTF-8 bytes of a request."""
     return len(json.dumps(request, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def read(question: QuestionName, answer: Answer) -> str:
-    """The answer's text, once it is known to be one.
+    """Return the answer's text, once it is known to be one.
 
     Raises:
         UnscoredError: it was refused, cut off, or does not fit the schema.

@@ -47,5 +47,8 @@ class AttemptTransport(httpx2.HTTPTransport):
 
 
 def open_http(seconds: float) -> httpx2.Client:
-    """A client for an SDK. Redirects are not followed: they would carry replies, and the key, to another host."""
+    """Return a client for an SDK. Redirects are not followed.
+
+    They would carry replies, and the key, to another host.
+    """
     return httpx2.Client(transport=AttemptTransport(seconds), timeout=seconds, follow_redirects=False)

@@ -48,7 +48,7 @@ def is_local(base_url: str) -> bool:
 
 
 def open_client(base_url: str) -> OpenAI:
-    """A client for an endpoint; the key comes from the environment, and a local endpoint needs none.
+    """Return a client for an endpoint; the key comes from the environment, and a local endpoint needs none.
 
     Raises:
         UsageError: the address is none of HTTP.
@@ -66,7 +66,7 @@ def open_client(base_url: str) -> OpenAI:
 
 
 def scrub(text: str) -> str:
-    """A text without the key."""
+    """Return a text without the key."""
     key = os.environ.get(KEY, "").strip()
     return text.replace(key, f"[{KEY}]") if key else text
 

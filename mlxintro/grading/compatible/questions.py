@@ -85,12 +85,12 @@ class CompatibleGrader:
 
     @property
     def version(self) -> str:
-        """Model, and a hash of everything it is asked."""
+        """Return the model, and a hash of everything it is asked."""
         asked = ["openai", rubric.load().hash, MAX_TOKENS, {n: f.model_json_schema() for n, f in FIELDS.items()}]
         return f"{self.model} {tagged_hash(asked).removeprefix('b2:')[:12]}"
 
     def request(self, dossier: Dossier, question: QuestionName) -> dict[str, Any]:
-        """Parameters of ``chat.completions.create``."""
+        """Return the parameters of ``chat.completions.create``."""
         text = rubric.load()
         concept = dossier.concept if question == "naming" else None
         schema = FIELDS[question].model_json_schema()

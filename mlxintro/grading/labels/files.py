@@ -14,7 +14,7 @@ from mlxintro.store.store import Store
 
 
 def rows(store: Store, run: Run) -> Iterator[dict[str, Any]]:
-    """The labels that count, withdrawn ones left out, with the reply they are about."""
+    """Return the labels that count, withdrawn ones left out, with the reply they are about."""
     replies = {trial.key: trial.response for trial in store.trials.of_run(run.id)}
     for label in store.labels.latest(run.id):
         if to_grade(label.fields) is not None:
@@ -29,7 +29,7 @@ def rows(store: Store, run: Run) -> Iterator[dict[str, Any]]:
 
 
 def read(lines: Iterable[str], labeller: str | None) -> list[Label]:
-    """Labels from lines as ``rows`` writes them. All or nothing: one bad line refuses the file.
+    """Return the labels from lines as ``rows`` writes them. All or nothing: one bad line refuses the file.
 
     Args:
         lines: each an object with ``trial_key``, at least one of the five fields, and ``labeller`` if given.

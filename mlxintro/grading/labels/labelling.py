@@ -54,7 +54,7 @@ _NAMINGS: Mapping[str, Mapping[str, bool | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a labeller is shown of one trial."""
+    """Says what a labeller is shown of one trial."""
 
     key: str
     response: str
@@ -65,7 +65,9 @@ class Item:
 
 
 def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | None = None) -> list[Item]:
-    """The items of a label set, in its order. A control's decoy depends on the trial alone: everybody sees the same.
+    """Return the items of a label set, in its order. A control's decoy depends on the trial alone.
+
+    Everybody sees the same.
 
     Args:
         trials: those of the set at least.
@@ -87,7 +89,7 @@ def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | N
 
 
 def draw(trials: Sequence[Trial], count: int | None, seed: int, *, first: Container[str] = ()) -> list[str]:
-    """Trials of a new label set: shuffled, injected and control alike. The seed makes the draw repeatable.
+    """Return the trials of a new label set: shuffled, injected and control alike. The seed makes the draw repeatable.
 
     Args:
         trials: to draw from.
@@ -141,7 +143,7 @@ class LabellingSession:
 
     @property
     def keys(self) -> Mapping[str, str]:
-        """What can be pressed now, with its meaning."""
+        """Return what can be pressed now, with its meaning."""
         asked: Mapping[str, str] = {"claim": CLAIM_KEYS, "naming": NAMING_KEYS, "done": {}}[self.stage]
         return {**asked, **CONTROL_KEYS}
 
@@ -197,7 +199,7 @@ def _level(key: str, item: Item) -> NamingLevel | None:
 
 
 def to_grade(fields: Mapping[str, Any]) -> Grade | None:
-    """A label as a grade, so that people and graders are compared alike. None for a withdrawn label."""
+    """Return a label as a grade, so that people and graders are compared alike. None for a withdrawn label."""
     if not any(name in fields for name in GRADE_FIELDS):
         return None
     return Grade(

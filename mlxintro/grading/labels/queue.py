@@ -20,7 +20,7 @@ _AHEAD = 200
 
 
 def open_set(store: Store, run: Run, name: str, count: int, seed: int = 0) -> LabelSet:
-    """A label set by name, drawn from the run's replies unless it is there already.
+    """Return a label set by name, drawn from the run's replies unless it is there already.
 
     Args:
         store: opened for writing.
@@ -47,7 +47,7 @@ def open_set(store: Store, run: Run, name: str, count: int, seed: int = 0) -> La
 
 
 def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> LabellingSession:
-    """What a labeller has still to label of a set, in its order."""
+    """Return what a labeller has still to label of a set, in its order."""
     have = {
         label.key
         for label in store.labels.latest(run.id, labeller=labeller, keys=chosen.keys)
@@ -59,7 +59,10 @@ def session_of(store: Store, run: Run, chosen: LabelSet, labeller: str) -> Label
 
 
 def agreement_on(store: Store, run: Run, keys: Sequence[str]) -> list[Agreement]:
-    """How far people and graders agree on some trials: every pair with at least one person, on all conditions."""
+    """Return how far people and graders agree on some trials.
+
+    Every pair with at least one person, on all conditions.
+    """
     people: dict[str, dict[str, Grade]] = {}
     for label in store.labels.latest(run.id, keys=keys):
         if (grade := to_grade(label.fields)) is not None:

@@ -19,7 +19,7 @@ from mlxintro.replies.text import Piece
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What stands next to a sentence, folded."""
+    """Says what stands next to a sentence, folded."""
 
     previous: str
     """The sentence before it; empty at the beginning."""

@@ -69,7 +69,7 @@ class Reading:
 
 
 def read_coherence(text: str, folded: str) -> Reading:
-    """How far a reply is connected English.
+    """Return how far a reply is connected English.
 
     Args:
         text: The reply, trimmed, in its original case.

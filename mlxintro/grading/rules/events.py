@@ -46,5 +46,5 @@ def blank(match: re.Match[str]) -> str:
 
 
 def has_any(text: str, signs: tuple[str, ...]) -> bool:
-    """A cheap look before an expensive pattern that cannot match without one of these."""
+    """Return a cheap look before an expensive pattern that cannot match without one of these."""
     return any(sign in text for sign in signs)

@@ -74,7 +74,7 @@ class RulesGrader:
 
     @property
     def version(self) -> str:
-        """A number raised by hand when verdicts change; see ``version``."""
+        """Return a number raised by hand when verdicts change; see ``version``."""
         return VERSION
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:

@@ -37,7 +37,7 @@ def may_claim(folded: str) -> bool:
 
 
 def read_events(folded: str, *, offset: int = 0) -> list[Event]:
-    """The claims a text makes about detecting something, in order of position.
+    """Return the claims a text makes about detecting something, in order of position.
 
     Args:
         folded: Text after ``text.fold``.

@@ -33,7 +33,7 @@ DOSED_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class CertifyOrder:
-    """What is asked for; what is ``None`` is chosen for the model."""
+    """Says what is asked for; what is ``None`` is chosen for the model."""
 
     model: str
     """As the study stores it."""
@@ -57,7 +57,7 @@ class CertifyOrder:
 
     @property
     def words(self) -> list[str]:
-        """The concepts, three at least.
+        """Return the concepts, three at least.
 
         Raises:
             UsageError: there are fewer.
@@ -79,7 +79,9 @@ class Assembled:
 
 
 def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
-    """The study as far as it can be told without seeking anything: its size and arms, at a layer and dose to be found.
+    """Return the study as far as it can be told without seeking anything.
+
+    Its size and arms, at a layer and dose to be found.
 
     Raises:
         UsageError: the settings contradict each other, or nothing fits them.
@@ -157,7 +159,7 @@ def _cell(
     told("looking for a dose that steers and leaves replies readable ...")
     depths = certificate.DEPTHS if order.layer is None else (order.layer,)
     layers = dict.fromkeys(backend.info.layer(depth) for depth in depths)
-    extraction = presets.load(order.preset).extraction
+    extraction = presets.of_settings({"preset": order.preset, **order.settings}).extraction
     recipes = [recipe_for(extraction, word, backend.info) for word in order.words[:DOSED_WORDS]]
     vectors = extract(backend, recipes, cache)
     doses = certificate.DOSES if order.strength is None else (order.strength,)

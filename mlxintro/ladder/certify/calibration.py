@@ -40,7 +40,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class LadderCalibration:
-    """What was found; ``options`` holds it as a study takes it."""
+    """Says what was found; ``options`` holds it as a study takes it."""
 
     trial_logit: float
     """Logit of the trial question without a vector, in nats."""
@@ -116,7 +116,7 @@ def _rounded(values: Float64) -> Any:
 
 
 def choose_questions(trial_logit: float, logits: dict[str, float]) -> tuple[str, ...]:
-    """Questions right above and below a logit, and some over the whole range."""
+    """Return the questions right above and below a logit, and some over the whole range."""
     ordered = sorted(logits, key=lambda text: logits[text])
     above = next((at for at, text in enumerate(ordered) if logits[text] > trial_logit), len(ordered))
     near = ordered[max(0, above - NEAREST) : above + NEAREST]
@@ -134,7 +134,7 @@ def _logits(session: Session, arms: dict[str, list[TrialSpec]]) -> tuple[float, 
 
 
 def impacts(session: Session, specs: Sequence[TrialSpec]) -> Float64:
-    """How far each trial's injection moves the next token after its prompt: KL(injected || plain), in nats.
+    """Return how far each trial's injection moves the next token after its prompt: KL(injected || plain), in nats.
 
     Trials that inject the same into the same prompt are measured once.
     """
@@ -155,7 +155,7 @@ def impacts(session: Session, specs: Sequence[TrialSpec]) -> Float64:
 
 
 def match(session: Session, specs: Sequence[TrialSpec], target: Float64) -> tuple[Float64, Float64]:
-    """Strengths at which trials have given impacts, and the impacts they have.
+    """Return the strengths at which trials have given impacts, and the impacts they have.
 
     The impact of a small vector grows with the square of its strength, so the search goes along a straight line in
     logarithms (regula falsi), and halves the interval where that leaves it.
@@ -217,7 +217,7 @@ def _at(spec: TrialSpec, strength: float) -> TrialSpec:
 
 
 def least_alike(session: Session, specs: Sequence[TrialSpec]) -> tuple[dict[str, str], float]:
-    """By word the other one with the lowest cosine, and the mean cosine of all pairs."""
+    """Return by word the other one with the lowest cosine, and the mean cosine of all pairs."""
     own = {spec.injections[0].concept: spec.injections[0] for spec in specs}
     words = list(own)
     rows = [session.vectors[one.vector].direction[one.layer].astype(np.float64) for one in own.values()]

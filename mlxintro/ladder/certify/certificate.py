@@ -65,7 +65,7 @@ class DosedCell:
 
 
 def choose_cell(proposals: Sequence[Proposal], layers: int) -> DosedCell:
-    """The layer nearest to two thirds of the depth that can be steered, at the strongest usable dose.
+    """Return the layer nearest to two thirds of the depth that can be steered, at the strongest usable dose.
 
     Raises:
         UsageError: no layer can be steered and leaves replies readable.
@@ -81,7 +81,7 @@ def choose_cell(proposals: Sequence[Proposal], layers: int) -> DosedCell:
 
 
 def settings(model: str, cell: DosedCell, words: Sequence[str], repeats: int, **given: Any) -> dict[str, Any]:
-    """Settings of the study without what calibration finds; see ``placeholders``."""
+    """Return the settings of the study without what calibration finds; see ``placeholders``."""
     return {
         "model": model,
         "concepts": tuple(words),
@@ -95,7 +95,10 @@ def settings(model: str, cell: DosedCell, words: Sequence[str], repeats: int, **
 
 
 def placeholders(words: int, repeats: int, strength: float) -> dict[str, Any]:
-    """Options in the place of what calibration finds: every question there is, and the concept's own strength."""
+    """Return the options in the place of what calibration finds.
+
+    Every question there is, and the concept's own strength.
+    """
     pairs = words * repeats
     return {
         "spanning": list(controls.bank()),
@@ -107,7 +110,7 @@ def placeholders(words: int, repeats: int, strength: float) -> dict[str, Any]:
 
 
 def fit_repeats(wanted: int | None, budget: int | None, count: Callable[[int], int]) -> int:
-    """Trials per concept, as many as a budget of trials allows.
+    """Return the trials per concept, as many as a budget of trials allows.
 
     Args:
         wanted: without a budget; ``None`` for the default.
@@ -128,7 +131,7 @@ def fit_repeats(wanted: int | None, budget: int | None, count: Callable[[int], i
 
 
 def sought_replies(sought: Sequence[str], words: int = 3, questions: int = 3) -> int:
-    """Short replies that a search for the dose takes at most.
+    """Return the short replies that a search for the dose takes at most.
 
     Args:
         sought: of ``layer`` and ``strength``, what is not given.

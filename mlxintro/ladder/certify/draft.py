@@ -37,7 +37,7 @@ class CertifyDraft:
 
     @classmethod
     def read(cls, path: Path) -> CertifyDraft | None:
-        """A draft that was begun; ``None`` where there is none.
+        """Return a draft that was begun; ``None`` where there is none.
 
         Raises:
             UsageError: the file cannot be understood.
@@ -51,7 +51,7 @@ class CertifyDraft:
             raise UsageError(f"{path} cannot be read ({error}): delete it, and begin again") from None
 
     def once(self, name: str, find: Callable[[], Any]) -> Any:
-        """A finding that is known, or that is made and written down now.
+        """Return a finding that is known, or that is made and written down now.
 
         Args:
             name: says what is found, and what it depends on beside the settings.

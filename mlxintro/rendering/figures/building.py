@@ -19,7 +19,7 @@ from mlxintro.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class FigureChoice:
-    """What the user wants to see; ``None`` and empty mean what suits the runs."""
+    """Says what the user wants to see; ``None`` and empty mean what suits the runs."""
 
     kind: PictureKind | None = None
     x: Axis | None = None

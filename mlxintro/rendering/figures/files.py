@@ -31,17 +31,17 @@ class DrawnFigure:
 
     @property
     def caption(self) -> str:
-        """What is drawn, what the intervals are, and n."""
+        """Return what is drawn, what the intervals are, and n."""
         return self.shown.caption
 
     @property
     def canvas(self) -> Canvas:
-        """The figure of matplotlib, freshly drawn, for changes of one's own."""
+        """Return the figure of matplotlib, freshly drawn, for changes of one's own."""
         return draw(self.shown, self.width)
 
     @property
     def numbers(self) -> pandas.DataFrame:
-        """What the figure shows, a row for each value; docs/figures.md lists the columns."""
+        """Return what the figure shows, a row for each value; docs/figures.md lists the columns."""
         import pandas
 
         return pandas.DataFrame(list(records(self.shown)))

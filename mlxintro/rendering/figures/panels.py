@@ -69,7 +69,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What lines are set against: one value whatever x is, e.g. the false-alarm rate."""
+    """Says what lines are set against: one value whatever x is, e.g. the false-alarm rate."""
 
     label: str
     measured: Measured

@@ -38,7 +38,7 @@ class Drawn:
 
     @property
     def layers(self) -> int:
-        """How many layers the model has; 1 where it is not known."""
+        """Return how many layers the model has; 1 where it is not known."""
         return int(self.run.model.get("layers") or 1) if self.run else 1
 
     @property

@@ -53,7 +53,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """What tells one line from the others."""
+    """Says what tells one line from the others."""
 
     colour: str
     dash: str

@@ -109,7 +109,7 @@ class WorkerPool:
 
     @property
     def ahead(self) -> int:
-        """How many blocks the runner should announce before it asks for them."""
+        """Return how many blocks the runner should announce before it asks for them."""
         return BLOCKS_EACH * len(self._links)
 
     def expect(self, specs: Sequence[TrialSpec]) -> None:

@@ -35,7 +35,7 @@ class ProcessLink:
 
     @property
     def pid(self) -> int | None:
-        """The process's number; ``None`` before it is started."""
+        """Return the process's number; ``None`` before it is started."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> WorkerFacts:

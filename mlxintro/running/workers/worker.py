@@ -40,7 +40,7 @@ class WorkerSetup:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What a worker runs on, by which texts can differ."""
+    """Says what a worker runs on, by which texts can differ."""
 
     model: Mapping[str, str]
     """The identity of the model that is loaded."""
@@ -101,7 +101,7 @@ class TrialWorker:
 
 
 def portable(error: Exception) -> Exception:
-    """An exception that survives the way to another process: itself, or one that says the same."""
+    """Return an exception that survives the way to another process: itself, or one that says the same."""
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):
             return error

@@ -126,12 +126,12 @@ class Source:
                 raise self._refused(name, at, column, "names something that this store does not hold")
 
     def values(self, table: SourceTable) -> Iterator[tuple[Any, ...]]:
-        """The rows of a table, in the order of ``table.columns``."""
+        """Return the rows of a table, in the order of ``table.columns``."""
         for page in self.pages(table):
             yield from page
 
     def pages(self, table: SourceTable) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """The rows of a table, some hundred at a time; none where an older store has no such table."""
+        """Return the rows of a table, some hundred at a time; none where an older store has no such table."""
         if table not in self._present():
             return
         older = table.later if table.later.keys() - self._columns[table.name] else {}

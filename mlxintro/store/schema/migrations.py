@@ -259,7 +259,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def applied(db: sqlite3.Connection) -> list[str]:
-    """Names of the migrations a store has been through, in order; empty for a blank file.
+    """Return the names of the migrations a store has been through, in order; empty for a blank file.
 
     Raises:
         KnownError: the file belongs to another program.

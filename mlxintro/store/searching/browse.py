@@ -53,11 +53,11 @@ class TrialBrowser:
         self._planner = FilterPlanner(database)
 
     def route(self, run: str, where: TrialFilter) -> Route:
-        """Where the matches of a filter can be."""
+        """Return where the matches of a filter can be."""
         return self._planner.route(run, where)
 
     def matching(self, run: str, where: TrialFilter, route: Route) -> list[int]:
-        """Rows of the trials on a route that a filter lets through, in the order of the plan.
+        """Return the rows of the trials on a route that a filter lets through, in the order of the plan.
 
         A short stretch bounds the time, however few match. Rows are numbers for ``seen``, valid while the run exists.
         """
@@ -77,7 +77,10 @@ class TrialBrowser:
         return found
 
     def seen(self, run: str, rows: Sequence[int]) -> list[Seen]:
-        """Trials by row, in the order of the plan, with grades and labels. Rows that are gone are left out."""
+        """Return the trials by row, in the order of the plan, with grades and labels.
+
+        Rows that are gone are left out.
+        """
         # The plus keeps SQLite from walking through the whole run for the sake of its order.
         found = self._database.rows(
             f"SELECT {COLUMNS}, id AS row FROM trials WHERE +run = ? AND id IN (SELECT value FROM json_each(?)) "
@@ -96,7 +99,7 @@ class TrialBrowser:
         return [Seen(row, one, tuple(grades[one.key]), tuple(labels[one.key])) for row, one in trials.items()]
 
     def rows_by(self, run: str, column: OrderColumn, *, descending: bool) -> list[int]:
-        """Rows of a run's trials by a column, those without a value last, equal ones in the order of the plan."""
+        """Sort the rows of a run's trials by a column, rows without a value last, equal ones as planned."""
         if column not in ("ordinal", "concept", "layer", "strength"):
             raise ValueError(column)
         way = "DESC" if descending else "ASC"
@@ -106,7 +109,7 @@ class TrialBrowser:
         return [row["id"] for row in found]
 
     def injected_concepts(self, run: str) -> list[str]:
-        """What the injected trials of a run are about."""
+        """Return what the injected trials of a run are about."""
         rows = self._database.rows(
             "SELECT DISTINCT concept FROM tallies WHERE run = ? AND grader = '' AND condition = 'injected' "
             "AND concept IS NOT NULL AND trials > 0 ORDER BY concept",
@@ -115,12 +118,12 @@ class TrialBrowser:
         return [row["concept"] for row in rows]
 
     def newest_verdicts(self) -> tuple[int, int]:
-        """Numbers of the newest grade and the newest label in the store: whether to look again."""
+        """Return the numbers of the newest grade and the newest label in the store: whether to look again."""
         row = self._database.row("SELECT (SELECT max(id) FROM grades) AS grade, (SELECT max(id) FROM labels) AS label")
         return (int(row["grade"] or 0), int(row["label"] or 0)) if row else (0, 0)
 
     def choices(self, run: str) -> Choices:
-        """What can be filtered by."""
+        """Return what can be filtered by."""
 
         def values(column: str) -> list[object]:
             rows = self._database.rows(

@@ -20,7 +20,7 @@ _MARKED = (
 
 
 def condition(where: TrialFilter) -> tuple[str, list[object]]:
-    """A filter as SQL that begins with `` AND``, for a query over ``trials``, and the values of its marks."""
+    """Return a filter as SQL that begins with `` AND``, for a query over ``trials``, and the values of its marks."""
     parts: list[str] = []
     values: list[object] = []
     for name in _PLAIN:

@@ -61,7 +61,10 @@ def index(db: sqlite3.Connection, limit: int) -> int:
 
 
 def candidates(db: sqlite3.Connection, text: str, most: int) -> set[int] | None:
-    """Rows of all trials whose replies can hold a text; ``None`` when there are more, or the index cannot tell."""
+    """Return the rows of all trials whose replies can hold a text.
+
+    ``None`` when there are more, or the index cannot tell.
+    """
     terms = _terms(text)
     if not terms:
         return None

@@ -25,7 +25,7 @@ IS_GRADED = f"substr(class, {len(GRADE_FIELDS) + 1}, 1) <> '{GradeState.UNSCORED
 
 
 def verdict_of(class_: str) -> GradeRecord:
-    """The verdict of a class; it names no trial and no grader."""
+    """Return the verdict of a class; it names no trial and no grader."""
     *fields, state, naming = tuple(class_)
     affirms, identifies, first, coherent, refuses = (_FIELD_VALUES[field] for field in fields)
     return GradeRecord(
@@ -43,7 +43,7 @@ def verdict_of(class_: str) -> GradeRecord:
 
 
 def class_of(grade: str) -> str:
-    """SQL for the class of the row of ``grades`` with that name."""
+    """Return the SQL for the class of the row of ``grades`` with that name."""
     fields = [f"coalesce({grade}.{name}, '-')" for name in GRADE_FIELDS]
     return " || ".join((*fields, f"substr({grade}.state, 1, 1)", f"coalesce(substr({grade}.naming, -1), '-')"))
 
@@ -58,5 +58,5 @@ def _by_words() -> dict[str, tuple[str, ...]]:
 
 
 def classes_of(words: str) -> tuple[str, ...]:
-    """All classes that ``rendering.verdict_words`` has these words for; none for words that it does not use."""
+    """Return all classes that ``rendering.verdict_words`` has these words for; none for words that it does not use."""
     return _by_words().get(words, ())

@@ -29,7 +29,7 @@ class OutgoingVector:
 
     @classmethod
     def of(cls, record: VectorRecord, entry: Entry, imported: LayerDirections | None) -> OutgoingVector | None:
-        """A vector from its file; ``None`` where the file is not what the record says."""
+        """Return a vector from its file; ``None`` where the file is not what the record says."""
         made = {k: v for k, v in entry.metadata.items() if k not in ("key", "sha256", "recipe")}
         if imported is not None:
             return cls(record, imported, None, made) if imported.content_hash == record.content else None
@@ -47,7 +47,7 @@ class OutgoingVector:
 
     @property
     def model(self) -> str:
-        """The model's key; for an imported vector what its file said."""
+        """Return the model's key; for an imported vector what its file said."""
         facts = self.record.recipe.get("facts", {})
         return str(self.record.recipe.get("model") or facts.get("model") or facts.get("mlxintro.model") or "")
 

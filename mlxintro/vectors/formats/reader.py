@@ -132,5 +132,5 @@ def _first_line(error: Exception) -> str:
 
 
 def as_fact(value: Any) -> str:
-    """A value from a file's header as one short text."""
+    """Return a value from a file's header as one short text."""
     return value if isinstance(value, str) else json.dumps(value, default=str)[:200]

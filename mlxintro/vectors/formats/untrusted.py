@@ -28,7 +28,7 @@ _FACTS = 40
 
 @dataclass(frozen=True, slots=True)
 class VectorFile:
-    """What a file holds."""
+    """Says what a file holds."""
 
     directions: LayerDirections
     format: FileFormat
@@ -37,7 +37,9 @@ class VectorFile:
 
 
 def check_regular(path: Path, largest: int = LARGEST) -> int:
-    """Size of a regular file, which is never waited for. A link to one is followed: hub caches are made of them.
+    """Return the size of a regular file, which is never waited for. A link to one is followed.
+
+    Hub caches are made of them.
 
     Raises:
         UsageError: there is none, it cannot be read, it is no regular file, or it is larger than any vector.
@@ -62,7 +64,7 @@ def check_regular(path: Path, largest: int = LARGEST) -> int:
 def checked(
     path: Path, by_layer: Mapping[int, Any], file_format: FileFormat, facts: Mapping[str, Any], site: str = "resid_post"
 ) -> VectorFile:
-    """Directions by layer as a vector file's content.
+    """Return the directions by layer as a vector file's content.
 
     Raises:
         UsageError: one line that names the first thing that is wrong with them.
