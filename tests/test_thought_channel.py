@@ -12,7 +12,7 @@ from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.replies.thoughts import StoredThought, thought_of
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
-from mlxintro.thinking.counts import CHANNEL_CLASSES, channel_of, count_channels
+from mlxintro.thinking.counts import CHANNEL_CLASSES, ChannelClass, channel_of, count_channels
 from mlxintro.thinking.grades import both_channels, grade_channels, thought_verdict
 from tests.cli import mlxintro
 from tests.test_thinking_runs import ON, claims, finished
@@ -37,8 +37,12 @@ def test_the_four_cells_hold_what_the_script_did(tmp_path: Path, hit: int, fa: i
             noticed = "I do detect an injected thought" in thought.text
             assert noticed is bool(hit if condition == "injected" else fa)
             said = claims(trial)
-            cell = "noticed and said" if noticed and said else "noticed, not said" if noticed else "neither"
-            expected["said, not noticed" if said and not noticed else cell] += 1
+            cell: ChannelClass = "neither"
+            if noticed:
+                cell = "noticed and said" if said else "noticed, not said"
+            elif said:
+                cell = "said, not noticed"
+            expected[cell] += 1
         assert {name: counts[condition][name] for name in CHANNEL_CLASSES} == expected
 
 

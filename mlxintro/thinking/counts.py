@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mlxintro.analysis.results import Table
+from mlxintro.analysis.results import Cell, Table
+from mlxintro.protocol.controls import SWAPPED
 from mlxintro.replies.thoughts import StoredThought
-from mlxintro.store.records import GradeRecord, Run, Trial
+from mlxintro.store.records import GradeRecord, Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.thinking.grades import both_channels, thought_verdict
+from mlxintro.thinking.swaps import swap_table
 
 ChannelClass = Literal[
     "noticed and said", "noticed, not said", "said, not noticed", "neither", "thought cut off", "undecided"
@@ -81,9 +83,12 @@ def count_channels(judged: Iterable[tuple[Trial, StoredThought, GradeRecord | No
 
 
 def channel_tables(store: Store, run: Run, grader: str) -> Iterator[Table]:
-    """Return the table of both channels; nothing for a run whose subject did not think."""
+    """Return the tables of both channels and of swapped thoughts; nothing for a run whose subject did not think."""
     if run.study.get("thinking") != "on":
         return
+    swapped = store.trials.of_run(run.id, TrialFilter(status="done", arm=SWAPPED))
+    if (table := swap_table((trial.concept or "", trial.measurements) for trial in swapped)) is not None:
+        yield table
     counts = count_channels(both_channels(store, run, grader))
     if not counts:
         return
@@ -92,5 +97,7 @@ def channel_tables(store: Store, run: Run, grader: str) -> Iterator[Table]:
         f"by {grader}; the thought's verdict x the answer's, main trials. A thought cut off at its budget is in no "
         f"cell of the four: {cut} of those answers claim a detection."
     )
-    rows = tuple((one.condition, *(one[name] for name in CHANNEL_CLASSES)) for one in counts)
-    yield Table("channels", "Noticed in the thought, said in the answer", ("condition", *CHANNEL_CLASSES), rows, note)
+    rows: list[tuple[Cell, ...]] = [(one.condition, *(one[name] for name in CHANNEL_CLASSES)) for one in counts]
+    yield Table(
+        "channels", "Noticed in the thought, said in the answer", ("condition", *CHANNEL_CLASSES), tuple(rows), note
+    )
