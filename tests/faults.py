@@ -136,7 +136,7 @@ FAULTS = (
         "backends/mlxlm/decode.py",
         "        if not self._settled:",
         "        if False:",
-        "tests/test_mlx_patch.py -k 'confirmed or together_wait'",
+        "tests/test_mlx_batches.py -k 'confirmed or together_wait'",
     ),
     # Vectors and windows
     Fault(

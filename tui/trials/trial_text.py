@@ -64,7 +64,7 @@ def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width
     measured = head_text.read_out(lines.display, row_for(seen, lines.grader)) if trial.error is None else ""
     if measured and (not trial.response or trial.measurements_json != "{}"):
         parts += [_title("read out"), Content(f"  {measured}\n")]
-    if seen.grades or (lines.display.from_grades and trial.error is None):
+    if seen.grades or (lines.display.from_grades and trial.error is None and trial.response):
         parts += [_title("verdicts"), *(_verdict(one) for one in seen.grades)]
         if not seen.grades:
             parts.append(Content("  nobody has graded it yet\n"))
