@@ -22,15 +22,24 @@ model = mi.load("smollm2", backend="torch", device="cpu")
 ocean = mi.concept_vector(model, "ocean")
 (concept,) = library().resolve(["ocean"], allow_unknown=False)
 found = mi.validate(model, ocean, concept, layer=20, strength=4.0, unit="raw", randoms=9)
-print(found)
+for one in found.prompts:
+    random = sum(one.random) / len(one.random)
+    print(f"{one.prompt.prefill:32} plain {one.plain:6.1f}   steered {one.steered:6.1f}   random vectors {random:6.1f}")
+print(
+    f"more than random vectors: {found.effect:+.2f} nats ({found.low:+.2f} to {found.high:+.2f}), p = {found.p_value}"
+)
 
 # %%
 asked = [{"role": "user", "content": "Tell me about your day."}]
-steered = mi.steer(model, ocean, asked, layer=20, strength=4.0, unit="raw", max_tokens=16)
-print(steered)
+steered = mi.steer(model, ocean, asked, layer=20, strength=4.0, unit="raw")
+print("plain:  ", steered.plain[:100])
+print("steered:", steered.steered[:100])
+print(f"dose: {steered.dose.resid:.0%} of the stream's norm, added to {steered.proof.positions} tokens")
 model.close()
 
 # %% [markdown]
+# **Expected in the blueprint:** steering with *ocean* makes outputs more ocean-related. **Seen:** on some beginnings clearly, on others not at all; on average ocean is a nat or two more likely than under random vectors. With nine of them p cannot be below 0.1: `mlxintro steer` takes nineteen. The steered text changes its mood and repeats itself, and never says ocean: by eye one would see nothing.
+#
 # **Exercise.** The vector of *sea* steers towards *ocean* as well. Does that make the two one concept?
 #
 # **Answer.** No: it makes the test unable to tell them apart. Naming is only believed where the named word is compared with words
