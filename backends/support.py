@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from .errors import ModelError
-from .models import aliases
+from .models import aliases, measured
 
 _MLX_READS = ("awq", "gptq", "bitnet", "mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt")
 """Quantisations of other libraries that mlx-lm converts while loading; it misreads the rest in silence."""
@@ -66,13 +66,14 @@ def check_architecture(name: str, config: Mapping[str, Any], backend: Literal["m
     if backend == "torch" and importlib.util.find_spec("transformers") and not _known_to_transformers(kind):
         raise ModelError(
             f"transformers knows no text generator of the type {kind!r} ({name}): upgrade it with "
-            "`pip install -U transformers`, or choose another model"
+            f"`pip install -U transformers`, or {_instead_of_torch(kind)}"
         )
     if backend == "mlx" and importlib.util.find_spec("mlx_lm") and not _known_to_mlx(kind):
         raise ModelError(
             f"mlx-lm does not know the architecture {kind!r} ({name}): upgrade it with `pip install -U mlx-lm`, "
-            "or use --backend torch"
+            f"or {measured.alternative(kind, 'mlx')}"
         )
+    measured.check(kind, backend)
 
 
 def _torch_reads(method: str) -> bool:
@@ -88,6 +89,11 @@ def _known_to_transformers(kind: str) -> bool:
     from transformers.models.auto import modeling_auto as known
 
     return kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+
+def _instead_of_torch(kind: str) -> str:
+    known = importlib.util.find_spec("mlx_lm") is not None and _known_to_mlx(kind)
+    return "use --backend mlx, whose mlx-lm knows it" if known else "choose another model"
 
 
 def _known_to_mlx(kind: str) -> bool:

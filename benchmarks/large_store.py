@@ -1,4 +1,4 @@
-"""A store of any size to measure the terminal app and the filters on, made from one small run.
+"""A store of any size to measure the terminal app, filters, statistics and reports on, made from one small run.
 
     python benchmarks/large_store.py FROM_HOME TO_HOME [--trials 1000000] [--runs 200]
 

@@ -1,8 +1,8 @@
 """Measures every family of ``tests/families.py`` on both backends, and writes the table and the data that come of it.
 
 ``python docs/families_table.py`` takes some ten minutes on two cores. It writes ``docs/families.md``, and
-``backends/mlxlm/families.json``, by which the MLX backend refuses families that mlx-lm computes otherwise.
-``python docs/families_table.py --from-data`` writes the table alone.
+``backends/models/families.json``, by which both backends say what to use instead.
+``python docs/families_table.py NAME...`` measures some anew, and ``--from-data`` writes the table alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "backends" / "mlxlm" / "families.json"
+DATA = ROOT / "backends" / "models" / "families.json"
 TABLE = ROOT / "docs" / "families.md"
 SECONDS = 300
 
@@ -26,7 +26,9 @@ of six tokens after prompts of three lengths. "works" means at most 0.002 nats a
 batch as alone, and an injection that is accepted and proven. Parity is the same greedy tokens on both backends.
 Sites: "all" where `attn_out` and `mlp_out` are what a block adds to the residual stream, and `attn_out` follows from
 `head_out`, the output of every single head; else those that can be used, and the program says so in one line.
-Folders are written by
+Rows of hybrids and state
+spaces decode in one batch on torch; they are read with rows of exactly their length (docs/architecture.md), and their
+steps are not recorded as CUDA graphs. Folders are written by
 transformers {transformers} with the keys that checkpoints on the hub carry; "another form" means that mlx-lm {mlx_lm}
 expects others, and a conversion made for it may still load. Made by `python docs/families_table.py`.
 
@@ -81,7 +83,7 @@ def _said(found: dict[str, Any]) -> str:
     for sign, meaning in (
         ("another form", "refused: reads another form of it"),
         ("mlx-lm does not know the architecture", "refused: unknown to mlx-lm"),
-        ("has layers of type", "refused: layers that are not attention"),
+        ("a form of its own", "refused: keeps its state in a cache of its own"),
         ("mask per token", "refused: takes no mask per token"),
         ("does not know for", "refused: ignores a setting"),
     ):
@@ -96,13 +98,18 @@ def main() -> None:
         TABLE.write_text(table(json.loads(DATA.read_text("utf-8"))), "utf-8")
         return
     sys.path.insert(0, str(ROOT))
-    from tests.families import FAMILIES, WRAPPERS
+    from tests.family_settings import FAMILIES, WRAPPERS
 
-    found = {}
-    for name in sorted(FAMILIES | WRAPPERS):
-        found[name] = measure(name)
-        sys.stderr.write(f"{name}: {found[name]}\n")
-    write({name: one for name, one in found.items() if not one.get("failed")})
+    wanted = sys.argv[1:] or sorted(FAMILIES | WRAPPERS)
+    held = json.loads(DATA.read_text("utf-8"))["families"] if sys.argv[1:] else {}
+    # What was measured before must have no say in what is measured now.
+    write({name: one for name, one in held.items() if name not in wanted})
+    for name in wanted:
+        found = measure(name)
+        sys.stderr.write(f"{name}: {found}\n")
+        if not found.get("failed"):
+            held[name] = found
+    write(held)
 
 
 def write(found: dict[str, dict[str, Any]]) -> None:

@@ -64,7 +64,14 @@ class Nursery:
     def run(
         self, arguments: list[str], environment: dict[str, str], streams: tuple[int, int, int], timeout: float
     ) -> int:
-        """Fork a process, run the command in it, and return its exit code, negative for a signal."""
+        """Fork a process, run a command in it, and return its exit code, negative for a signal.
+
+        Args:
+            arguments: of ``mlxintro``; after ``-c`` stands code to run instead.
+            environment: of the process.
+            streams: file descriptors of stdin, stdout and stderr.
+            timeout: in seconds, after which the process is killed.
+        """
         request = json.dumps({"arguments": arguments, "environment": environment}).encode()
         self._socket.settimeout(timeout)
         socket.send_fds(self._socket, [len(request).to_bytes(8, "big")], list(streams))
@@ -86,7 +93,7 @@ def nursery() -> Nursery:
 def run(
     arguments: list[str], environment: dict[str, str], stdin: str, stdout: int | IO[Any] | None, seconds: float
 ) -> tuple[int, str, str]:
-    """Run a command of ours to its end; return its exit code and what it said on stdout and stderr."""
+    """Run a command of ours, or code after ``-c``, to its end; return exit code, stdout and stderr."""
     with open_memory() as given, open_memory() as out, open_memory() as err:
         given.write(stdin.encode())
         given.seek(0)
@@ -152,6 +159,9 @@ def main() -> None:
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
     errors = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
     sys.stderr = io.TextIOWrapper(errors, "utf-8", errors="backslashreplace", line_buffering=True)
+    if wanted["arguments"][:1] == ["-c"]:
+        exec(wanted["arguments"][1], {"__name__": "__main__"})
+        return
     sys.argv = ["mlxintro", *wanted["arguments"]]
     runpy.run_module("mlxintro", run_name="__main__", alter_sys=True)
 

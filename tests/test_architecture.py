@@ -114,3 +114,13 @@ def test_files_and_functions_stay_readable() -> None:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     length = (node.end_lineno or 0) - node.lineno + 1
                     assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_every_deliberate_fault_has_its_place() -> None:
+    """What ``python -m tests.faults`` would replace stands there once, and the tests it names exist."""
+    from tests.faults import FAULTS
+
+    for fault in FAULTS:
+        assert (ROOT / fault.file).read_text("utf-8").count(fault.right) == 1, fault.name
+        for word in fault.tests.split():
+            assert not word.startswith("tests/") or (ROOT / word).exists(), fault.name

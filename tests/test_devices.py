@@ -156,6 +156,40 @@ def test_predicted_weights_are_those_of_a_model_without_memory_added_up(
     assert found == pytest.approx(truth, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("qwen3_moe", {"num_hidden_layers": 8, "num_experts": 32}),
+        ("mixtral", {"num_hidden_layers": 6}),
+        ("glm4_moe", {"num_hidden_layers": 6, "n_routed_experts": 32}),
+    ],
+)
+def test_experts_stay_as_wide_as_they_are_in_4_bits_on_cuda(family: str, settings: dict[str, int]) -> None:
+    """transformers holds the experts of a layer in one array, and bitsandbytes takes linear layers only."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family, **settings)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    stored = sum(parameter.numel() for parameter in model.parameters()) * 2
+    linear = [module.weight.numel() for module in model.modules() if type(module) is nn.Linear]
+    quantised = sum(linear) - model.get_output_embeddings().weight.numel()
+    truth = stored - quantised * (2 - 4.5 / 8)
+    written = {**config.to_dict(), "dtype": "bfloat16"}
+    assert memory.loaded_bytes(stored, written, quantize="4bit", backend="torch") == pytest.approx(truth, rel=0.05)
+    assert truth > 0.8 * stored
+
+
+def test_4_bits_of_bitsandbytes_are_four_and_a_half() -> None:
+    """Its own layer says so: half a byte for each weight, and a float32 for every 64."""
+    bnb = pytest.importorskip("bitsandbytes")
+    layer = bnb.nn.Linear4bit(256, 128, bias=False, compress_statistics=False, quant_type="nf4")
+    layer.load_state_dict({"weight": torch.randn(128, 256)})
+    weight = layer.to("cpu").weight
+    held = weight.nbytes + weight.quant_state.absmax.nbytes
+    assert 8 * held == 4.5 * 128 * 256
+
+
 def test_a_loading_model_on_a_card_is_named_and_a_loaded_one_is_in_nobodys_way(
     tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from mlxintro.backends import support
 from mlxintro.backends.errors import ModelError
+from mlxintro.backends.models import measured
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools.check import run_checks
 from tests import tiny as tiny_models
-from tests.families import FAMILIES, TOLERANCE, build, compare
+from tests.families import TOLERANCE, build, compare
+from tests.family_settings import FAMILIES
 
-DATA = Path(__file__).parents[1] / "backends" / "mlxlm" / "families.json"
+DATA = Path(__file__).parents[1] / "backends" / "models" / "families.json"
 
 
 def edited(folder: Path, target: Path, **changes: Any) -> Path:
@@ -83,6 +86,36 @@ def test_every_family_is_right_or_refused_and_no_library_crashes() -> None:
         if found["torch"]["works"] and found["mlx"]["works"]:
             assert found["parity"], name
             assert max(found[backend]["nats"] for backend in ("torch", "mlx")) <= TOLERANCE
+
+
+def test_no_refusal_sends_one_to_a_backend_that_refuses_too() -> None:
+    families = json.loads(DATA.read_text())["families"]
+    for name, found in families.items():
+        for backend, other in (("torch", "mlx"), ("mlx", "torch")):
+            text = found[backend].get("refused", "")
+            assert found[other]["works"] or f"use --backend {other}" not in text.replace("mlx with a conv", ""), text
+            advice = measured.alternative(name, backend)  # type: ignore[arg-type]
+            assert (advice == f"use --backend {other}") == found[other]["works"], (name, advice)
+
+
+def test_a_family_that_cannot_run_is_refused_before_it_is_downloaded() -> None:
+    for kind, backend, advice in (
+        ("bloom", "torch", "neither backend"),
+        ("minimax", "torch", "neither backend"),
+        ("ernie4_5_moe", "mlx", "use --backend torch"),
+    ):
+        with pytest.raises(ModelError, match=advice) as refused:
+            support.check_architecture("some/model", {"model_type": kind}, backend)  # type: ignore[arg-type]
+        assert "\n" not in str(refused.value)
+    for kind in ("mamba", "qwen3_next", "llama4", "qwen2_5_vl"):
+        support.check_architecture("some/model", {"model_type": kind}, "torch")
+    assert "try --backend mlx" in measured.alternative("unheard_of", "torch")
+
+
+def test_another_release_of_a_library_is_not_judged_by_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "version", lambda name: "99.0")
+    measured.check("bloom", "torch")
+    measured.check("ernie4_5_moe", "mlx")
 
 
 def test_the_table_in_the_documentation_is_that_of_the_data() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +14,14 @@ from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
 from mlxintro.backends import sampling
-from mlxintro.backends.base import OPERATIONS, SITES, Completion, Injection, Prompt, Request, Sampling
-from mlxintro.backends.errors import ModelError, OutOfMemory, UsageError
+from mlxintro.backends.base import OPERATIONS, SITES, Injection, Prompt, Request, Sampling
+from mlxintro.backends.errors import UsageError
 from mlxintro.backends.lanes import lay_out
 from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
-from mlxintro.backends.mlxlm.cache import GroupedKVCache
 from mlxintro.backends.mlxlm.numeric import choose, log_softmax
-from mlxintro.backends.mlxlm.patch import MLXLane, find_blocks, patched, site_module
-from mlxintro.backends.models.sources import read_folder
+from mlxintro.backends.mlxlm.patch import MLXLane, patched, site_module
+from tests.mlx_models import blocks_of, injected, load
 
 
 @pytest.fixture
@@ -39,25 +35,12 @@ def backend(tiny: Callable[[str], Path]) -> Iterator[MLXBackend]:
         yield opened
 
 
-def load(folder: Path, **settings: Any) -> MLXBackend:
-    return mlx_backend.load(read_folder(folder, name=folder.name, repository="tiny"), **settings)
-
-
-def blocks_of(backend: MLXBackend) -> list[nn.Module]:
-    return list(backend._network.blocks)
-
-
 def weights_of(model: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.array(value) for name, value in tree_flatten(model.parameters())}
 
 
 def unchanged(stream: mx.array) -> mx.array:
     return stream
-
-
-def injected(layer: int = 1, size: float = 5.0, **settings: Any) -> Prompt:
-    vector = np.full(64, size, np.float32)
-    return Prompt(tuple(range(5, 25)), (Injection(layer, vector, 3, **settings),))
 
 
 def test_a_patched_block_is_the_same_object_with_the_same_attributes_and_parameters(model: nn.Module) -> None:
@@ -224,122 +207,6 @@ def test_sites_are_post_norms_only_where_the_norm_comes_after(tiny: Callable[[st
     assert site_module(gemma, "mlp_out") is gemma.post_feedforward_layernorm
 
 
-def test_a_family_that_scales_its_branches_has_no_such_sites(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with load(tiny("llama")) as backend:
-        block = type(blocks_of(backend)[0])
-
-        def scaled(self: Any, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
-            h = x + 0.22 * self.self_attn(self.input_layernorm(x), mask, cache)
-            return h + 0.22 * self.mlp(self.post_attention_layernorm(h))
-
-        monkeypatch.setattr(block, "__call__", scaled)
-        with pytest.raises(ModelError, match="use the site resid_post"):
-            backend.capture([Prompt((5, 6))], sites=["mlp_out"])
-
-
-def test_a_model_without_a_list_of_blocks_is_named() -> None:
-    class Recurrent(nn.Module):
-        model_type = "strange"
-
-    with pytest.raises(ModelError, match="strange"):
-        find_blocks(Recurrent())
-
-
-def test_heads_grouped_in_an_axis_of_their_own_get_a_mask_that_fits(tiny: Callable[[str], Path]) -> None:
-    """mlx-lm's Gemma 2 broadcasts a mask per row over its heads; with two rows and two heads, silently."""
-    with load(tiny("gemma2")) as backend:
-        assert backend._network.padding is GroupedKVCache
-        rows = [Request(Prompt(tuple(range(5, 5 + n))), Sampling(max_tokens=8)) for n in (9, 14)]
-        together = {reply.index: reply.tokens for reply in backend.generate(rows)}
-        alone = {index: next(iter(backend.generate([row]))).tokens for index, row in enumerate(rows)}
-        assert together == alone
-
-
-def test_rows_of_different_lengths_share_a_batch_where_the_model_can(tiny: Callable[[str], Path]) -> None:
-    with load(tiny("gemma3")) as backend:
-        assert backend._network.plan([5, 7, 5, 7, 7], 3) == [[0, 2, 1], [3, 4]]
-
-
-def edited(folder: Path, target: Path, **changes: Any) -> Path:
-    """A copy of a model folder with config.json changed; ``None`` removes a key."""
-    shutil.copytree(folder, target)
-    config = json.loads((target / "config.json").read_text())
-    config = {key: value for key, value in {**config, **changes}.items() if value is not None}
-    (target / "config.json").write_text(json.dumps(config))
-    return target
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        load(folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_a_rotary_base_that_mlx_lm_would_not_read_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    missing = refusal(edited(tiny("llama"), tmp_path / "missing", rope_theta=None))
-    assert "no rope_theta" in missing
-    assert '"rope_theta": 50000' in missing
-    disagreeing = refusal(edited(tiny("qwen2"), tmp_path / "other", rope_theta=1e6))
-    assert "rope_theta is 1000000" in disagreeing
-    local = refusal(edited(tiny("gemma3"), tmp_path / "local", rope_local_base_freq=5e4))
-    assert "rope_local_base_freq" in local
-
-
-def test_a_rotary_scaling_that_mlx_lm_would_not_read_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    scaled = {"rope_type": "linear", "factor": 4.0, "rope_theta": 50_000.0}
-    assert "rope_scaling" in refusal(edited(tiny("llama"), tmp_path / "unread", rope_parameters=scaled))
-    with load(edited(tiny("llama"), tmp_path / "read", rope_parameters=scaled, rope_scaling=scaled)) as backend:
-        assert backend._network.blocks[0].self_attn.rope.scale == 0.25
-
-
-def test_qwen3_reads_rope_parameters_by_itself(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    with load(edited(tiny("qwen3"), tmp_path / "nested", rope_theta=None)) as backend:
-        assert backend._network.blocks[0].self_attn.rope.base == 50_000
-
-
-def test_a_sliding_window_that_mlx_lm_ignores_bounds_the_context(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    with load(edited(tiny("mistral"), tmp_path / "mistral", sliding_window=32)) as backend:
-        assert backend.info.context == 32
-        with pytest.raises(UsageError, match="context of 32"):
-            backend.capture([Prompt(tuple(range(40)))])
-    with load(tiny("gemma3")) as backend:
-        assert backend.info.context == 512
-
-
-def test_what_mlx_lm_cannot_load_is_one_line(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    assert "nosuch" in refusal(edited(tiny("llama"), tmp_path / "type", model_type="nosuch"))
-    assert "says 5 layers, its weights hold 4" in refusal(edited(tiny("llama"), tmp_path / "l", num_hidden_layers=5))
-    assert "another form" in refusal(edited(tiny("llama"), tmp_path / "shape", intermediate_size=160))
-    assert "'hidden_size'" in refusal(edited(tiny("llama"), tmp_path / "key", hidden_size=None))
-    corrupt = edited(tiny("llama"), tmp_path / "corrupt")
-    data = (corrupt / "model.safetensors").read_bytes()
-    (corrupt / "model.safetensors").write_bytes(data[:100])
-    assert "damaged or cut short" in refusal(corrupt)
-    (corrupt / "model.safetensors").write_bytes(data[: len(data) // 2])
-    assert "again" in refusal(corrupt)
-
-
-def test_settings_that_do_not_exist_are_named(tiny: Callable[[str], Path]) -> None:
-    for settings in ({"dtype": "int8"}, {"device": "tpu"}, {"quantize": "3bit"}):
-        with pytest.raises(UsageError, match=str(next(iter(settings.values())))):
-            load(tiny("llama"), **settings)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("quantize", [None, "4bit"])
-def test_the_stream_has_the_dtype_that_was_asked_for(
-    tiny: Callable[[str], Path], dtype: str, quantize: str | None
-) -> None:
-    with load(tiny("qwen2"), dtype=dtype, quantize=quantize) as backend:
-        assert backend.info.dtype == dtype
-        assert backend.info.quantization == ("4-bit (group 64)" if quantize else "none")
-        [reply] = backend.generate([Request(injected(), Sampling(max_tokens=3))])
-        assert reply.proofs[0].positions == reply.forwarded - 3
-
-
 def test_the_sampler_draws_what_the_rule_draws() -> None:
     generator = np.random.default_rng(1)
     rows = 64
@@ -368,42 +235,6 @@ def test_a_closed_backend_says_so_and_closes_twice(tiny: Callable[[str], Path]) 
         backend.capture([Prompt((5, 6))])
 
 
-def test_a_model_with_recurrent_state_gives_the_same_replies_in_a_batch(tiny: Callable[[str], Path]) -> None:
-    """Mamba's cache has no positions and no padding: rows of one length share it, others do not."""
-    from mlx_lm.models.mamba import Model, ModelArgs
-
-    mx.random.seed(0)
-    model = Model(
-        ModelArgs(
-            model_type="mamba",
-            vocab_size=448,
-            hidden_size=64,
-            intermediate_size=128,
-            state_size=8,
-            num_hidden_layers=3,
-            conv_kernel=4,
-            use_bias=False,
-            use_conv_bias=True,
-            time_step_rank=4,
-        )
-    )
-    with load(tiny("llama")) as llama:
-        backend = MLXBackend(model, llama.tokenizer, replace(llama.info, layers=3), prefill_chunk=5)
-        assert backend._network.padding is None
-        assert backend._network.plan([5, 7, 5, 7, 7], 2) == [[0, 2], [1, 3], [4]]
-        texts = [tuple(range(5, 5 + length)) for length in (12, 12, 17)]
-        vector = np.full(64, 0.5, np.float32)
-        rows = [
-            Request(Prompt(text, (Injection(1, size * vector, 7),)), Sampling(max_tokens=8))
-            for text, size in zip(texts, (1, -3, 1), strict=True)
-        ]
-        together = {reply.index: reply for reply in backend.generate(rows)}
-        for index, row in enumerate(rows):
-            [alone] = backend.generate([row])
-            assert together[index].tokens == alone.tokens
-            assert together[index].proofs[0].positions == len(row.prompt.tokens) - 7 + 7
-
-
 def test_log_probabilities_of_a_large_vocabulary_keep_their_digits() -> None:
     logits = np.random.default_rng(0).standard_normal((3, 49_153)).astype(np.float32) * 3
     exact = logits - np.log(np.exp(logits.astype(np.float64)).sum(-1, keepdims=True))
@@ -419,83 +250,6 @@ def test_draws_from_a_large_vocabulary_are_those_of_the_reference() -> None:
         wanted = [sampling.choose(row, 1.0, top_p, draw) for row, draw in zip(logits, draws, strict=True)]
         # A draw within float32's resolution of a boundary may fall on its other side.
         assert np.mean(np.array(chosen) != wanted) <= 0.01
-
-
-@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3"])
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_rows_that_enter_a_running_batch_say_what_they_say_alone(
-    tiny: Callable[[str], Path], family: str, temperature: float
-) -> None:
-    """Lengths on both sides of Gemma 3's window of 32, so that its rotating caches have turned when rows enter."""
-    noise = np.random.default_rng(3)
-    requests = []
-    for row in range(11):
-        length = int(noise.integers(4, 60))
-        text = tuple(range(5, 9)) + tuple(noise.integers(5, 390, length).tolist())
-        vector = noise.normal(size=64).astype(np.float32)
-        injections = (Injection(row % 4, vector, 4 + row % 3, stop=None if row % 2 else length + 6),)
-        sampling = Sampling(max_tokens=int(noise.integers(2, 50)), temperature=temperature, seed=row)
-        requests.append(Request(Prompt(text, injections), sampling))
-    with load(tiny(family), batch_size=3) as backend:
-        together = {reply.index: reply for reply in backend.generate(requests)}
-        for index, request in enumerate(requests):
-            [alone] = backend.generate([request])
-            assert together[index].tokens == alone.tokens
-            for ours, theirs in zip(together[index].proofs, alone.proofs, strict=True):
-                assert (ours.positions, ours.first, ours.last) == (theirs.positions, theirs.first, theirs.last)
-                assert ours.change == pytest.approx(theirs.change, rel=1e-4)
-
-
-def test_what_a_call_has_in_common_is_read_once(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    with load(tiny("llama"), batch_size=2) as backend:
-        kind = type(backend._network.model)
-        assert backend._network.padding is not None
-        read: list[tuple[int, ...]] = []
-        original = kind.__call__
-
-        def counted(self: Any, inputs: mx.array, *args: Any, **kwargs: Any) -> mx.array:
-            read.append(inputs.shape)
-            return original(self, inputs, *args, **kwargs)
-
-        monkeypatch.setattr(kind, "__call__", counted)
-        texts = [(*range(5, 35), 40 + row, 50, 51) for row in range(6)]
-        list(backend.generate([Request(Prompt(text), Sampling(max_tokens=1)) for text in texts]))
-        # 30 tokens once; of the other three, two are read and the last is fed, in three batches of two.
-        assert read == [(1, 30), *[(2, 2), (2, 1)] * 3]
-        read.clear()
-        backend.score([Prompt(text) for text in texts], [[(7,)]] * 6)
-        assert read == [(1, 30), *[(2, 2), (2, 1)] * 3]
-
-
-def test_a_reply_costs_no_forward_pass_more_than_its_tokens(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with load(tiny("llama")) as backend:
-        kind = type(backend._network.model)
-        passes: list[int] = []
-        original = kind.__call__
-
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            passes.append(1)
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(kind, "__call__", counted)
-        [reply] = backend.generate([Request(Prompt((5, 6, 7)), Sampling(max_tokens=6))])
-        assert reply.finish == "length"
-        # Two tokens of the prompt, its last one, and five of the reply: the sixth is never fed.
-        assert len(passes) == 1 + 1 + 5
-
-
-def test_rows_that_overflow_fail_and_the_others_finish(tiny: Callable[[str], Path]) -> None:
-    fine = injected(size=1.0)
-    # One of them alone stays finite: its norm overflows to infinity, and the stream over it is 0.
-    broken = replace(fine, injections=injected(1, 3e38).injections + injected(2, 3e38).injections)
-    with load(tiny("llama")) as backend:
-        running = backend.generate([Request(prompt, Sampling(max_tokens=3)) for prompt in (fine, broken, fine)])
-        replies = [next(running), next(running)]
-        assert sorted(reply.index for reply in replies) == [0, 2]
-        with pytest.raises(ModelError, match="row 1 of 3"):
-            next(running)
 
 
 def test_memory_is_wired_while_the_model_is_open(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,34 +269,6 @@ def test_memory_is_wired_while_the_model_is_open(tiny: Callable[[str], Path], mo
         backend.close()
         backend.close()
         assert limits == [1000, 5000, 1000]
-
-
-def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on(
-    backend: MLXBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Metal may say only after tokens were read that the step which made them failed."""
-
-    def fail() -> None:
-        raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
-
-    monkeypatch.setattr(mx, "synchronize", fail)
-    handed_out: list[Completion] = []
-    with pytest.raises(OutOfMemory):
-        handed_out.extend(backend.generate([Request(injected(), Sampling(max_tokens=3))] * 2))
-    assert handed_out == []
-
-
-def test_rows_that_end_together_wait_for_the_device_once(backend: MLXBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[int] = []
-    synchronize = mx.synchronize
-
-    def counted(*device: mx.Device) -> None:
-        waits.append(1)
-        synchronize(*device)
-
-    monkeypatch.setattr(mx, "synchronize", counted)
-    replies = list(backend.generate([Request(injected(), Sampling(max_tokens=5))] * 4))
-    assert len(waits) == len({len(reply.tokens) for reply in replies})
 
 
 @pytest.mark.metal

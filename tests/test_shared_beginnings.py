@@ -112,7 +112,7 @@ def test_rows_read_from_a_shared_beginning_say_what_they_say_alone(both: Pair, p
     requests = [Request(each, Sampling(max_tokens=6, temperature=0.8, seed=row)) for row, each in enumerate(prompts)]
     for backend in both:
         replies = sorted(backend.generate(requests), key=lambda reply: reply.index)
-        for request, reply in list(zip(requests, replies, strict=True))[:6]:
+        for request, reply in list(zip(requests, replies, strict=True))[::3]:
             (alone,) = backend.generate([request])
             assert (reply.tokens, reply.forwarded) == (alone.tokens, alone.forwarded)
             for ours, theirs in zip(reply.proofs, alone.proofs, strict=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,19 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import graph as torch_graph
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.batch import PromptReader, TorchDecoder
-from mlxintro.backends.pytorch.graph import Body, CudaRecorder, GraphDecoder, Graphs
+from mlxintro.backends.pytorch.graph import Body, CudaRecorder, GraphDecoder, Graphs, StaticStep, Structure
 from tests.tiny import make_tiny
 
 WIDTH = 64
 MODELS = (
-    pytest.param(("llama", None), id="llama"),
+    pytest.param(("llama", None), id="llama", marks=pytest.mark.slow),
     pytest.param(("qwen2", None), id="qwen2", marks=pytest.mark.slow),
     pytest.param(("qwen3", None), id="qwen3", marks=pytest.mark.slow),
     pytest.param(("mistral", 24), id="mistral", marks=pytest.mark.slow),
     pytest.param(("gemma2", 24), id="gemma2", marks=pytest.mark.slow),
     pytest.param(("gemma3", 32), id="gemma3"),
 )
-"""Prompts and replies are longer than these windows. Tracing takes seconds a family: two of them stand for all."""
+"""Prompts and replies are longer than these windows. Tracing takes seconds a family: one has windows, one is below."""
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -162,6 +163,75 @@ def test_a_reply_outgrows_its_columns(llama: TorchBackend, monkeypatch: pytest.M
     recording = Recording()
     same(run(llama, asked, Graphs(recording)), run(llama, asked, None))
     assert recording.recorded > 2
+
+
+def alike(count: int = 4) -> list[Request]:
+    """Rows that end together, so that one graph does for all of a call."""
+    return [replace(request, sampling=Sampling(max_tokens=14)) for request in requests(count)]
+
+
+@pytest.fixture(scope="module")
+def recorded(llama: TorchBackend) -> tuple[Recording, StaticStep]:
+    """The step that one call has recorded and left behind."""
+    recording = Recording()
+    graphs = Graphs(recording, spare=lambda: 2**40)
+    run(llama, alike(), graphs)
+    [static] = graphs._kept
+    return recording, static
+
+
+def kept_by(recorded: tuple[Recording, StaticStep]) -> Graphs:
+    graphs = Graphs(recorded[0], spare=lambda: 2**40)
+    graphs.keep([recorded[1]])
+    return graphs
+
+
+def test_the_next_call_replays_what_the_last_one_recorded(
+    llama: TorchBackend, recorded: tuple[Recording, StaticStep]
+) -> None:
+    """A study is many calls. What they inject differs; where and how it may be injected is in the graph."""
+    recording, graphs = recorded[0], kept_by(recorded)
+    replayed = recording.replayed
+    asked = alike()[::-1]
+    same(run(llama, asked, graphs), run(llama, asked, None))
+    # From the first step on: nothing has to be made up for.
+    assert (recording.recorded, recording.replayed) == (1, replayed + 13)
+    # Fewer kinds of injections are a part of what the graph can do, other places and operations are not.
+    plain = [replace(request, prompt=Prompt(request.prompt.tokens)) for request in asked]
+    same(run(llama, plain, graphs), run(llama, plain, None))
+    assert (recording.recorded, recording.replayed) == (1, replayed + 26)
+    structure = recorded[1].structure
+    assert structure.covers(structure)
+    assert not structure.covers(Structure({(3, "resid_post"): 1}, frozenset()))
+    assert not structure.covers(Structure({}, frozenset({7})))
+
+
+def test_a_graph_is_kept_only_where_there_is_room_for_another_cache(
+    llama: TorchBackend, recorded: tuple[Recording, StaticStep]
+) -> None:
+    graphs, static = kept_by(recorded), recorded[1]
+    graphs.spare = lambda: 2 * static.cache.bytes - 1
+    graphs.keep([static])
+    assert not graphs._kept
+    graphs.spare = lambda: 2 * static.cache.bytes
+    graphs.keep([static])
+    assert graphs._kept
+    # Memory that runs short takes it back.
+    backend = TorchBackend(llama.network.model, llama.tokenizer, llama.info)
+    backend._graphs = graphs
+    backend._release()
+    assert not graphs._kept
+
+
+def test_a_kept_graph_that_has_gone_wrong_is_noticed(
+    llama: TorchBackend, recorded: tuple[Recording, StaticStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call compares it once with the eager step before it goes by it."""
+    graphs = kept_by(recorded)
+    replay: Any = recorded[1]._replay
+    monkeypatch.setattr(recorded[1], "_replay", lambda: replay() + 1)
+    same(run(llama, alike(), graphs), run(llama, alike(), None))
+    assert not graphs.trusted
 
 
 def test_a_row_that_overflows_leaves_the_others_alone(llama: TorchBackend) -> None:

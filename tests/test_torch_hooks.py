@@ -348,8 +348,21 @@ def test_cuda_says_what_the_cpu_says(tiny: Callable[[str], Path]) -> None:
 
 def test_a_family_with_a_bias_from_a_mask_per_prompt_is_refused_in_one_line() -> None:
     config = BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4)
-    with pytest.raises(ModelError, match=r"does not take a mask per token and row.*not supported") as refused:
+    with pytest.raises(ModelError, match=r"does not take a mask per token and row.*neither backend") as refused:
         Network.of(BloomForCausalLM(config).eval()).verify()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_whose_layers_hand_on_several_streams_is_refused() -> None:
+    """Gemma 3n: there is no one residual stream to read, and what was injected would go into all or the wrong one."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    settings |= {"vocab_size": 64, "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 8, "head_dim": 8}
+    settings |= {"num_kv_shared_layers": 0, "laurel_rank": 8, "num_key_value_heads": 2}
+    config = AutoConfig.for_model("gemma3n_text", **settings, activation_sparsity_pattern=[0.0] * 2)
+    with pytest.raises(ModelError, match=r"4 x 2 x 3 x 32") as refused:
+        Network.of(AutoModelForCausalLM.from_config(config).eval()).verify()
     assert "\n" not in str(refused.value)
 
 

@@ -138,8 +138,10 @@ def loaded_bytes(
         return weight_bytes
     if bits is None:
         return int(numbers * item)
-    # bitsandbytes leaves embedding and output head as they are; MLX quantises them along.
-    kept = min(numbers, _vocabulary_numbers(settings)) if backend == "torch" else 0
+    # bitsandbytes leaves embedding and output head as they are, and experts, which transformers holds as one array and
+    # not as linear layers; MLX quantises all of them along.
+    whole = _vocabulary_numbers(settings) + _expert_numbers(settings)
+    kept = min(numbers, whole) if backend == "torch" else 0
     # Half a bit per weight for scales.
     return int(kept * item + (numbers - kept) * (int(bits[0]) + 0.5) / 8)
 
@@ -152,6 +154,24 @@ def _vocabulary_numbers(settings: Mapping[str, Any]) -> int:
         tables = 1 if tied else 2
         return tables * int(settings["vocab_size"]) * int(settings["hidden_size"])
     except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def _expert_numbers(settings: Mapping[str, Any]) -> int:
+    """How many weights the experts of all layers have; 0 for a model without."""
+    try:
+        named = ("num_local_experts", "num_experts", "n_routed_experts")
+        experts = next((int(settings[name]) for name in named if settings.get(name)), 0)
+        layers = int(settings["num_hidden_layers"])
+        sparse = settings.get("moe_layers")
+        if isinstance(sparse, list):
+            layers = len(sparse)
+        else:
+            layers -= int(settings.get("first_k_dense_replace") or 0) + len(settings.get("mlp_only_layers") or ())
+            layers //= int(settings.get("decoder_sparse_step") or 1)
+        inner = int(settings.get("moe_intermediate_size") or settings["intermediate_size"])
+        return layers * experts * 3 * int(settings["hidden_size"]) * inner
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return 0
 
 

@@ -88,7 +88,7 @@ def load(
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)
     parameters = int(get_total_parameters(model))
-    with told(f"{source.name} was loaded but does not run", "use --backend torch, or fetch the model again"):
+    with told(f"{source.name} was loaded but does not run", mlx_model.advice(source)):
         blocks = find_blocks(model)
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)

@@ -4,7 +4,7 @@ mlx-lm takes the settings it knows and ignores the rest in silence. What changes
 hand: it is what the source of transformers' own model reads from its configuration, with that library's defaults filled
 in. What mlx-lm knows is what the source of its model names. A setting of the first kind that is not of the second must
 have a value that changes nothing, or the folder is refused. Families whose tiny random twins were computed otherwise
-are refused as well; ``families.json`` holds what was measured, and ``docs/families_table.py`` measures it.
+are refused as well; ``backends.models.measured`` knows which.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from mlx_lm.models.cache import RotatingKVCache, make_prompt_cache
 from mlx_lm.utils import MODEL_REMAPPING
 
 from ..errors import ModelError
+from ..models import measured
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         return  # mlx-lm has no such model, and says so when it is asked to build it.
     if known & _OLD_NAMES_OF_PARTIAL_ROTATION:
         known |= {"partial_rotary_factor"}
-    proven = _families().get(kind, {}).get("mlx", {}).get("works", False)
+    proven = measured.works(kind, "mlx")
     unknown = {
         key: value
         for key, value in filled.items()
@@ -80,7 +80,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         said = ", ".join(f"{key} {json.dumps(value, default=str):.60}" for key, value in sorted(unknown.items())[:3])
         raise ModelError(
             f"config.json says {said}, which mlx-lm does not know for {kind}, so that it would compute another model: "
-            "use --backend torch"
+            f"{measured.alternative(kind, 'mlx')}"
         )
 
 
@@ -118,28 +118,9 @@ def _numbers(flags: list[bool]) -> str:
 
 
 def _check_family(kind: str) -> None:
-    measured = _families().get(kind, {}).get("mlx", {})
-    nats = measured.get("nats")
-    if nats is None:
-        if kind not in _families():
-            _log.warning("mlx-lm's %s was never compared with transformers here: run `mlxintro check --deep`", kind)
-        return
-    if not measured["works"] and version("mlx-lm") == _measured()["mlx-lm"]:
-        raise ModelError(
-            f"mlx-lm {version('mlx-lm')} computes {kind} otherwise than transformers does (by {nats:.2g} nats on a "
-            "tiny model): use --backend torch"
-        )
-
-
-@cache
-def _measured() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(__file__).with_name("families.json").read_text("utf-8"))
-    return found
-
-
-def _families() -> dict[str, Any]:
-    found: dict[str, Any] = _measured()["families"]
-    return found
+    if not measured.is_known(kind):
+        _log.warning("mlx-lm's %s was never compared with transformers here: run `mlxintro check --deep`", kind)
+    measured.check(kind, "mlx")
 
 
 def _neutral(key: str, value: Any) -> bool:

@@ -18,7 +18,7 @@ from mlx_lm.models.cache import RotatingKVCache, make_prompt_cache
 from mlx_lm.utils import load_model
 
 from ..errors import ModelError, UsageError
-from ..models import foreign
+from ..models import foreign, measured
 from ..models.sources import ModelSource
 from .patch import Hook, head_projection, patched
 
@@ -94,19 +94,27 @@ def find_device(name: str | None) -> Any:
     return mx.Device(kind, 0)
 
 
+def advice(source: ModelSource) -> str:
+    """Say what to do with a model that mlx-lm cannot load or run."""
+    kind = str(source.config.get("model_type"))
+    return f"{measured.alternative(kind, 'mlx')}; or fetch or save the model again"
+
+
 def build(source: ModelSource) -> nn.Module:
     """Build the model; weights stay on disk until they are evaluated.
 
     Raises:
         ModelError: mlx-lm does not know the family, reads another form of it, or finds the files damaged.
     """
-    kind = source.config.get("model_type")
-    with foreign.told(f"mlx-lm cannot load {source.folder}", "use --backend torch, or fetch or save the model again"):
+    kind = str(source.config.get("model_type"))
+    with foreign.told(f"mlx-lm cannot load {source.folder}", advice(source)):
         try:
             model, _ = load_model(source.folder, lazy=True)
         except ValueError as error:
             if "not supported" in str(error):
-                raise ModelError(f"mlx-lm does not know the architecture {kind}: use --backend torch") from error
+                raise ModelError(
+                    f"mlx-lm does not know the architecture {kind}: {measured.alternative(kind, 'mlx')}"
+                ) from error
             if _OTHER_FORM.search(str(error)):
                 raise _other_form(source, error) from error
             raise
@@ -114,7 +122,7 @@ def build(source: ModelSource) -> nn.Module:
             raise _other_form(source, error) from error
         except SystemExit:
             raise ModelError(
-                f"mlx-lm needs a package that is not installed to run {kind}: use --backend torch"
+                f"mlx-lm needs a package that is not installed to run {kind}: {measured.alternative(kind, 'mlx')}"
             ) from None
     return model
 
@@ -124,9 +132,11 @@ _OTHER_FORM = re.compile(r"parameters not in model|Missing \d+ parameters|Expect
 
 def _other_form(source: ModelSource, error: Exception) -> ModelError:
     """Configuration and weights that mlx-lm expects in another form: fetching them again would change nothing."""
+    kind = str(source.config.get("model_type"))
+    torch = "--backend torch, or " if measured.works(kind, "torch") or not measured.is_known(kind) else ""
     return ModelError(
-        f"this mlx-lm reads another form of {source.config.get('model_type')} than {source.folder} has "
-        f"({foreign.line(error)}): use --backend torch, or a conversion from https://huggingface.co/mlx-community"
+        f"this mlx-lm reads another form of {kind} than {source.folder} has ({foreign.line(error)}): "
+        f"use {torch}a conversion from https://huggingface.co/mlx-community"
     )
 
 

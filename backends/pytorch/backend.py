@@ -29,6 +29,7 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..models import measured
 from ..models.foreign import loading
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
@@ -86,10 +87,7 @@ def load(
         from .adapter import apply
 
         model = apply(model, adapter)
-    with loading(f"{source.name} was loaded but does not run", "choose another model, or --backend mlx"):
-        network = Network.of(model)
-        network.verify()
-        check_decoding(network)
+    network = _proven(model, source)
     info = ModelInfo(
         model=source.name,
         revision=source.revision,
@@ -112,6 +110,20 @@ def load(
         parameters=parameters,
     )
     return TorchBackend(model, tokenizer, info, batch_size=batch_size)
+
+
+def _proven(model: object, source: ModelSource) -> Network:
+    """Find a model's parts, and hold what they compute against the model as a whole.
+
+    Raises:
+        ModelError: they are not found, or compute something else.
+    """
+    advice = measured.alternative(str(source.config["model_type"]), "torch")
+    with loading(f"{source.name} was loaded but does not run", advice):
+        network = Network.of(model)
+        network.verify()
+        check_decoding(network)
+    return network
 
 
 class TorchBackend(Backend):
@@ -190,7 +202,7 @@ class TorchBackend(Backend):
     def close(self) -> None:
         if self._network is None:
             return
-        self._network = None
+        self._network = self._graphs = None
         gc.collect()
         self._release()
 
@@ -201,6 +213,8 @@ class TorchBackend(Backend):
         )
 
     def _release(self) -> None:
+        if self._graphs is not None:
+            self._graphs.forget()
         if self.info.device.startswith("cuda"):
             torch.cuda.empty_cache()
         elif self.info.device == "mps":

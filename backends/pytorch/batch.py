@@ -177,6 +177,10 @@ class TorchBatch:
         hidden = self.extend([[token] for token in tokens])
         self._logits = self._network.logits(hidden[:, -1])
 
+    def move_to(self, cache: SlotCache) -> None:
+        """Go on in another cache, which has taken over what this one's holds."""
+        self._cache = cache
+
     def stepped(self, logits: Tensor) -> None:
         """Take note of a ``step`` that was done elsewhere, in this cache.
 

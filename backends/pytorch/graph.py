@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,13 +94,21 @@ class CudaRecorder:
         torch.cuda.synchronize(self.device)
 
 
+def _nothing_to_spare() -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Graphs:
     """Says how the steps of a backend are recorded, and whether that still goes."""
 
     capture: Callable[[Body], Body]
     """May call what it is given any number of times."""
+    spare: Callable[[], int] = _nothing_to_spare
+    """Bytes of memory that are free at the moment."""
     trusted: bool = field(default=True, init=False)
+    _kept: list[StaticStep] = field(default_factory=list, init=False)
+    """Steps of the last call, all over one cache."""
 
     @classmethod
     def on(cls, network: Network) -> Graphs | None:
@@ -110,10 +119,39 @@ class Graphs:
         devices = {parameter.device for parameter in network.model.parameters()}
         if len(devices) > 1 or network.device.type != "cuda" or network.carries:
             return None
-        return cls(CudaRecorder(network.device))
+        return cls(CudaRecorder(network.device), partial(_free_on, network.device))
+
+    def keep(self, steps: Sequence[StaticStep]) -> None:
+        """Take steps over when a call is done, for the next call: recording takes as long as many steps.
+
+        Their cache stays with them. That costs the next call nothing only where there is room for another one.
+        """
+        self._kept = list(steps)
+        if self._kept and 2 * self._kept[0].cache.bytes > self.spare():
+            self.forget()
+
+    def forget(self) -> None:
+        """Give up what is kept, and its memory."""
+        self._kept = []
+
+    def claim(self, structure: Structure, batch: TorchBatch) -> list[StaticStep]:
+        """Hand out what is kept if it suits a batch, which then moves into its cache; nothing otherwise."""
+        kept = self._kept
+        if not any(static.suits(batch) and static.structure.covers(structure) for static in kept):
+            return []
+        cache = kept[0].cache
+        if not cache.holds_all_of(batch.cache, len(batch)):
+            return []
+        self.forget()
+        cache.absorb(batch.cache, 0, len(batch))
+        batch.move_to(cache)
+        for static in kept:
+            static.checks = max(static.checks, 1)
+        return kept
 
     def distrust(self, why: str) -> None:
         self.trusted = False
+        self.forget()
         _log.warning("CUDA graphs are off for this model, replies are as correct but slower: %s", why)
 
 
@@ -134,6 +172,11 @@ class Structure:
         used = {OPERATIONS.index(injection.operation) for prompt in prompts for injection in prompt.injections}
         return cls(dict(depths), frozenset(used))
 
+    def covers(self, other: Structure) -> bool:
+        """Tell whether a graph of this structure can do all that another asks for."""
+        deep = all(self.depths.get(place, 0) >= depth for place, depth in other.depths.items())
+        return deep and other.operations <= self.operations
+
 
 class StaticStep:
     """A decoding step for at most so many rows and columns, over the slots of a batch's cache."""
@@ -145,8 +188,9 @@ class StaticStep:
         """
         self.rows = rows
         self.columns = columns
+        self.structure = structure
+        self.cache = batch.cache
         self._network = network
-        self._cache = batch.cache
         self._stores = batch.cache.stores()
         self._inputs = torch.zeros(2, rows, 1, dtype=torch.long, device=network.device)
         """Token ids, positions."""
@@ -161,9 +205,14 @@ class StaticStep:
         self.checks = _CHECKS
         """Steps still to be compared with the eager one."""
 
+    def suits(self, batch: TorchBatch) -> bool:
+        """Tell whether a batch as it is can take this step, if its cache is this one."""
+        # Rows that idle cost little, recording costs much: a graph serves until a quarter of it is left.
+        return self.rows // 4 < len(batch) <= self.rows and int(batch.lengths.max()) < self.columns
+
     def fits(self, batch: TorchBatch) -> bool:
         """Tell whether the cache still lies where it lay."""
-        return batch.cache is self._cache and all(
+        return batch.cache is self.cache and all(
             a is b for a, b in zip(batch.cache.stores(), self._stores, strict=True)
         )
 
@@ -200,9 +249,9 @@ class StaticStep:
     def _body(self) -> Tensor:
         ids, positions = self._inputs[0], self._inputs[1]
         injected = InjectionPass(self._lanes, positions)
-        self._cache.write = Write(positions, self.columns, self.rows)
+        self.cache.write = Write(positions, self.columns, self.rows)
         with hooked(self._network, injected.edits):
-            hidden = self._network.read(ids, positions, self.columns, self._cache)
+            hidden = self._network.read(ids, positions, self.columns, self.cache)
         injected.settle()
         return self._network.logits(hidden[:, -1])
 
@@ -240,11 +289,15 @@ class GraphDecoder(TorchDecoder):
         self._settle()
         super().keep(rows)
         if not rows:
-            self._steps.clear()
+            if self._graphs.trusted:
+                self._graphs.keep(self._steps)
+            self._steps = []
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> None:
-        if self._eager_left or not self._graphs.trusted:
+        if not self._steps and self._graphs.trusted:
+            self._steps = self._graphs.claim(self._structure, self._live)
+        if (self._eager_left and not self._steps) or not self._graphs.trusted:
             self._eager_left = max(0, self._eager_left - 1)
             self._settle()
             super().step(tokens)
@@ -269,12 +322,7 @@ class GraphDecoder(TorchDecoder):
 
     def _static(self, batch: TorchBatch) -> StaticStep | None:
         """The recorded step for the batch as it is, if there is one."""
-        rows, columns = len(batch), int(batch.lengths.max()) + 1
-        for static in self._steps:
-            # Rows that idle cost little, recording costs much: a graph serves until a quarter of it is left.
-            if static.rows // 4 < rows <= static.rows and columns <= static.columns and static.fits(batch):
-                return static
-        return None
+        return next((static for static in self._steps if static.suits(batch) and static.fits(batch)), None)
 
     def _checked(self, batch: TorchBatch, static: StaticStep | None, tokens: Sequence[int]) -> None:
         """A step done both ways."""
@@ -298,6 +346,7 @@ class GraphDecoder(TorchDecoder):
             self._graphs.distrust("it counts other injections than the eager step")
 
     def _recorded(self, batch: TorchBatch, tokens: Sequence[int]) -> StaticStep:
+        self._graphs.forget()
         rows = 1 << (len(batch) - 1).bit_length()
         # With room for some steps at least.
         columns = -(-(int(batch.lengths.max()) + _COLUMNS // 2) // _COLUMNS) * _COLUMNS
@@ -310,6 +359,12 @@ class GraphDecoder(TorchDecoder):
         static.capture(batch, tokens, self._graphs.capture)
         self._steps.append(static)
         return static
+
+
+def _free_on(device: torch.device) -> int:
+    """Bytes that this process can still take on a card: what the allocator holds in reserve is free to it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..base import Site
 from ..errors import ModelError, UsageError
-from ..models import foreign
+from ..models import foreign, measured
 from . import linear as torch_linear
 from .past import masks
 from .past.slots import SlotCache, Write
@@ -91,7 +91,7 @@ class Network:
                 return replace(found, resumes=_resumes(found)) if carries else found
         raise ModelError(
             f"no decoder layers, final norm and output embedding found in {type(model).__name__} "
-            f"({config.model_type}): this architecture is not supported, choose another model"
+            f"({config.model_type}): {measured.alternative(config.model_type, 'torch')}"
         )
 
     @property
@@ -183,13 +183,24 @@ class Network:
         lengths = (3, 2)
         positions = torch.arange(3, device=self.device).expand(2, 3)
         single = [self.model(input_ids=ids[row : row + 1, :length]).logits[0] for row, length in enumerate(lengths)]
+        handed: list[tuple[int, ...]] = []
+        handles = [block.register_forward_hook(lambda *call: handed.append(_shape(call[2]))) for block in self.blocks]
         try:
             read = self.read(ids, positions, 3)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ModelError(
                 f"{type(self.model).__name__} does not take a mask per token and row ({foreign.line(error)}): "
-                "this architecture is not supported, choose another model"
+                f"{measured.alternative(self.config.model_type, 'torch')}"
             ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        if set(handed) != {(*ids.shape, self.config.hidden_size)}:
+            raise ModelError(
+                f"the layers of {type(self.model).__name__} do not hand on one residual stream each (they give arrays "
+                f"of {' x '.join(map(str, handed[0] if handed else ()))} for 2 rows of 3 tokens), so there is no place "
+                f"to read or inject at: {measured.alternative(self.config.model_type, 'torch')}"
+            )
         self._require_numbers(single)
         parts = self.logits(read)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
@@ -197,7 +208,7 @@ class Network:
             if not (parts[row, : lengths[row]] - whole).abs().amax() <= tolerance * whole.abs().amax():
                 raise ModelError(
                     f"{type(self.model).__name__} treats positions, masks or logits in an unknown way: "
-                    "this architecture is not supported, choose another model"
+                    f"{measured.alternative(self.config.model_type, 'torch')}"
                 )
 
     def _require_numbers(self, logits: Iterable[Tensor]) -> None:
@@ -224,6 +235,11 @@ class Network:
         raise ModelError(foreign.overflow(str(self.dtype).removeprefix("torch.")))
 
 
+def _shape(output: Any) -> tuple[int, ...]:
+    """Return the shape of what a block hands on; some give it first in a tuple."""
+    return tuple((output[0] if isinstance(output, tuple) else output).shape)
+
+
 @torch.inference_mode()
 def _resumes(network: Network) -> bool:
     """Tell whether what layers carry has any part in how several tokens are read: numbers that are none would show."""
@@ -237,7 +253,7 @@ def _resumes(network: Network) -> bool:
         except ValueError as error:
             raise ModelError(
                 f"{type(network.model).__name__} keeps what its layers carry in a form of its own "
-                f"({foreign.line(error)}): use --backend mlx, or choose another model"
+                f"({foreign.line(error)}): {measured.alternative(network.config.model_type, 'torch')}"
             ) from error
         if not first and not cache.spoil():
             return True

@@ -6,6 +6,7 @@ import torch
 
 from ..base import Prompt
 from ..errors import ModelError
+from ..models import measured
 from .batch import PromptReader
 from .model import Network
 
@@ -36,5 +37,5 @@ def check_decoding(network: Network) -> None:
             if not (logits[row] - whole[at].to(logits.device)).abs().amax() <= tolerance * whole[at].abs().amax():
                 raise ModelError(
                     f"{type(network.model).__name__} computes something else through its cache than at once: "
-                    "this architecture is not supported by torch here, choose another model or --backend mlx"
+                    f"{measured.alternative(network.config.model_type, 'torch')}"
                 )

@@ -145,24 +145,27 @@ class _Counting:
         """Uninjected replies: claims one by one, the others counted."""
         pairs = self._pairs(_POOL)
         alike: Counter[_Alike] = Counter()
-        for trial, class_ in self._with_classes(_POOL):
-            grade = grade_of_class(class_) if class_ else None
+        claims: dict[str, tuple[Grade, PairedTrial]] = {}
+        for reply in self._store.trials.replies(self._run, self._grader, _POOL):
+            grade = grade_of_class(reply.class_) if reply.class_ else None
             detected = grade.detects if grade else None
-            word, _ = pairs.get(trial.number, (None, None))
-            named = None if detected is None or word is None else names_concept(trial.response, word)
+            word, _ = pairs.get(reply.number, (None, None))
+            named = None if detected is None or word is None else names_concept(reply.response, word)
             pair = PairedTrial(word, None, named)
-            if detected:
-                yield replace(row_of(trial, grade), pair=pair)
+            if grade and detected:
+                claims[reply.key] = (grade, pair)
             else:
-                alike[_Alike(trial.concept, trial.layer, trial.strength, class_, pair)] += 1
+                alike[_Alike(reply.concept, reply.layer, reply.strength, reply.class_, pair)] += 1
+        for trial in self._store.trials.by_keys(self._run, list(claims)):
+            grade, pair = claims[trial.key]
+            yield replace(row_of(trial, grade), pair=pair)
         for one, trials in alike.items():
             grade = grade_of_class(one.class_) if one.class_ else None
             yield replace(_row_like(one, "control", "", grade, trials), pair=one.pair)
 
     def _pairs(self, where: TrialFilter) -> dict[int, tuple[str | None, float | None]]:
         """Concept and strength of the injected trials that have the numbers of some others."""
-        highest = self._store.trials.highest_number(self._run, where)
-        return {} if highest is None else self._store.trials.last_of_numbers(self._run, highest)
+        return self._store.trials.last_of_numbers(self._run, where)
 
     def _with_classes(self, where: TrialFilter) -> Iterator[tuple[Trial, str | None]]:
         """Trials with the class of their latest verdict; ``None`` where there is no verdict."""

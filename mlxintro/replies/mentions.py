@@ -128,19 +128,24 @@ class Names:
 
     def within(self, folded: str) -> frozenset[str]:
         """Return the concepts that folded text names, negated namings left out."""
-        tokens = {part for word in _WORD.findall(folded) for part in (word, *word.split("'"))}
-        suspects = {concept for token in tokens for concept in self._suspected(token)}
+        tokens = set(_WORD.findall(folded))
+        tokens.update(part for word in tuple(tokens) if "'" in word for part in word.split("'"))
+        # This is asked of hundreds of thousands of replies, in which nearly every word is known and names nothing.
+        suspects = {
+            concept
+            for token in tokens
+            for concept in (self._suspects[token] if token in self._suspects else self._suspected(token))
+        }
         return frozenset(one for one in suspects if find_mentions(folded, one, self._concepts[one]))
 
     def _suspected(self, token: str) -> tuple[str, ...]:
         """Concepts that this one word, or a phrase that ends with it, could name."""
-        if token not in self._suspects:
-            self._suspects[token] = tuple(
-                concept
-                for concept, related in self._concepts.items()
-                if any(_last_word(term).fullmatch(token) for term in (concept, *related))
-            )
-        return self._suspects[token]
+        found = self._suspects[token] = tuple(
+            concept
+            for concept, related in self._concepts.items()
+            if any(_last_word(term).fullmatch(token) for term in (concept, *related))
+        )
+        return found
 
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")

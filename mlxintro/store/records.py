@@ -147,12 +147,6 @@ class Trial:
             return TrialSpec.from_dict(parse_json(self.spec_json))
 
     @property
-    def number(self) -> int:
-        """Return the number of the repetition, of the specification; for who reads nothing else of that."""
-        with self._reading("spec"):
-            return int(parse_json(self.spec_json)["trial"])
-
-    @property
     def proofs(self) -> tuple[Proof, ...]:
         from mlxintro.backends.base import Proof
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ...models import measured
 
 ATTENDING = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 CARRYING = frozenset({"linear_attention", "conv", "hybrid"})
@@ -32,7 +33,7 @@ def kinds_of(config: Any) -> frozenset[str]:
     if unknown:
         raise ModelError(
             f"{config.model_type} has layers of type {', '.join(sorted(unknown))}, which the torch backend does not "
-            "know: use --backend mlx, or choose another model"
+            f"know: {measured.alternative(config.model_type, 'torch')}"
         )
     return kinds
 

@@ -165,6 +165,18 @@ class SlotCache(Cache):  # type: ignore[misc]
         """
         return [part for layer in self.layers for part in (layer.keys, layer.values) if part is not None]
 
+    @property
+    def bytes(self) -> int:
+        """Memory of keys and values."""
+        return sum(store.nbytes for store in self.stores())
+
+    def holds_all_of(self, other: SlotCache, rows: int) -> bool:
+        """Tell whether so many rows of another cache go in as memory lies."""
+        return all(
+            mine.shape[0] >= rows and mine.shape[2] >= theirs.shape[2]
+            for mine, theirs in zip(self.stores(), other.stores(), strict=True)
+        )
+
     def holds(self, slots: int, columns: int) -> bool:
         return all(store.shape[0] >= slots and store.shape[2] >= columns for store in self.stores())
 

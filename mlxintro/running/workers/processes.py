@@ -49,8 +49,9 @@ class ProcessLink:
         # Not forked: a process that has used CUDA or threads cannot be copied.
         context = get_context("spawn")
         self._connection, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, self._setup), name=self.name, daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(far, self._setup), name=self.name, daemon=True)
+        process.start()
+        self._process = process
         # With the far end open here, the death of the worker would never be seen.
         far.close()
         _, facts = self._receive()
