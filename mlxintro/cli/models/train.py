@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--forms/--trial-question",
     default=False,
     show_default=True,
-    help="Ask in every form that the ladder asks in, or the trial question alone; docs/training.md says what either gave.",
+    help="Ask in every form that the ladder asks in, or the trial question alone; see docs/training.md.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Steps of training. Default: 240.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
