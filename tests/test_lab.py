@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -34,6 +36,7 @@ from mlxintro.lab.messages import (
     read_event,
     read_order,
 )
+from mlxintro.lab.process import Process
 from mlxintro.protocol import presets
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
@@ -277,3 +280,24 @@ def test_what_is_sent_is_what_is_read() -> None:
     event = Loading(model="x\ny")
     assert "\n" not in event.model_dump_json()
     assert read_event(event.model_dump_json()) == event
+
+
+def test_the_model_is_opened_with_its_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def refuse(model: str, backend: str, **options: object) -> None:
+        asked.append((model, backend, options["adapter"]))
+        raise UsageError("enough")
+
+    monkeypatch.setattr(registry, "open_backend", refuse)
+
+    def lines() -> Iterator[bytes]:
+        yield Load(model="smollm2", backend="torch", adapter="smollm2-control").model_dump_json().encode()
+        # An end of the lines would be taken for an end of the lab.
+        while not asked:
+            time.sleep(0.01)
+
+    out = StringIO()
+    Process(tmp_path / "mlxintro.db", cast(Any, lines()), out).run()
+    assert asked == [("smollm2", "torch", "smollm2-control")]
+    assert "enough" in out.getvalue()

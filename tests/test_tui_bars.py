@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mlxintro.analysis.results import Figure
 from mlxintro.analysis.stats import rate as rate_of
 from mlxintro.store.store import Store
-from mlxintro.tui.reading.result_bars import forest, interval_bar, taxonomy
+from mlxintro.tui.reading.head_text import interval_bar
+from mlxintro.tui.reading.result_bars import forest, taxonomy
 from mlxintro.tui.reading.run_results import analyse
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import get_args
 
@@ -11,10 +12,12 @@ from textual.theme import BUILTIN_THEMES
 
 from mlxintro.analysis.trial_classes import ColourRole
 from mlxintro.ladder.rungs import RungState
+from mlxintro.tui.app import IntroApp
 from mlxintro.tui.reading.colours import RAMP, RUNG_ROLES, role_colour
 from mlxintro.tui.reading.wording import RUNG_SIGNS
 from mlxintro.tui.shell import themes
 from mlxintro.tui.shell.themes import DARK, LIGHT
+from tests.tui_kit import settled, shown, text, until
 
 READABLE = 4.5
 """Least contrast of text of ordinary size: WCAG 2.2, success criterion 1.4.3."""
@@ -53,9 +56,9 @@ def test_the_usual_themes_are_offered_and_those_of_the_terminal_are_not() -> Non
 @pytest.mark.parametrize("theme", OFFERED)
 def test_text_and_inks_can_be_read_on_every_ground(theme: str) -> None:
     colours = BUILTIN_THEMES[theme].to_color_system().generate() | themes.inks(BUILTIN_THEMES[theme])
-    for text in ("foreground", "ink-accent", "ink-error"):
+    for ink in ("foreground", "ink-accent", "ink-error"):
         for ground in ("background", "surface", "panel"):
-            assert contrast(colours[text], colours[ground]) >= READABLE, (text, ground)
+            assert contrast(colours[ink], colours[ground]) >= READABLE, (ink, ground)
 
 
 def test_a_theme_of_ones_own_is_offered_and_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -97,3 +100,47 @@ def test_every_state_of_a_rung_has_a_sign_of_its_own_beside_its_colour() -> None
     assert set(RUNG_ROLES) == set(RUNG_SIGNS) == set(get_args(RungState))
     assert len(set(RUNG_SIGNS.values())) == len(RUNG_SIGNS)
     assert len(set(RUNG_ROLES.values())) == len(RUNG_ROLES)
+
+
+WORDS = {
+    "runs": "first",
+    "new": "Concepts",
+    "live": "[10, 70]",
+    "review": "18 of 18",
+    "results": "verdict:",
+    "lab": "Ask",
+}
+"""What stands on each screen when it is there."""
+
+
+def hard_to_read(app: IntroApp) -> set[tuple[str, str, str]]:
+    """Return text on the screen whose colours are too near, with both colours; signs and frames are no text."""
+    found = set()
+    for strip in app.screen._compositor.render_strips():
+        for part in strip:
+            style = part.style
+            if style is None or style.color is None or style.bgcolor is None or not any(map(str.isalnum, part.text)):
+                continue
+            front, back = (one.get_truecolor().hex for one in (style.color, style.bgcolor))
+            if contrast(front, back) < READABLE:
+                found.add((part.text.strip()[:30], front, back))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", sorted(WORDS))
+def test_all_text_on_a_screen_can_be_read_in_every_theme(home: Path, place: str) -> None:
+    async def go() -> dict[str, set[tuple[str, str, str]]]:
+        found = {}
+        async with shown(home, (120, 36)) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            run = app.ask(lambda store: store.runs.all()[0])
+            app.open_run(run.id, run.name, place)
+            await until(pilot, lambda: WORDS[place] in text(app))
+            for theme in OFFERED:
+                app.theme = theme
+                await settled(app, pilot)
+                found[theme] = hard_to_read(app)
+        return {theme: pairs for theme, pairs in found.items() if pairs}
+
+    assert not asyncio.run(go())

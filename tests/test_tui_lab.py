@@ -6,7 +6,10 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -16,19 +19,20 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, TextArea
 
 from mlxintro.backends.models.sources import Framework
-from mlxintro.lab.messages import Started, Trace
+from mlxintro.lab.messages import Ready, Started, Trace
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.lab_widgets.cosines import Cosines, bar_of, drawn
 from mlxintro.tui.lab_widgets.lab_dials import Dials
 from mlxintro.tui.lab_widgets.replies import Replies
 from mlxintro.tui.lab_widgets.sweep_map import SweepMap
+from mlxintro.tui.running.lab_client import LabClient
 from mlxintro.tui.running.lab_controls import Knobs
 from mlxintro.tui.screens import lab
 from mlxintro.tui.screens.lab import LabPage
 from mlxintro.tui.screens.lab_tools import FAKE
 from mlxintro.tui.widgets.text import Text
-from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +73,11 @@ def test_the_lab_looks_as_it_did(tmp_path: Path, size: tuple[int, int]) -> None:
     async def look() -> tuple[str, str]:
         async with shown(tmp_path, size) as (app, pilot):
             await opened(app, pilot)
-            before = text(app)
+            before = await settled(app, pilot)
             await pilot.press("enter")
             await until(pilot, lambda: "measured:" in text(app), 60)
             await pilot.pause(0.2)
-            return before, text(app)
+            return before, await settled(app, pilot)
 
     before, after = asyncio.run(look())
     check_snapshot(f"lab-{size[0]}x{size[1]}", before)
@@ -383,5 +387,54 @@ def test_enter_asks_and_ctrl_j_begins_a_line(tmp_path: Path) -> None:
             assert page.form.prompt == "a\nb"
             await pilot.press("enter")
             await until(pilot, lambda: "measured:" in text(app), 60)
+
+    asyncio.run(go())
+
+
+def test_the_model_is_loaded_with_the_adapter_and_anew_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[str, str | None]] = []
+
+    def start(self: LabClient, model: str, backend: str, adapter: str | None = None) -> None:
+        loaded.append((model, adapter))
+        # A process that is there and never answers.
+        self._process = cast(Any, SimpleNamespace(stdin=BytesIO(), kill=lambda: None))
+
+    monkeypatch.setattr(LabClient, "start", start)
+
+    async def go() -> None:
+        async with shown(tmp_path) as (app, pilot):
+            page = await opened(app, pilot)
+            page.query_one("#model", Select).value = "smollm2"
+            field = page.query_one("#adapter", Input)
+            field.value = "nowhere"
+            await pilot.press("enter")
+            await until(pilot, lambda: "'nowhere' is no folder" in text(app))
+            assert field.has_class("-wrong")
+            assert not loaded
+            field.value = "smollm2-control"
+            await pilot.press("enter", "enter")
+            assert loaded == [("smollm2", "smollm2-control")]
+            page.ready = Ready(model="smollm2", backend="torch", device="cpu", layers=30, layer=20, readout=25)
+            field.value = ""
+            await until(pilot, lambda: "loads smollm2" in text(app))
+            await pilot.press("enter")
+            assert loaded == [("smollm2", "smollm2-control"), ("smollm2", None)]
+
+    asyncio.run(go())
+
+
+def test_a_setting_with_an_adapter_becomes_a_study_with_it(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (120, 40)) as (app, pilot):
+            page = await opened(app, pilot)
+            page.query_one("#model", Select).value = "smollm2"
+            page.query_one("#adapter", Input).value = "smollm2-control"
+            page.dials.focus()
+            await pilot.press("w")
+            await until(pilot, lambda: app.current_mode == "new" and "the lab's setting" in text(app))
+            study = app.screen._draft().study()  # type: ignore[attr-defined]
+            assert (study.model, study.adapter) == ("smollm2", "smollm2-control")
 
     asyncio.run(go())

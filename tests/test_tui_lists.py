@@ -18,9 +18,8 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from mlxintro.tui.reading import wording
-from mlxintro.tui.screens.runs import COLUMNS, columns
 from mlxintro.tui.widgets.key_hints import Hint, fitting
-from mlxintro.tui.widgets.run_list import RunList, line
+from mlxintro.tui.widgets.run_list import COLUMNS, RunList, columns, line
 from mlxintro.tui.widgets.text import Text
 from tests.tui_kit import shown, until
 
@@ -184,12 +183,35 @@ def test_moving_the_focus_does_not_draw_the_whole_screen(tmp_path: Path, monkeyp
 
 
 def test_80_columns_hold_what_matters_and_more_holds_everything() -> None:
-    assert list(columns(80)) == ["name", "state", "trials", "result"]
-    assert list(columns(200)) == list(COLUMNS)
+    assert list(columns(80, {})[0]) == ["name", "state", "trials", "result"]
+    assert list(columns(200, {})[0]) == list(COLUMNS)
     for width in range(80, 260):
-        found = columns(width)
-        cells = dict.fromkeys(COLUMNS, "x" * 60)
-        assert cell_len("▸" + line(cells, found)) <= width - 2
+        for longest in ({}, dict.fromkeys(COLUMNS, 4), dict.fromkeys(COLUMNS, 60)):
+            found, _ = columns(width, longest)
+            cells = dict.fromkeys(COLUMNS, "x" * 60)
+            assert cell_len("▸" + line(cells, found)) <= width - 2
+
+
+def test_columns_are_as_wide_as_what_stands_in_them_and_figures_get_the_rest() -> None:
+    short = {name: len(name) for name in COLUMNS} | {"state": 6, "result": 45}
+    found, _ = columns(80, short)
+    assert found["state"] == len("state") + 2
+    assert found["result"] == min(45, 80 - 3 - found["name"] - found["state"] - found["trials"] - 3 * 2)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (30, "moved +0.24 [0.16, 0.31] n=24"),
+        (28, "moved +0.24 [0.16, 0.31]"),
+        (20, "moved +0.24"),
+        (8, "moved +…"),
+    ],
+)
+def test_a_figure_loses_its_count_then_its_interval_and_is_not_cut_within(width: int, shown: str) -> None:
+    fitted = wording.fit_figure("moved +0.24 [0.16, 0.31] n=24", width)
+    assert fitted.rstrip() == shown
+    assert cell_len(fitted) == width
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(6, 30))

@@ -74,7 +74,12 @@ def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a key starts takes long, and none of it goes on after the test."""
     monkeypatch.setattr(Processes, "command", lambda self, *arguments: [sys.executable, "-c", "raise SystemExit(1)"])
     monkeypatch.setattr(DryRun, "ask", lambda self, arguments: "some trials")
-    monkeypatch.setattr(LabClient, "start", lambda self, model, backend: None)
+    monkeypatch.setattr(LabClient, "start", lambda self, model, backend, adapter=None: None)
+
+    async def stay(app: IntroApp) -> None:
+        """The palette and a click on the hints can quit, too."""
+
+    monkeypatch.setattr(IntroApp, "action_quit", stay)
     for name in ("PAGER", "VISUAL", "EDITOR"):
         monkeypatch.setenv(name, "true")
 
@@ -184,6 +189,7 @@ STATES = {"as it is": as_it_is, "locked": locked, "read-only": read_only}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("state", [*STATES, "empty", "deleted"])
 @pytest.mark.parametrize("place", [one.name for one in PLACES])
 def test_five_thousand_random_events_end_nothing_whatever_the_store(

@@ -53,6 +53,7 @@ async def form(pilot: Pilot[int], app: IntroApp) -> NewStudyPage:
         ("trials", "0", "Trials: 0 is too small"),
         ("unit", "cm", "Unit: 'cm' is none of raw, norm, resid"),
         ("strengths", "inf", "inf is not a finite number"),
+        ("adapter", "nowhere", "Adapter: 'nowhere' is no folder, no hub id"),
     ],
 )
 def test_a_wrong_field_is_marked_and_starting_stays_there(home: Path, field: str, typed: str, said: str) -> None:
@@ -203,6 +204,7 @@ def test_every_setting_of_a_study_survives_the_form() -> None:
         max_tokens=9,
         unit="norm",
         seed=4,
+        adapter="smollm2-control",
         top_p=0.8,
         window="prompt",
         transform="negate",
@@ -223,3 +225,21 @@ def test_every_field_has_a_reader_that_says_what_is_wrong_in_words() -> None:
             draft.study()
         assert set(error.value.problems) == {name}
         assert error.value.problems[name].startswith(TITLES[name])
+
+
+def test_an_adapter_is_a_field_of_the_form_and_the_simulated_subject_refuses_it(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await form(pilot, app)
+            page.query_one("#adapter", Input).value = "smollm2-control"
+            page._highlight("smollm2")
+            await pilot.pause(0.1)
+            assert page._draft().study().adapter == "smollm2-control"
+            assert 'adapter = "smollm2-control"' in page._draft().toml()
+            page._highlight("fake")
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: "Adapter: the simulated subject takes none" in text(app))
+            assert page.focused is page.query_one("#adapter")
+            assert not app.processes.running
+
+    asyncio.run(go())

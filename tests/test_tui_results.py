@@ -18,7 +18,7 @@ from mlxintro.tui.screens.results import ResultsPage
 from mlxintro.tui.widgets.ladder_panel import LadderPanel
 from mlxintro.tui.widgets.report import RunReport
 from tests.cli import RUN, mlxintro
-from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
 
 
 def detections(home: Path, name: str) -> tuple[int, int]:
@@ -39,7 +39,7 @@ def test_the_screen_looks_as_it_did(home: Path, size: tuple[int, int]) -> None:
             await pilot.press("enter", "5")
             await until(pilot, lambda: "verdict:" in text(app))
             await pilot.pause(0.3)
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"results-{size[0]}x{size[1]}", asyncio.run(look()))
 

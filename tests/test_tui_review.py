@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -21,8 +23,10 @@ from mlxintro.tui.screens.labelling import Blind
 from mlxintro.tui.screens.new_study import NewStudyPage
 from mlxintro.tui.screens.review import ReviewPage
 from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycled_flag, parse
+from mlxintro.tui.widgets.filter_field import FilterField
+from mlxintro.tui.widgets.trial_list import TrialList
 from tests.cli import mlxintro
-from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
 
 
 def trials_of(home: Path) -> list[Trial]:
@@ -74,7 +78,7 @@ def test_a_screen_looks_as_it_did(
             if keys == ("b", "enter"):
                 await until(pilot, lambda: isinstance(app.screen, Blind))
             await pilot.pause(0.3)
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"review-{'-'.join(keys) or 'plain'}-{size[0]}x{size[1]}", asyncio.run(look()))
 
@@ -369,3 +373,37 @@ def test_a_trial_without_an_injection_has_no_map(home: Path) -> None:
         pytest.raises(UsageError, match="choose an injected one"),
     ):
         map_study(store.runs.find("first"), control)
+
+
+@pytest.mark.parametrize("visited", [False, True])
+def test_keys_typed_at_one_go_end_where_they_belong(home: Path, visited: bool) -> None:
+    async def go() -> str:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            await pilot.press("enter")
+            await until(pilot, lambda: "latest replies" in text(app))
+            if visited:
+                await pilot.press("4")
+                await until(pilot, lambda: "18 of 18" in text(app))
+                await pilot.press("3")
+            for key in ("4", "/", *"sense", "enter"):
+                # As a terminal sends what is pasted or comes over a slow line: nobody waits between keys.
+                app.post_message(Key("slash" if key == "/" else key, key if len(key) == 1 else None))
+            await until(pilot, lambda: isinstance(app.focused, TrialList) and 'has "sense"' in text(app))
+            return app.screen.query_one(FilterField).value
+
+    assert asyncio.run(go()) == "sense"
+
+
+def test_a_key_whose_widget_is_gone_holds_up_the_next_ones_for_a_moment_only(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            gone = Static()
+            await app.screen.mount(gone)
+            app._passing, app._target = time.monotonic() + 60, gone
+            await gone.remove()
+            app.post_message(Key("2", "2"))
+            await until(pilot, lambda: app.current_mode == "new", 5)
+
+    asyncio.run(go())

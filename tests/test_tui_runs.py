@@ -152,6 +152,22 @@ def test_what_failed_stands_first_in_the_preview() -> None:
     assert about(run, None).splitlines()[0] == "✗ failed: the disk is full"
 
 
+def test_the_preview_leaves_out_what_has_no_room_and_cuts_nothing(home: Path) -> None:
+    with Store(home / "mlxintro.db", read_only=True) as store:
+        run = store.runs.all()[0]
+    row = {
+        "result": "detects 5/12 = 42 % [19, 68]",
+        "against": "false alarms 0/6 = 0 % [0, 39]",
+        "more": "names it 5 %",
+    }
+    whole, short = about(run, row).splitlines(), about(run, row, 60).splitlines()
+    assert "detects 5/12 = 42 % [19, 68]   false alarms 0/6 = 0 % [0, 39]   names it 5 %" in whole
+    assert "detects 5/12 = 42 % [19, 68]" in short
+    for line in short[1:]:
+        assert len(line) <= 60
+        assert any(one.startswith(line) for one in whole)
+
+
 def test_order_group_filter_cursor_and_marks_are_found_again(home: Path) -> None:
     with Store(home / "mlxintro.db") as store:
         store.runs.create("prefill", planned=1, name="other")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.command import CommandList
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -22,6 +23,7 @@ from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.shell import keymap
 from mlxintro.tui.shell.app_state import Memory
+from mlxintro.tui.shell.commands import Palette
 from mlxintro.tui.shell.dialogues import AskPath, Confirm, free_path
 from mlxintro.tui.shell.help import HelpScreen
 from mlxintro.tui.shell.places import PLACES
@@ -382,3 +384,39 @@ def test_a_damaged_memory_counts_as_none(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tui.json"
     file.write_bytes(content.encode("latin-1"))
     assert Memory.load(file) == Memory()
+
+
+def test_a_palette_that_is_closed_while_it_searches_ends_nothing(home: Path) -> None:
+    """Textual's own search asks a closed palette for its list, and the error ends the app."""
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            palette = Palette(id="--command-palette")
+            app.push_screen(palette)
+            await pilot.pause(0.1)
+            await palette.query_one(CommandList).remove()
+            await palette._gather_commands("first").wait()
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is not palette)
+            assert app.is_running
+            assert app._exception is None
+
+    asyncio.run(go())
+
+
+def test_a_palette_that_is_closed_before_it_begins_ends_nothing(home: Path) -> None:
+    """Textual's own looks for the screen below it, which is not there any more."""
+
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            palette = Palette(id="--command-palette")
+            pushed = app.push_screen(palette)
+            app.pop_screen()
+            await pushed
+            await pilot.pause(0.2)
+            assert app.is_running
+            assert app._exception is None
+
+    asyncio.run(go())

@@ -17,7 +17,7 @@ from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.running import run_monitor
 from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.screens import new_study
-from tests.tui_kit import SIZES, check_snapshot, shown, text, until
+from tests.tui_kit import PICTURES, SIZES, SNAPSHOTS, check_snapshot, picture, settled, shown, text, until
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -34,9 +34,9 @@ def test_a_screen_looks_as_it_did(
             await pilot.pause(0.3)
             await pilot.press(*keys[1:])
             if "enter" in keys:
-                await until(pilot, lambda: "latest replies" in text(app) and "α 2" in text(app))
+                await until(pilot, lambda: "latest replies" in text(app) and "[10, 70]" in text(app))
             await pilot.pause(0.1)
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"{'-'.join(keys)}-{size[0]}x{size[1]}", asyncio.run(look()))
 
@@ -58,7 +58,7 @@ def test_the_new_study_looks_as_it_did(home: Path, size: tuple[int, int], monkey
             # The protocol stands beside the form where there is room.
             wanted = ("about 9 s", *(["its structure and what it discloses"] if size[0] >= 200 else []))
             await until(pilot, lambda: all(one in text(app) for one in wanted))
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"new-{size[0]}x{size[1]}", asyncio.run(look()))
 
@@ -86,7 +86,7 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path, size: tuple[int, int]) -
     async def look() -> str:
         async with shown(tmp_path, size) as (app, pilot):
             await until(pilot, lambda: all(one in text(app) for one in ("No runs yet", "n New", "F1 Help", "0 of 0")))
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot(f"empty-{size[0]}x{size[1]}", asyncio.run(look()))
 
@@ -99,7 +99,7 @@ def test_the_export_asks_where_to(home: Path, tmp_path: Path) -> None:
             await until(pilot, lambda: "Export first" in text(app))
             app.screen.query_one("#line", Input).value = "/data/first.csv"
             await pilot.pause(0.2)
-            return text(app)
+            return await settled(app, pilot)
 
     check_snapshot("runs-export-80x24", asyncio.run(look()))
 
@@ -123,12 +123,37 @@ def test_a_run_that_goes_on_looks_as_it_did(home: Path, size: tuple[int, int], m
     async def look() -> tuple[str, str]:
         async with shown(home, size) as (app, pilot):
             app.open_run(run.id, run.name)
-            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "α 2", "q Quit")))
+            await until(pilot, lambda: all(one in text(app) for one in ("6 tokens", "[10, 70]", "q Quit")))
             reply = app.screen.query_one("#reply", Static).content
             assert isinstance(reply, Content)
             marked = "".join(reply.plain[one.start : one.end] for one in reply.spans if "underline" in str(one.style))
-            return text(app), marked
+            return await settled(app, pilot), marked
 
-    picture, marked = asyncio.run(look())
+    seen, marked = asyncio.run(look())
     assert marked == "something about ocean"
-    check_snapshot(f"live-running-{size[0]}x{size[1]}", picture)
+    check_snapshot(f"live-running-{size[0]}x{size[1]}", seen)
+
+
+def test_every_snapshot_is_of_a_screen_that_is_looked_at() -> None:
+    assert {path.stem for path in SNAPSHOTS.iterdir()} == PICTURES
+
+
+def test_a_picture_tells_another_colour_and_another_focus(home: Path) -> None:
+    async def look() -> tuple[str, str, str]:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "19, 68]" in text(app))
+            await pilot.pause(0.3)
+            before = picture(app)
+            app.screen.set_focus(None)
+            await pilot.pause(0.1)
+            unfocused = picture(app)
+            app.screen.query_one("#runs").focus()
+            app.screen.query_one("#about").styles.color = "red"
+            await pilot.pause(0.1)
+            return before, unfocused, picture(app)
+
+    before, unfocused, red = asyncio.run(look())
+    assert "focus: RunList#runs" in before
+    assert "focus: none" in unfocused
+    assert "#ff0000 on" in red
+    assert "#ff0000 on" not in before

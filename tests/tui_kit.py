@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+import string
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.segment import Segment
 from textual.pilot import Pilot
 
 from mlxintro.paths import DataHome
@@ -57,11 +60,58 @@ async def until(pilot: Pilot[int], holds: Callable[[], Any], seconds: float = 30
         await pilot.pause(0.05)
 
 
+def picture(app: IntroApp) -> str:
+    """What stands on the screen with what has the focus and the styles of every line, for ``check_snapshot``.
+
+    A style is a letter, explained at the end; a line has the letters of its pieces from left to right. How long pieces
+    are is left out, since paths and times differ.
+    """
+    strips = app.screen._compositor.render_strips()
+    letters: dict[str, str] = {}
+    styled = []
+    for strip in strips:
+        used = [_style_name(part) for part in strip if part.text.strip(" │╭╮╰╯─")]
+        for name in used:
+            letters.setdefault(name, string.ascii_letters[len(letters)])
+        styled.append("".join(letters[name] for name, _ in itertools.groupby(used)))
+    focus = f"focus: {app.focused.css_identifier if app.focused is not None else 'none'}"
+    legend = [f"{letter} {name}" for name, letter in letters.items()]
+    return "\n".join([text(app).rstrip("\n"), focus, *styled, *legend]) + "\n"
+
+
+async def settled(app: IntroApp, pilot: Pilot[int]) -> str:
+    """Return the picture of the screen when it does not change any more."""
+    before, now = "", picture(app)
+    while now != before:
+        await pilot.pause(0.3)
+        before, now = now, picture(app)
+    return now
+
+
+def _style_name(part: Segment) -> str:
+    style = part.style
+    if style is None:
+        return "plain"
+    kinds = [kind for kind in ("bold", "dim", "italic", "underline", "reverse") if getattr(style, kind)]
+    colours = [getattr(colour, "name", "none") for colour in (style.color, style.bgcolor)]
+    return " on ".join(colours) + "".join(f" {kind}" for kind in kinds)
+
+
+SCREENS = (
+    *("empty", "lab", "lab-done", "live-running", "new", "results", "review-b", "review-b-enter", "review-enter"),
+    *("review-plain", "review-v", "runs", "runs-delete", "runs-enter", "runs-f1"),
+)
+"""Screens of which there is a snapshot at each of the two sizes."""
+PICTURES = {f"{name}-{width}x{height}" for name in SCREENS for width, height in SIZES} | {"runs-export-80x24"}
+"""Names of all snapshots. A file of another name is of no test any more."""
+
+
 def check_snapshot(name: str, shown: str) -> None:
     """Compare a screen with the stored one; a file that is missing is written, and the test fails once.
 
     Times of day and the folder of the test differ every time and are masked.
     """
+    assert name in PICTURES, f"add {name} to PICTURES"
     # The bar of places changes with every new screen.
     shown = shown.partition("\n")[2]
     masked = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD HH:MM", shown)

@@ -29,6 +29,7 @@ from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
 from .shell.jump import JumpMode, targets
+from .shell.key_order import KeysInOrder
 from .shell.notices import Notices
 from .shell.page import Page
 from .shell.places import PLACES, find
@@ -51,7 +52,7 @@ _KEEP_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(error_border.Guarded, ThemedApp):
+class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
     """mlxintro in a terminal."""
 
     TITLE = "mlxintro"
@@ -65,7 +66,7 @@ class IntroApp(error_border.Guarded, ThemedApp):
             )
             for place in PLACES
         ),
-        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused", key_display="F1"),
+        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help on what is focused"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Find any action by its name"),
         Binding(
             "ctrl+o",
@@ -341,6 +342,9 @@ class IntroApp(error_border.Guarded, ThemedApp):
     ) -> None:
         """Show a notice; names and errors in it may come from elsewhere and cannot steer the terminal."""
         super().notify(visible(message), title=visible(title), severity=severity, timeout=timeout, markup=markup)
+
+    def get_key_display(self, binding: Binding) -> str:
+        return keymap.as_printed(super().get_key_display(binding))
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):

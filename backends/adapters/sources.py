@@ -62,6 +62,13 @@ def resolve(adapter: str) -> AdapterSource:
     return read_folder(_located(adapter), adapter)
 
 
+def is_name(adapter: str) -> bool:
+    """Tell whether a text can name an adapter: one that ships, a folder that is there, or a hub id (not asked for)."""
+    if adapter in shipped() or Path(adapter).expanduser().is_dir():
+        return True
+    return not adapter.startswith((".", "/", "~")) and _HUB_ID.fullmatch(adapter) is not None
+
+
 def canonical(adapter: str) -> str:
     """Return the name as it is stored with a run: a folder by its full path, so that a run is resumed from anywhere."""
     if adapter in shipped() or not Path(adapter).expanduser().is_dir():
@@ -109,7 +116,7 @@ def _located(adapter: str) -> Path:
         return path
     if path.is_file():
         raise UsageError(f"{adapter} is a file: give the folder that holds {CONFIG} and the weights", setting="adapter")
-    if adapter.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(adapter):
+    if not is_name(adapter):
         known = ", ".join(shipped())
         raise UsageError(
             f"there is no adapter {adapter}: give a folder, a hub id (owner/name)"

@@ -76,6 +76,14 @@ class Display:
 
 INJECTED, UNINJECTED = "injected", "control"
 
+
+def _class_of_claim(row: Row) -> TrialClass:
+    """Return the class of a graded reply; what was read out without one is nothing that a grader reads."""
+    if row.grade is None and not row.response and row.measurements:
+        return MEASURED
+    return graded_class(row.grade, injected=row.condition == INJECTED)
+
+
 CLAIMS_DISPLAY = Display(
     figures=(
         HeadFigure(
@@ -94,8 +102,8 @@ CLAIMS_DISPLAY = Display(
             TrialGroup("injected", INJECTED, figure="identification"),
         ),
     ),
-    classes=GRADED_CLASSES,
-    classify=lambda row: graded_class(row.grade, injected=row.condition == INJECTED),
+    classes=(*GRADED_CLASSES, MEASURED),
+    classify=_class_of_claim,
     from_grades=True,
 )
 """For experiments whose replies graders of claims and names read."""

@@ -34,6 +34,8 @@ class Load(_Message):
     do: Literal["load"] = "load"
     model: str
     backend: str = "auto"
+    adapter: str | None = None
+    """Low-rank adapter that the model speaks with; ``None`` for the model as it is."""
 
 
 class Ask(_Message):

@@ -147,7 +147,7 @@ class Process:
             self._tell(Loading(model=order.model, done=done, total=total))
 
         # Two rows at once, whatever the memory would hold.
-        backend = open_backend(order.model, order.backend, batch_size=2, progress=progress)
+        backend = open_backend(order.model, order.backend, batch_size=2, adapter=order.adapter, progress=progress)
         self._lab = Lab(backend, self._cache, tell=self._tell, stands=self._orders.stands, needed=self._orders.needed)
         info = backend.info
         self._tell(

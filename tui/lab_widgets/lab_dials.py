@@ -45,10 +45,12 @@ class Dials(Text, can_focus=True):
     def show(self, knobs: Knobs) -> None:
         """Set all of them."""
         self.knobs = knobs
-        layer = f"{knobs.layer} (0-{knobs.layers - 1})" if knobs.layers else _place(knobs.layer)
-        readout = f"layer {knobs.readout}" if knobs.layers else _place(knobs.readout)
+        layer = f"{knobs.layer} (0-{knobs.layers - 1})" if knobs.layers else f"{knobs.layer:g}"
+        known = isinstance(knobs.readout, int)
+        readout = f"layer {knobs.readout}" if known else f"depth {knobs.readout:.2f}"
         parts = [
-            Content("layer "),
+            # While the model is not known, a layer is a fraction of its depth.
+            Content("layer " if isinstance(knobs.layer, int) else "depth "),
             _turned("◂", "layer(-1)"),
             Content.styled(f" {layer} ", "bold"),
             _turned("▸", "layer(1)"),
@@ -87,11 +89,6 @@ class Dials(Text, can_focus=True):
 
     def action_window(self) -> None:
         self._turn(self.knobs.next_window())
-
-
-def _place(at: int | float) -> str:
-    """A layer while the model is not known: its index, or its depth as a fraction."""
-    return str(at) if isinstance(at, int) else f"{at:.2f} (depth)"
 
 
 def _turned(text: str, action: str) -> Content:

@@ -13,10 +13,14 @@ from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Select, TextArea
 
+from mlxintro.backends.adapters import sources as adapters
 from mlxintro.lab.lab import questions
 from mlxintro.protocol import concepts
 
 NUMBERS = {"max_tokens": ("Max. tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
+
+_TYPED = (*NUMBERS, "concept", "system", "adapter")
+"""Fields of one line."""
 
 
 class PromptField(TextArea):
@@ -70,6 +74,9 @@ class LabForm(Vertical):
             for name, (title, usual) in NUMBERS.items():
                 yield Label(f" {title}" if name != "max_tokens" else title)
                 yield Input(usual, compact=True, id=name)
+            yield Label(" Adapter")
+            ships = SuggestFromList(list(adapters.shipped()))
+            yield Input(placeholder="none", compact=True, id="adapter", suggester=ships, select_on_focus=False)
         with Grid(id="asking"):
             yield Label("Prompt")
             yield PromptField(questions()[0].text, id="prompt", compact=True, tab_behavior="focus")
@@ -77,6 +84,11 @@ class LabForm(Vertical):
     @property
     def model(self) -> str:
         return str(self.query_one("#model", Select).value)
+
+    @property
+    def adapter(self) -> str:
+        """Name of the adapter that the model is to speak with; empty for none."""
+        return self.query_one("#adapter", Input).value.strip()
 
     @property
     def concept(self) -> str:
@@ -98,20 +110,23 @@ class LabForm(Vertical):
 
     def kept(self) -> dict[str, Any]:
         """Return everything that is typed, as plain data."""
-        typed = {name: self.query_one(f"#{name}", Input).value for name in (*NUMBERS, "concept", "system")}
+        typed = {name: self.query_one(f"#{name}", Input).value for name in _TYPED}
         return {**typed, "prompt": self.query_one("#prompt", TextArea).text, "model": self._wanted_model or self.model}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Take up what ``kept`` gave; what is missing stays."""
-        for name in (*NUMBERS, "concept", "system"):
+        for name in _TYPED:
             if name in kept:
                 self.query_one(f"#{name}", Input).value = str(kept[name])
         if "prompt" in kept:
             self.query_one("#prompt", TextArea).text = str(kept["prompt"])
         self._wanted_model = str(kept.get("model", ""))
+        if self._wanted_model in self._models:
+            self.offer(self._models)
 
     def offer(self, models: Sequence[str]) -> None:
         """Offer these models and choose the one that was chosen the last time, or the first."""
+        self._models = models
         chosen = self.query_one("#model", Select)
         with self.prevent(Select.Changed):
             chosen.set_options([(name, name) for name in models])

@@ -14,6 +14,12 @@ from mlxintro.lab.messages import SIDES, Side, Started
 from ..reading import wording
 from ..widgets.text import Text
 
+_BEFORE: Mapping[Side, str] = {
+    "control": "Here stands what the model answers as it is.",
+    "injected": "Here stands what it answers with the concept's vector added to its residual stream.",
+}
+"""What the panes say before anything was asked."""
+
 
 class Replies(Horizontal):
     def __init__(self, *, id: str) -> None:
@@ -29,7 +35,9 @@ class Replies(Horizontal):
         for side in SIDES:
             with VerticalScroll(id=side, can_focus=False) as pane:
                 pane.border_title = side
-                yield Text(id=f"{side}-text")
+                text = Text(id=f"{side}-text")
+                text.update(Content.styled(_BEFORE[side], "$text-muted"))
+                yield text
 
     def begin(self, started: Started) -> None:
         """Clear both for a new pair."""

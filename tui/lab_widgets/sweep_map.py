@@ -1,8 +1,9 @@
-"""The lab's strip of layers and strengths: a sign a cell, with a cursor that takes a cell's setting."""
+"""The lab's strip of layers and strengths: a sign a cell and its reply where there is room; a cursor takes a cell."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import ClassVar
 
 from textual import events
@@ -16,7 +17,11 @@ from ..running.lab_sweep import Sweep
 from ..widgets.text import Text
 
 _LAYER, _CELL = 6, 6
-"""Columns of a layer's name and of a cell."""
+"""Columns of a layer's name and of a cell at least."""
+_WORDY, _MOST = 16, 40
+"""Columns from which on a cell has room for its reply, and those of the widest."""
+_HIGHEST = 5
+"""Lines of the highest cell."""
 
 
 class SweepMap(Text, can_focus=True):
@@ -44,35 +49,66 @@ class SweepMap(Text, can_focus=True):
         super().__init__(id=id)
         self._sweep: Sweep | None = None
         self._at = (0, 0)
+        self.hint = ""
+        """What stands there before anything was tried."""
 
     def show(self, sweep: Sweep | None) -> None:
         """Draw a sweep as it stands; nothing when there is none."""
         self._sweep = sweep
         self._draw()
 
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    @property
+    def _cell(self) -> tuple[int, int]:
+        """Columns and lines of a cell: as large as the pane has room for."""
+        if self._sweep is None:
+            return _CELL, 1
+        width = max(_CELL, min(_MOST, (self.size.width - _LAYER) // len(self._sweep.strengths)))
+        # Two lines for the names of the columns and for the cell under the cursor.
+        height = min(_HIGHEST, (self.size.height - 2) // len(self._sweep.layers))
+        return (width, max(1, height)) if width >= _WORDY else (_CELL, 1)
+
     def _draw(self) -> None:
         sweep = self._sweep
         if sweep is None:
-            self.update("")
+            self.border_subtitle = ""
+            self.update(Content.styled(self.hint, "$text-muted"))
             return
-        head = " " * _LAYER + "".join(f"{strength:>{_CELL}g}" for strength in sweep.strengths)
-        lines = [Content.styled(f"{'layer':<{_LAYER}}{head[_LAYER:]}", "bold")]
-        dark = self.app.current_theme.dark
+        width, height = self._cell
+        head = "".join(f"{f'{strength:g}':^{width}}" for strength in sweep.strengths)
+        lines = [Content.styled(f"{'layer':<{_LAYER}}{head}", "bold")]
         for row in reversed(range(len(sweep.layers))):
-            layer = sweep.layers[row]
-            parts = [Content.styled(f"{layer:>{_LAYER - 1}} ", "bold")]
-            for column, strength in enumerate(sweep.strengths):
-                cell = sweep.cells.get((layer, strength))
-                class_ = cell.class_ if cell is not None else None
-                sign = class_.sign if class_ is not None else "▌" if sweep.asked == (layer, strength) else " "
-                style = role_colour(class_.role, dark=dark) if class_ is not None else ""
-                here = self.has_focus and (row, column) == self._at
-                shown = f"[{sign}]" if here else f" {sign} "
-                parts.append(Content.styled(f"{shown:>{_CELL}}", f"bold {style}" if here else style))
-            lines.append(Content.assemble(*parts))
+            cells = [self._drawn(row, column, width, height) for column in range(len(sweep.strengths))]
+            for at in range(height):
+                name = Content.styled(f"{sweep.layers[row] if at == 0 else '':>{_LAYER - 1}} ", "bold")
+                lines.append(Content.assemble(name, *(cell[at] for cell in cells)))
         lines.append(Content(self._cell_text()))
         self.update(Content("\n").join(lines))
         self.border_subtitle = f"{sweep.done} of {len(sweep.layers) * len(sweep.strengths)}"
+
+    def _drawn(self, row: int, column: int, width: int, height: int) -> list[Content]:
+        """Return the lines of a cell: its sign alone, or its sign and label with its reply below."""
+        assert self._sweep is not None
+        place = self._sweep.layers[row], self._sweep.strengths[column]
+        cell = self._sweep.cells.get(place)
+        class_ = cell.class_ if cell is not None else None
+        sign = class_.sign if class_ is not None else "▌" if self._sweep.asked == place else " "
+        here = self.has_focus and (row, column) == self._at
+        shown = f"[{sign}]" if here else f" {sign} "
+        style = role_colour(class_.role, dark=self.app.current_theme.dark) if class_ is not None else ""
+        if width < _WORDY:
+            first = f"{shown:^{width}}"
+        else:
+            first = wording.fit(f"{shown}{class_.label if class_ is not None and height > 1 else ''}", width)
+        text = " ".join(cell.text.split()) if cell is not None else ""
+        rest = wrap(wording.plain(text), width - 3)[: height - 1]
+        rest += [""] * (height - 1 - len(rest))
+        return [
+            Content.styled(first, f"bold {style}" if here else style),
+            *(Content(wording.fit(f" {line}", width)) for line in rest),
+        ]
 
     def _cell_text(self) -> str:
         layer, strength = self._place()
@@ -105,7 +141,8 @@ class SweepMap(Text, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         if self._sweep is None:
             return
-        row, column = len(self._sweep.layers) - event.y, (event.x - _LAYER) // _CELL
+        width, height = self._cell
+        row, column = len(self._sweep.layers) - 1 - (event.y - 1) // height, (event.x - _LAYER) // width
         if 0 <= row < len(self._sweep.layers) and 0 <= column < len(self._sweep.strengths):
             self._at = row, column
             self.action_take()

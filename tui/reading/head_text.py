@@ -89,9 +89,44 @@ def _options(measurements: Mapping[str, Any]) -> str:
     return ", ".join(f"P({option.strip()}) = {math.exp(min(0.0, value)):.2f}" for option, value in likely)
 
 
-def cell_text(cell: CellTally | None, planned: int) -> str:
+def cell_text(cell: CellTally | None, planned: int, at: int = 0) -> str:
     """Return a cell of a map in full: the figure with its interval and counts, or how many trials there are yet."""
     if cell is None or not cell.trials:
         return f"0/{planned}" if planned else "·"
-    figure = cell.figures[0]
+    figure = cell.figures[at]
     return counted(figure) if figure.observations else f"{cell.trials}/{planned}" if planned else str(cell.trials)
+
+
+def in_lines(tally: FigureTally, width: int, height: int) -> list[str]:
+    """Return a figure in at most that many lines of that many columns; what has no room is left out, never cut.
+
+    The first line has the figure and its counts, the second its interval, the third the interval as a bar from 0 to
+    100 %.
+    """
+    value = tally.value
+    counts = f"{tally.hits}/{tally.observations}" if isinstance(value, Rate) else f"n={tally.observations}"
+    number = bare(tally)
+    if height == 1:
+        return [next((one for one in (counted(tally), f"{number} {counts}", number) if len(one) <= width), number)]
+    equal = f"{counts} = {number}" if isinstance(value, Rate) else f"{number}  {counts}"
+    lines = [next((one for one in (equal, f"{number} {counts}", number) if len(one) <= width), number)]
+    if value.low is not None and value.high is not None:
+        interval = short(value).partition("[")[2]
+        lines.append(f"[{interval}" if interval and len(interval) < width else "")
+        if isinstance(value, Rate) and value.value is not None:
+            lines.append(interval_bar(value.low, value.value, value.high, width))
+    return lines[:height]
+
+
+def interval_bar(low: float, value: float, high: float, width: int) -> str:
+    """Draw a value with its interval on an axis from 0 to 1: ``├──●───┤``."""
+
+    def place(share: float) -> int:
+        return min(width - 1, max(0, round(share * (width - 1))))
+
+    cells = ["·" if at % max(1, (width - 1) // 4) == 0 else " " for at in range(width)]
+    for at in range(place(low), place(high) + 1):
+        cells[at] = "─"
+    cells[place(low)], cells[place(high)] = "├", "┤"
+    cells[place(value)] = "●"
+    return "".join(cells)

@@ -10,14 +10,26 @@ from mlxintro.lab.messages import Ask, Side, Started, Trace
 from . import wording
 
 
-def markdown(model: str, order: Ask, dose: Started | None, replies: Mapping[Side, str], trace: Trace | None) -> str:
-    """Return the file's text. The setting stands in it as JSON, too, so that a program can read it."""
+def markdown(
+    subject: tuple[str, str], order: Ask, dose: Started | None, replies: Mapping[Side, str], trace: Trace | None
+) -> str:
+    """Return the file's text. The setting stands in it as JSON, too, so that a program can read it.
+
+    Args:
+        subject: model and adapter; empty text for no adapter.
+        order: the setting.
+        dose: what it comes to, as far as it is known.
+        replies: both.
+        trace: cosines of both, if they were read.
+    """
+    model, adapter = subject
+    name = f"{model} with {adapter}" if adapter else model
     measured = ""
     if dose is not None:
         measured = f" = norm {dose.norm:.4g} = {dose.resid:.1%} of the residual norm"
-    setting = {"model": model, **order.model_dump(exclude={"do", "number"})}
+    setting = {"model": model, "adapter": adapter or None, **order.model_dump(exclude={"do", "number"})}
     parts = [
-        f"# {order.concept} in {model}, layer {order.layer}, α = {order.strength:g} ({order.unit}){measured}",
+        f"# {order.concept} in {name}, layer {order.layer}, α = {order.strength:g} ({order.unit}){measured}",
         f"```json\n{json.dumps(setting, ensure_ascii=False)}\n```",
         *([f"## System\n\n{_quoted(order.system)}"] if order.system else []),
         f"## Prompt\n\n{_quoted(order.prompt)}",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
+from mlxintro.analysis.tally import RunTally
 from mlxintro.running.live import Writing
 from mlxintro.store.searching.browse import Seen
 
@@ -40,21 +41,26 @@ def progress(sight: RunSight, paces: Sequence[float], memories: Sequence[float],
     return "   ".join(parts)
 
 
-def so_far(sight: RunSight, *, dark: bool) -> Content:
+def so_far(tally: RunTally, *, dark: bool) -> Content:
     """Return the head figures with counts and intervals, then how many trials each class has."""
-    rows = list(head_text.lines(sight.tally))
+    rows = list(head_text.lines(tally))
     name = max((cell_len(one) for one, _ in rows), default=0)
-    parts = [Content(f"{label.ljust(name)}  {text}\n") for label, text in rows] or [
-        Content("this experiment has no head figure\n")
-    ]
-    classes = list(head_text.class_counts(sight.tally))
+    parts = [f"{label.ljust(name)}  {text}\n" for label, text in rows] or ["this experiment has no head figure\n"]
+    return Content.assemble(*parts, "\n", class_lines(tally, dark=dark))
+
+
+def class_lines(tally: RunTally, *, dark: bool) -> Content:
+    """Return how many trials each class has, a line each."""
+    classes = list(head_text.class_counts(tally))
     total = sum(count for *_, count in classes)
-    if classes:
-        parts.append(Content("\n"))
-    for sign, label, role, count in classes:
-        shown = f"{sign} {label:<22} {count:>7,} {100 * count / total:>4.0f} %\n"
-        parts.append(Content.styled(shown, colours.role_colour(role, dark=dark)))
-    return Content.assemble(*parts)
+    return Content.assemble(
+        *(
+            Content.styled(
+                f"{sign} {label:<22} {count:>7,} {100 * count / total:>4.0f} %\n", colours.role_colour(role, dark=dark)
+            )
+            for sign, label, role, count in classes
+        )
+    )
 
 
 def feed(seen: Sequence[Seen], lines: TrialLines, width: int, height: int) -> Content:

@@ -28,22 +28,10 @@ def forest(figures: Sequence[Figure], width: int) -> list[str]:
     room = max(_LEAST, min(60, width - name - max(map(len, texts)) - 4))
     lines = []
     for (label, rate), text in zip(rates, texts, strict=True):
-        lines.append(f"{label[:name]:<{name}}  {interval_bar(rate.low, rate.value or 0.0, rate.high, room)}  {text}")
+        lines.append(
+            f"{label[:name]:<{name}}  {head_text.interval_bar(rate.low, rate.value or 0.0, rate.high, room)}  {text}"
+        )
     return [*lines, f"{'':{name}}  {'0':<{room // 2}}{'50':<{room - room // 2 - 3}}100 %"]
-
-
-def interval_bar(low: float, value: float, high: float, width: int) -> str:
-    """Draw a value with its interval on an axis from 0 to 1: ``├──●───┤``."""
-
-    def place(share: float) -> int:
-        return min(width - 1, max(0, round(share * (width - 1))))
-
-    cells = ["·" if at % max(1, (width - 1) // 4) == 0 else " " for at in range(width)]
-    for at in range(place(low), place(high) + 1):
-        cells[at] = "─"
-    cells[place(low)], cells[place(high)] = "├", "┤"
-    cells[place(value)] = "●"
-    return "".join(cells)
 
 
 def taxonomy(tally: RunTally, width: int, *, dark: bool) -> Content | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from rich.cells import cell_len
 
 from mlxintro.store.records import Run
 
@@ -20,8 +23,14 @@ def note_of(run: Run) -> str:
     return str(run.environment.get("note") or "")
 
 
-def about(run: Run | None, row: Mapping[str, str] | None) -> str:
-    """Return a run in lines; empty when there is none. Keys stand in it by the id of their binding."""
+def about(run: Run | None, row: Mapping[str, str] | None, width: int | None = None) -> str:
+    """Return a run in lines; empty when there is none. Keys stand in it by the id of their binding.
+
+    Args:
+        run: the run under the cursor.
+        row: what the list says of it.
+        width: columns there are, where lines are not wrapped: what has no room is left out, nothing is cut.
+    """
     if run is None:
         return ""
     lines = [f"✎ {note_of(run)}"] if note_of(run) else []
@@ -33,11 +42,21 @@ def about(run: Run | None, row: Mapping[str, str] | None) -> str:
         lines.append(f"✗ {run.errors} trials failed: {{runs.open}} shows why, {{runs.resume}} tries them again")
     lines.append(wording.identity(run))
     if row is not None and "result" in row:
-        lines.append("   ".join(one for one in (row["result"], row["against"], row["more"]) if one != NOT_KNOWN))
+        more = row["more"].split("; ")
+        figures = [one for one in (row["result"], row["against"], *more) if one != NOT_KNOWN]
+        lines.append(_joined(figures, width))
     lines.append(_concepts(run))
-    lines.append("   ".join(f"{name.replace('_', ' ')} {text}" for name in _GRID if (text := _text(run, name))))
-    lines.append(_history(run))
+    grid = [f"{name.replace('_', ' ')} {text}" for name in _GRID if (text := _text(run, name))]
+    lines.append(_joined(grid, width))
+    lines.append(_joined(_history(run), width))
     return "\n".join(line for line in lines if line)
+
+
+def _joined(parts: Sequence[str], width: int | None) -> str:
+    """Return parts side by side, as many as there is room for."""
+    texts = list(accumulate(parts, lambda before, part: f"{before}   {part}"))
+    fitting = [text for text in texts if width is None or cell_len(text) <= width]
+    return (fitting or texts[:1] or [""])[-1]
 
 
 def _concepts(run: Run) -> str:
@@ -52,10 +71,10 @@ def _text(run: Run, name: str) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _history(run: Run) -> str:
+def _history(run: Run) -> list[str]:
     began = (run.started or run.created)[:16].replace("T", " ")
     ended = f", ended {run.finished[:16].replace('T', ' ')}" if run.finished else ""
     machine = " ".join(str(run.model[name]) for name in ("device", "dtype") if run.model.get(name))
     version = (run.environment.get("packages") or {}).get("mlxintro")
     parts = [f"begun {began}{ended} UTC", machine, f"mlxintro {version}" if version else ""]
-    return "   ".join(part for part in parts if part)
+    return [part for part in parts if part]

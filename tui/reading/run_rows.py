@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from rich.cells import cell_len
+
 from mlxintro.analysis.run import tally_of
+from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import KnownError
 from mlxintro.protocol.spelling import comparable
 from mlxintro.store.records import Run
@@ -46,6 +49,8 @@ class Counted:
     rates: RunCells
     value: float | None = None
     """The first head figure, for sorting."""
+    tally: RunTally | None = None
+    """Everything that was counted."""
 
 
 @dataclass(slots=True)
@@ -105,6 +110,8 @@ class RunRows:
         self.studies: Mapping[str, str] = {}
         """Study by run."""
         self._rates: dict[str, Counted] = {}
+        self.longest: dict[str, int] = {}
+        """Columns that the longest text of a column takes, over all runs."""
 
     def update(
         self, runs: Iterable[Run], regraded: Iterable[str], studies: Mapping[str, str] = MappingProxyType({})
@@ -115,6 +122,15 @@ class RunRows:
         self.marks = {run: slot for run, slot in self.marks.items() if run in self.runs}
         for run in regraded:
             self._rates.pop(run, None)
+        self._measure()
+
+    def tally(self, run: str) -> RunTally | None:
+        """Return what was counted of a run, if anything was."""
+        return self._rates[run].tally if run in self._rates else None
+
+    def _measure(self) -> None:
+        rows = [self._row(run, bars=False) for run in self.runs.values()]
+        self.longest = {name: max(cell_len(row[name]) for row in rows) for name in rows[0]} if rows else {}
 
     def outdated(self) -> list[Run]:
         """Return the runs whose rates have to be counted."""
@@ -125,6 +141,7 @@ class RunRows:
 
     def counted(self, found: Iterable[Counted]) -> None:
         self._rates.update((one.run, one) for one in found)
+        self._measure()
 
     def mark(self, run: str) -> None:
         """Mark a run, or take its mark away; one too many takes the place of the first."""
@@ -226,7 +243,7 @@ def _figures(store: Store, run: Run) -> Counted:
         "against": f"{base.label} {head_text.counted(tally.baseline.figures[0])}" if base is not None else NOT_KNOWN,
         "more": "; ".join(more) or NOT_KNOWN,
     }
-    return Counted(run.id, run.done, rates, first.value.value)
+    return Counted(run.id, run.done, rates, first.value.value, tally)
 
 
 def _holds(texts: Iterable[str], word: str) -> bool:

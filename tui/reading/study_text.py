@@ -47,8 +47,8 @@ def fetching(row: ModelRow) -> str:
     )
 
 
-def model_line(row: ModelRow) -> Content:
-    """Return a model's line in the list: on disk or not, name, size, and whether it fits."""
+def model_line(row: ModelRow, width: int) -> Content:
+    """Return a model's line in the list: on disk or not, name in so many columns, size, and whether it fits."""
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
     fits = "✓ fits" if row.fits else "✗ does not fit"
-    return Content(f"{disk} {row.name:<13} {wording.size(row.weight_bytes):>7} {fits}")
+    return Content(f"{disk} {row.name:<{width}} {wording.size(row.weight_bytes):>7} {fits}")

@@ -24,6 +24,9 @@ SYMBOLS = {
 RUNG_SIGNS: Mapping[RungState, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
+_COUNT, _INTERVAL = re.compile(r" n=\d+"), re.compile(r" \[[^\]]*\]")
+
+
 def state(run: Run) -> str:
     """Return the state of a run in a word, with its symbol; what was asked of its process stands behind it."""
     if run.preparing:
@@ -91,6 +94,14 @@ def fit(text: str, width: int) -> str:
     """Make a text exactly that many columns wide, on one line: filled up, or cut with an ellipsis."""
     text = plain(text).replace("\n", " ")
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def fit_figure(text: str, width: int) -> str:
+    """Return a figure, ``detects 52/400 = 13 % [10, 17]``; without its interval or count where these have no room."""
+    for shorter in (text, _COUNT.sub("", text), _INTERVAL.sub("", _COUNT.sub("", text))):
+        if cell_len(shorter) <= width:
+            return fit(shorter, width)
+    return fit(shorter, width)
 
 
 def fit_middle(text: str, width: int) -> str:

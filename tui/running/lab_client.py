@@ -48,7 +48,7 @@ class LabClient:
     def running(self) -> bool:
         return self._process is not None
 
-    def start(self, model: str, backend: str) -> None:
+    def start(self, model: str, backend: str, adapter: str | None = None) -> None:
         """Load a model in a fresh process; one that is there is ended first, and with it what it held.
 
         Raises:
@@ -70,7 +70,7 @@ class LabClient:
         make_room(process.pid)
         self._process = process
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
-        self.send(Load(model=model, backend=backend))
+        self.send(Load(model=model, backend=backend, adapter=adapter))
 
     def send(self, order: Load | Ask | Cancel) -> None:
         """Say something; nothing happens when there is no process, or one that has just died."""

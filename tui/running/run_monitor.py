@@ -25,7 +25,7 @@ from ..widgets.heatmap import RateGrid
 
 GRADER = "rules"
 _FAILURES = 20
-_FEED = 24
+_FEED = 40
 """Latest replies that are shown."""
 _LATEST = 400
 """Places of the plan, counted back from the last one that is done, in which the latest replies are looked for."""

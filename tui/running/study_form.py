@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 
+from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.options import LAYERS, ControlsParam
 from mlxintro.protocol import study_file
@@ -24,6 +25,7 @@ TITLES: Mapping[str, str] = {
     "max_tokens": "Max. tokens",
     "unit": "Unit",
     "seed": "Seed",
+    "adapter": "Adapter",
 }
 """Fields that are typed, in the order in which they stand, with their titles."""
 _FORM = (*TITLES, "model", "backend", "experiment", "preset", "concepts", "any_word")
@@ -78,6 +80,8 @@ class Draft:
                     settings[name] = READERS[name](text.strip())
                 except ValueError as error:
                     problems[name] = f"{TITLES[name]}: {error}"
+        if self.backend == "fake" and settings.get("adapter"):
+            problems["adapter"] = f"{TITLES['adapter']}: the simulated subject takes none: leave it empty"
         if problems:
             raise WrongFields(problems)
         try:
@@ -164,6 +168,18 @@ def _unit(text: str) -> str:
     return text
 
 
+def adapter_name(text: str) -> str:
+    """Return the name of an adapter.
+
+    Raises:
+        ValueError: it can be none.
+    """
+    if not adapters.is_name(text):
+        ships = ", ".join(adapters.shipped())
+        raise ValueError(f"{text!r} is no folder, no hub id (owner/name), and none of those that ship: {ships}")
+    return text
+
+
 READERS: Mapping[str, Callable[[str], Any]] = {
     "layers": _of_command(LAYERS),
     "strengths": _strengths,
@@ -173,5 +189,6 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "max_tokens": _whole(1),
     "unit": _unit,
     "seed": _whole(0),
+    "adapter": adapter_name,
 }
 """What reads a field's text; raises ``ValueError`` with what is wrong, in words."""

@@ -39,6 +39,7 @@ from ..lab_widgets.lens_strip import LensStrip
 from ..lab_widgets.replies import Replies
 from ..lab_widgets.sweep_map import SweepMap
 from ..running.lab_client import Ended, Heard, LabClient
+from ..running.study_form import adapter_name
 from ..widgets.text import Text
 from .lab_tools import FAKE, LabTools
 
@@ -52,7 +53,7 @@ class LabPage(LabTools):
     KEYED = (Dials, Cosines)
     SECONDS = 3600.0
     CSS_PATH = "lab.tcss"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall"), (44, "-tallest")]  # noqa: RUF012
     HELP = (
         "The same prompt, seed and settings twice: plainly on the left, with the concept's vector on the right. Enter "
         "loads the model; from then on every change is answered at once, and what was being answered is given up. Any "
@@ -81,6 +82,12 @@ class LabPage(LabTools):
     def __init__(self) -> None:
         super().__init__()
         self._wait: Timer | None = None
+        self._loaded: tuple[str, str] | None = None
+        """Model and adapter that the process holds or is loading."""
+
+    @property
+    def _chosen(self) -> tuple[str, str]:
+        return self.form.model, self.form.adapter
 
     def body(self) -> Iterator[Widget]:
         yield LabForm([FAKE], id="lab-form")
@@ -96,8 +103,13 @@ class LabPage(LabTools):
         self.client = LabClient(self.home.data, self._arrived)
         self.query_one("#trace").border_title = "cosine with the concept"
         self.query_one("#lens").border_title = "the concept's name by the logit lens"
-        sweep = self.query_one("#sweep")
-        sweep.border_title, sweep.display = "layer by strength (α)", False
+        sweep = self.query_one(SweepMap)
+        sweep.border_title = "layer by strength (α)"
+        sweep.hint = self.home.keyed("{lab.sweep} tries five layers and five strengths, each with its reply.")
+        sweep.show(None)
+        self.query_one("#trace", Cosines).wait(
+            "Here stands how much of the concept is in both replies, token by token."
+        )
         self.say(f"{self.home.keyed('{lab.ask}')} loads the model and asks.")
         self.dials.focus()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]
@@ -109,6 +121,9 @@ class LabPage(LabTools):
         order = sorted(here, key=lambda row: (not row.fits, row.name != usual, row.name != EMBEDDED))
         self.models = {row.name: (row.name, backend) for row in order} | {FAKE: ("detector", "fake")}
         self.form.offer(list(self.models))
+
+    def recolour(self) -> None:
+        self.query_one(SweepMap).show(self.sweep)
 
     # -- leaving
 
@@ -160,6 +175,10 @@ class LabPage(LabTools):
         if self.ready is None or self.client is None:
             return
         self.give_up()
+        if self._chosen != self._loaded:
+            name = " with ".join(one for one in self._chosen if one)
+            self.say(f"{self.home.keyed('{lab.ask}')} loads {name}")
+            return
         self.say("asking ...")
         if self._wait is not None:
             self._wait.stop()
@@ -183,10 +202,29 @@ class LabPage(LabTools):
 
     def _start(self) -> None:
         name, backend = self.models[self.form.model]
+        adapter = self.form.adapter
         assert self.client is not None
         self.ready = self.asked = None
-        self.client.start(name, backend)
-        self.say(f"loading {name} ...")
+        wrong = self._wrong_adapter(adapter, backend)
+        self.form.show_wrong("adapter" if wrong else "")
+        if wrong:
+            self.say(f"✗ Adapter: {wrong}")
+            return
+        self._loaded = self._chosen
+        self.client.start(name, backend, adapter or None)
+        self.say(f"loading {name}{f' with {adapter}' if adapter else ''} ...")
+
+    @staticmethod
+    def _wrong_adapter(adapter: str, backend: str) -> str:
+        """Say what is wrong with an adapter; nothing when it may be loaded."""
+        if adapter and backend == "fake":
+            return "the simulated subject takes none: leave it empty"
+        try:
+            if adapter:
+                adapter_name(adapter)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     # -- hearing
 
@@ -221,6 +259,8 @@ class LabPage(LabTools):
                 raise KnownError(f"The lab's model process has ended ({reason}). Enter starts it again. {self._log}")
             case Error() if heard.number is None or heard.number == number:
                 self.asked = None
+                if self.ready is None:
+                    self._loaded = None
                 self.query_one(Replies).end()
                 self.say(f"✗ {heard.text}")
                 if not heard.known:
@@ -269,7 +309,7 @@ class LabPage(LabTools):
     # -- keys
 
     def action_again(self) -> None:
-        if self.client is not None and not self.client.running:
+        if self.client is not None and (not self.client.running or self._chosen != self._loaded):
             self._start()
         elif self.ready is not None:
             self.give_up()

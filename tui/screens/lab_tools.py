@@ -29,6 +29,8 @@ from ..shell.page import Page
 from ..widgets.text import Text
 
 FAKE = "simulated"
+SWEEPING = "-sweeping"
+"""Class of the screen while the strip is wanted."""
 
 
 class LabTools(Page):
@@ -120,7 +122,7 @@ class LabTools(Page):
         """Ask for the next cell of the strip, when it is wanted and nothing else is being answered."""
         order, ready = self.answered, self.ready
         pane = self.query_one(SweepMap)
-        if not pane.display or order is None or ready is None or self.client is None:
+        if not self.has_class(SWEEPING) or order is None or ready is None or self.client is None:
             return
         if self.sweep is None or not self.sweep.concerns(order):
             self.sweep = Sweep.around(order, ready.layers)
@@ -139,9 +141,8 @@ class LabTools(Page):
             self.go_on_sweeping()
 
     def action_sweep(self) -> None:
-        pane = self.query_one(SweepMap)
-        pane.display = not pane.display
-        if not pane.display:
+        self.toggle_class(SWEEPING)
+        if not self.has_class(SWEEPING):
             self.give_up()
         elif self.asked is None:
             self.go_on_sweeping()
@@ -175,6 +176,7 @@ class LabTools(Page):
             "temperature": order.temperature,
             "max_tokens": order.max_tokens,
             "seed": order.seed,
+            "adapter": self.form.adapter or None,
         }
         self.home.set_up_study(study, "the lab's setting")
 
@@ -183,7 +185,8 @@ class LabTools(Page):
         if order is None:
             raise UsageError(self.home.keyed("there is no whole answer to save yet: {lab.ask} asks"))
         replies, trace = self.query_one(Replies).texts(), self.query_one(Cosines).trace
-        text = lab_file.markdown(self.form.model, order, self.dials.knobs.dose, replies, trace)
+        name = self.form.model, self.form.adapter
+        text = lab_file.markdown(name, order, self.dials.knobs.dose, replies, trace)
         picture = self.app.export_screenshot(title=f"{order.concept}, layer {order.layer}, α = {order.strength:g}")
 
         def answered(answer: str) -> None:

@@ -19,8 +19,11 @@ from ..running.processes import last_line
 from ..running.run_monitor import GRADER, RunSight, Watcher, grid_of
 from ..shell.run_page import RunPage
 from ..trials.trial_line import TrialLines
-from ..widgets.heatmap import RateMap
+from ..widgets.heatmap import RateGrid, RateMap, highest
 from ..widgets.text import Text
+
+_LEAST_MAP = 16
+"""Lines of the panes above the replies that the figures beside the map need."""
 
 
 class LivePage(RunPage):
@@ -33,7 +36,7 @@ class LivePage(RunPage):
         "{live.pause} pauses after the replies at hand and lets go on again; {live.resume} resumes a run whose process "
         "is gone; {live.cancel} cancels it."
     )
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (170, "-widest")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "Pause", id="live.pause", tooltip="Pause the run, or let it go on"),
         Binding("r", "resume", "Resume", id="live.resume", tooltip="Resume the run"),
@@ -54,6 +57,7 @@ class LivePage(RunPage):
         yield Text(id="state")
         with Horizontal(id="panes"):
             yield RateMap(id="heat")
+            yield RateMap(id="second-heat", figure=1)
             with VerticalScroll(id="sofar"):
                 yield Text(id="figures")
         with VerticalScroll(id="writing", can_focus=False):
@@ -128,10 +132,8 @@ class LivePage(RunPage):
         self.query_one("#identity", Text).update(Content(wording.identity(run)))
         self.query_one("#state", Text).update(Content(self._second_line(sight)))
         grid = grid_of(run, sight.tally)
-        label = sight.display.figures[0].label if sight.display.figures else ""
-        self._title("#heat", f"{label}, by layer and strength (α: {grid.unit or 'raw'})" if label else "map")
-        self.query_one("#heat", RateMap).show(grid)
-        self.query_one("#figures", Text).update(live_text.so_far(sight, dark=dark))
+        self._show_maps(sight, grid)
+        self.query_one("#figures", Text).update(live_text.so_far(sight.tally, dark=dark))
         writing = self.query_one("#reply", Text)
         writing.display = sight.writing is not None
         if sight.writing is not None:
@@ -143,6 +145,23 @@ class LivePage(RunPage):
             live_text.feed(sight.feed, lines, max(40, width - 5), room) if sight.feed else Content("no reply yet")
         )
         self._show_errors(sight)
+
+    def _show_maps(self, sight: RunSight, grid: RateGrid) -> None:
+        """Show the maps of the first two head figures, as many as there are and have room."""
+        figures = sight.display.figures
+        mapped = bool(grid.layers and grid.strengths)
+        panes = self.query_one("#panes")
+        panes.set_class(not mapped, "-unmapped")
+        # As high as the map can use; the replies get the rest.
+        panes.styles.max_height = max(_LEAST_MAP, highest(grid) + 2) if mapped else _LEAST_MAP
+        second = len(figures) > 1 and any(cell.figures[1].observations for cell in grid.cells.values())
+        for pane, figure, shown in (("#heat", 0, mapped), ("#second-heat", 1, mapped and second)):
+            map_ = self.query_one(pane, RateMap)
+            map_.set_class(not shown, "-nothing")
+            if shown:
+                where = f", by layer and strength (α: {grid.unit or 'raw'})"
+                self._title(pane, f"{figures[figure].label}{where if figure == 0 else ''}")
+                map_.show(grid)
 
     def _show_errors(self, sight: RunSight) -> None:
         run, errors = sight.run, self.query_one("#errors", Text)

@@ -126,7 +126,8 @@ class NewStudyPage(Page):
         self._rows = {row.name: row for row in order}
         models = self.query_one("#models", Models)
         models.clear_options()
-        models.add_options(Option(study_text.model_line(row), id=f"model {row.name}") for row in order)
+        name = max((len(row.name) for row in order), default=0)
+        models.add_options(Option(study_text.model_line(row, name), id=f"model {row.name}") for row in order)
         models.add_option(Option(Content("● simulated subject, no model needed"), id=f"model {FAKE}"))
         wanted, models.highlighted = self._wanted_model, 0
         self._highlight(wanted)

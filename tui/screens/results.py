@@ -89,6 +89,10 @@ class ResultsPage(Page):
         run, pair = self.home.run_id, self.home.compared
         return pair if pair is not None and run in pair else (run,) if run else ()
 
+    def recolour(self) -> None:
+        for report in self.query(RunReport):
+            report.refresh(recompose=True)
+
     # -- keeping up to date
 
     def look(self) -> None:

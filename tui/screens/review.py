@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
@@ -71,9 +70,7 @@ class ReviewPage(TrialActions):
             "s", "next('strength')", "Strength", show=False, id="review.strength", tooltip="The next strength only"
         ),
         Binding("a", "next('arm')", "Arm", show=False, id="review.arm", tooltip="The next arm only"),
-        Binding(
-            "g", "next('by')", "Grader", show=False, id="review.grader", tooltip="NewestVerdicts of the next grader"
-        ),
+        Binding("g", "next('by')", "Grader", show=False, id="review.grader", tooltip="Verdicts of the next grader"),
         Binding("n", "step(1)", "Next", show=False, id="review.next_trial", tooltip="The next hit"),
         Binding("N,p", "step(-1)", "Previous", show=False, id="review.previous", tooltip="The hit before"),
         Binding("y", "copy", "Copy", id="review.copy", tooltip="Copy the reply"),
@@ -127,8 +124,8 @@ class ReviewPage(TrialActions):
         known = self._choices.graders
         return self._search.where.grader or ("rules" if "rules" in known or not known else known[0])
 
-    def on_resize(self, event: events.Resize) -> None:
-        self.call_after_refresh(self._draw_columns)
+    def on_trial_list_resized(self, event: TrialList.Resized) -> None:
+        self._draw_columns()
 
     def _draw_columns(self) -> None:
         head = self.lines.head(self.trials.room - 1)
@@ -138,6 +135,10 @@ class ReviewPage(TrialActions):
     @property
     def lines(self) -> TrialLines:
         return TrialLines(self._display, self.grader, self.app.current_theme.dark, self._search.where.words)
+
+    def recolour(self) -> None:
+        self.trials.refresh()
+        self._show_trial()
 
     def _line(self, seen: Seen, width: int) -> list[Part]:
         return self.lines.parts(seen, width)

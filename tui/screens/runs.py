@@ -7,39 +7,39 @@ from functools import partial
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input
 
+from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tools.demo import demo_study
 
+from ..reading import live_text
 from ..reading.run_preview import about
 from ..reading.run_rows import GROUP, ORDERS, Arrangement, Counted, RunCells, count
+from ..running.run_monitor import grid_of
+from ..widgets import heatmap
 from ..widgets.lines import Lines
-from ..widgets.run_list import GAP, RunColumns, RunList
+from ..widgets.run_list import RunColumns, RunList, columns
 from ..widgets.text import Text
 from .overlay import Overlay
 from .run_actions import RunActions
 
-COLUMNS = {
-    "name": 18,
-    "state": 13,
-    "trials": 11,
-    "result": 27,
-    "against": 27,
-    "model": 14,
-    "experiment": 21,
-    "more": 30,
-    "created (UTC)": 16,
-}
-"""Widths. 80 columns hold the first four; the lines below the table say the rest of one run."""
-_BAR = 7
-"""Columns of a bar beside the number of trials, where there is room for everything."""
-_LONGEST_NAME, _LONGEST_FIGURE = 40, 36
-_NO_RUNS = "\n  No runs yet.\n\n  {runs.demo}  the demo study on the embedded model\n  {runs.new}  a study of your own"
+_NO_RUNS = (
+    "\n  No runs yet.\n\n"
+    "  {runs.demo}  the demo study of the embedded model, which takes a few minutes\n"
+    "  {runs.new}  a study of your own: model, experiment, concepts, how much of it\n"
+    "  {go.lab}  the lab: one prompt with and without a concept's vector\n\n"
+    "  mlxintro extracts a concept's direction from a model, injects it while the\n"
+    "  model answers, and asks whether the model notices. {app.help} explains what is\n"
+    "  focused, {app.palette} finds every action. Runs go on when the app is left."
+)
+_ROOMY = 12
+"""Lines of the preview from which on it also says what the trials came to."""
 _NO_MATCH = "\n  No run matches the filter; Esc shows all."
 
 
@@ -54,7 +54,8 @@ class RunsPage(RunActions):
         "{runs.turn} the other way round; {runs.group} groups by model or experiment. {runs.mark} marks a run; "
         "{runs.compare} compares two marked ones, {runs.overlay} draws the curves of all of them on shared axes."
     )
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall"), (45, "-tallest")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="runs.open", tooltip="Open the run and watch it"),
         Binding("n", "app.go('new')", "New", id="runs.new", tooltip="Set up a new study"),
@@ -84,12 +85,16 @@ class RunsPage(RunActions):
         self._shown: dict[str, RunCells] = {}
         self._usual = ""
         """Run that the cursor goes to at first, from the last time."""
+        self._bars = False
+        """Whether there is room for a bar beside the number of trials."""
 
     def body(self) -> Iterator[Widget]:
-        yield Input(placeholder="filter by name, model, experiment, state", id="filter")
+        yield Input(placeholder="filter by name, model, experiment, state", id="filter", select_on_focus=False)
         yield RunColumns(id="run-columns")
         yield RunList(id="runs")
-        yield Text(id="about")
+        with Horizontal(id="preview"):
+            yield Text(id="about")
+            yield Text(id="preview-map")
 
     @property
     def table(self) -> RunList:
@@ -98,7 +103,7 @@ class RunsPage(RunActions):
     def begin(self) -> None:
         self._lay_out()
         self.query_one("#filter").display = False
-        self.query_one("#about").border_title = "no run"
+        self.query_one("#preview").border_title = "no run"
         self.table.focus()
 
     def kept(self) -> dict[str, Any]:
@@ -119,23 +124,24 @@ class RunsPage(RunActions):
         self._name_columns()
 
     def on_resize(self) -> None:
-        self._lay_out()
+        self.redraw()
+        self.call_after_refresh(self._draw_around)
 
     def _lay_out(self) -> None:
-        """Choose the columns there is room for. Their widths are fixed, so that nothing jumps while rates come in."""
-        widths = columns(self.app.size.width)
+        """Choose the columns there is room for."""
+        widths, self._bars = columns(self.app.size.width, self.listed.longest)
         if widths != self.table.widths:
             self.table.widths = widths
             self._name_columns()
-            self.redraw()
+            self.table.refresh()
 
     def _name_columns(self) -> None:
         arrangement = self.listed.arrangement
         self.query_one(RunColumns).show(self.table.widths, arrangement.order, arrangement.title)
 
-    @property
-    def _bars(self) -> bool:
-        return self.table.widths.get("trials", 0) > COLUMNS["trials"]
+    def recolour(self) -> None:
+        self.table.refresh()
+        self._draw_around()
 
     # -- keeping up to date
 
@@ -164,6 +170,7 @@ class RunsPage(RunActions):
         self._count()
 
     def redraw(self) -> None:
+        self._lay_out()
         self._shown = self.listed.rows(self.query_one("#filter", Input).value, bars=self._bars)
         self.table.show(self._shown, self._usual or self.home.run_id, self.listed.marks)
         self._draw_around()
@@ -171,9 +178,15 @@ class RunsPage(RunActions):
     def _draw_around(self) -> None:
         here = self.table.chosen
         run = self.listed.runs.get(here)
-        pane = self.query_one("#about", Text)
-        text = self.home.keyed(about(run, self._shown.get(here)))
-        pane.update(Content(text or f"{len(self.listed.runs)} runs"))
+        pane = self.query_one("#preview")
+        width = max(20, self.app.size.width - 4) if self.has_class("-short") else None
+        text = Content(self.home.keyed(about(run, self._shown.get(here), width)) or f"{len(self.listed.runs)} runs")
+        tally = self.listed.tally(here)
+        if tally is not None and pane.size.height > _ROOMY:
+            dark = self.app.current_theme.dark
+            text = Content.assemble(text, "\n\n", live_text.class_lines(tally, dark=dark))
+        self.query_one("#about", Text).update(text)
+        self._draw_map(run, tally)
         sorted_by = self.listed.arrangement.title
         shown = sum(not one.startswith(GROUP) for one in self._shown)
         for title, value in (
@@ -183,6 +196,19 @@ class RunsPage(RunActions):
             # Textual draws the pane anew for a title, whether or not it is another one.
             if getattr(pane, title) != (escaped := value.replace("[", "\\[")):
                 setattr(pane, title, escaped)
+
+    def _draw_map(self, run: Run | None, tally: RunTally | None) -> None:
+        """Show the map of the run's head figure beside its study, where there is room."""
+        pane = self.query_one("#preview-map", Text)
+        grid = grid_of(run, tally) if run is not None and tally is not None else None
+        there = grid is not None and bool(grid.layers and grid.strengths)
+        if pane.has_class("-nothing") == there:
+            pane.set_class(not there, "-nothing")
+            self.call_after_refresh(self._draw_around)
+        if grid is not None and there and tally is not None and pane.size.width:
+            title = Content.styled(f"{tally.display.figures[0].label} (α: {grid.unit or 'raw'})\n", "bold")
+            drawn = heatmap.draw(grid, pane.size.width, pane.size.height - 1)
+            pane.update(Content.assemble(title, drawn))
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         self._draw_around()
@@ -261,26 +287,3 @@ class RunsPage(RunActions):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.table.focus()
-
-
-def columns(width: int) -> dict[str, int]:
-    """Return the columns a screen of some width has room for, in order; what is left over goes to bars and to names."""
-    room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
-    found: dict[str, int] = {}
-    for name, wanted in COLUMNS.items():
-        if room < wanted + len(GAP):
-            if not found:
-                # A terminal narrower than that shows the beginning of the names.
-                found[name] = max(4, room - len(GAP))
-            break
-        room -= wanted + len(GAP)
-        found[name] = wanted
-    if "experiment" in found and room >= _BAR:
-        found["trials"] += _BAR
-        room -= _BAR
-    for name, most in (("result", _LONGEST_FIGURE), ("against", _LONGEST_FIGURE), ("name", _LONGEST_NAME)):
-        if name in found:
-            more = min(room, most - found[name])
-            found[name] += more
-            room -= more
-    return found

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from textual import work
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.events import Mount
 
 from .error_border import Guarded
 from .home import home_of
@@ -26,6 +28,21 @@ class Action:
 
 class Palette(Guarded, CommandPalette):
     """Textual's, which closes another screen when two keys choose, and cannot turn a page before it is laid out."""
+
+    @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP, exit_on_error=False)
+    async def _gather_commands(self, search_value: str) -> None:
+        """Gather what matches. Textual's search fails in a palette that is closed meanwhile, and ends the app by it."""
+        gather = cast(Any, CommandPalette._gather_commands).__wrapped__
+        try:
+            await gather(self, search_value)
+        except Exception:
+            if self.is_attached and self.query(CommandList):
+                raise
+
+    def _on_mount(self, event: Mount) -> None:
+        """Leave out Textual's own start where the palette was closed before it began: it would find no screen below."""
+        if self.app.screen is not self:
+            event.prevent_default()
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         if self.app.screen is not self:

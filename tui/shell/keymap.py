@@ -20,6 +20,7 @@ from mlxintro.backends.errors import UsageError
 
 _NAMED = re.compile(r"\{([a-z_]+\.[a-z_]+)\}")
 """The id of a binding in a text, e.g. ``{runs.resume}``."""
+_FUNCTION_KEY = re.compile(r"\bf\d+$")
 _MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
 _NAMES = {str(key.value) for key in Keys} | set(KEY_NAME_REPLACEMENTS) | set(KEY_NAME_REPLACEMENTS.values())
 
@@ -126,6 +127,11 @@ def shown_key(app: App[Any], binding: Binding) -> str:
     chosen = app._keymap.get(binding.id or "")
     key = (chosen or binding.key).split(",")[0]
     return app.get_key_display(binding.with_key(key, None if chosen else binding.key_display))
+
+
+def as_printed(display: str) -> str:
+    """Return a key as keyboards have it: ``F3`` for ``f3``; a letter stays as it is, for its case matters."""
+    return _FUNCTION_KEY.sub(lambda match: match[0].upper(), display)
 
 
 def with_keys(text: str, shown: Callable[[str], str]) -> str:

@@ -107,7 +107,11 @@ class Page(Guarded, Screen[None]):
             except Exception as error:
                 _log.warning("what %s kept is ignored: %s", self.PLACE, error)
         self.begun = True
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.call_after_refresh(self.recolour))
         self.set_interval(self.SECONDS, self._tick)
+
+    def recolour(self) -> None:
+        """Draw anew what has colours of its own, because the theme is another one."""
 
     def on_screen_resume(self) -> None:
         self._name_run()

@@ -25,6 +25,10 @@ HIT_STYLE = "bold underline"
 """What a filter has found in a reply."""
 _WIDE = 110
 """A line at least this wide has room for the place in the plan."""
+_ROOMY = 96
+"""A line at least this wide has room for labels of classes in full, and for an arm beside its concept."""
+_SAID_BY_SIGN = re.compile(r"^(no claim|claims), ")
+"""What labels of classes begin with that their sign says, too."""
 
 
 def chosen(seen: Seen, grader: str) -> GradeRecord | None:
@@ -66,7 +70,7 @@ class TrialLines:
 
     def head(self, width: int) -> str:
         """Return the names of the columns of ``parts``."""
-        word, concept = _widths(width)
+        word, concept = self._widths(width)
         before = f"{'':2}{wording.fit('verdict', word)}   reply"
         after = f"{wording.fit('concept', concept)} {'layer':>5} {'α':>5}" + (
             f" {'trial':>7}" if width >= _WIDE else ""
@@ -76,16 +80,18 @@ class TrialLines:
     def parts(self, seen: Seen, width: int) -> list[Part]:
         """Return a line in pieces with their styles."""
         trial, class_ = seen.trial, self.class_of(seen)
-        word, concept = _widths(width)
+        word, concept = self._widths(width)
         what = "(control)" if trial.condition == "control" and not trial.arm else trial.concept or "–"
-        what = f"{trial.arm}: {what}" if trial.arm else what
+        both = f"{trial.arm}: {what}"
+        # An arm and a concept that have no room side by side: the pane has both.
+        what = both if trial.arm and cell_len(both) <= concept else trial.arm or what
         layer = "" if trial.layer is None else str(trial.layer)
         dose = "" if trial.strength is None else f"{trial.strength:g}"
         after = f" {wording.fit(what, concept)} {layer:>5} {dose:>5}"
         after += f" {trial.ordinal + 1:>7}" if width >= _WIDE else ""
         colour = colours.role_colour(class_.role, dark=self.dark)
         marks = ("≠" if disputed(seen) else " ") + ("✎" if seen.labels else " ")
-        before = f"{class_.sign} {wording.fit(class_.label, word)}"
+        before = f"{class_.sign} {wording.fit(_label(class_, width), word)}"
         room = max(0, width - cell_len(before) - cell_len(after) - 3)
         return [
             (before, colour),
@@ -93,6 +99,11 @@ class TrialLines:
             *self._marked(wording.fit(self.said(seen), room)),
             (after, ""),
         ]
+
+    def _widths(self, width: int) -> tuple[int, int]:
+        """Return the columns of the word of the class and of the concept."""
+        word = max(cell_len(_label(class_, width)) for class_ in (*self.display.classes, FAILED))
+        return word, 20 if width >= _WIDE else 16 if width >= _ROOMY else 12
 
     def _marked(self, text: str) -> list[Part]:
         return marked(text, self.words)
@@ -112,6 +123,6 @@ def marked(text: str, words: Sequence[str]) -> list[Part]:
     return [part for part in [*found, (text[at:], "")] if part[0]]
 
 
-def _widths(width: int) -> tuple[int, int]:
-    """Columns of the word of the class and of the concept."""
-    return (21, 15) if width >= _WIDE else (12, 10)
+def _label(class_: TrialClass, width: int) -> str:
+    """Return the label of a class, short where a line is short."""
+    return class_.label if width >= _ROOMY else _SAID_BY_SIGN.sub("", class_.label)

@@ -62,7 +62,7 @@ class Concepts(Vertical):
         self._sizes = _sizes()
 
     def compose(self) -> ComposeResult:
-        yield FindField(placeholder="find or add a word", compact=True, id="find")
+        yield FindField(placeholder="find or add a word", compact=True, id="find", select_on_focus=False)
         yield ConceptWords(id="words")
 
     def on_mount(self) -> None:

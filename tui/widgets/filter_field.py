@@ -24,7 +24,11 @@ class FilterField(Input):
     def __init__(self, *, id: str) -> None:
         self._words = FilterSuggester()
         super().__init__(
-            placeholder="/ filters, e.g. is:injected concept:ocean grade:names water", id=id, suggester=self._words
+            placeholder="/ filters, e.g. is:injected concept:ocean grade:names water",
+            id=id,
+            suggester=self._words,
+            # On a busy machine the focus comes after the first letter, which the second would then replace.
+            select_on_focus=False,
         )
         self.wrong = ""
         """What is wrong with what stands there."""

@@ -22,8 +22,10 @@ from .text import Text
 
 _MARGIN = 8
 """Columns before the first cell: the layer."""
-_LEAST, _MOST = 10, 26
+_LEAST, _MOST = 10, 34
 """Columns of a cell."""
+_HIGHEST = 3
+"""Lines of a cell where there is room: the figure, its interval, and the interval as a bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +43,60 @@ def cell_width(grid: RateGrid, width: int) -> int:
     return max(_LEAST, min(_MOST, (width - _MARGIN) // max(1, len(grid.strengths))))
 
 
-def draw(grid: RateGrid, width: int, at: tuple[int, int] | None = None) -> Content:
-    """Draw a line per layer, the deepest on top, and a column per strength.
+def cell_height(grid: RateGrid, height: int) -> int:
+    """Return how many lines a cell has where all of them are to be in sight."""
+    return max(1, min(_HIGHEST, (height - 1) // max(1, len(grid.layers))))
+
+
+def highest(grid: RateGrid) -> int:
+    """Return how many lines a map takes at most."""
+    return 1 + _HIGHEST * len(grid.layers)
+
+
+def draw(grid: RateGrid, width: int, height: int = 0, at: tuple[int, int] | None = None, *, figure: int = 0) -> Content:
+    """Draw the layers below each other, the deepest on top, and a column per strength.
 
     Args:
         grid: what is drawn.
         width: columns there are.
+        height: lines there are; cells are higher where there is room.
         at: row and column of the cursor.
+        figure: which of the experiment's head figures is drawn.
     """
-    each = cell_width(grid, width)
+    each, lines_each = cell_width(grid, width), cell_height(grid, height)
     head = f"{'layer':>6}  " + "".join(f"{f'α {strength:g}':^{each}}" for strength in grid.strengths)
     lines = [Content.styled(head, "bold")]
     for row, layer in enumerate(downwards(grid.layers)):
-        parts = [Content.styled(f"{layer:>6}  ", "bold")]
-        for column, strength in enumerate(grid.strengths):
-            parts.append(_cell(grid.cells.get((layer, strength)), grid.planned, each, at == (row, column)))
-        lines.append(Content.assemble(*parts))
+        cells = [
+            _cell(grid.cells.get((layer, strength)), grid.planned, (each, lines_each), at == (row, column), figure)
+            for column, strength in enumerate(grid.strengths)
+        ]
+        for line in range(lines_each):
+            name = Content.styled(f"{layer if line == 0 else '':>6}  ", "bold")
+            lines.append(Content.assemble(name, *(cell[line] for cell in cells)))
     return Content("\n").join(lines)
 
 
-def _cell(cell: CellTally | None, planned: int, width: int, here: bool) -> Content:
-    full = head_text.cell_text(cell, planned)
+def _cell(cell: CellTally | None, planned: int, size: tuple[int, int], here: bool, at: int) -> list[Content]:
+    """Return the lines of a cell, each of the same width."""
+    width, height = size
     inner = width - 3
-    figure = cell.figures[0] if cell is not None and cell.trials else None
+    figure = cell.figures[at] if cell is not None and cell.trials else None
     value = head_text.share(figure) if figure is not None else None
-    text = full
-    if len(full) > inner and figure is not None and figure.observations:
-        counts = f"{figure.hits}/{figure.observations}" if value is not None else f"n={figure.observations}"
-        text = next(
-            (one for one in (f"{head_text.bare(figure)} {counts}", head_text.bare(figure)) if len(one) <= inner), full
-        )
+    texts = [head_text.cell_text(cell, planned, at)]
+    if figure is not None and figure.observations:
+        texts = head_text.in_lines(figure, inner, height)
     mark = shade(value) if value is not None else " "
-    shown = Content.styled(f"{mark}{text[:inner]:^{inner}}{mark}", ramp_style(value) if value is not None else "")
-    return Content.assemble(
-        shown.stylize("bold underline") if here else shown, Content.styled("◂" if here else " ", "bold")
-    )
+    style = ramp_style(value) if value is not None else ""
+    lines = []
+    for line in range(height):
+        text = texts[line] if line < len(texts) else ""
+        shown = Content.styled(f"{mark}{text[:inner]:^{inner}}{mark}", style)
+        cursor = "◂" if here and line == 0 else " "
+        lines.append(
+            Content.assemble(shown.stylize("bold underline") if here else shown, Content.styled(cursor, "bold"))
+        )
+    return lines
 
 
 class RateMap(ScrollableContainer, can_focus=True):
@@ -99,8 +120,13 @@ class RateMap(ScrollableContainer, can_focus=True):
         layer: int
         strength: float
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, *, id: str, figure: int = 0) -> None:
+        """Args:
+        id: of the widget.
+        figure: which of the experiment's head figures it shows.
+        """
         super().__init__(id=id)
+        self._figure = figure
         self._grid = RateGrid()
         self._at = (0, 0)
 
@@ -117,8 +143,12 @@ class RateMap(ScrollableContainer, can_focus=True):
         text = Content("no trials by layer and strength yet")
         if grid.layers and grid.strengths:
             self._at = min(self._at[0], len(grid.layers) - 1), min(self._at[1], len(grid.strengths) - 1)
-            text = draw(grid, self.size.width, self._at if self.has_focus else None)
-        self.query_one("#grid", Text).update(text)
+            at = self._at if self.has_focus else None
+            text = draw(grid, self.size.width, self.size.height, at, figure=self._figure)
+        pane = self.query_one("#grid", Text)
+        # Said outright: a width that follows from the text is that of an earlier one for a while, and lines wrap.
+        pane.styles.width = max(1, text.get_optimal_width({}, 0)) if grid.layers else "1fr"
+        pane.update(text)
 
     def on_resize(self, event: events.Resize) -> None:
         self._draw()
@@ -142,7 +172,7 @@ class RateMap(ScrollableContainer, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         column = (event.x + int(self.scroll_offset.x) - _MARGIN) // cell_width(self._grid, self.size.width)
-        row = event.y + int(self.scroll_offset.y) - 1
+        row = (event.y + int(self.scroll_offset.y) - 1) // cell_height(self._grid, self.size.height)
         if 0 <= row < len(self._grid.layers) and 0 <= column < len(self._grid.strengths):
             self._at = row, column
             self.action_open()

@@ -38,15 +38,67 @@ SLOT_ROLES: Sequence[ColourRole] = ("hit", "partial", "leak", "broken", "refusal
 """Roles of colour of the marks, in their order."""
 
 
+COLUMNS: Mapping[str, int] = {
+    "name": 18,
+    "state": 13,
+    "trials": 11,
+    "result": 27,
+    "against": 27,
+    "model": 14,
+    "experiment": 21,
+    "more": 30,
+    "created (UTC)": 16,
+}
+"""Columns in the order of their weight, with their usual widths. 80 columns hold the first four."""
+_FIGURES = ("result", "against", "more")
+"""Columns that share what is left over."""
+_BAR = 7
+"""Columns of a bar beside the number of trials, where there is room for everything."""
+_LONGEST_NAME, _LONGEST_FIGURE = 40, 48
+
+
+def columns(width: int, longest: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+    """Return the columns a screen of some width has room for, in order, and whether there is room for bars.
+
+    Args:
+        width: columns of the screen.
+        longest: columns that the longest text of a column takes, as far as it is known. Figures do not count before
+            everything else has room, so that nothing jumps while they come in.
+    """
+    room = width - 3 + len(GAP)  # without the cursor's mark and a scroll bar
+    found: dict[str, int] = {}
+    for name, usual in COLUMNS.items():
+        wanted = usual if name in _FIGURES else max(len(name) + 2, min(usual, longest.get(name, usual)))
+        if room < wanted + len(GAP):
+            if not found:
+                # A terminal narrower than that shows the beginning of the names.
+                found[name] = max(4, room - len(GAP))
+            break
+        room -= wanted + len(GAP)
+        found[name] = wanted
+    bars = len(found) == len(COLUMNS) and room >= _BAR
+    if bars:
+        found["trials"] += _BAR
+        room -= _BAR
+    for name, most in (("name", _LONGEST_NAME), *((one, _LONGEST_FIGURE) for one in _FIGURES)):
+        if name in found:
+            more = max(0, min(room, min(most, longest.get(name, most)) - found[name]))
+            found[name] += more
+            room -= more
+    return found, bars
+
+
 def line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
     """Return the columns of one row side by side.
 
-    The first is its name, of which the end tells as much as the beginning.
+    The first is a name, of which the end tells as much as the beginning; a figure is not cut within its numbers.
     """
     (first, room), *rest = widths.items()
-    return GAP.join(
-        [wording.fit_middle(cells[first], room), *(wording.fit(cells[name], width) for name, width in rest)]
-    )
+    texts = [wording.fit_middle(cells[first], room)]
+    for name, width in rest:
+        fit = wording.fit_figure if name in _FIGURES else wording.fit
+        texts.append(fit(cells[name], width))
+    return GAP.join(texts)
 
 
 class RunList(Lines):

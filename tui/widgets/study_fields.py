@@ -8,9 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Select
 
 from mlxintro import experiments
+from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study
@@ -20,7 +22,7 @@ from .text import Text
 
 _FIRST = "injected-thoughts"
 """The experiment that is chosen at first."""
-_USUAL = {"controls": "standard", "seed": "0", "unit": "raw"}
+_USUAL = {"controls": "standard", "seed": "0", "unit": "raw", "adapter": "none"}
 """What holds where a preset says nothing."""
 
 
@@ -50,12 +52,16 @@ class StudyFields(Vertical):
             yield Select(_presets_of(_FIRST), value=usual, allow_blank=False, compact=True, id="preset")
             yield Label("Grader")
             yield Select([("rules", "rules"), ("none now", "later")], allow_blank=False, compact=True, id="grader")
+            yield Label(TITLES["adapter"])
+            ships = SuggestFromList(list(adapters.shipped()))
+            yield Input(compact=True, id="adapter", suggester=ships, select_on_focus=False)
             yield Label("Name")
             yield Input(compact=True, id="run-name", max_length=80)
         with Grid(id="numbers"):
             for name, title in TITLES.items():
-                yield Label(title)
-                yield Input(compact=True, id=name)
+                if name != "adapter":
+                    yield Label(title)
+                    yield Input(compact=True, id=name)
         yield Text(id="wrong", classes="wrong")
 
     def on_mount(self) -> None:

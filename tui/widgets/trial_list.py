@@ -61,6 +61,9 @@ class TrialList(Lines):
 
         rows: list[int]
 
+    class Resized(Message):
+        """There is another number of columns for a line."""
+
     def __init__(self, line: Callable[[Seen, int], Sequence[tuple[str, str]]], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._line = line
@@ -141,3 +144,4 @@ class TrialList(Lines):
 
     def on_resize(self, event: events.Resize) -> None:
         self._ask()
+        self.post_message(self.Resized())
