@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--window",
-    type=click.Choice(["all", "prompt", "generation", "question"]),
-    help="Tokens that are injected into. question: from before the trial question through the reply.",
+    type=click.Choice(["all", "prompt", "generation", "question", "before-thinking", "thinking", "answer"]),
+    help="Tokens that are injected into. question: from before the trial question through the reply; the last three: "
+    "with --thinking on.",
 )
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
