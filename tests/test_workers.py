@@ -59,7 +59,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     with FakeBackend(MODEL, batch_size=ROWS) as backend, Store(tmp_path_factory.mktemp("plan") / "a.db") as store:
         settings = make_study(
             model=MODEL, backend="fake", concepts=("dust", "trumpets"), layers=(4, 5), strengths=(1.0, 2.0),
-            unit="resid", trials=8, controls=16, temperature=1.0, max_tokens=20,
+            unit="resid", trials=5, controls=10, temperature=1.0, max_tokens=20,
         )  # fmt: skip
         checked = launch.check(settings)
         plan = launch.plan(checked, backend)
@@ -73,7 +73,7 @@ def alone(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
         run = study.begin(store)
         list(study.run(store, run))
         found = texts(store, run)
-    assert len(found) == len(study.plan) >= 10 * BATCHES * ROWS
+    assert len(found) == len(study.plan) >= 6 * BATCHES * ROWS
     return found
 
 
@@ -128,7 +128,7 @@ def near_pool(study: Study, count: int = 2, **more: Any) -> tuple[WorkerPool, li
     return WorkerPool(links, ROWS, told.append, mixed=False), links, told
 
 
-@pytest.mark.parametrize("dies_at", [set(), {1}, {2, 3}])
+@pytest.mark.parametrize("dies_at", [set(), {1, 3}])
 def test_every_trial_is_there_once_with_the_text_of_a_single_process(
     study: Study, alone: dict[str, str], tmp_path: Path, dies_at: set[int]
 ) -> None:
@@ -143,7 +143,7 @@ def test_every_trial_is_there_once_with_the_text_of_a_single_process(
     assert all(link.blocks for link in links)
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_processes_of_this_machine_give_the_same_texts_when_one_is_killed(
     study: Study, alone: dict[str, str], tmp_path: Path, killed: bool
 ) -> None:
