@@ -74,7 +74,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     from mlxintro.training.loop import train as training
     from mlxintro.vectors.cache import VectorCache
 
-    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits")
+    names = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "dialogue")
     settings = {name: options.pop(name) for name in names}
     folder = TrainingFolder(output)
     home = data_home(context.obj)
