@@ -48,7 +48,7 @@ def arms(plan: Plan) -> dict[str, list[TrialSpec]]:
         (
             "full",
             # What only a loaded model tells is left out.
-            {"injected", "control", *controls.ARMS} - {"matched", "matched-other", "spanning"},
+            {"injected", "control", *controls.ARMS} - {"matched", "matched-other", "spanning", "swapped-thoughts"},
         ),
         (5, {"injected", "control"}),
         (("tampered", "bank"), {"injected", "control", "tampered", "bank"}),

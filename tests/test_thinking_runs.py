@@ -212,3 +212,52 @@ def test_limits_and_studies_hold_what_they_say() -> None:
     marks = FakeBackend("detector?think=1").tokenizer.thinking
     assert marks is not None
     assert ThoughtLimit(3, marks).prefill == ""
+
+
+@pytest.mark.parametrize("window", ["before-thinking", "thinking", "answer", "question"])
+def test_a_window_by_part_is_injected_into_that_part_and_proven_there(tmp_path: Path, window: str) -> None:
+    run, trials = finished(tmp_path, "detector?think=2&hit=1&fa=0", **ON, window=window)
+    backend = FakeBackend("detector?think=1")
+    opening = len(backend.tokenizer.encode("<think>\n").tokens)
+    with Store(tmp_path / "mlxintro.db", read_only=True) as store:
+        prompts = store.prompts.of_run(run.id)
+    for trial in trials:
+        if trial.condition != "injected" or trial.spec.readout != "text" or trial.arm:
+            continue
+        prompt, [proof] = prompts[trial.spec.prompt], trial.proofs
+        thought = thought_of(trial.measurements)
+        assert thought is not None
+        begin = len(prompt.tokens) - opening
+        end = len(prompt.tokens) + thought.tokens
+        closing = len(backend.tokenizer.encode("</think>\n\n").tokens)
+        last = end + closing + trial.tokens - 1
+        assert (proof.first, proof.last) == {
+            "before-thinking": (proof.first, begin - 1),
+            "thinking": (begin, end - 1),
+            "answer": (end, proof.last),
+            "question": (proof.first, proof.last),
+        }[window]
+        assert proof.positions == (proof.last or 0) - (proof.first or 0) + 1
+        if window in ("answer", "question"):
+            # The end token is written, and not read.
+            assert proof.last in (last, last + 1)
+        if window in ("before-thinking", "question"):
+            assert proof.first is not None
+            assert proof.first < begin
+            assert "Trial 1" in "".join(prompt.pieces[proof.first :])
+            assert "Trial 1" not in "".join(prompt.pieces[proof.first + 3 :])
+
+
+def test_a_window_over_a_thought_needs_a_subject_that_thinks(tmp_path: Path) -> None:
+    for flags in ((), ("--thinking", "off"), ("--thinking", "empty")):
+        answer = mlxintro(tmp_path, *RUN, "-m", "detector?think=1", "--window", "thinking", *flags)
+        assert answer.code == 2
+        assert "add --thinking on" in answer.err
+
+
+def test_the_arm_without_a_vector_in_the_reply_keeps_to_the_prompt(tmp_path: Path) -> None:
+    for window, there in (("thinking", True), ("answer", False), ("question", True)):
+        _, trials = finished(tmp_path / window, "detector?think=1", **ON, window=window, controls=["prompt-only"])
+        arms = [trial for trial in trials if trial.arm == "prompt-only"]
+        assert bool(arms) is there
+        assert all(one.part == "reply" and one.stop is not None for arm in arms for one in arm.spec.injections)

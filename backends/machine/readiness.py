@@ -16,9 +16,6 @@ from ..models import embedded, folders, hub, sources, weights
 from ..registry import choose, default_model, open_backend, place_of, require
 from . import memory
 
-_EMBEDDED_BYTES = 270_000_000
-"""Size of the embedded model's weights in 16 bits."""
-
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -54,7 +51,7 @@ def readiness(
             return _elsewhere(model, name, device, dtype, quantize)
         framework: sources.Framework = "mlx" if name == "mlx" else "torch"
         require(framework)
-        found = _found(model or default_model(name), framework)
+        found = model_files(model or default_model(name), framework)
         if adapter is not None:
             adapters.resolve(adapter)
         room = memory.room(place_of(framework, device))
@@ -90,23 +87,33 @@ def free_disk() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
+class ModelFiles:
+    """A model's files by their sizes."""
+
     repository: str
     config: Mapping[str, Any]
     weight_bytes: int
+    """Size of the weight files; 0 when that says nothing."""
     download: int = 0
+    """Bytes that are not on disk yet."""
+    folder: Path | None = None
+    """Where configuration and tokenizer are; ``None`` while they are not on disk."""
 
 
-def _found(model: str, framework: sources.Framework) -> _Files:
-    """Describe a model's files without reading weights, which identifying them by their content would do."""
+def model_files(model: str, framework: sources.Framework) -> ModelFiles:
+    """Describe a model's files without reading weights, which identifying them by their content would do.
+
+    Raises:
+        KnownError: the model cannot be found, or is none for this backend.
+    """
     kind, where = sources.locate(model, framework)
     if kind == "embedded":
-        embedded.version()
-        return _Files(where, {}, _EMBEDDED_BYTES)
+        # Made once from the installed package, and what loading it would make.
+        return _folder(embedded.materialise("float32" if framework == "torch" else "mlx-4bit"), where, framework)
     if kind == "gguf":
         container.files_of(Path(where))
         # What its packed weights come to is known when they are unpacked.
-        return _Files(where, {}, 0)
+        return ModelFiles(where, {}, 0)
     if kind == "folder":
         return _folder(Path(where), where, framework)
     repository, revision = hub.split(where)
@@ -117,14 +124,14 @@ def _found(model: str, framework: sources.Framework) -> _Files:
     support.check_weights(repository, config, framework)
     support.check_architecture(repository, config, framework)
     remote = hub.describe(repository, revision)
-    return _Files(repository, config, remote.weight_bytes, remote.total_bytes)
+    return ModelFiles(repository, config, remote.weight_bytes, remote.total_bytes)
 
 
-def _folder(folder: Path, repository: str, framework: sources.Framework) -> _Files:
+def _folder(folder: Path, repository: str, framework: sources.Framework) -> ModelFiles:
     folders.check_complete(folder)
     config = folders.read_config(folder)
     support.check_weights(repository, config, framework)
-    return _Files(repository, config, weights.total_bytes(folder))
+    return ModelFiles(repository, config, weights.total_bytes(folder), folder=folder)
 
 
 def _elsewhere(model: str, backend: str, device: str | None, dtype: str | None, quantize: str | None) -> Readiness:

@@ -22,6 +22,7 @@ from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
+from mlxintro.thinking.counts import channel_tables
 
 _CORRECTABLE = {
     "detection": ("detects", "injected"),
@@ -76,7 +77,8 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
     unequal = warnings(arm_rates(rows))
     remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *frozen)
-    return replace(analysis, figures=figures, remarks=remarks)
+    tables = (*analysis.tables, *channel_tables(store, run, grader))
+    return replace(analysis, figures=figures, tables=tables, remarks=remarks)
 
 
 def frozen_facts(store: Store, run: Run) -> tuple[tuple[str, str], ...]:

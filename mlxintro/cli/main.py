@@ -24,6 +24,7 @@ COMMANDS = {
     "vectors": ("vectors.library", "List, show, export and import concept vectors; carry them over to another model."),
     "steer": ("vectors.vectors", "Reply with and without a vector, and test that it steers."),
     "run": ("running.run", "Run an experiment, or resume one."),
+    "plan": ("running.plan", "Say what a study takes on machines you do not have: hours, memory, price."),
     "certify": ("running.certify", "Test every rival explanation of a model's claims, in one run."),
     "studies": ("running.studies", "List, show, resume and delete studies: the runs of one file, as one."),
     "runs": ("running.runs", "List, show, export, import and delete runs; pause or cancel one."),

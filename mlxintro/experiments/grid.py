@@ -26,6 +26,7 @@ from mlxintro.protocol.prompts import Asked, Dialogues
 from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
+from mlxintro.protocol.windows import ReplyWindow
 from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
 from mlxintro.vectors.settings import recipe_for
 
@@ -211,7 +212,7 @@ class Grid:
         self,
         word: str,
         cell: tuple[int, float],
-        window: tuple[int, int | None],
+        window: tuple[int, int | None] | ReplyWindow,
         transform: Transform | None = None,
     ) -> PlannedInjection:
         """Return a vector at one cell of the grid."""
@@ -224,6 +225,7 @@ class Grid:
             unit=cast(Unit, self.study.unit),
             start=window[0],
             stop=window[1],
+            part=window.part if isinstance(window, ReplyWindow) else "reply",
             transform=transform or self.study.transform,
             site=self.recipes[key].site,
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 
 from mlxintro.grading.base import Grader
-from mlxintro.grading.passes import related_words, to_record
+from mlxintro.grading.passes import to_record
 from mlxintro.running.events import RunEvent, TrialFinished
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
+from mlxintro.thinking.grades import as_raw, grade_channels
 
 EVERY_SECONDS = 1.0
 
@@ -29,8 +31,8 @@ def graded_alongside(
         with closing(events):
             for event in events:
                 if isinstance(event, TrialFinished) and event.response:
-                    verdict = grader.grade(event.response, event.concept, related_words(event.concept))
-                    waiting.append(to_record(event.key, grader, verdict))
+                    verdict, noticed = grade_channels(grader, event.response, event.concept, event.thought)
+                    waiting.append(replace(to_record(event.key, grader, verdict), raw=as_raw(noticed)))
                 if waiting and time.monotonic() - stored > EVERY_SECONDS:
                     store.grades.add(run, waiting)
                     waiting, stored = [], time.monotonic()

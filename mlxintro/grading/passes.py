@@ -6,7 +6,7 @@ A trial that fails to be graded stays ungraded. Grades are only ever added; the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -16,12 +16,14 @@ from mlxintro.backends.entry_points import load_outside, outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
-from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import related_words as related_words  # as others import it from here
 from mlxintro.replies.grade_terms import GradeState
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
+from mlxintro.thinking.grades import as_raw, grade_channels
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 _CHUNK = 500
@@ -89,10 +91,10 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
         if last is not None and last.version == grader.version and not again:
             skipped += 1
             continue
-        verdict = grade_trial(grader, trial)
+        verdict, noticed = grade_channels(grader, trial.response, trial.concept, thought_of(trial.measurements))
         graded += 1
         abstained += verdict.abstained
-        waiting.append(to_record(trial.key, grader, verdict))
+        waiting.append(replace(to_record(trial.key, grader, verdict), raw=as_raw(noticed)))
         if len(waiting) == _CHUNK:
             store.grades.add(run.id, waiting)
             waiting = []
@@ -106,17 +108,6 @@ def gradable(store: Store, run: Run) -> Iterator[Trial]:
     for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         if trial.response or trial.spec.readout == "text":
             yield trial
-
-
-def grade_trial(grader: Grader, trial: Trial) -> Grade:
-    """Grade one reply. The grader learns the concept, which a control has none of, and nothing else of the trial."""
-    return grader.grade(trial.response, trial.concept, related_words(trial.concept))
-
-
-def related_words(concept: str | None) -> tuple[str, ...]:
-    """Return the near names of a concept that count as naming it, from the concept library."""
-    known = concepts.library().find(concept) if concept else None
-    return known.related if known else ()
 
 
 def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:

@@ -207,3 +207,9 @@ def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:
     if name not in lists:
         raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}", setting="concepts")
     return lists[name]
+
+
+def related_words(concept: str | None) -> tuple[str, ...]:
+    """Near names of a concept that count as naming it, from the concept library."""
+    known = library().find(concept) if concept else None
+    return known.related if known else ()

@@ -19,6 +19,8 @@ Yes and no by log-probability, without sampling:
 ``asked-own``, ``asked-other``    whether there is a thought about X, with X injected, and with another concept
 
 ``witness``     what the subject and a reader say of a text it wrote (``mlxintro.ladder.witnesses``)
+``swapped-thoughts``    of a subject that thinks first: P(yes) after the thought of its injected and of its uninjected
+    twin, each with the vector on and off (``mlxintro.thinking.swaps``)
 ``bank``        how much the study's vectors resemble each other
 
 Sizes are those of one cell of the grid, not of the grid: pair number n of an arm runs in one cell, and the cells take
@@ -82,7 +84,9 @@ SUITES: dict[Suite, tuple[str, ...]] = {
         BANK,
     ),
 }
-ARMS = SUITES["full"]
+SWAPPED = "swapped-thoughts"
+"""Only of a study whose subject thinks before it answers."""
+ARMS = (*SUITES["full"], SWAPPED)
 """Every arm there is. Some need what only a loaded model tells (``mlxintro.ladder.certify.calibration``), and are left
 out without it."""
 REPLIES = (
@@ -132,11 +136,15 @@ def arms(study: Study) -> tuple[str, ...]:
     """Return the arms of a study's suite; one that would repeat the grid (``--transform random``) is left out.
 
     Raises:
-        UsageError: a name that is no arm.
+        UsageError: a name that is no arm, or an arm of thoughts for a subject that does not think.
     """
     if study.controls is None or isinstance(study.controls, int):
         return ()
     chosen = SUITES[study.controls] if isinstance(study.controls, str) else study.controls
+    if study.controls == "full" and study.thinking == "on":
+        chosen = (*chosen, SWAPPED)
+    if SWAPPED in chosen and study.thinking != "on":
+        raise UsageError(f"controls: {SWAPPED} is for a subject that thinks: add --thinking on", setting="controls")
     if unknown := [arm for arm in chosen if arm not in ARMS]:
         raise UsageError(
             f"controls: no control arm called {unknown[0]!r}: choose from {', '.join(ARMS)}", setting="controls"
@@ -162,7 +170,7 @@ def slots(study: Study, sizes: Sizes) -> Iterator[Slot]:
             yield Slot(arm, 0, 0)
         elif arm == TAMPERED:
             yield from (Slot(arm, number, None) for number in range(sizes.pairs))
-        elif arm in REPLIES or arm == WITNESS:
+        elif arm in (*REPLIES, WITNESS, SWAPPED):
             yield from (Slot(arm, number, turn(number, words, sizes.cells)) for number in range(sizes.pairs))
         elif arm in (ASKED_OWN, ASKED_OTHER):
             about = [forms()["asked"].replace("{word}", word) for word in sizes.words]

@@ -26,9 +26,10 @@ place; its own components in random order."""
 Condition = Literal["injected", "control"]
 """Whether anything is injected."""
 
-Readout = Literal["text", "score", "capture", "witness", "bank"]
+Readout = Literal["text", "score", "capture", "witness", "bank", "swap"]
 """How a trial is measured: the subject's sampled reply; log-probabilities of given continuations; activations; what the
-subject and a reader say of a text it wrote; how much the study's vectors resemble each other."""
+subject and a reader say of a text it wrote; how much the study's vectors resemble each other; its answers after
+thoughts of its own and of a twin with another state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,13 @@
 ``generation``   generated tokens only; the first one is still predicted by an unsteered token
 ``question``     from the separator before the trial question through the reply (Lindsey 2025, "injected thoughts")
 
+Where the subject thinks before it answers (``--thinking on``), a window may also follow the parts of its reply:
+
+``before-thinking``    from the separator before the trial question up to the mark that opens the thought, so that the
+    vector is off while the subject thinks and answers
+``thinking``     from that mark to the last token of the thought
+``answer``       from the mark that closes the thought on: its last token predicts the answer's first
+
 Tokenisers disagree about separators: some merge a full stop with the blank line after it, some keep two newline
 tokens. The rule here is by characters: the window starts with the token that holds the first character of the white
 space before the question, or, where there is none, the last character before it.
@@ -12,13 +19,49 @@ space before the question, or, where there is none, the last character before it
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from mlxintro.backends.base import Rendered
+from mlxintro.backends.base import Rendered, ReplyPart
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.thinking.marks import ThinkingMarks
 
-WindowName = Literal["all", "prompt", "generation", "question"]
+WindowName = Literal["all", "prompt", "generation", "question", "before-thinking", "thinking", "answer"]
 WINDOWS: tuple[WindowName, ...] = get_args(WindowName)
+THOUGHT_WINDOWS: tuple[WindowName, ...] = ("before-thinking", "thinking", "answer")
+"""Windows for subjects that think before they answer."""
+
+
+class ReplyWindow(NamedTuple):
+    """Token positions ``[start, stop)``, and the part of the reply that an open window covers."""
+
+    start: int
+    stop: int | None
+    """``None`` reaches through the reply, or through that part of it."""
+    part: ReplyPart = "reply"
+
+
+def resolve_by_part(
+    window: WindowName, rendered: Rendered, question: str, marks: ThinkingMarks | None = None
+) -> ReplyWindow:
+    """Return the place of any window.
+
+    Args:
+        question: text of the trial question, as it stands in the prompt.
+        marks: how the subject's template writes thoughts; the prompt ends with their opening where it shall think.
+
+    Raises:
+        UsageError: the question does not stand in the rendered prompt, or no thought is opened at its end.
+    """
+    if window not in THOUGHT_WINDOWS:
+        return ReplyWindow(*resolve(window, rendered, question))
+    if marks is None or not rendered.text.endswith(marks.opening):
+        raise UsageError(f"the window {window} is for a subject that thinks: add --thinking on", setting="window")
+    opening = token_at(rendered, len(rendered.text) - len(marks.opening.lstrip()))
+    if window == "thinking":
+        return ReplyWindow(opening, None, "thought")
+    if window == "answer":
+        return ReplyWindow(len(rendered.tokens), None, "answer")
+    return ReplyWindow(separator_before(rendered, question), opening)
 
 
 def resolve(window: WindowName, rendered: Rendered, question: str) -> tuple[int, int | None]:
@@ -40,6 +83,8 @@ def resolve(window: WindowName, rendered: Rendered, question: str) -> tuple[int,
             return length, None
         case "question":
             return separator_before(rendered, question), None
+    if window in THOUGHT_WINDOWS:
+        raise UsageError(f"the window {window} is for a subject that thinks: add --thinking on", setting="window")
     raise UsageError(f"no window called {window!r}: choose one of {', '.join(WINDOWS)}", setting="window")
 
 

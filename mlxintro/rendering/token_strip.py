@@ -43,9 +43,9 @@ def window_in_words(prompt: PromptRecord, injections: Sequence[PlannedInjection]
     count = len(prompt.tokens)
     for one in injections:
         if one.start >= count:
-            where = "the reply only"
+            where = f"the {one.part} only"
         else:
-            end = "through the reply" if one.stop is None else f"to token {one.stop - 1}"
+            end = f"through the {one.part}" if one.stop is None else f"to token {one.stop - 1}"
             where = f"from token {one.start} of {count} ({readable(prompt.pieces[one.start])!r}) {end}"
         sentences.append(f"{one.concept} at layer {one.layer}, {one.strength:g} {one.unit}: {where}")
     return sentences

@@ -208,10 +208,19 @@ def _duration(
     return Duration(_extraction(planned.recipes, backend, clock), replies, readouts, per_token)
 
 
-def _extraction(recipes: Mapping[str, VectorRecipe], backend: Backend, clock: Clock) -> float:
-    readings = list(
+def reading_count(planned: Plan) -> int:
+    """Count the words and texts that are read for a plan's concept vectors."""
+    return len(_readings(planned.recipes))
+
+
+def _readings(recipes: Mapping[str, VectorRecipe]) -> list[Any]:
+    return list(
         dict.fromkeys(reading for recipe in recipes.values() for reading in (*recipe.positives(), *recipe.negatives()))
     )
+
+
+def _extraction(recipes: Mapping[str, VectorRecipe], backend: Backend, clock: Clock) -> float:
+    readings = _readings(recipes)
     if not readings:
         return 0.0
     prompts = [Prompt(reading.place(backend.tokenizer)[0]) for reading in readings[:_WORDS]]

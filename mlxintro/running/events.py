@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mlxintro.replies.thoughts import StoredThought
+
 FinalState = Literal["done", "cancelled", "failed"]
 
 
@@ -49,6 +51,8 @@ class TrialFinished:
     response: str
     finish: str
     tokens: int
+    thought: StoredThought | None = None
+    """What was thought before the reply."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ _WINDOWS = {
     "prompt": "every token of the prompt, none of the reply",
     "generation": "the reply's tokens only; its first is still predicted without the vector",
     "question": "from the separator before the trial question through every token of the reply",
+    "before-thinking": "from the separator before the trial question up to the mark that opens the thought",
+    "thinking": "from the mark that opens the thought to its last token; none of the answer",
+    "answer": "from the mark that closes the thought through every token of the answer",
 }
 _UNITS = {
     "raw": "multiples of the concept vector as extracted, not normalised",

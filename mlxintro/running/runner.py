@@ -27,6 +27,7 @@ from contextlib import closing, contextmanager, suppress
 from mlxintro.backends.base import OnToken, TokenEvent
 from mlxintro.backends.errors import InjectionError, KnownError, OutOfMemory
 from mlxintro.protocol.trials import Outcome, TrialSpec
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.running.blocks import BATCHES, Block, BlockWorkers, NothingMeasures, blocks, cut
 from mlxintro.running.events import (
     BatchStarted,
@@ -301,6 +302,7 @@ class _Work:
             response=outcome.response,
             finish=outcome.finish,
             tokens=outcome.tokens,
+            thought=thought_of(outcome.measurements),
         )
 
     def _compared(self, outcome: Outcome) -> Iterator[RunEvent]:

@@ -6,6 +6,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment
 from mlxintro.protocol.study import Study
+from mlxintro.protocol.windows import THOUGHT_WINDOWS
 
 
 def check_thinking(study: Study, experiment: Experiment, backend: Backend) -> None:
@@ -20,6 +21,8 @@ def check_thinking(study: Study, experiment: Experiment, backend: Backend) -> No
             f"{experiment.name} has no protocol for a subject that thinks first: use --thinking off or empty",
             setting="thinking",
         )
+    if study.window in THOUGHT_WINDOWS and mode != "on":
+        raise UsageError(f"the window {study.window} is for a subject that thinks: add --thinking on", setting="window")
     if mode in ("on", "empty") and marks is None:
         raise UsageError(
             f"{backend.info.model}'s chat template knows no thoughts: leave --thinking out", setting="thinking"

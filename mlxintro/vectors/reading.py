@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from mlxintro.backends.base import Message, Tokenizer
+from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.windows import span, token_at
 
 LetterCase = Literal["lower", "as-is", "title"]
@@ -33,14 +34,17 @@ class PromptReading:
     """Beginning of the reply, put in the assistant's mouth; the last token is then the last of this."""
     site: ReadSite = "resid_post"
 
-    LATER: ClassVar[dict[str, str]] = {"prefill": "", "site": "resid_post"}
+    thinking: ThinkingMode = "off"
+    """``on``: inside the context of an opened thought; its mark is then the last token of the template."""
+
+    LATER: ClassVar[dict[str, str]] = {"prefill": "", "site": "resid_post", "thinking": "off"}
 
     def place(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the tokens of the prompt, and the positions to read, counted from its end."""
         text = self.template.replace("{word}", self.word)
         said = text.strip()
         message: Message = {"role": "user", "content": said}
-        rendered = tokenizer.render([message], self.prefill)
+        rendered = tokenizer.render([message], self.prefill, self.thinking)
         length = len(rendered.tokens)
         if self.read == "last-template-token":
             return rendered.tokens, (-1,)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.vectors.reading import LetterCase, PromptReading, Read, ReadSite, cased
 
@@ -54,8 +55,9 @@ class _AgainstBaseline(_Hashed):
     case: LetterCase = "lower"
     read: Read = "last-template-token"
     site: ReadSite = "resid_post"
+    thinking: ThinkingMode = "off"
 
-    LATER: ClassVar[dict[str, Any]] = {"site": "resid_post"}
+    LATER: ClassVar[dict[str, Any]] = {"site": "resid_post", "thinking": "off"}
 
     def __post_init__(self) -> None:
         _check_templates((self.template,))
@@ -66,13 +68,14 @@ class _AgainstBaseline(_Hashed):
     def reference_key(self) -> str:
         """Name the baseline's mean, which many vectors share."""
         place = [self.model, self.template, self.case, self.read, self.baseline_words]
-        return tagged_hash(["baseline-mean", *place, *([] if self.site == "resid_post" else [self.site])])
+        later = [value for value, usual in ((self.site, "resid_post"), (self.thinking, "off")) if value != usual]
+        return tagged_hash(["baseline-mean", *place, *later])
 
     def negatives(self) -> tuple[PromptReading, ...]:
         return tuple(self._reading(word) for word in self.baseline_words)
 
     def _reading(self, word: str) -> PromptReading:
-        return PromptReading(self.template, self.read, cased(word, self.case), site=self.site)
+        return PromptReading(self.template, self.read, cased(word, self.case), site=self.site, thinking=self.thinking)
 
 
 @dataclass(frozen=True, slots=True)

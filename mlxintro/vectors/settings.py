@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mlxintro import data
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
 from mlxintro.protocol.imported import VectorReference
@@ -77,6 +78,9 @@ class ExtractionSettings(Data):
     """Name of a word list; see ``mlxintro.concepts``."""
     site: ReadSite = "resid_post"
     """Where vectors are read, and injected."""
+    thinking: ThinkingMode = "off"
+    """``on`` reads word minus baseline inside an opened thought, for models that think; ``empty`` behind an empty
+    one."""
     templates: tuple[Template, ...] = ()
     """Prompts of the mean difference; those that ship when empty."""
     pairs: tuple[PairTexts, ...] = ()
@@ -94,6 +98,10 @@ class ExtractionSettings(Data):
             raise ValueError(
                 'pairs of prompts have no one word to read at: set read to "last-template-token" or "mean"'
             )
+        if self.thinking != "off" and self.method != "word-minus-baseline":
+            raise ValueError(
+                f"{self.method} is read outside of thoughts: leave thinking out, or use word-minus-baseline"
+            )
         for pair in self.pairs:
             if "{word}" not in pair.positive:
                 raise ValueError(f"the positive prompt {pair.positive!r} must hold {{word}}, or stand in contrasts")
@@ -103,6 +111,7 @@ class ExtractionSettings(Data):
     def in_words(self) -> str:
         """Return the method in a phrase for people."""
         read, site = self.read.replace("-", " "), "" if self.site == "resid_post" else f", at {self.site}"
+        site += {"off": "", "on": ", inside an opened thought", "empty": ", behind an empty thought"}[self.thinking]
         if self.method == "word-minus-baseline":
             return f"{self.template!r} ({self.case}), read at {read}{site}, minus the mean over {self.baseline}"
         if self.method == "mean-difference":
@@ -148,6 +157,7 @@ def recipe_for(
         case=extraction.case,
         read=extraction.read,
         site=extraction.site,
+        thinking=extraction.thinking,
     )
 
 

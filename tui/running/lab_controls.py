@@ -8,7 +8,7 @@ from typing import get_args
 
 from mlxintro.lab.messages import READOUT, Ready, Started
 from mlxintro.protocol.trials import Unit
-from mlxintro.protocol.windows import WINDOWS, WindowName
+from mlxintro.protocol.windows import THOUGHT_WINDOWS, WINDOWS, WindowName
 from mlxintro.vectors.steering import DEFAULT_LAYER
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -66,7 +66,7 @@ class Knobs:
         return replace(self, unit=unit, strength=float(f"{self.strength * worth[self.unit] / worth[unit]:.3g}"))
 
     def next_window(self) -> Knobs:
-        windows: list[WindowName] = [name for name in WINDOWS if name != "question"]
+        windows: list[WindowName] = [name for name in WINDOWS if name not in ("question", *THOUGHT_WINDOWS)]
         return replace(self, window=windows[(windows.index(self.window) + 1) % len(windows)])
 
     @property

@@ -9,8 +9,10 @@ from textual.content import Content
 from mlxintro.protocol.trials import PromptRecord
 from mlxintro.rendering.token_strip import MARK, strip, window_in_words
 from mlxintro.rendering.verdict_words import in_words
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Trial
 from mlxintro.store.searching.browse import Seen
+from mlxintro.thinking.grades import thought_verdict
 
 from ..reading import colours, head_text, wording
 from .trial_line import HIT_STYLE, TrialLines, chosen, marked, row_for
@@ -56,6 +58,7 @@ def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width
     if trial.error is not None:
         parts += [Content(f"\n{wording.plain(trial.error)}\n")]
     elif trial.response:
+        parts += _thought(trial)
         parts += [Content("\n"), _with_hits(reply(trial, source), lines.words), Content("\n"), legend(source)]
         parts += [Content.styled(by, "$text-muted"), Content("\n")]
     measured = head_text.read_out(lines.display, row_for(seen, lines.grader)) if trial.error is None else ""
@@ -81,6 +84,16 @@ def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width
             Content(wording.plain("\n".join(strip(prompt, trial.spec.injections, max(20, width - 2))))),
         ]
     return Content.assemble(*parts)
+
+
+def _thought(trial: Trial) -> list[Content]:
+    """Return what was thought before the answer, apart from it."""
+    thought = thought_of(trial.measurements)
+    if thought is None:
+        return []
+    lines = "\n".join(f"  │ {line}" for line in wording.plain(thought.text.strip()).split("\n"))
+    title = f"thought, {thought.in_words}"
+    return [_title(title), Content.styled(f"{lines}\n", "$text-muted"), _title("answer")]
 
 
 def _with_hits(content: Content, words: Sequence[str]) -> Content:
@@ -118,6 +131,9 @@ def _verdict(grade: GradeRecord) -> Content:
     asked = [name for name in GRADE_FIELDS if getattr(grade, name) is not None]
     fields = ", ".join(f"{name} {_answer(getattr(grade, name))}" for name in asked)
     text = f"  {grade.grader}: {in_words(grade)}; {wording.plain(grade.reason)}\n      {fields}\n"
+    if (thought := thought_verdict(grade)) is not None:
+        noticed = _answer(thought.affirms)
+        text += f"      in the thought: affirms {noticed}; {wording.plain(thought.reason)}\n"
     return Content(text.replace("named_before_affirming", "named first"))
 
 

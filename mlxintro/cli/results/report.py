@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
     from mlxintro.protocol import study_file
     from mlxintro.rendering.methods import methods
     from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of
+    from mlxintro.thinking.counts import channel_tables
 
     rows, study = analysed_rows(store, found, grader), study_of(found)
     model = found.model
@@ -97,6 +99,7 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
     )
     experiment = experiments.find(found.experiment)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
+    analysis = replace(analysis, tables=(*analysis.tables, *channel_tables(store, found, grader)))
     examples = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
     words = methods(store, found, grader)
     return ReportContent(found.name, facts, analysis, examples, study_file.write(study), words)

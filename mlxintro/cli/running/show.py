@@ -155,6 +155,7 @@ def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
     from mlxintro.mechanism.stored import patches_in_words
     from mlxintro.rendering.token_strip import strip, window_in_words
     from mlxintro.replies.thoughts import thought_of
+    from mlxintro.thinking.grades import thought_verdict
 
     spec = trial.spec
     prompt = store.prompts.get(spec.prompt)
@@ -203,3 +204,5 @@ def _show_trial(store: Store, run: Run, trial: Trial, as_json: bool) -> None:
             echo(f"  {math.exp(scores[text]):<10.4g} {text!r}")
     for grade in grades:
         echo(f"\n{grade.grader}: {in_words(grade)}; {grade.reason}")
+        if (noticed := thought_verdict(grade)) is not None:
+            echo(f"  in the thought: {in_words(noticed)}; {noticed.reason}")

@@ -60,7 +60,7 @@ def _off(trials: DetectionTrials, slot: Slot) -> TrialSpec:
     own = spec.injections[0]
     if slot.arm == controls.PROMPT_ONLY:
         length = trials.own[trials.repeat(slot.number)].length
-        return spec.changed(injections=(replace(own, stop=length),))
+        return spec.changed(injections=(replace(own, stop=min(length, own.stop or length), part="reply"),))
     layers = trials.grid.info.layers
     first = layers - 1 if slot.arm == controls.ABLATED_LAST else own.layer + 1
     out = (replace(own, layer=layer, operation="ablate", taken_at=own.layer) for layer in range(first, layers))
@@ -95,6 +95,10 @@ def _witness(trials: DetectionTrials, slot: Slot) -> TrialSpec:
     return spec.changed(readout="witness", options=_YES_NO, max_tokens=WITNESS_TOKENS, thinking_tokens=0, detail=detail)
 
 
+def _swapped(trials: DetectionTrials, slot: Slot) -> TrialSpec:
+    return _own(trials, slot).changed(readout="swap", options=_YES_NO, max_tokens=1)
+
+
 def _bank(trials: DetectionTrials, slot: Slot) -> TrialSpec:
     detail = {"layer": trials.grid.cells[slot.cell or 0][0], "vectors": list(trials.grid.recipes)}
     return trials.control(0).changed(readout="bank", detail=detail)
@@ -108,5 +112,6 @@ _MAKERS: dict[str, Callable[[DetectionTrials, Slot], TrialSpec]] = {
     **dict.fromkeys((controls.PROMPT_ONLY, controls.ABLATED, controls.ABLATED_LAST), _off),
     controls.WITNESS: _witness,
     controls.BANK: _bank,
+    controls.SWAPPED: _swapped,
 }
 """How the trials of an arm are made; what is not listed is a scored question."""

@@ -14,6 +14,7 @@ from mlxintro.protocol import controls, windows
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
+from mlxintro.thinking.measuring import measure_swaps
 from mlxintro.vectors.impact import entropy
 
 _AT_ONCE = 4
@@ -27,7 +28,7 @@ def measure(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | No
 
     Token events carry the trial's index in ``specs``.
     """
-    apart = ("witness", "bank")
+    apart = ("witness", "bank", "swap")
     plain = [(index, spec) for index, spec in enumerate(specs) if spec.readout not in apart and not _is_full(spec)]
     yield from _with_entropies(session, [spec for spec in specs if _is_full(spec)])
 
@@ -42,6 +43,8 @@ def measure(session: Session, specs: Sequence[TrialSpec], on_token: OnToken | No
             yield _bank(session, spec)
     if witnesses := [spec for spec in specs if spec.readout == "witness"]:
         yield from _witnesses(session, witnesses)
+    if swaps := [spec for spec in specs if spec.readout == "swap"]:
+        yield from measure_swaps(session, swaps)
 
 
 def _is_full(spec: TrialSpec) -> bool:

@@ -67,6 +67,8 @@ class DetectionTrials:
             removed = slot.arm in (controls.ABLATED, controls.ABLATED_LAST)
             if removed and cells[slot.cell or 0][0] >= self.grid.info.layers - 1:
                 continue  # there is no later layer to take the vector out at
+            if slot.arm == controls.PROMPT_ONLY and self.own[0].window.start >= self.own[0].length:
+                continue  # nothing is injected into the prompt
             found.setdefault(slot.number, []).append(slot)
         return found
 

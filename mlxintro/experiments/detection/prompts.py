@@ -9,7 +9,7 @@ from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol import controls, windows
 from mlxintro.protocol.presets import Dialogue
 from mlxintro.protocol.prompts import Asked, Dialogues
-from mlxintro.protocol.windows import WindowName
+from mlxintro.protocol.windows import ReplyWindow, WindowName
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class TrialPrompt:
     """A dialogue of the plan and the window of its injections."""
 
     asked: Asked
-    window: tuple[int, int | None]
+    window: ReplyWindow
     """Token positions ``[start, stop)``; ``None`` reaches through the reply."""
     length: int
     """Tokens."""
@@ -52,7 +52,8 @@ class TrialPrompts:
             dialogue = controls.asking(self.dialogue, question)
             messages, anchor = dialogue.at_trial(number)
             asked = self._dialogues.ask(messages, dialogue.prefill)
-            window = windows.resolve(self._window, asked.rendered, anchor)
+            marks = self._dialogues.tokenizer.thinking if self._dialogues.thinking == "on" else None
+            window = windows.resolve_by_part(self._window, asked.rendered, anchor, marks)
             self._made[form] = TrialPrompt(asked, window, len(asked.rendered.tokens))
         return self._made[form]
 
@@ -66,7 +67,7 @@ class TrialPrompts:
             odd = controls.forms()["odd"].replace("{word}", word)
             last: Message = {**messages[-1], "content": content[:at] + odd + content[at:]}
             asked = self._dialogues.ask((*messages[:-1], last), self.dialogue.prefill)
-            self._made[form] = TrialPrompt(asked, (0, None), len(asked.rendered.tokens))
+            self._made[form] = TrialPrompt(asked, ReplyWindow(0, None), len(asked.rendered.tokens))
         return self._made[form]
 
     def task(self) -> TrialPrompt:
@@ -77,5 +78,5 @@ class TrialPrompts:
             text = controls.forms()["task"]
             said: Message = {"role": messages[-1]["role"], "content": text}
             asked = self._dialogues.ask((*messages[:-1], said), thinking=self.aside)
-            self._made[form] = TrialPrompt(asked, (asked.span(text)[0], None), len(asked.rendered.tokens))
+            self._made[form] = TrialPrompt(asked, ReplyWindow(asked.span(text)[0], None), len(asked.rendered.tokens))
         return self._made[form]

@@ -1,0 +1,106 @@
+"""The second channel of a reply: what the subject thought before it answered, graded by the same grader.
+
+A verdict on a reply that follows a thought carries the verdict on the thought with it, in its field ``raw``. The two
+are never mixed: rates count answers, and what was noticed in thoughts stands beside them (``counts``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from mlxintro.grading.base import Grade, Grader
+from mlxintro.grading.rules.grader import LONG
+from mlxintro.protocol.concepts import related_words
+from mlxintro.replies.grade_terms import GradeState
+from mlxintro.replies.thoughts import THOUGHT, StoredThought, thought_of
+from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Run, Trial, TrialFilter
+from mlxintro.store.store import Store
+
+_AT_ONCE = 500
+
+
+def grade_channels(
+    grader: Grader, response: str, concept: str | None, thought: StoredThought | None
+) -> tuple[Grade, Grade | None]:
+    """Grade an answer, and the thought before it if there is one."""
+    answer = grader.grade(response, concept, related_words(concept))
+    if thought is None:
+        return answer, None
+    noticed = grade_thought(grader, thought.text, concept)
+    if answer.affirms and concept is not None and _names_first(noticed):
+        # Who has read the word in its own thought may infer from it that something was injected.
+        answer = replace(answer, named_before_affirming=True)
+    return answer, noticed
+
+
+def grade_thought(grader: Grader, text: str, concept: str | None) -> Grade:
+    """Grade what was thought. A long thought that is left open is judged by its conclusion, its last few sentences."""
+    whole = grader.grade(text, concept, related_words(concept))
+    if whole.state is not GradeState.ABSTAINED or len(text) <= LONG:
+        return whole
+    end = text.rstrip()
+    begin = max((end.rfind(sign, 0, -LONG // 2) + 1 for sign in ".!?\n"), default=0)
+    last = grader.grade(end[max(begin, len(end) - LONG) :], concept, related_words(concept))
+    if last.state is not GradeState.SCORED:
+        return whole
+    return replace(last, identifies=whole.identifies, reason=f"its conclusion {last.reason}", evidence=whole.evidence)
+
+
+def _names_first(thought: Grade) -> bool:
+    """Tell whether a thought names the concept before it claims anything, or without claiming anything."""
+    return bool(thought.identifies or thought.evidence.mention) and not (
+        thought.affirms and thought.named_before_affirming is False
+    )
+
+
+def as_raw(thought: Grade | None) -> str | None:
+    """Return the verdict on a thought as a grade's record holds it; nothing where nothing was thought."""
+    if thought is None:
+        return None
+    fields: dict[str, Any] = {name: getattr(thought, name) for name in GRADE_FIELDS}
+    return json.dumps({THOUGHT: {**fields, "state": thought.state.value, "reason": thought.reason}})
+
+
+def thought_verdict(record: GradeRecord) -> GradeRecord | None:
+    """Return the verdict on the thought that a verdict on a reply carries; ``None`` where there is none."""
+    try:
+        found = json.loads(record.raw or "null")
+        told = found[THOUGHT] if isinstance(found, dict) else None
+        if not isinstance(told, dict):
+            return None
+        fields = {name: told[name] for name in GRADE_FIELDS}
+        if any(value not in (True, False, None) for value in fields.values()):
+            return None
+        return replace(
+            record,
+            **fields,
+            state=GradeState(told["state"]),
+            naming=None,
+            reason=str(told["reason"]),
+            raw=None,
+            evidence=None,
+        )
+    except (ValueError, KeyError):
+        return None
+
+
+def both_channels(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, StoredThought, GradeRecord | None]]:
+    """Finished replies of the main arm that follow a thought, each with one grader's verdict on both."""
+    waiting: list[tuple[Trial, StoredThought]] = []
+
+    def judged() -> Iterator[tuple[Trial, StoredThought, GradeRecord | None]]:
+        found = {one.key: one for one in store.grades.latest(run.id, grader=grader, keys=[t.key for t, _ in waiting])}
+        yield from ((trial, thought, found.get(trial.key)) for trial, thought in waiting)
+        waiting.clear()
+
+    for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
+        thought = thought_of(trial.measurements)
+        if thought is None or trial.arm or trial.spec.readout != "text":
+            continue
+        waiting.append((trial, thought))
+        if len(waiting) == _AT_ONCE:
+            yield from judged()
+    yield from judged()

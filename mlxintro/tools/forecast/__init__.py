@@ -1,0 +1,1 @@
+"""What a study takes on a machine, told without loading its models."""
