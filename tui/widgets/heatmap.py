@@ -127,6 +127,8 @@ class RateMap(ScrollableContainer, can_focus=True):
         """
         super().__init__(id=id)
         self._figure = figure
+        # One cursor for both maps: a second one would be drawn at every step of the focus.
+        self.can_focus = figure == 0
         self._grid = RateGrid()
         self._at = (0, 0)
 
