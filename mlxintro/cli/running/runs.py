@@ -14,7 +14,7 @@ from mlxintro.cli.running.show import open_store, show
 from mlxintro.rendering.cleaning import visible
 
 if TYPE_CHECKING:
-    from mlxintro.store.records import Control, Run
+    from mlxintro.store.records import Control, Imported, Run
 
 _FORMATS = ["jsonl", "csv", "parquet", "datasets", "inspect"]
 _PORTION, _GAP = 1_000, 0.02
@@ -178,10 +178,37 @@ def import_(context: click.Context, store_file: Path) -> None:
     along if their content is what the other store recorded.
     """
     with open_store(context, write=True) as store:
-        done = store.import_from(store_file)
+        _tell_imported(store.import_from(store_file))
+
+
+def _tell_imported(done: Imported) -> None:
     for problem in done.vector_problems:
         chatter(problem)
     chatter(f"{done.runs} runs, {done.trials} trials, {done.grades} grades and {done.labels} labels are new here")
+
+
+@runs.command()
+@click.argument("target", metavar="FILE.zip", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def pack(context: click.Context, target: Path) -> None:
+    """Write the whole store with its vectors as one consistent file, also while runs go on."""
+    from mlxintro.store.importing.pack import pack as write
+
+    with open_store(context) as store:
+        count, vectors = write(store, target)
+    size = target.stat().st_size / 1e6
+    chatter(f"{count} runs and {vectors} vector files are in {target} ({size:.1f} MB): mlxintro runs unpack {target}")
+
+
+@runs.command()
+@click.argument("source", metavar="FILE.zip", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def unpack(context: click.Context, source: Path) -> None:
+    """Bring in a packed store, as `runs import` does. Nothing in it is trusted; doing it twice changes nothing."""
+    from mlxintro.store.importing.pack import unpack as read
+
+    with open_store(context, write=True) as store:
+        _tell_imported(read(store, source))
 
 
 @runs.command()
