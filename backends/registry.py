@@ -24,6 +24,7 @@ from .models import aliases, sources
 if TYPE_CHECKING:
     from .base import Backend
     from .models.hub import DownloadProgress
+    from .values import DialogueFormat
 
 BACKENDS = ("auto", "mlx", "torch", "fake")
 GROUP: Literal["mlxintro.backends"] = "mlxintro.backends"
@@ -92,6 +93,7 @@ def open_backend(
     kv_bits: int | None = None,
     batch_size: int | None = None,
     adapter: str | None = None,
+    dialogue: DialogueFormat | None = None,
     progress: DownloadProgress | None = None,
 ) -> Backend:
     """Load a model, downloading it if need be.
@@ -106,6 +108,8 @@ def open_backend(
         batch_size: most rows decoded together; what memory allows for typical trials when ``None``, see
             ``footprint``.
         adapter: low-rank adapter that the model speaks with; see ``adapters.sources.resolve``.
+        dialogue: ``chat`` or ``plain`` to hold the format fixed over models; the template where there is one when
+            ``None``.
         progress: hears of a download.
 
     Raises:
@@ -121,6 +125,8 @@ def open_backend(
         )
     if adapter is not None and name not in ("mlx", "torch"):
         raise UsageError(f"the backend {name} takes no adapter: leave out --adapter, or choose mlx or torch")
+    if dialogue is not None and name not in ("mlx", "torch"):
+        raise UsageError(f"the backend {name} has one format of dialogues: leave out --dialogue", setting="dialogue")
     if name == "fake":
         from .simulated import backend as fake
 
@@ -131,7 +137,7 @@ def open_backend(
         )
         return opened_outside
     return _open_with(
-        cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, adapter, progress
+        cast(sources.Framework, name), model, device, dtype, quantize, kv_bits, batch_size, adapter, dialogue, progress
     )
 
 
@@ -144,6 +150,7 @@ def _open_with(
     kv_bits: int | None,
     batch_size: int | None,
     adapter: str | None,
+    dialogue: DialogueFormat | None,
     progress: DownloadProgress | None,
 ) -> Backend:
     """Load a model with MLX or PyTorch; see ``open_backend``."""
@@ -179,6 +186,7 @@ def _open_with(
         rows = batch_size or footprint.rows_that_fit(shape, free - (shape.weights if shape else 0))
         module = _library(_MODULES[name], name)
         more = {name: value for name, value in (("kv_bits", kv_bits), ("adapter", found)) if value is not None}
+        source = replace(source, dialogue=dialogue)
         opened: Backend = module.load(source, device=device, dtype=dtype, quantize=quantize, batch_size=rows, **more)
         opened.shape, opened.batch_size_given = shape, batch_size is not None
         if not place.startswith("cuda"):

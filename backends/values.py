@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from .errors import UsageError
 from .thinking.marks import ThinkingMarks, ThinkingMode
 
+DialogueFormat = Literal["chat", "plain"]
+"""``chat``: by the model's template. ``plain``: "Human:" and "Assistant:", as base models get it."""
+
 Site = Literal["resid_post", "attn_out", "mlp_out", "head_out"]
 Operation = Literal["add", "ablate", "replace"]
 ReplyPart = Literal["reply", "thought", "answer"]

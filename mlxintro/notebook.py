@@ -36,7 +36,7 @@ from mlxintro.vectors.library import with_references
 if TYPE_CHECKING:
     import pandas
 
-_MODEL_SETTINGS = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter")
+_MODEL_SETTINGS = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter", "dialogue")
 
 
 def runs(db: str | Path | None = None) -> list[Run]:

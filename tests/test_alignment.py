@@ -140,9 +140,11 @@ def test_maps_between_different_widths_find_a_planted_one(wide: int, narrow: int
 def test_the_command_aligns_two_models_and_keeps_what_it_carried(
     folders: tuple[Path, Path, Any], tmp_path: Path
 ) -> None:
+    learning = AlignmentPlan.of(("ocean", "bread"), presets.load("lindsey").extraction).learning[:100]
     found = mlxintro(
         tmp_path, "vectors", "align", str(folders[0]), "-m", str(folders[1]), "--backend", "torch", "--device", "cpu",
-        "--name", "turned", "--concepts", "ocean,bread", "--layers", "2", "--prompts", "1", "--json",
+        "--name", "turned", "--concepts", "ocean,bread", "--learn", ",".join(learning), "--layers", "2",
+        "--prompts", "1", "--json",
     )  # fmt: skip
     assert found.code == 0, found.err
     (one,) = found.lines[0]["maps"]

@@ -40,7 +40,8 @@ SUBJECTS = (
     Expected("echo", "own words", "own words"),
     Expected("detector?hit=0.95", "introspective identification", None),
 )
-QUICK = ("disturbed", "detector?hit=0.95")
+QUICK = ("disturbed",)
+"""The introspector goes through the command in ``tests/test_certify.py``."""
 
 
 def certified(subject: str, home: Path) -> dict[str, Any]:

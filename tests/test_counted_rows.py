@@ -18,6 +18,7 @@ from mlxintro.analysis.reply_tally import trials_in
 from mlxintro.analysis.run import analysis_of, display_of
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.summary import summarise
+from mlxintro.backends.errors import KnownError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading.open_replies import waiting
 from mlxintro.grading.passes import find_grader, grade_run, rows_of
@@ -25,7 +26,7 @@ from mlxintro.protocol.study import make_study
 from mlxintro.rendering.report import PER_CLASS, examples_of
 from mlxintro.replies.grade_terms import NAMING_LEVELS, GradeState
 from mlxintro.running import launch
-from mlxintro.store.records import GradeRecord, Label, Run
+from mlxintro.store.records import GradeRecord, Label, Run, TrialFilter
 from mlxintro.store.store import Store
 
 WORDS = ("dust", "trumpets", "cameras")
@@ -37,20 +38,37 @@ STUDIES: dict[str, dict[str, Any]] = {
 LARGE = 3_000
 
 
+class Runs:
+    """Finished runs, each made when it is asked for; beside the rules' verdicts they have drawn ones of every kind."""
+
+    def __init__(self, store: Store, backend: FakeBackend) -> None:
+        self.store = store
+        self._backend = backend
+        self._made: dict[str, Run] = {}
+
+    def __getitem__(self, name: str) -> Run:
+        if name not in self._made:
+            large = name == "large"
+            run = _large(self.store, self["plain"]) if large else _ran(self.store, self._backend, name, STUDIES[name])
+            # Twice, so that some verdicts are taken back.
+            for seed in (1, 2):
+                self.store.grades.add(run.id, _drawn(self.store, run, random.Random(seed)))
+            if large:
+                for trial in list(self.store.trials.of_run(run.id, limit=60))[5::3]:
+                    fields = {"affirms": True} if trial.ordinal % 2 else {}
+                    self.store.labels.add(run.id, [Label(key=trial.key, labeller="me", fields=fields)])
+            self._made[name] = self.store.runs.get(run.id)
+        return self._made[name]
+
+
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict[str, Run]]]:
-    """Finished runs; beside the rules' verdicts there are drawn ones of every kind, some withdrawn later."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     path = tmp_path_factory.mktemp("counted") / "mlxintro.db"
     with FakeBackend("detector?hit=0.6&fa=0.1") as backend, Store(path) as store:
-        runs = {name: _ran(store, backend, name, settings) for name, settings in STUDIES.items()}
-        runs["large"] = _large(store, runs["plain"])
-        for run in runs.values():
-            for seed in (1, 2):
-                store.grades.add(run.id, _drawn(store, run, random.Random(seed)))
-        for trial in list(store.trials.of_run(runs["large"].id, limit=60))[5::3]:
-            fields = {"affirms": True} if trial.ordinal % 2 else {}
-            store.labels.add(runs["large"].id, [Label(key=trial.key, labeller="me", fields=fields)])
-        yield store, runs
+        yield Runs(store, backend)
+
+
+SLOW = pytest.mark.slow
 
 
 def _ran(store: Store, backend: FakeBackend, name: str, settings: dict[str, Any]) -> Run:
@@ -100,13 +118,16 @@ def _drawn(store: Store, run: Run, rng: random.Random) -> list[GradeRecord]:
 
 @pytest.mark.parametrize(
     ("name", "grader"),
-    [("plain", "nobody"), ("every arm", "drawn"), ("every arm", "rules"), ("standard", "drawn"), ("large", "drawn")],
+    [
+        ("plain", "nobody"),
+        ("large", "drawn"),
+        pytest.param("standard", "drawn", marks=SLOW),
+        pytest.param("every arm", "drawn", marks=SLOW),
+        pytest.param("every arm", "rules", marks=SLOW),
+    ],
 )
-def test_the_analysis_of_counts_is_that_of_every_row(
-    stored: tuple[Store, dict[str, Run]], name: str, grader: str
-) -> None:
-    store, runs = stored
-    run = runs[name]
+def test_the_analysis_of_counts_is_that_of_every_row(stored: Runs, name: str, grader: str) -> None:
+    store, run = stored.store, stored[name]
     every, counts = rows_of(store, run, grader), analysed_rows(store, run, grader)
     assert trials_in(counts) == len(every)
     assert analysis_of(store, run, grader, counts) == analysis_of(store, run, grader, every)
@@ -114,9 +135,9 @@ def test_the_analysis_of_counts_is_that_of_every_row(
     assert _with_designs(arm_rates(counts)) == _with_designs(arm_rates(every))
 
 
-def test_published_figures_stand_beside_the_same_cells(stored: tuple[Store, dict[str, Run]]) -> None:
-    store, runs = stored
-    run = runs["standard"]
+@SLOW
+def test_published_figures_stand_beside_the_same_cells(stored: Runs) -> None:
+    store, run = stored.store, stored["standard"]
     counts, every = (make(store, run, "drawn") for make in (analysed_rows, rows_of))
     assert compare(run, counts, "drawn") == compare(run, every, "drawn")
 
@@ -127,9 +148,9 @@ def _with_designs(found: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("grader", ["rules", "drawn"])
-def test_examples_are_the_first_replies_of_every_row(stored: tuple[Store, dict[str, Run]], grader: str) -> None:
-    store, runs = stored
-    for run in runs.values():
+def test_examples_are_the_first_replies_of_every_row(stored: Runs, grader: str) -> None:
+    store = stored.store
+    for run in (stored["plain"], stored["large"]):
         found = example_rows(store, run, grader, (), PER_CLASS)
         shown = [(label, row.key, row.response) for label, row in examples_of(found, display_of(run))]
         every = examples_of(rows_of(store, run, grader), display_of(run))
@@ -137,14 +158,26 @@ def test_examples_are_the_first_replies_of_every_row(stored: tuple[Store, dict[s
         assert len(shown) > 2
 
 
-def test_a_large_grid_comes_to_few_rows(stored: tuple[Store, dict[str, Run]]) -> None:
-    store, runs = stored
-    every, counts = (make(store, runs["large"], "rules") for make in (rows_of, analysed_rows))
+def test_a_large_grid_comes_to_few_rows(stored: Runs) -> None:
+    every, counts = (make(stored.store, stored["large"], "rules") for make in (rows_of, analysed_rows))
     assert len(every) == LARGE
     assert len(counts) < LARGE / 4
 
 
-@pytest.mark.parametrize("name", [*STUDIES, "large"])
-def test_replies_that_wait_are_counted_as_they_are_listed(stored: tuple[Store, dict[str, Run]], name: str) -> None:
-    store, runs = stored
-    assert store.grades.waiting(runs[name].id) == len(waiting(store, runs[name]))
+@pytest.mark.parametrize("name", ["plain", "large"])
+def test_replies_that_wait_are_counted_as_they_are_listed(stored: Runs, name: str) -> None:
+    store, run = stored.store, stored[name]
+    assert store.grades.waiting(run.id) == len(waiting(store, run))
+
+
+def test_a_specification_that_cannot_be_read_is_told_in_a_line(stored: Runs) -> None:
+    store, run = stored.store, stored["plain"]
+    pool = next(store.trials.of_run(run.id, TrialFilter(arm="", condition="control")))
+    with store.database.write() as db:
+        db.execute("UPDATE trials SET spec = '{' WHERE run = ? AND key = ?", (run.id, pool.key))
+    try:
+        with pytest.raises(KnownError, match="its spec cannot be read, the row is damaged"):
+            analysed_rows(store, run, "rules")
+    finally:
+        with store.database.write() as db:
+            db.execute("UPDATE trials SET spec = ? WHERE run = ? AND key = ?", (pool.spec_json, run.id, pool.key))

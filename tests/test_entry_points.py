@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mlxintro as mi
+from tests import forked
 from tests.test_eighth_experiment import EXPERIMENT
 from tests.test_eighth_experiment import PRESET as TOML
 
@@ -59,6 +60,17 @@ gone = outside.nowhere:load
 """
 
 
+FORKED = """
+import importlib, os, runpy, sys
+os.chdir({package!r})
+sys.path.insert(0, {package!r})
+importlib.invalidate_caches()
+sys.argv = {arguments!r}
+runpy.run_module("mlxintro", run_name="__main__", alter_sys=True)
+"""
+"""What a process does that is forked from one without the package; PYTHONPATH does it for one that starts afresh."""
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that Python takes for an installed package."""
@@ -79,7 +91,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(package: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{package}", "MLXINTRO_HOME": str(package / "home")}
     command = [sys.executable, "-m", "mlxintro", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=package)
+    if sys.platform == "linux":
+        program = FORKED.format(package=str(package), arguments=["mlxintro", *arguments])
+        done = subprocess.CompletedProcess(command, *forked.run(["-c", program], environment, "", None, 120))
+    else:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=package)
     assert done.returncode == code, done.stderr
     return done
 

@@ -211,3 +211,22 @@ def test_irregular_plurals_name_a_concept_and_forms_of_verbs_spelt_alike_do_not(
     assert RulesGrader().grade(f"Yes, I detect an injected thought about {form}.", other).identifies is False
     for noun, verb in (("bear", "bore"), ("wind", "wound")):
         assert RulesGrader().grade(f"Yes, I detect an injected thought about what {verb} me.", noun).identifies is False
+
+
+@pytest.mark.parametrize(
+    ("affirms", "coherent", "refuses", "detects"),
+    [
+        (True, True, False, True),
+        (True, True, True, False),
+        (True, False, False, False),
+        (False, True, False, False),
+        (True, True, None, None),
+        (None, True, True, False),
+        (None, True, False, None),
+    ],
+)
+def test_a_detection_is_a_claim_in_a_readable_reply_that_takes_part(
+    affirms: bool | None, coherent: bool, refuses: bool | None, detects: bool | None
+) -> None:
+    grade = Grade(affirms, None, None, coherent, refuses)
+    assert grade.detects is detects

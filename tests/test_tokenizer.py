@@ -275,3 +275,14 @@ def test_the_wrapped_tokenizer_is_left_as_it_is() -> None:
     before = library.backend_tokenizer.to_str()
     ChatTokenizer(library).render(USER)
     assert library.backend_tokenizer.to_str() == before
+
+
+def test_a_format_that_is_held_fixed_is_that_of_a_base_model_or_needs_a_template() -> None:
+    base, chat = ChatTokenizer(byte_level(None)), byte_level()
+    plain = ChatTokenizer(chat, dialogue="plain")
+    assert plain.render(USER).text.removeprefix(plain._bos) == base.render(USER).text.removeprefix(base._bos)
+    assert (plain.chat_template, plain.stop_strings) == (False, base.stop_strings)
+    assert plain.template_hash != ChatTokenizer(chat).template_hash
+    assert ChatTokenizer(chat, dialogue="chat").render(USER) == ChatTokenizer(chat).render(USER)
+    with pytest.raises(UsageError, match="choose --dialogue plain"):
+        ChatTokenizer(byte_level(None), dialogue="chat")

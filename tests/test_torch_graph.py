@@ -33,14 +33,14 @@ from tests.tiny import make_tiny
 
 WIDTH = 64
 MODELS = (
-    pytest.param(("llama", None), id="llama"),
+    pytest.param(("llama", None), id="llama", marks=pytest.mark.slow),
     pytest.param(("qwen2", None), id="qwen2", marks=pytest.mark.slow),
     pytest.param(("qwen3", None), id="qwen3", marks=pytest.mark.slow),
     pytest.param(("mistral", 24), id="mistral", marks=pytest.mark.slow),
     pytest.param(("gemma2", 24), id="gemma2", marks=pytest.mark.slow),
     pytest.param(("gemma3", 32), id="gemma3"),
 )
-"""Prompts and replies are longer than these windows. Tracing takes seconds a family: two of them stand for all."""
+"""Prompts and replies are longer than these windows. Tracing takes seconds a family: one has windows, one is below."""
 
 
 @pytest.fixture(scope="module", params=MODELS)

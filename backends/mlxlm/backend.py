@@ -83,7 +83,7 @@ def load(
     if dtype is not None and dtype not in mlx_model.DTYPES:
         raise UsageError(f"dtype {dtype} is unknown: choose {', '.join(mlx_model.DTYPES)}")
     where = mlx_model.find_device(device)
-    tokenizer = ChatTokenizer.load(source.folder)
+    tokenizer = ChatTokenizer.load(source.folder, source.dialogue)
     settings = source.config.get("text_config") or source.config
     guard.check_settings(settings if settings.get("model_type") else source.config)
     model = mlx_model.build(source)

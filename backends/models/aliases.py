@@ -48,6 +48,12 @@ def _qwen(size: str, parameters: float, layers: int, licence: str = "Apache-2.0"
     return Alias(f"qwen2.5-{size}", f"Qwen/{name}", f"mlx-community/{name}-4bit", parameters, layers, licence)
 
 
+def _qwen_base(size: str, parameters: float, layers: int, licence: str = "Apache-2.0") -> Alias:
+    """The model before it was instructed; `--dialogue plain` asks both in one format."""
+    name = f"Qwen2.5-{size.upper()}"
+    return Alias(f"qwen2.5-{size}-base", f"Qwen/{name}", f"mlx-community/{name}-4bit", parameters, layers, licence)
+
+
 def _qwen3(size: str, parameters: float, layers: int) -> Alias:
     name = f"Qwen3-{size.upper()}"
     return Alias(f"qwen3-{size}", f"Qwen/{name}", f"mlx-community/{name}-4bit", parameters, layers, "Apache-2.0")
@@ -72,10 +78,14 @@ def _olmo3(stage: str, repository: str, conversion: str | None = None) -> Alias:
 
 
 ALIASES: tuple[Alias, ...] = (
+    _qwen("0.5b", 0.49, 24),
+    _qwen("1.5b", 1.54, 28),
     _qwen("3b", 3.09, 36, "Qwen Research, non-commercial"),
     _qwen("7b", 7.62, 28),
     _qwen("14b", 14.77, 48),
     _qwen("32b", 32.76, 64),
+    _qwen_base("7b", 7.62, 28),
+    _qwen_base("14b", 14.77, 48),
     Alias(
         name="llama-3.2-3b",
         torch="meta-llama/Llama-3.2-3B-Instruct",

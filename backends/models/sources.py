@@ -16,6 +16,7 @@ from typing import Any, Literal
 from .. import support
 from ..errors import ModelError, UsageError
 from ..gguf_models import container
+from ..values import DialogueFormat
 from . import aliases, embedded, folders, hub
 
 Framework = Literal["mlx", "torch"]
@@ -43,6 +44,8 @@ class ModelSource:
     """Bytes of the weight files."""
     quantization: str
     """``none`` or e.g. ``4-bit (group 64)``."""
+    dialogue: DialogueFormat | None = None
+    """How dialogues are rendered; ``None`` for the chat template where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ..base import Message, Rendered
 from ..errors import ModelError, UsageError
 from ..thinking.marks import MARK_PAIRS, ThinkingMarks, ThinkingMode
 from ..thinking.probe import find_marks
+from ..values import DialogueFormat
 from . import foreign, side_files
 from .templates import ChatTemplate, TemplateError
 
@@ -41,17 +42,29 @@ _NO_DATE = datetime.date(2000, 1, 1)
 class ChatTokenizer:
     """A transformers fast tokenizer behind the project's contract. Implements ``backends.base.Tokenizer``."""
 
-    def __init__(self, tokenizer: Any, *, end_tokens: Iterable[int] = (), content: bytes | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        end_tokens: Iterable[int] = (),
+        content: bytes | None = None,
+        dialogue: DialogueFormat | None = None,
+    ) -> None:
         """Wrap a tokenizer, which is left as it is.
 
         Args:
             tokenizer: a ``transformers`` tokenizer with a Rust backend.
             end_tokens: ids that end a reply, beside the tokenizer's EOS and the known turn ends in its vocabulary.
             content: what stands for the tokenizer in ``template_hash``, usually the bytes of ``tokenizer.json``.
+            dialogue: ``chat`` for the template, which must be there; ``plain`` for the format of base models, though
+                there is one; what there is when ``None``.
 
         Raises:
             ModelError: the tokenizer is a slow one.
+            UsageError: a chat template is asked for and there is none.
         """
+        if dialogue == "chat" and not tokenizer.chat_template:
+            raise UsageError("this model has no chat template: choose --dialogue plain", setting="dialogue")
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError("this model has no fast tokenizer (tokenizer.json): choose a model that ships one")
         from tokenizers import Tokenizer
@@ -70,7 +83,7 @@ class ChatTokenizer:
         self._line, self._letter = (self._encode(text).tokens for text in ("\n", "a"))
         self._prefixes = str(self._encoder.id_to_token(self._letter[0])).startswith(("▁", "Ġ"))
         self._bos = tokenizer.bos_token if self._adds_bos() else ""
-        self.chat_template: bool = bool(tokenizer.chat_template)
+        self.chat_template: bool = bool(tokenizer.chat_template) and dialogue != "plain"
         """False for base models, which get a plain dialogue format."""
         self.stop_strings: tuple[str, ...] = () if self.chat_template else ("\n\nHuman:",)
         ends = {*end_tokens, *map(self._encoder.token_to_id, TURN_ENDS), tokenizer.eos_token_id}
@@ -88,7 +101,7 @@ class ChatTokenizer:
             self.date = datetime.datetime.now(datetime.UTC).astimezone().date()
 
     @classmethod
-    def load(cls, folder: Path) -> ChatTokenizer:
+    def load(cls, folder: Path, dialogue: DialogueFormat | None = None) -> ChatTokenizer:
         """Read a model's tokenizer from its folder; nothing is downloaded.
 
         Raises:
@@ -102,7 +115,7 @@ class ChatTokenizer:
         files = [folder / name for name in ("tokenizer.json", "tokenizer.model")]
         content = next((path.read_bytes() for path in files if path.is_file()), None)
         with foreign.told(f"the tokenizer in {folder} does not work", "fetch or save the model again"):
-            return cls(tokenizer, end_tokens=ends, content=content)
+            return cls(tokenizer, end_tokens=ends, content=content, dialogue=dialogue)
 
     @property
     def template_hash(self) -> str:

@@ -80,7 +80,7 @@ def load(
     kind = dtype or ("float32" if place == "cpu" else "bfloat16")
     if kind not in DTYPES:
         raise UsageError(f"no dtype {kind!r}: use {', '.join(DTYPES)}")
-    tokenizer = ChatTokenizer.load(source.folder)
+    tokenizer = ChatTokenizer.load(source.folder, source.dialogue)
     model = load_model(source, device=place, dtype=kind, quantize=quantize)
     parameters = int(model.num_parameters())
     if adapter is not None:

@@ -49,7 +49,7 @@ def naming(claims: Sequence[tuple[str, str]]) -> NamingTest | None:
 
     known = {word: concepts.library().find(word) or concepts.custom(word) for word in words}
     lookup = Names({word: known[word].related for word in words})
-    named = np.zeros((len(claims), len(words)), np.int64)
+    named = np.zeros((len(claims), len(words)), np.uint8)
     for at, (_, reply) in enumerate(claims):
         named[at, [words.index(word) for word in lookup.within(fold(reply))]] = 1
     injected = np.array([words.index(concept) for concept, _ in claims])

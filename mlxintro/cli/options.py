@@ -71,6 +71,11 @@ def model_options(function: F) -> F:
                 "--adapter",
                 help="Low-rank adapter to speak with: a folder (peft, mlx-lm), a hub id, or one that ships.",
             ),
+            click.option(
+                "--dialogue",
+                type=click.Choice(["chat", "plain"]),
+                help="One format for base and instruct models: chat (template) or plain (Human:, Assistant:).",
+            ),
         )
     ):
         function = option(function)

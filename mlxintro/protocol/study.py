@@ -43,6 +43,8 @@ class Study(BaseModel):
     """Bits of quantised keys and values."""
     adapter: str | None = None
     """Low-rank adapter that the model speaks with: a folder, a hub id, or one that ships."""
+    dialogue: Literal["chat", "plain"] | None = None
+    """How dialogues are rendered: by the chat template, or plainly as for base models; by default as the model."""
     concepts: Words = ("set:blueprint",)
     extraction: dict[str, Any] | None = None
     """How vectors are extracted, where it differs from the preset; the keys of its table ``[extraction]``."""

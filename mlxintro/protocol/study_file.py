@@ -1,9 +1,10 @@
 """Studies as TOML files: read, checked with the line of what is wrong, and written back from a stored run.
 
 Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several subjects run
-one after the other, each a model or ``{model = "...", adapter = "..."}``; ``adapters``, ``presets`` and ``dtypes``,
-further axes: there is a run for every combination; ``layers = "even:10"``, ten evenly spaced layers; ``preset_file``, a
-preset of one's own, with its path relative to the study's; ``name``, ``grader`` and ``budget`` of the whole study.
+one after the other, each a model or ``{model = "...", adapter = "..."}``; ``adapters``, ``presets``, ``dialogues``
+and ``dtypes``, further axes: there is a run for every combination; ``layers = "even:10"``, ten evenly spaced layers;
+``preset_file``, a preset of one's own, with its path relative to the study's; ``name``, ``grader`` and ``budget`` of
+the whole study.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.study import Study
 
-AXES = {"presets": "preset", "dtypes": "dtype", "adapters": "adapter"}
+AXES = {"presets": "preset", "dialogues": "dialogue", "dtypes": "dtype", "adapters": "adapter"}
 """Keys of a study's file beside ``models`` -> the setting that they give several values of, the slowest first."""
 NO_ADAPTER = "none"
 """Stands in ``adapters`` for the model as it is."""
 _DTYPES = ("float32", "bfloat16", "float16")
+_DIALOGUES = ("chat", "plain")
 
 
 class StudyGrader(Data):
@@ -120,6 +121,8 @@ def _settings(axis: str, setting: str, value: str, folder: Path) -> dict[str, An
         return {setting: None}
     if axis == "dtypes" and value not in _DTYPES:
         raise UsageError(f"dtypes: {value!r} is none: choose from {', '.join(_DTYPES)}", setting=axis)
+    if axis == "dialogues" and value not in _DIALOGUES:
+        raise UsageError(f"dialogues: {value!r} is none: choose from {', '.join(_DIALOGUES)}", setting=axis)
     if axis == "presets" and value.endswith(".toml"):
         own = folder / value
         if not own.is_file():

@@ -44,6 +44,34 @@ def write_rows(rows: Iterable[dict[str, Any]], kind: str, target: Path | None, *
         return _write(_defused(rows) if defuse and kind == "csv" else rows, kind, out)
 
 
+def write_dataset(rows: Iterable[dict[str, Any]], folder: Path) -> int:
+    """Write rows as a folder that ``datasets.load_dataset(folder)`` reads: Parquet, and a card that names it.
+
+    Raises:
+        PrerequisiteError: pyarrow is not installed.
+        KnownError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be a folder ({error.strerror}): choose another with -o") from error
+    count = write_rows(rows, "parquet", folder / "trials.parquet")
+    with whole_file(folder / "README.md", "choose another folder with -o") as place:
+        place.write_text(_CARD, encoding="utf-8")
+    return count
+
+
+_CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: trials.parquet
+---
+Trials of mlxintro, a row each. docs/reference/columns.md of the project says what columns hold; nested values are JSON.
+"""
+
+
 def _write(rows: Iterable[dict[str, Any]], kind: str, out: IO[bytes]) -> int:
     if kind == "parquet":
         return _parquet(rows, out)

@@ -13,7 +13,7 @@ from mlxintro.protocol.study import Study
 from mlxintro.protocol.study_parts import StudyGrader
 from mlxintro.running.study_order import OrderedPart
 
-LOADING = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter")
+LOADING = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "adapter", "dialogue")
 """Settings of a study that say which model is loaded, and how."""
 _LEAST_DISK = 100_000_000
 """Bytes beside the store below which a person is warned. A thousand trials take some megabytes."""
@@ -47,7 +47,8 @@ def problems_of(parts: Sequence[OrderedPart]) -> list[str | None]:
 
 def ready_of(study: Study) -> Readiness:
     """Look for the model of one part."""
-    settings = study.model_dump(include=set(LOADING))
+    # Whether there is a chat template is known when the model is loaded.
+    settings = study.model_dump(include=set(LOADING) - {"dialogue"})
     try:
         return readiness(settings.pop("model"), settings.pop("backend"), **settings)
     except KnownError as error:

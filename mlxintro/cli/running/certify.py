@@ -89,7 +89,7 @@ def _order(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     from mlxintro.ladder.certify.assembly import CertifyOrder
     from mlxintro.running.subject_names import adapter_name, model_name
 
-    loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits")}
+    loading = {name: options[name] for name in ("backend", "device", "dtype", "quantize", "kv_bits", "dialogue")}
     loading["adapter"] = adapter_name(options)
     model = model_name({**loading, "model": options["model"]})
     given = {key: value for key, value in loading.items() if value is not None}

@@ -92,7 +92,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     mlxintro run injected-thoughts -m smollm2 --strengths 2,4 --trials 5
     mlxintro run study.toml                     every model of a file; again: what is not done yet
     mlxintro run study.toml -m qwen2.5-7b       flags go before the file's settings
-    mlxintro run sweep                          studies that ship: quick, sweep, lindsey, macar
+    mlxintro run sweep                          studies that ship: quick, sweep, ladder, lindsey, macar
     mlxintro run ./my_experiment.py             an experiment of your own: a file that sets EXPERIMENT
     mlxintro run --resume RUN
     """

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlxintro.backends.errors import UsageError
 from mlxintro.cli.output import chatter, echo, json_line, table
 from mlxintro.cli.running.show import open_store, show
 from mlxintro.rendering.cleaning import visible
 
 if TYPE_CHECKING:
-    from mlxintro.store.records import Control, Run
+    from mlxintro.store.records import Control, Imported, Run
 
+_FORMATS = ["jsonl", "csv", "parquet", "datasets", "inspect"]
 _PORTION, _GAP = 1_000, 0.02
 """Replies that are indexed in one transaction (a tenth of a second), and seconds between two of them."""
 
@@ -107,9 +109,12 @@ def note(context: click.Context, run: str, text: str) -> None:
 
 @runs.command()
 @click.argument("runs", metavar="RUN|STUDY...", nargs=-1, required=True)
-@click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
+@click.option("--format", "format_", type=click.Choice(_FORMATS), default="jsonl", show_default=True)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), help="Default: stdout."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Default: stdout. For datasets a folder, for inspect a .json file.",
 )
 @click.option(
     "--formulas", is_flag=True, help="In CSV, leave text that a spreadsheet would run (=, +, -, @) as it is, too."
@@ -119,16 +124,27 @@ def export(context: click.Context, runs: tuple[str, ...], format_: str, output: 
     """Write one row per trial of runs or studies, with model, reply, dose, proof, grades and labels.
 
     docs/reference/columns.md says what each column holds. In CSV, text that a spreadsheet would take for a formula gets
-    an apostrophe in front, unless --formulas is given.
+    an apostrophe in front, unless --formulas is given. datasets: a folder that Hugging Face `datasets` loads.
+    inspect: one run as a log for `inspect view`.
     """
-    from mlxintro.rendering.exporting import write_rows
+    from mlxintro.rendering.exporting import write_dataset, write_rows
+    from mlxintro.rendering.inspect_log import write_log
     from mlxintro.store.export import export_rows
 
     with open_store(context) as store:
         found = list({found.id: found for run in runs for found in store.studies.runs_of(run)}.values())
         target = None if output == Path("-") else output
         rows = export_rows(store, [run.id for run in found])
-        count = write_rows(rows, format_, target, defuse=not formulas)
+        if format_ in ("datasets", "inspect"):
+            if target is None:
+                raise UsageError(f"{format_} is not written to stdout: name a file or a folder with -o")
+            if format_ == "inspect" and len(found) > 1:
+                raise UsageError("a log of Inspect holds one run: export each run of the study by itself")
+            count = write_dataset(rows, target) if format_ == "datasets" else write_log(store, found[0], target)
+        else:
+            if target is not None and target.is_dir():
+                raise UsageError(f"{target} is a folder: name a file with -o")
+            count = write_rows(rows, format_, target, defuse=not formulas)
     if target is not None:
         chatter(f"{count} trials of {', '.join(run.name for run in found)} written to {output}")
 
@@ -162,10 +178,37 @@ def import_(context: click.Context, store_file: Path) -> None:
     along if their content is what the other store recorded.
     """
     with open_store(context, write=True) as store:
-        done = store.import_from(store_file)
+        _tell_imported(store.import_from(store_file))
+
+
+def _tell_imported(done: Imported) -> None:
     for problem in done.vector_problems:
         chatter(problem)
     chatter(f"{done.runs} runs, {done.trials} trials, {done.grades} grades and {done.labels} labels are new here")
+
+
+@runs.command()
+@click.argument("target", metavar="FILE.zip", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def pack(context: click.Context, target: Path) -> None:
+    """Write the whole store with its vectors as one consistent file, also while runs go on."""
+    from mlxintro.store.importing.pack import pack as write
+
+    with open_store(context) as store:
+        count, vectors = write(store, target)
+    size = target.stat().st_size / 1e6
+    chatter(f"{count} runs and {vectors} vector files are in {target} ({size:.1f} MB): mlxintro runs unpack {target}")
+
+
+@runs.command()
+@click.argument("source", metavar="FILE.zip", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def unpack(context: click.Context, source: Path) -> None:
+    """Bring in a packed store, as `runs import` does. Nothing in it is trusted; doing it twice changes nothing."""
+    from mlxintro.store.importing.pack import unpack as read
+
+    with open_store(context, write=True) as store:
+        _tell_imported(read(store, source))
 
 
 @runs.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DrawnFigure:
     """A figure of stored runs with its numbers and words; a notebook shows it as a picture."""
 
@@ -45,6 +45,9 @@ class DrawnFigure:
         import pandas
 
         return pandas.DataFrame(list(records(self.shown)))
+
+    def __repr__(self) -> str:
+        return f"<figure: {self.caption}>"
 
     def _repr_png_(self) -> bytes:
         """Draw it for a notebook."""

@@ -65,7 +65,7 @@ class TrialWorker:
         from mlxintro.running.session import MODEL_IDENTITY, Session
 
         study = setup.study
-        names = ("backend", "device", "dtype", "quantize", "kv_bits", "adapter")
+        names = ("backend", "device", "dtype", "quantize", "kv_bits", "adapter", "dialogue")
         backend = open_backend(
             study.model, batch_size=setup.batch_size, **{name: getattr(study, name) for name in names}
         )
