@@ -70,7 +70,7 @@ CONTESTANTS = {
     "mlxintro-mlx-16": Contestant("**mlxintro**, mlx, 16 rows", ("mlx-lm",), mlxintro("mlx"), rows=16, trials=16),
     "mlxintro-mlx-1": Contestant("**mlxintro**, mlx, 1 row", ("mlx-lm",), mlxintro("mlx"), trials=3),
 }
-BASES = ("hooks", "mlx-patched")
+BASES = {"hooks": "plain hooks", "hooks-64": "batched hooks", "mlx-patched": "patched mlx-lm"}
 PACKAGES = ("torch", "transformers", "nnsight", "transformer-lens", "steering-vectors", "mlx", "mlx-lm", "numpy")
 WARM_UP = 4
 """Tokens generated before the clock starts."""
@@ -178,7 +178,7 @@ def main() -> None:
         work = read(path)
     ceiling = work.matmul / work.operations
     command = f"python -m benchmarks.peers --rounds {rounds}" + " --quick" * arguments.quick
-    bases = [base for base in BASES if base in results]
+    bases = {base: said for base, said in BASES.items() if base in results}
     found = table(CONTESTANTS, results, bases, ceiling)
     text = f"{machine(command, PACKAGES, loads, work.matmul, ceiling)}\n\n{found}"
     print(text)

@@ -50,7 +50,7 @@ def version(package: str) -> str | None:
 
 
 def table(
-    contestants: Mapping[str, Contestant], results: Mapping[str, Rounds], bases: Sequence[str], ceiling: float
+    contestants: Mapping[str, Contestant], results: Mapping[str, Rounds], bases: Mapping[str, str], ceiling: float
 ) -> str:
     """Markdown: trials per second, and how many times a base's within the same round.
 
@@ -58,8 +58,7 @@ def table(
         bases: contestants the others are compared with, one column each.
         ceiling: trials per second if every needed operation ran at the rate of a large matrix product.
     """
-    titles = [contestants[name].title for name in bases]
-    header = ["contestant", "injects", "trials/s", *(f"times {title}" for title in titles)]
+    header = ["contestant", "injects", "trials/s", *(f"times {said}" for said in bases.values())]
     header += ["of the matmul ceiling", "CPU s/trial", "same tokens", "trials x rounds"]
     lines = [_row(header), _row(["---", "---", *["---:"] * (len(header) - 4), "---", "---"])]
     for name, rounds in results.items():

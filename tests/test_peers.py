@@ -30,10 +30,11 @@ def test_ratios_are_taken_within_a_round_and_their_median_is_shown() -> None:
         "ours": [Timing(16, 2.0, 4.0, 16, 16), Timing(16, 8.0, 8.0, 15, 16)],
         "absent": [Missing("absent is not installed")],
     }
-    lines = table(people, results, ["base"], ceiling=10.0).splitlines()
+    lines = table(people, results, {"base": "the base"}, ceiling=10.0).splitlines()
     assert cells(lines[3]) == [
         "ours", "a layer per trial", "5.00", "12.00 (8.00-16.00)", "50%", "0.38", "15 of 16", "16 x 2"
     ]  # fmt: skip
+    assert cells(lines[0])[3] == "times the base"
     assert cells(lines[2])[3] == "1.00 (1.00-1.00)"
     assert cells(lines[4])[2] == "absent is not installed"
     assert len({len(cells(line)) for line in lines}) == 1

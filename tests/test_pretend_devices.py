@@ -18,7 +18,7 @@ from tests.matrix import each_family
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module", params=each_family("llama", "qwen3"))
+@pytest.fixture(scope="module", params=[*each_family("llama", "qwen3"), pytest.param("gemma3", marks=pytest.mark.slow)])
 def told(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "tests.pretend_devices", str(tiny(request.param))],

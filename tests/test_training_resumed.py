@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli import COMMAND, ROOT, environment
 
-SMALL = ("--rank", "2", "--rows", "4", "--words", "8", "--evaluate-every", "4")
+SMALL = ("--rank", "2", "--rows", "4", "--words", "8", "--evaluate-every", "1000", "--save-every", "2")
 
 
 def begin(home: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -31,17 +31,17 @@ def finish(process: subprocess.Popen[str]) -> str:
 @pytest.mark.slow
 def test_a_timed_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = begin(tmp_path, killed, "--minutes", "1.5")
+    process = begin(tmp_path, killed, "--minutes", "2")
     progress = killed / "progress.jsonl"
     deadline = time.monotonic() + 1800
-    while not (killed / "checkpoint.safetensors").exists() or len(progress.read_text().splitlines()) < 5:
+    while not (killed / "checkpoint.safetensors").exists() or len(progress.read_text().splitlines()) < 3:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     steps = json.loads((killed / "training.json").read_text())["steps"]
-    assert len(progress.read_text().splitlines()) < steps, "it was killed too late to tell"
+    assert 2 < len(progress.read_text().splitlines()) < steps, "it was not killed between a checkpoint and the end"
     assert "going on" in finish(begin(tmp_path, killed))
     finish(begin(tmp_path, whole, "--steps", str(steps)))
     for name in ("checkpoint.safetensors", "adapter_model.safetensors", "adapter_config.json", "training.json"):

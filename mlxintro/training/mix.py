@@ -38,10 +38,10 @@ class RowMix:
 
 TRIAL_QUESTION = RowMix({"injected": 0.5, "random": 0.22, "uninjected": 0.13, "unrelated": 0.15})
 EVERY_FORM = RowMix(
-    {"injected": 0.32, "random": 0.14, "uninjected": 0.05, "odd": 0.05, "form": 0.31, "unrelated": 0.13},
+    {"injected": 0.34, "random": 0.22, "uninjected": 0.05, "odd": 0.04, "form": 0.24, "unrelated": 0.11},
     witnesses=0.17,
     witness_shares={"witness": 0.75, "task": 0.25},
     prompt_only=0.35,
     reach=5.0,
-    short_weight=8.0,
+    short_weight=4.0,
 )

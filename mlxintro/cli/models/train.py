@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--forms/--trial-question",
     default=False,
     show_default=True,
-    help="Ask in every form that the ladder asks in, or the trial question alone; --adapter says what to begin with.",
+    help="Ask in every form that the ladder asks in, or the trial question alone; see docs/training.md.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Steps of training. Default: 240.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Highest.")
 @click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
 @click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
+@click.option("--save-every", type=click.IntRange(1), default=10, show_default=True, help="Steps between checkpoints.")
 @click.option(
     "--products",
     type=click.Choice(["float32", "bfloat16"]),
@@ -59,7 +60,6 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
 
     \b
     mlxintro train -m smollm2 -o control                 a subject that notices and names
-    mlxintro train -m smollm2 -o more --adapter control --forms   it answers in other words as well
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
     mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
