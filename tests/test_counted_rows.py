@@ -18,6 +18,7 @@ from mlxintro.analysis.reply_tally import trials_in
 from mlxintro.analysis.run import analysis_of, display_of
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.summary import summarise
+from mlxintro.backends.errors import KnownError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.grading.open_replies import waiting
 from mlxintro.grading.passes import find_grader, grade_run, rows_of
@@ -25,7 +26,7 @@ from mlxintro.protocol.study import make_study
 from mlxintro.rendering.report import PER_CLASS, examples_of
 from mlxintro.replies.grade_terms import NAMING_LEVELS, GradeState
 from mlxintro.running import launch
-from mlxintro.store.records import GradeRecord, Label, Run
+from mlxintro.store.records import GradeRecord, Label, Run, TrialFilter
 from mlxintro.store.store import Store
 
 WORDS = ("dust", "trumpets", "cameras")
@@ -167,3 +168,16 @@ def test_a_large_grid_comes_to_few_rows(stored: Runs) -> None:
 def test_replies_that_wait_are_counted_as_they_are_listed(stored: Runs, name: str) -> None:
     store, run = stored.store, stored[name]
     assert store.grades.waiting(run.id) == len(waiting(store, run))
+
+
+def test_a_specification_that_cannot_be_read_is_told_in_a_line(stored: Runs) -> None:
+    store, run = stored.store, stored["plain"]
+    pool = next(store.trials.of_run(run.id, TrialFilter(arm="", condition="control")))
+    with store.database.write() as db:
+        db.execute("UPDATE trials SET spec = '{' WHERE run = ? AND key = ?", (run.id, pool.key))
+    try:
+        with pytest.raises(KnownError, match="its spec cannot be read, the row is damaged"):
+            analysed_rows(store, run, "rules")
+    finally:
+        with store.database.write() as db:
+            db.execute("UPDATE trials SET spec = ? WHERE run = ? AND key = ?", (pool.spec_json, run.id, pool.key))

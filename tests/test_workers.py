@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mlxintro.backends.errors import KnownError, OutOfMemory
+from mlxintro.backends.errors import KnownError, OutOfMemory, UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.experiments.base import Plan
 from mlxintro.protocol.study import make_study
@@ -23,6 +23,7 @@ from mlxintro.running import launch
 from mlxintro.running.blocks import BATCHES, NothingMeasures
 from mlxintro.running.events import Notice, RunEvent, TrialFinished
 from mlxintro.running.session import Session
+from mlxintro.running.workers.cluster import Cluster
 from mlxintro.running.workers.pool import BLOCKS_EACH, DEATHS, WorkerDied, WorkerPool
 from mlxintro.running.workers.processes import ProcessLink
 from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerSetup
@@ -319,8 +320,6 @@ def test_ray_gives_the_same_texts_when_an_actor_is_killed(
     study: Study, alone: dict[str, str], tmp_path: Path, count: int
 ) -> None:
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    from mlxintro.running.workers.cluster import Cluster
-
     told: list[str] = []
     with closing(Cluster(None)) as cluster, Store(tmp_path / "a.db") as store:
         links = cluster.links(study.setup, count)
@@ -343,3 +342,38 @@ def _kill_an_actor() -> None:
         if title == "ray::_Actor.measure":
             process.kill()
             return
+
+
+@dataclass
+class RayLike:
+    """What ``Cluster.links`` asks Ray."""
+
+    resources: dict[str, float]
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def put(self, value: Any) -> Any:
+        return value
+
+
+@pytest.mark.parametrize(
+    ("resources", "count", "needs"),
+    [
+        ({"CPU": 8.0, "GPU": 2.0}, None, [{"num_gpus": 1.0, "num_cpus": 1.0}] * 2),
+        ({"CPU": 8.0}, 4, [{"num_cpus": 1.0}] * 4),
+        ({"CPU": 2.0}, 4, [{"num_cpus": 0.5}] * 4),
+        ({"CPU": 8.0, "GPU": 2.0}, 3, "the Ray cluster has 2 GPUs: choose --workers 2 at most"),
+        ({"CPU": 8.0}, None, "has no GPU: say how many workers"),
+    ],
+)
+def test_workers_of_a_cluster_are_one_for_each_card_or_share_the_processors(
+    study: Study, resources: dict[str, float], count: int | None, needs: Any
+) -> None:
+    cluster = object.__new__(Cluster)
+    cluster._ray = RayLike(resources)
+    if isinstance(needs, str):
+        with pytest.raises(UsageError, match=needs):
+            cluster.links(study.setup, count)
+    else:
+        assert [link._needs for link in cluster.links(study.setup, count)] == needs
