@@ -50,5 +50,5 @@ def fetching(row: ModelRow) -> str:
 def model_line(row: ModelRow, width: int) -> Content:
     """Return a model's line in the list: on disk or not, name in so many columns, size, and whether it fits."""
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
-    fits = "✓ fits" if row.fits else "✗ does not fit"
+    fits = "✓ fits" if row.fits else "✗ too large"
     return Content(f"{disk} {row.name:<{width}} {wording.size(row.weight_bytes):>7} {fits}")

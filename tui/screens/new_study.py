@@ -55,7 +55,7 @@ class NewStudyPage(Page):
         "protocol in words in place of the concepts.\n{new.start} starts it, {new.open} opens a study's file in the "
         "form, {new.save} saves the form as one. Tab moves on."
     )
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-middle"), (150, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r,f5", "start", "Start", id="new.start", tooltip="Start the study", priority=True),
         Binding("ctrl+s", "save", "Save", id="new.save", tooltip="Save the study as a TOML file", priority=True),

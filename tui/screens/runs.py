@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
@@ -38,6 +38,8 @@ _NO_RUNS = (
     "  model answers, and asks whether the model notices. {app.help} explains what is\n"
     "  focused, {app.palette} finds every action. Runs go on when the app is left."
 )
+_PAUSE = 0.1
+"""Seconds for which the cursor rests before the run's trials are shown: longer than between presses of a key held."""
 _ROOMY = 12
 """Lines of the preview from which on it also says what the trials came to."""
 _NO_MATCH = "\n  No run matches the filter; Esc shows all."
@@ -85,6 +87,9 @@ class RunsPage(RunActions):
         self._shown: dict[str, RunCells] = {}
         self._usual = ""
         """Run that the cursor goes to at first, from the last time."""
+        self._later: Timer | None = None
+        self._said = ""
+        """What the preview says of the run's study."""
         self._bars = False
         """Whether there is room for a bar beside the number of trials."""
 
@@ -180,13 +185,14 @@ class RunsPage(RunActions):
         run = self.listed.runs.get(here)
         pane = self.query_one("#preview")
         width = max(20, self.app.size.width - 4) if self.has_class("-short") else None
-        text = Content(self.home.keyed(about(run, self._shown.get(here), width)) or f"{len(self.listed.runs)} runs")
-        tally = self.listed.tally(here)
-        if tally is not None and pane.size.height > _ROOMY:
-            dark = self.app.current_theme.dark
-            text = Content.assemble(text, "\n\n", live_text.class_lines(tally, dark=dark))
-        self.query_one("#about", Text).update(text)
-        self._draw_map(run, tally)
+        text = self.home.keyed(about(run, self._shown.get(here), width)) or f"{len(self.listed.runs)} runs"
+        if text != self._said:
+            self._said = text
+            self.query_one("#about", Text).update(text)
+        # The list has moved already; the map and the classes follow when the key is let go.
+        if self._later is not None:
+            self._later.stop()
+        self._later = self.set_timer(_PAUSE, partial(self._draw_counts, run, text))
         sorted_by = self.listed.arrangement.title
         shown = sum(not one.startswith(GROUP) for one in self._shown)
         for title, value in (
@@ -197,18 +203,22 @@ class RunsPage(RunActions):
             if getattr(pane, title) != (escaped := value.replace("[", "\\[")):
                 setattr(pane, title, escaped)
 
-    def _draw_map(self, run: Run | None, tally: RunTally | None) -> None:
-        """Show the map of the run's head figure beside its study, where there is room."""
-        pane = self.query_one("#preview-map", Text)
-        grid = grid_of(run, tally) if run is not None and tally is not None else None
-        there = grid is not None and bool(grid.layers and grid.strengths)
-        if pane.has_class("-nothing") == there:
-            pane.set_class(not there, "-nothing")
-            self.call_after_refresh(self._draw_around)
-        if grid is not None and there and tally is not None and pane.size.width:
+    def _draw_counts(self, run: Run | None, text: str) -> None:
+        """Show what the run's trials came to below its study and the map beside it, where there is room."""
+        tally = self.listed.tally(run.id) if run is not None else None
+        beside = self.query_one("#preview-map", Text)
+        if run is None or tally is None:
+            beside.update("")
+            return
+        if self.query_one("#preview").size.height > _ROOMY:
+            classes = live_text.class_lines(tally, dark=self.app.current_theme.dark)
+            self.query_one("#about", Text).update(Content.assemble(text, "\n\n", classes))
+        grid = grid_of(run, tally)
+        if not (grid.layers and grid.strengths):
+            beside.update("")
+        elif beside.size.width:
             title = Content.styled(f"{tally.display.figures[0].label} (α: {grid.unit or 'raw'})\n", "bold")
-            drawn = heatmap.draw(grid, pane.size.width, pane.size.height - 1)
-            pane.update(Content.assemble(title, drawn))
+            beside.update(Content.assemble(title, heatmap.draw(grid, beside.size.width, beside.size.height - 1)))
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         self._draw_around()
