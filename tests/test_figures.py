@@ -101,6 +101,8 @@ def test_every_kind_that_a_run_has_is_drawn(grid: Call, tmp_path: Path) -> None:
         path = tmp_path / f"{kind}.png"
         assert grid("figure", "grid", "-o", str(path), "--kind", kind).code == 0
         assert image.imread(path)[..., :3].std() > 0.05, "something is drawn"
+    for kind in ("heat-maps", "curves"):
+        assert all(row["panel"].startswith("detector: ") for row in numbers_of(tmp_path / f"{kind}.csv")), "whose it is"
     assert {row["state"] for row in numbers_of(tmp_path / "ladder.csv")} <= {"excluded", "not excluded", "not tested"}
     done = grid("figure", "grid", "-o", str(tmp_path / "x.png"), "--kind", "maps")
     assert (done.code, done.err.count("\n")) == (2, 1)

@@ -157,7 +157,7 @@ def test_a_run_that_does_not_come_to_the_other_one_is_an_error(
 
 def test_a_patch_that_is_not_proven_is_an_error(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     backend: Any = opened("torch", "llama")
-    network, score = type(backend.network), backend.score
+    network, score = type(backend.network), backend.score_proven
     site = network.site
 
     def unheard(*args: Any) -> Any:
@@ -167,7 +167,7 @@ def test_a_patch_that_is_not_proven_is_an_error(opened: Opened, monkeypatch: pyt
             )
             return score(*args)
 
-    monkeypatch.setattr(backend, "score", unheard)
+    monkeypatch.setattr(backend, "score_proven", unheard)
     with pytest.raises(InjectionError, match="should touch"):
         patch_runs(backend, dialogue(), [Patch(3, "mlp_out", "last")])
 

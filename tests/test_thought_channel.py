@@ -132,3 +132,26 @@ def test_a_long_thought_is_judged_by_its_conclusion() -> None:
 @pytest.mark.parametrize("raw", [None, "", "no json", "[]", '{"thought": 5}', '{"thought": {"affirms": "maybe"}}'])
 def test_what_another_program_left_in_that_field_is_no_verdict_on_a_thought(raw: str | None) -> None:
     assert thought_verdict(GradeRecord(key="key", grader="rules", version="1", raw=raw)) is None
+
+
+def test_review_shows_the_thought_apart_from_the_answer_and_what_was_noticed_in_it(tmp_path: Path) -> None:
+    from mlxintro.analysis.run import display_of
+    from mlxintro.store.searching.browse import Seen
+    from mlxintro.tui.trials import trial_text
+    from mlxintro.tui.trials.trial_line import TrialLines
+
+    run, trials = finished(tmp_path, "detector?think=2&hit=1&fa=0&admits=0", **ON)
+    with Store(tmp_path / "mlxintro.db") as store:
+        grade_run(store, run, RulesGrader())
+        for trial in trials:
+            if trial.spec.readout != "text":
+                continue
+            grades = tuple(store.grades.latest(run.id, key=trial.key))
+            lines = TrialLines(display_of(run), "rules", dark=True)
+            shown = trial_text.everything(Seen(1, trial, grades, ()), None, lines, 90, chat=False).plain
+            thought, answer = shown.index("\nthought, "), shown.index("\nanswer\n")
+            assert "Let me look at this once more." in shown[thought:answer]
+            assert "once more" not in shown[answer:]
+            assert trial.response in shown[answer:]
+            noticed = "yes" if trial.condition == "injected" else "no"
+            assert f"in the thought: affirms {noticed}; " in shown

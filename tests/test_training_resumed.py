@@ -39,13 +39,16 @@ def test_a_timed_training_killed_and_resumed_ends_with_the_weights_of_an_uninter
         assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     steps = json.loads((killed / "training.json").read_text())["steps"]
     assert 2 < len(progress.read_text().splitlines()) < steps, "it was not killed between a checkpoint and the end"
     assert "going on" in finish(begin(tmp_path, killed))
     finish(begin(tmp_path, whole, "--steps", str(steps)))
     for name in ("checkpoint.safetensors", "adapter_model.safetensors", "adapter_config.json", "training.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
-    lines = [[json.loads(line) for line in (folder / "progress.jsonl").open()] for folder in (killed, whole)]
+    lines = [
+        [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+        for folder in (killed, whole)
+    ]
     assert lines[0] == lines[1]
     assert [line["step"] for line in lines[0]] == list(range(1, steps + 1))

@@ -2,9 +2,10 @@
 
 A thought has a budget of its own. A model that has not ended its thought within it is made to: the template's closing
 is put behind what it wrote, token by token, and the answer follows. The answer is written by a second pass that reads
-prompt and thought again. That costs one more reading of the prompt, a small part of the many steps a thought takes;
-and it makes every position of thought and answer known before the answer begins, so that windows over either are proven
-as all others are, on every backend alike. The same pass reads an answer after a thought that is somebody else's.
+prompt and thought again. That costs about a fifth more time on a CPU (SmolLM2, prompts of 147 tokens, thoughts of 96,
+answers of 24, 8 rows: 1.19 times the CPU time a token). It makes every position of thought and answer known before the
+answer begins, so that windows over either are proven as all others are, on every backend alike. The same pass reads an
+answer after a thought that is somebody else's.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def heat_maps(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
     """Draw rates by layer and strength, the deepest layer on top."""
     known = [map_ for run in runs for map_ in run.analysis.heat_maps]
     found = [(run, map_) for run in runs for map_ in _named(run.analysis.heat_maps, names, known)]
-    panels = tuple(_heat_panel(map_, run.label if len(runs) > 1 else "") for run, map_ in found)
+    panels = tuple(_heat_panel(map_, run.label) for run, map_ in found)
     counts = sorted(one.count for panel in panels for one in panel.cells.values() if one.count is not None)
     n = f" n = {span(counts)} trials per cell." if counts else ""
     said = f"{_titles(panels)}, by layer and strength. Small print: 95 % intervals (Wilson's).{n}"
@@ -51,7 +51,7 @@ def value_maps(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
         there = _named(run.analysis.value_maps, names, known)
         first = [map_ for map_ in there if not map_.more]
         found += [(run, map_) for map_ in (there if names else first or there)]
-    panels = tuple(_value_panel(map_, run.label if len(runs) > 1 else "") for run, map_ in found)
+    panels = tuple(_value_panel(map_, run.label) for run, map_ in found)
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in dict.fromkeys(map_.note for _, map_ in found) if note)
     counts = sorted(one.count for panel in panels for one in panel.cells.values() if one.count is not None)
     n = f" n = {span(counts)} per cell." if counts else ""
@@ -70,7 +70,7 @@ def curves(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
     """Draw an analysis's curves; those of several runs stand in panels of their own."""
     known = [plot for run in runs for plot in run.analysis.plots]
     found = [(run, plot) for run in runs for plot in _named(run.analysis.plots, names, known)]
-    panels = tuple(_curve_panel(plot, run.label if len(runs) > 1 else "") for run, plot in found)
+    panels = tuple(_curve_panel(plot, run.label) for run, plot in found)
     said = "; ".join(dict.fromkeys(plot.title for _, plot in found))
     return PaperFigure("curves", panels, f"{said[0].upper()}{said[1:]}. Bars are 95 % intervals.")
 
