@@ -6,6 +6,7 @@ widgets above. Of ``/sense`` typed at one go the letters would reach the list th
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from typing import Any
@@ -21,6 +22,9 @@ the first time takes its time."""
 _LOOK = 0.1
 """Seconds between looks whether the widget of that key is gone, and the key with it."""
 
+_SETTLED = 2.0
+"""Seconds after which what was read at the start is there to stay."""
+
 
 class KeyPassed(Message):
     """Follows a key through the same widgets: it arrives when the key has been handled."""
@@ -35,6 +39,10 @@ class KeysInOrder(App[int]):
         """When the key that is being handled was given on; 0 when there is none."""
         self._target: Widget | None = None
         """What it was given to."""
+
+    def on_ready(self) -> None:
+        # Modules and styles never become garbage; looking through them again and again holds a key up for 0.1 s.
+        self.set_timer(_SETTLED, gc.freeze)
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, events.Key) or event.is_forwarded:
