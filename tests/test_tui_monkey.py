@@ -143,6 +143,8 @@ async def play(app: IntroApp, pilot: Pilot[int], place: str, seed: int, count: i
         if number % 60 == 0 and app.current_mode != place:
             app.action_go(place)
         assert app.is_running, f"seed {seed}: the app has ended after {list(latest)}"
+    while app._held:
+        await pilot.pause(0.1)
     await pilot.pause(0.1)
     assert app._exception is None, f"seed {seed}: {app._exception!r} after {list(latest)}"
 

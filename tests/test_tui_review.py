@@ -407,3 +407,14 @@ def test_a_key_whose_widget_is_gone_holds_up_the_next_ones_for_a_moment_only(hom
             await until(pilot, lambda: app.current_mode == "new", 5)
 
     asyncio.run(go())
+
+
+def test_keys_that_wait_when_the_app_ends_are_dropped(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+        app._held.append(Key("2", "2"))
+        await app._next_key()
+        assert not app._held
+
+    asyncio.run(go())

@@ -75,7 +75,10 @@ class KeysInOrder(App[int]):
 
     async def _next_key(self) -> None:
         self._passing = 0.0
-        if self._held:
+        if not self.screen_stack:
+            # The app ends: nothing is there to take a key.
+            self._held.clear()
+        elif self._held:
             await self._give_on(self._held.popleft())
 
     async def _look(self) -> None:
