@@ -349,10 +349,10 @@ def test_a_schema_that_is_no_text_is_damage(call: Call, hostile: Callable[[str],
 
 def test_a_list_of_migrations_that_does_not_fit_is_said(call: Call, hostile: Callable[[str], Path]) -> None:
     path = hostile("DELETE FROM migrations WHERE name = 'm005_label_sets'")
-    assert "older format (without m005_label_sets)" in call("--db", str(path), "runs", "list").err
-    done = call("--db", str(path), "runs", "rm", "theirs", "--yes")
-    assert (done.code, done.err.count("\n")) == (1, 1)
-    assert "its list of migrations does not fit its tables" in done.err
+    for command in (("runs", "list"), ("runs", "rm", "theirs", "--yes")):
+        done = call("--db", str(path), *command)
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert "its list of migrations does not fit its tables" in done.err
 
 
 def test_tables_beside_ours_are_no_reason_to_refuse(call: Call, home: Path) -> None:

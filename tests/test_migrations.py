@@ -16,7 +16,8 @@ from mlxintro.analysis.run import study_of
 from mlxintro.backends.errors import KnownError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.running import launch
-from mlxintro.store import Store
+from mlxintro.store import Store, database
+from mlxintro.store.database import needs_update
 from mlxintro.store.schema.migrations import MIGRATIONS, Migration, applied, migrate, outstanding
 
 TWO = (
@@ -201,6 +202,23 @@ def test_a_store_of_the_version_before_opens_with_everything_in_it(old_store: Pa
         assert [label.fields["affirms"] for label in labels].count(True) == 3, "the last of five labels took one back"
         assert store.grades.graders(runs["third"].id) == ["rules"]
         assert len(store.vectors.all()) == 2
+
+
+def test_a_store_of_the_version_before_can_be_read_without_more_ado(old_store: Path) -> None:
+    assert needs_update(old_store)
+    with Store(old_store, read_only=True) as store:
+        assert [run.done for run in store.runs.all()] == [164, 36, 18]
+    assert not needs_update(old_store)
+
+
+def test_an_old_store_that_cannot_be_written_says_what_to_do(old_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = database._connect
+    # As on a medium that cannot be written, which even root meets.
+    monkeypatch.setattr(database, "_connect", lambda uri: connect(uri.replace("mode=rw", "mode=ro")))
+    before = old_store.read_bytes()
+    with pytest.raises(database.OlderFormat, match="copy it to where it can be written"):
+        Store(old_store, read_only=True)
+    assert old_store.read_bytes() == before
 
 
 def test_a_store_of_the_version_before_can_be_imported(old_store: Path, tmp_path: Path) -> None:

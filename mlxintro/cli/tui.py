@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -24,16 +25,12 @@ def tui(context: click.Context) -> int:
         raise UsageError("the terminal app needs a terminal: use `mlxintro runs list` in scripts")
     from mlxintro.cli.output import chatter
     from mlxintro.paths import data_home
-    from mlxintro.store.database import OlderFormat
-    from mlxintro.store.store import Store
+    from mlxintro.store.database import needs_update
     from mlxintro.tui.app import run_app
 
-    try:
-        Store(data_home(context.obj).db, read_only=True).close()
-    except OlderFormat:
-        chatter("bringing the store up to date; a million trials take a minute ...")
-    except UsageError:
-        # There is none yet.
-        pass
+    # None may be there yet.
+    with suppress(UsageError):
+        if needs_update(data_home(context.obj).db):
+            chatter("bringing the store up to date; a million trials take a minute ...")
 
     return run_app(context.obj)

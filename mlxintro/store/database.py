@@ -54,6 +54,10 @@ class OlderFormat(KnownError):
     """A store that is only read and would first have to be brought up to date."""
 
 
+class BlankStore(OlderFormat):
+    """A store without any table, as a full disk leaves it."""
+
+
 def now() -> str:
     """Return the time in UTC, ISO 8601 with microseconds, which sorts as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
@@ -85,11 +89,12 @@ class Database:
     """A connection to one store. Cheap to make; use one per thread and per process."""
 
     def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
-        """Open a store, creating it (unless told not to) or bringing it up to date unless ``read_only``.
+        """Open a store and bring it up to date; create it unless told not to, or ``read_only``.
 
         Raises:
             UsageError: ``read_only`` and there is no such file.
             KnownError: it cannot be opened, is damaged, is another program's, or comes from a newer version.
+            OlderFormat: ``read_only``, and it would have to be brought up to date where it cannot be written.
         """
         self.path = Path(path).expanduser().absolute()
         self.read_only = read_only
@@ -97,7 +102,7 @@ class Database:
         self._told: Callable[[str], None] | None = None
         with translated(self.path):
             self.uri, self.connection = (
-                open_to_read(self.path, _check_current) if read_only else _open_to_write(self.path, create)
+                _open_to_read_alone(self.path) if read_only else _open_to_write(self.path, create)
             )
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("comparable", 1, _comparable, deterministic=True)
@@ -216,6 +221,40 @@ def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
 
 
+def needs_update(path: Path) -> bool:
+    """Tell whether a store is one of an earlier version, or blank.
+
+    Raises:
+        UsageError: there is no such file.
+        KnownError: it cannot be read as a store.
+    """
+    path = path.expanduser().absolute()
+    with translated(path):
+        try:
+            _, db = open_to_read(path, _check_current)
+        except OlderFormat:
+            return True
+        db.close()
+    return False
+
+
+def _open_to_read_alone(path: Path) -> tuple[str, sqlite3.Connection]:
+    """Open a store to read it; one of an earlier version is brought up to date first, where it can be written."""
+    try:
+        return open_to_read(path, _check_current)
+    except BlankStore:
+        raise
+    except OlderFormat as older:
+        try:
+            _, db = _open_to_write(path, create=False)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise older from None
+            raise
+        db.close()
+    return open_to_read(path, _check_current)
+
+
 def _open_to_write(path: Path, create: bool) -> tuple[str, sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +358,7 @@ def _check_current(db: sqlite3.Connection) -> None:
     check_schema(db)
     waiting = outstanding(db)
     if waiting and not applied(db):
-        raise OlderFormat("the store is blank, as a full disk leaves it: `mlxintro run` completes it")
+        raise BlankStore("the store is blank, as a full disk leaves it: `mlxintro run` completes it")
     if waiting:
         raise OlderFormat(
             f"the store has an older format (without {waiting[0].name}): "
