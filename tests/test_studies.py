@@ -53,6 +53,9 @@ def test_one_line_runs_every_model_and_the_same_line_finds_nothing_left_to_do(ca
     runs = [part["run"]["name"] for part in study["parts"]]
     assert runs == ["ladder-1", "ladder-2", "ladder-3"]
     assert [part["label"] for part in study["parts"]] == ["detector", "null", "habitual"]
+    done = call("stats", "ladder")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is a study of 3 runs (ladder-1, ladder-2, ladder-3)" in done.err
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlxintro.backends.errors import UsageError
 from mlxintro.cli.output import chatter, echo, json_line, shell, table
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ def stats(context: click.Context, run: str, grader: str, published: bool, curves
     from mlxintro.store.store import Store
 
     with Store(data_home(context.obj).db, read_only=True) as store:
-        show_stats(store, store.runs.find(run), grader, as_json, published=published, curves=curves)
+        found = store.studies.runs_of(run)
+        if len(found) > 1:
+            names = ", ".join(one.name for one in found)
+            raise UsageError(
+                f"{run!r} is a study of {len(found)} runs ({names}): name one of them, or put them side by side with "
+                f"`mlxintro compare {run}`"
+            )
+        show_stats(store, found[0], grader, as_json, published=published, curves=curves)
 
 
 def show_stats(
