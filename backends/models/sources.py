@@ -11,13 +11,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import support
 from ..errors import ModelError, UsageError
 from ..gguf_models import container
-from ..values import DialogueFormat
 from . import aliases, embedded, folders, hub
+
+if TYPE_CHECKING:
+    # It reads numpy, which choosing a backend does without.
+    from ..values import DialogueFormat
 
 Framework = Literal["mlx", "torch"]
 Judge = Callable[[int, Mapping[str, Any]], None]
