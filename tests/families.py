@@ -35,7 +35,11 @@ def build(name: str, folder: Path) -> Any:
     for part in (config, config.get_text_config()):
         part.eos_token_id, part.bos_token_id, part.pad_token_id = end[0], None, end[1]
     known = type(config) in AutoModelForCausalLM._model_mapping
-    model = (AutoModelForCausalLM if known else AutoModelForImageTextToText).from_config(config, dtype=torch.float32)
+    # What is no matrix (a decay, a bias of steps) is drawn by the configuration's own rules.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind = AutoModelForCausalLM if known else AutoModelForImageTextToText
+        model = kind.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, weight in model.named_parameters():
