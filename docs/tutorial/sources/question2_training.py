@@ -14,8 +14,8 @@ import mlxintro as mi
 
 # %%
 settings = dict(concepts=["set:lindsey-50"], layers=[5], strengths=[2.0], trials=2, controls=40)
-mi.run("injected-thoughts", model="null", backend="fake", name="base", **settings)
-mi.run("injected-thoughts", model="detector?hit=0.6", backend="fake", name="trained", **settings)
+base = mi.run("injected-thoughts", model="null", backend="fake", name="base", **settings)
+trained = mi.run("injected-thoughts", model="detector?hit=0.6", backend="fake", name="trained", **settings)
 
 # %%
 from mlxintro.analysis.across.pairs import pair_table
@@ -26,8 +26,7 @@ from mlxintro.rendering.text import table_lines
 from mlxintro.store.store import Store
 
 with Store(data_home().db, read_only=True) as store:
-    runs = [store.runs.find(name) for name in ("base", "trained")]
-    table = pair_table(*compared([(run, rows_of(store, run, "rules")) for run in runs]))
+    table = pair_table(*compared([(run, rows_of(store, run, "rules")) for run in (base, trained)]))
 print(*table_lines(table)[:-1], sep="\n")
 
 # %% [markdown]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,10 +103,9 @@ class TrialWorker:
 
 def portable(error: Exception) -> Exception:
     """Return an exception that survives the way to another process: itself, or one that says the same."""
-    try:
+    # An exception class is free to pickle badly in any way there is; then its words go instead.
+    with suppress(Exception):
         if type(pickle.loads(pickle.dumps(error))) is type(error):
             return error
-    except Exception:
-        pass
     text = f"{type(error).__name__}: {error}"
     return KnownError(text) if isinstance(error, KnownError) else RuntimeError(text)
