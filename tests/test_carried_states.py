@@ -5,6 +5,7 @@ The judge is transformers' own ``generate`` with its own cache, one prompt at a 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.graph import Graphs
+from mlxintro.backends.pytorch.past.slots import SlotCache
 from mlxintro.backends.pytorch.past.states import LayerStates
 from tests.families import build
 
@@ -139,3 +141,17 @@ def test_slots_of_states_move_and_grow() -> None:
     assert held is not None
     assert held.tolist() == [[4, 5], [2, 3], [10, 11], [12, 13]]
     assert states.chosen([3, 3]).get(("recurrent", 0), 2).tolist() == [[12, 13], [12, 13]]  # type: ignore[union-attr]
+
+
+def test_the_memory_of_a_batch_is_free_as_soon_as_it_is_done(opened: Opened) -> None:
+    """Gigabytes a batch: they cannot wait for the garbage collector, which counts objects and not bytes."""
+    prompts = [Prompt(tokens) for tokens in drawn(20, 22, 21)]
+    gc.collect()
+    gc.disable()
+    try:
+        opened.backend.score(prompts, [drawn(3, 5)] * 3)
+        replies(opened.backend, prompts)
+        left = [one for one in gc.get_objects() if type(one) is SlotCache]
+    finally:
+        gc.enable()
+    assert not left

@@ -7,6 +7,7 @@ decoding step writes one column per row. Slots reach beyond their row's last tok
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,13 +53,14 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
 
     def __init__(self, owner: SlotCache) -> None:
         super().__init__()
-        self.owner = owner
+        # A cache and its layers that held one another would keep their memory until garbage is searched for.
+        self._owner = weakref.ref(owner)
         self.keys: Any = None
         self.values: Any = None
         self.states = LayerStates()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        write, rows = self.owner.write, key_states.shape[0]
+        write, rows = self._write, key_states.shape[0]
         assert write is not None, "say first where to write"
         found = []
         for name, new in (("keys", key_states), ("values", value_states)):
@@ -69,11 +71,17 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
         return found[0], found[1]
 
     def get_seq_length(self) -> int:
-        return 0 if self.owner.write is None else self.owner.write.first
+        return 0 if self._write is None else self._write.first
+
+    @property
+    def _write(self) -> Write | None:
+        owner = self._owner()
+        assert owner is not None, "a layer is read while its cache is held"
+        return owner.write
 
     def copied(self, owner: SlotCache, rows: Sequence[int], columns: int | None, room: int) -> SlotLayer:
         twin = copy.copy(self)
-        twin.owner = owner
+        twin._owner = weakref.ref(owner)
         twin.states = self.states.chosen(rows)
         if self.keys is not None:
             index = torch.tensor(list(rows), device=self.keys.device)
