@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.layers import in_sentence
 from mlxintro.protocol.trials import Dose, Transform, Unit
 from mlxintro.vectors.recipe import VectorRecipe
 
@@ -90,8 +91,8 @@ class ConceptVector:
     def _nothing_at(self, layer: int) -> str:
         given = np.flatnonzero(self.norms)
         if self.recipe.method == "imported" and len(given):
-            layers = f"layer {given[0]}" if len(given) == 1 else f"layers {given[0]} to {given[-1]}"
-            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {layers}"
+            there = in_sentence(given.tolist())
+            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {there}"
         where = f"the vector of {self.recipe.word!r} is zero at layer {layer}"
         return f"{where}, where all words look alike: choose a later layer"
 
