@@ -199,7 +199,7 @@ def differences(protocol: Protocol, run: Run, grader: str, *, same_cell: bool) -
             said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
     if not same_cell and tuple(study.strengths or ()) != protocol.strengths:
         said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
-    count = len(resolve_concepts(study.concepts, True, study.vectors or {}))
+    count = len(resolve_concepts(study.concepts, True, study.vectors or {}, study.library))
     if count != protocol.concepts:
         said.append(f"concepts: {count} here, {protocol.concepts} there")
     total = int(run.model.get("layers") or 0)

@@ -134,7 +134,9 @@ class _Planner:
 
     def _imported(self, name: str, layer: int) -> tuple[str, str, int]:
         """Word and key of an imported vector, and its layer that is nearest."""
-        ((word, (_, reference)),) = resolve_concepts((name,), True, self.grid.study.vectors or {}).items()
+        ((word, (_, reference)),) = resolve_concepts(
+            (name,), True, self.grid.study.vectors or {}, self.grid.study.library
+        ).items()
         assert reference is not None, "a name with the prefix has one"
         recipe = recipe_for(self.grid.preset.extraction, word, self.grid.info, reference)
         self.grid.recipes[recipe.key] = recipe
