@@ -21,7 +21,7 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.cli.main import cli
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
-from mlxintro.running.estimate import estimate, rows_for, workload_of
+from mlxintro.running.preview.estimate import estimate, rows_for, workload_of
 from mlxintro.store import Store
 
 
