@@ -21,7 +21,7 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.cli.main import cli
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
-from mlxintro.running.estimate import estimate, rows_for, workload_of
+from mlxintro.running.preview.estimate import estimate, rows_for, workload_of
 from mlxintro.store import Store
 
 
@@ -74,7 +74,7 @@ def test_time_grows_with_the_batches_and_the_tokens() -> None:
         assert found.seconds.replies > 0.9 * asleep
         longer = [replace(spec, max_tokens=80) for spec in planned]
         twice = estimate(checked, replace(planned, expand=lambda: iter(longer)), backend)
-    assert twice.seconds.replies > found.seconds.replies + 0.9 * asleep
+    assert twice.seconds.replies > 0.9 * 2 * asleep  # a sleep is never shorter, however busy the machine
 
 
 @pytest.mark.parametrize(("trials", "controls"), [(15, 15), (50, 50), (62, 62), (100, 40), (40, 100)])

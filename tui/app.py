@@ -1,4 +1,4 @@
-"""The app: where one is, what is remembered, and where errors stop. The screens are in ``tui.places``."""
+"""The app: where one is, what is remembered, and where errors stop. The screens are in ``tui.shell.places``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from mlxintro.store.store import Store
 from .running.processes import ChildProcess, Processes
 from .shell import error_border, keymap
 from .shell.app_state import Memory
-from .shell.commands import Actions
 from .shell.dialogues import AskLine, Confirm
-from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
 from .shell.jump import JumpMode, targets
 from .shell.key_order import KeysInOrder
 from .shell.notices import Notices
 from .shell.page import Page
+from .shell.palette.commands import Actions
+from .shell.palette.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.places import PLACES, find
 from .shell.run_news import RunNews
 from .shell.themes import ThemedApp

@@ -33,10 +33,10 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..machine.roofline import Roofline
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
-from ..roofline import Roofline
 from . import cache as mlx_cache
 from . import guard
 from . import model as mlx_model
