@@ -29,7 +29,7 @@ from mlxintro.rendering.figures.style import Width
 from mlxintro.rendering.methods import all_methods
 from mlxintro.running import launch
 from mlxintro.running.subject_names import adapter_name, model_name
-from mlxintro.store.export import export_rows
+from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.library import with_references

@@ -19,7 +19,7 @@ from mlxintro.protocol import study_file
 from mlxintro.protocol.concepts import library
 from mlxintro.protocol.own_concepts import OwnConcepts, library_of, library_with, read_concept_files
 from mlxintro.protocol.study import make_study
-from mlxintro.store.export import export_rows
+from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.store import Store
 from tests.cli import RUN, Call
 

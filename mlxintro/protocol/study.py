@@ -1,7 +1,7 @@
 """A study: every setting of a run, validated, and resolved so that nothing is left to defaults.
 
-A ``Study`` comes from flags and files (``mlxintro.study_file``); ``resolve`` fills what it leaves open from its preset.
-The resolved study is stored with the run, and planning it again gives the same trials.
+A ``Study`` comes from flags and files (``mlxintro.protocol.study_file``); ``resolve`` fills what it leaves open from
+its preset. The resolved study is stored with the run, and planning it again gives the same trials.
 """
 
 from __future__ import annotations

@@ -336,7 +336,7 @@ def execute(
     tokens: Callable[[TokenGenerated], None] | None = None,
     workers: BlockWorkers | None = None,
 ) -> Generator[RunEvent, None, None]:
-    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
+    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.running.live``.
 
     Args:
         workers: measure the blocks instead of the session's model, which may then be closed; nobody can watch replies

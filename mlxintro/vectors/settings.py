@@ -75,7 +75,7 @@ class ExtractionSettings(Data):
     case: LetterCase
     read: Read
     baseline: Annotated[str, AfterValidator(_known_list)]
-    """Name of a word list; see ``mlxintro.concepts``."""
+    """Name of a word list; see ``mlxintro.protocol.concepts``."""
     site: ReadSite = "resid_post"
     """Where vectors are read, and injected."""
     thinking: ThinkingMode = "off"

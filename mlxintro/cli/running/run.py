@@ -119,7 +119,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     changes = given_extraction({name: chosen.pop(name, None) for name in EXTRACTION if name not in _PRESETS})
     order = order_of(path, experiment, {**chosen, **({"extraction": changes} if changes else {})})
     if flags["explain"]:
-        from mlxintro.running.explain import explain
+        from mlxintro.running.preview.explain import explain
 
         echo("\n\n".join("\n".join(explain(part.checked)) for part in order.parts))
         return 0

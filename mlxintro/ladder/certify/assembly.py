@@ -19,8 +19,8 @@ from mlxintro.protocol import presets
 from mlxintro.protocol.own_concepts import library_of
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
-from mlxintro.running.estimate import estimate
 from mlxintro.running.launch import Checked
+from mlxintro.running.preview.estimate import estimate
 from mlxintro.running.session import Session
 from mlxintro.tools import dose
 from mlxintro.vectors.cache import VectorCache

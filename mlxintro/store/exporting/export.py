@@ -1,6 +1,6 @@
 """One flat row per trial, for JSON lines, CSV and Parquet: all rows have the same columns in one order.
 
-``mlxintro.store.columns`` says what each column holds.
+``mlxintro.store.exporting.columns`` says what each column holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.own_concepts import library_of
-from mlxintro.store.columns import GRADE_COLUMNS
+from mlxintro.store.exporting.columns import GRADE_COLUMNS
 from mlxintro.store.records import GradeRecord, Label, Run, Trial
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
