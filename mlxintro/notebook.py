@@ -20,8 +20,8 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import check_has_graded, find_grader, grade_run
 from mlxintro.paths import data_home
 from mlxintro.protocol import study_file
-from mlxintro.protocol.own_concepts import library_with, read_concept_files, with_concept_files
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.words.own_concepts import library_with, read_concept_files, with_concept_files
 from mlxintro.rendering.figures.building import FigureChoice, drawn_runs, paper_figure
 from mlxintro.rendering.figures.files import DrawnFigure
 from mlxintro.rendering.figures.panels import Axis, PictureKind

@@ -17,8 +17,8 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.grading.passes import find_grader, grade_run, rows_of
 from mlxintro.protocol import study_file
 from mlxintro.protocol.concepts import library
-from mlxintro.protocol.own_concepts import OwnConcepts, library_of, library_with, read_concept_files
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import OwnConcepts, library_of, library_with, read_concept_files
 from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.store import Store
 from tests.cli import RUN, Call

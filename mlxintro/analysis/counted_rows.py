@@ -31,7 +31,7 @@ from mlxintro.grading.passes import counted, row_of, rows_of
 from mlxintro.ladder.case import names_concept
 from mlxintro.protocol import controls
 from mlxintro.protocol.concepts import Library
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.store.grades import VerdictCount
 from mlxintro.store.records import GRADE_FIELDS, Run, Trial, TrialFilter
 from mlxintro.store.searching.verdict_code import verdict_of

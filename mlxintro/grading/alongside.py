@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mlxintro.grading.base import Grader
 from mlxintro.grading.passes import to_record
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running.events import RunEvent, TrialFinished
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store

@@ -22,8 +22,8 @@ from mlxintro.grading.passes import Pass, gradable, to_record
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.concepts import library as shipped_library
 from mlxintro.protocol.hashing import tagged_hash
-from mlxintro.protocol.own_concepts import library_of
 from mlxintro.protocol.trials import model_key
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions

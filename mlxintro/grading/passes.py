@@ -18,7 +18,7 @@ from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.concepts import library as shipped_library
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.thoughts import thought_of
 from mlxintro.store import records

@@ -15,11 +15,11 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
 from mlxintro.protocol.concepts import Concept, Library
-from mlxintro.protocol.imported import VectorReference, resolve_concepts
-from mlxintro.protocol.own_concepts import OwnConcepts, library_with
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.trials import Transform, Unit
 from mlxintro.protocol.windows import WindowName
+from mlxintro.protocol.words.imported import VectorReference, resolve_concepts
+from mlxintro.protocol.words.own_concepts import OwnConcepts, library_with
 
 THINKING_TOKENS = 1024
 """Budget of a thought where a study names none."""

@@ -21,10 +21,10 @@ from typing import Any
 from mlxintro import data as packaged
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.protocol import presets
-from mlxintro.protocol.own_concepts import OwnConcepts, read_concept_files
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.study_parts import AXES, StudyManner, manner_of, read_axes
 from mlxintro.protocol.toml_text import as_document, as_value, line_of, parsed, place, text_of
+from mlxintro.protocol.words.own_concepts import OwnConcepts, read_concept_files
 
 _BESIDE = ("models", "preset_file", "concept_file", *AXES, *StudyManner.model_fields)
 _WRITTEN = ("preset_data", "own_concepts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol.own_concepts import check_same_concepts
+from mlxintro.protocol.words.own_concepts import check_same_concepts
 from mlxintro.running import launch
 from mlxintro.running.study_order import OrderedPart, StudyOrder
 from mlxintro.store.store import Store

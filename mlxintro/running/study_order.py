@@ -11,9 +11,9 @@ from typing import Any
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets, study_file
-from mlxintro.protocol.own_concepts import with_concept_files
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.study_parts import AXES, StudyManner, combinations, labels, part_key
+from mlxintro.protocol.words.own_concepts import with_concept_files
 from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.subject_names import adapter_name, model_name

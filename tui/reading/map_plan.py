@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol.own_concepts import library_of
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.store.records import Run
 
 _CONCEPTS = 5

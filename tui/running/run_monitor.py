@@ -13,7 +13,7 @@ from mlxintro.analysis.run import tally_of
 from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running.live import Writing, read_live
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Seen

@@ -15,7 +15,7 @@ from mlxintro import data, experiments
 from mlxintro.analysis.results import Cell, Figure, Row
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
-from mlxintro.protocol.imported import resolve_concepts
+from mlxintro.protocol.words.imported import resolve_concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
 

@@ -32,7 +32,7 @@ def grade_file(
         UsageError: the file cannot be read, or the grader needs a run.
     """
     from mlxintro.grading.files import BadLine, grade_lines
-    from mlxintro.protocol.own_concepts import library_with, read_concept_files
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
 
     library = library_with(read_concept_files(concept_files))
     graded = abstained = bad = 0

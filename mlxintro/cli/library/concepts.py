@@ -24,7 +24,7 @@ def list_(names: tuple[str, ...], concept_file: tuple[Path, ...], as_json: bool)
 
     NAMES are what --concepts takes: set:lindsey-50, category:nature, a word.
     """
-    from mlxintro.protocol.own_concepts import library_with, read_concept_files
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
 
     known = library_with(read_concept_files(concept_file))
     if names:

@@ -48,7 +48,7 @@ def certify(context: click.Context, /, resume: str | None, **options: Any) -> in
     """
     from mlxintro.ladder.certify.draft import CertifyDraft
     from mlxintro.paths import data_home
-    from mlxintro.protocol.own_concepts import with_concept_files
+    from mlxintro.protocol.words.own_concepts import with_concept_files
 
     home = data_home(context.find_root().obj)
     named = named_preset(context, {**options, "preset_file": options.pop("preset_file")})

@@ -137,7 +137,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
 def _resume(path: Path, name: str, flags: dict[str, Any], concept_files: tuple[Path, ...]) -> int:
     """Go on with a stored run, on the model and the plan it was begun with."""
     from mlxintro.cli.running.executing import go_on_with
-    from mlxintro.protocol.own_concepts import check_same_concepts, read_concept_files
+    from mlxintro.protocol.words.own_concepts import check_same_concepts, read_concept_files
     from mlxintro.store.store import Store
 
     with Store(path) as store:

@@ -104,8 +104,8 @@ class ExtractedVectors:
     ) -> None:
         from mlxintro.paths import data_home
         from mlxintro.protocol import presets
-        from mlxintro.protocol.imported import resolve_concepts
-        from mlxintro.protocol.own_concepts import library_with, read_concept_files
+        from mlxintro.protocol.words.imported import resolve_concepts
+        from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
         from mlxintro.vectors.library import references_among
 
         chosen = {name: settings.pop(name, None) for name in EXTRACTION}

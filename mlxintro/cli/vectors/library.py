@@ -237,7 +237,7 @@ def align(
     `mlxintro run transfer --set alignment=NAME` tests them beside the model's own, a permuted map and random ones.
     """
     from mlxintro.protocol import presets
-    from mlxintro.protocol.own_concepts import library_with, read_concept_files
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
     from mlxintro.vectors.alignment import AlignmentPlan, fit
     from mlxintro.vectors.library import outcomes
 

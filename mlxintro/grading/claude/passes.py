@@ -32,7 +32,7 @@ from mlxintro.grading.claude.questions import (
 from mlxintro.grading.passes import gradable, to_record
 from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.concepts import Library
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now

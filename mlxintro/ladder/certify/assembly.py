@@ -16,8 +16,8 @@ from mlxintro.ladder.certify.certificate import DosedCell
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.ladder.claims import COLLINEAR, WELL_MATCHED
 from mlxintro.protocol import presets
-from mlxintro.protocol.own_concepts import library_of
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.preview.estimate import estimate

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from mlxintro.protocol.concepts import Library
-from mlxintro.protocol.own_concepts import library_of
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.store.exporting.columns import GRADE_COLUMNS
 from mlxintro.store.records import GradeRecord, Label, Run, Trial
 from mlxintro.store.store import Store
