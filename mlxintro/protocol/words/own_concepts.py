@@ -58,7 +58,7 @@ def _words_of(table: Any) -> Any:
     return table
 
 
-Label = Annotated[str, AfterValidator(_label)]
+GroupName = Annotated[str, AfterValidator(_label)]
 OwnWord = Annotated[str, AfterValidator(_word)]
 NearName = Annotated[str, AfterValidator(_near_name)]
 NearNames = Annotated[dict[OwnWord, tuple[NearName, ...]], BeforeValidator(_with_names), Field(min_length=1)]
@@ -68,12 +68,12 @@ SetWords = Annotated[tuple[OwnWord, ...], BeforeValidator(_words_of), Field(min_
 class OwnConcepts(Data):
     """A person's own concepts and sets."""
 
-    concepts: dict[Label, NearNames] = Field(default_factory=dict)
+    concepts: dict[GroupName, NearNames] = Field(default_factory=dict)
     """Category -> word -> near names that count as naming it; plurals need not be among them.
 
     In which order they stand means nothing: a stored study does not keep it.
     """
-    sets: dict[Label, SetWords] = Field(default_factory=dict)
+    sets: dict[GroupName, SetWords] = Field(default_factory=dict)
     """Name -> words, of these concepts or of the list that ships."""
 
     @model_validator(mode="after")
