@@ -128,7 +128,8 @@ def steered(store: Store, run: Run) -> dict[Any, list[float]]:
             row.measurements["logprobs"].values()
         )
         for row in store.trials.of_run(run.id)
-        if row.spec.detail["question"] == "steer"
+        # Random vectors are drawn by the recipe's key, which names the backend.
+        if row.spec.detail["question"] == "steer" and row.spec.arm != "random"
     }
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..tensors import parse_tensors
 from ..values import Float32
 from .peft_folder import PREFIX
 from .sources import AdapterSource
+from .tensors import parse_tensors
 
 _PEFT = re.compile(r"(.+)\.lora_([AB])\.(?:default\.)?weight")
 _MLX = re.compile(r"(.+)\.lora_([ab])")

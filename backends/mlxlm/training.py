@@ -34,7 +34,7 @@ from ..training import (
 )
 from . import cache as mlx_cache
 from .batch import MLXNetwork
-from .numeric import log_softmax
+from .numeric import confirm, log_softmax
 from .patch import Interventions, patched
 
 _PARTS = ("lora_a", "lora_b")
@@ -147,6 +147,7 @@ class MLXTrainer(AdapterTrainer):
                 }
                 # Evaluated group by group: what one needs for its gradient is free before the next begins.
                 mx.eval(part, self._gradients, injected.pending())
+                confirm()
                 loss += float(np.array(part))
                 proofs += [injected.proofs(number) for number in range(len(group))]
         return loss, proofs

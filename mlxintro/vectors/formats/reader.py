@@ -95,7 +95,7 @@ def _named(path: Path, arrays: Mapping[str, Any], layer: int | None) -> tuple[di
 
 def _safetensors(path: Path, layer: int | None) -> VectorFile:
     """A file of ours, whose checksum must hold, or any whose arrays are named by layer."""
-    from mlxintro.backends.tensors import parse_tensors
+    from mlxintro.backends.adapters.tensors import parse_tensors
 
     data = path.read_bytes()
     try:

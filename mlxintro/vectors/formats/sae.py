@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from mlxintro.backends.adapters.tensors import read_row
 from mlxintro.backends.errors import UsageError
-from mlxintro.backends.tensors import read_row
 from mlxintro.protocol.plain_data import parse_json
 from mlxintro.vectors.formats.untrusted import VectorFile, check_regular, checked
 

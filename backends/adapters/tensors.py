@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 
-from .values import Float32
+from ..values import Float32
 
 _TYPES: dict[str, Any] = {
     "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
