@@ -84,8 +84,12 @@ class ConceptVector:
         elif transform == "negate":
             multiple = -multiple
         size = abs(multiple) * norm
-        if size > float(np.finfo(np.float32).max):
-            raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
+        # A model squares the stream to normalise it; what overflows there is set to zero without a word.
+        if size > float(np.finfo(np.float32).max) ** 0.5:
+            raise UsageError(
+                f"strength {strength} ({unit}) exceeds what float32 can hold: it adds a norm of {size:.2g}; choose a "
+                "smaller one, or --unit resid"
+            )
         return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
     def _nothing_at(self, layer: int) -> str:
