@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
-    """mlxintro in a terminal."""
+    """Is mlxintro in a terminal."""
 
     TITLE = "mlxintro"
     CSS_PATH = "app.tcss"
