@@ -31,6 +31,7 @@ from mlxintro.lab.messages import (
     Token,
     Trace,
 )
+from mlxintro.protocol.words.own_concepts import library_with
 from mlxintro.tools.model_list import ModelRow, rows
 
 from ..lab_widgets.cosines import Cosines, sides_of
@@ -110,7 +111,8 @@ class LabPage(LabTools):
         return self.form.model, self.form.adapter
 
     def body(self) -> Iterator[Widget]:
-        yield LabForm([FAKE], id="lab-form")
+        words = [one.word for one in library_with(self.home.own_concepts).concepts]
+        yield LabForm([FAKE], words=words, id="lab-form")
         yield Dials(id="dials")
         yield Text(id="lab-state")
         with Horizontal(id="answers"):
