@@ -45,7 +45,7 @@ _Parameters = dict[str, mx.array]
 
 
 class MLXTrainer(AdapterTrainer):
-    """See ``AdapterTrainer``. Use it from the thread that loaded the model.
+    """Trains an adapter with MLX; implements ``AdapterTrainer``. Use it from the thread that loaded the model.
 
     Args:
         network: the loaded model; its weights stay as they are.

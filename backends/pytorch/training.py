@@ -37,7 +37,7 @@ from .model import Network
 
 
 class TorchTrainer(AdapterTrainer):
-    """See ``AdapterTrainer``.
+    """Trains an adapter with PyTorch; implements ``AdapterTrainer``.
 
     Args:
         network: the loaded model; its weights stay as they are.
