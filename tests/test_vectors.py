@@ -208,7 +208,7 @@ def test_a_strength_means_the_same_in_every_unit(strength: float, layer: int) ->
 
 def test_a_vector_whose_square_no_norm_can_hold_is_refused_and_is_fine_beside_the_stream() -> None:
     huge = replace(a_vector(), direction=a_vector().direction * np.float32(1e30))
-    with pytest.raises(UsageError, match="adds a norm of .*--unit resid"):
+    with pytest.raises(UsageError, match=r"adds a norm of .*--unit resid"):
         huge.scaled(1, 2.0, "raw")
     added, _ = huge.scaled(1, 2.0, "resid")
     assert np.linalg.norm(added) == pytest.approx(2 * huge.resid_norms[1], rel=1e-5)
