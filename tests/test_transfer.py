@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ LOAD: dict[str, Callable[..., Backend]] = {"torch": torch_backend.load, "mlx": m
 
 
 @contextmanager
-def transferred(kind: str, model_folder: Path, copy_folder: Path, home: Path) -> Iterator[Any]:
+def transferred(kind: Literal["torch", "mlx"], model_folder: Path, copy_folder: Path, home: Path) -> Iterator[Any]:
     """A finished run on the rotated copy of a tiny model, with what the model's vectors were carried to."""
 
     def load(folder: Path) -> Backend:
