@@ -50,7 +50,7 @@ def row_of(tail: int, *, seed: int, injected: bool = True) -> TrainingRow:
 
 
 def lengthened(row: TrainingRow, by: int) -> TrainingRow:
-    """The same row with more tokens before it."""
+    """Put more tokens before a row."""
     more = tuple(np.random.default_rng(7).integers(5, 390, by).tolist())
     later = tuple(replace(one, start=one.start + by) for one in row.prompt.injections)
     return replace(row, prompt=Prompt((*more, *row.prompt.tokens), later))
