@@ -52,7 +52,7 @@ def lay_out(model: Any) -> None:
 
 
 class _FromTheLeft(nn.Linear):
-    """``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
+    """Computes ``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
 
     def forward(self, input: Tensor) -> Tensor:
         return _product(input, self.weight, self.bias)

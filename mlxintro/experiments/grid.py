@@ -20,13 +20,13 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
 from mlxintro.protocol import concepts
 from mlxintro.protocol.concepts import Concept
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
 from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
 from mlxintro.protocol.windows import ReplyWindow
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
 from mlxintro.vectors.settings import recipe_for
 
@@ -70,7 +70,7 @@ class Occasion:
 
 @dataclass(slots=True)
 class Grid:
-    """A resolved study on a loaded model, and what its trials refer to so far."""
+    """Expands a resolved study on a loaded model to its trials, and keeps what they refer to."""
 
     study: Study
     preset: Preset
@@ -78,7 +78,7 @@ class Grid:
     concepts: tuple[Concept, ...]
     layers: tuple[int, ...]
     cells: tuple[tuple[int, float], ...]
-    """Layers x strengths."""
+    """Pairs of a layer and a strength: all layers with all strengths."""
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
     dialogues: Dialogues

@@ -25,11 +25,11 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, injected, user
 from mlxintro.protocol import windows
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.settings import recipe_for
@@ -103,7 +103,7 @@ class Transfer(Experiment):
 
 
 class _Carried:
-    """Keys of the vectors of every arm, by word; all recipes go into the plan."""
+    """Holds keys of the vectors of every arm, by word; all recipes go into the plan."""
 
     def __init__(self, grid: Grid, alignment: str) -> None:
         self._grid = grid

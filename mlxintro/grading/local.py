@@ -18,9 +18,12 @@ import numpy as np
 from mlxintro.backends.base import Backend, Prompt
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import Pass, gradable, related_words, to_record
+from mlxintro.grading.passes import Pass, gradable, to_record
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.concepts import library as shipped_library
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
@@ -61,7 +64,7 @@ class JudgeReading:
 class Judged:
     grade: Grade
     readings: dict[str, JudgeReading]
-    """By field, those that were asked."""
+    """Readings by field, of the fields that were asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class _Item:
 
 
 class LocalJudge:
-    """A loaded model with the rubric. Blind: it reads the reply, and the concept only where naming is asked about."""
+    """Grades with a loaded model, blind: it reads the reply, and the concept only where naming is asked about."""
 
     def __init__(self, backend: Backend, *, name: str = "local") -> None:
         self.name = name
@@ -89,9 +92,14 @@ class LocalJudge:
         """Grade one reply; several at once are quicker."""
         return self._judge([_Item(answer_text(reply), concept, tuple(related))])[0].grade
 
-    def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
-        """Grade replies, each with its concept or without, in their order."""
-        return self._judge([_Item(answer_text(text), concept, related_words(concept)) for text, concept in texts])
+    def judge_texts(self, texts: Sequence[tuple[str, str | None]], library: Library | None = None) -> list[Judged]:
+        """Grade replies, each with its concept or without, in their order.
+
+        Args:
+            library: the concepts that the replies' run knows; those that ship when ``None``.
+        """
+        known = library or shipped_library()
+        return self._judge([_Item(answer_text(text), concept, known.related(concept)) for text, concept in texts])
 
     def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {
@@ -151,10 +159,10 @@ class TimeEstimate:
     """Says how long a pass will take, from judging a few of its replies."""
 
     replies: int
-    """That are to be judged."""
+    """Number of replies that are to be judged."""
     sample: int
     seconds: float
-    """That the sample took."""
+    """Seconds that the sample took."""
 
     @property
     def total(self) -> float:
@@ -180,9 +188,10 @@ def estimate_time(
     if len(todo) <= SAMPLE:
         return None
     texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
-    judge.judge_texts(texts[:1])
+    library = library_of(run.study)
+    judge.judge_texts(texts[:1], library)
     began = time.perf_counter()
-    judge.judge_texts(texts)
+    judge.judge_texts(texts, library)
     return TimeEstimate(len(todo), SAMPLE, time.perf_counter() - began)
 
 
@@ -203,6 +212,7 @@ def judge_run(
         progress: told how many have been graded.
     """
     have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
+    library = library_of(run.study)
     skipped = graded = abstained = 0
 
     def todo() -> Iterator[Trial]:
@@ -216,7 +226,7 @@ def judge_run(
                 yield trial
 
     for trials in _chunks(todo(), CHUNK):
-        judged = judge.judge_texts([(trial.response, trial.concept) for trial in trials])
+        judged = judge.judge_texts([(trial.response, trial.concept) for trial in trials], library)
         store.grades.add(
             run.id,
             [

@@ -29,8 +29,10 @@ from mlxintro.grading.claude.questions import (
     size,
     unscored,
 )
-from mlxintro.grading.passes import gradable, related_words, to_record
+from mlxintro.grading.passes import gradable, to_record
 from mlxintro.grading.rubric import QuestionName
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now
@@ -52,7 +54,7 @@ class Report:
     skipped: int = 0
     """Graded before by the same version."""
     waiting: int = 0
-    """In a batch that is not back yet."""
+    """Number of trials in a batch that is not back yet."""
     left: int = 0
     """Not asked: the budget was spent, the pass was interrupted, or the API failed."""
     stopped: str = ""
@@ -63,7 +65,7 @@ class Report:
 class Estimate:
     replies: int
     questions: int
-    """At most."""
+    """Largest number of questions."""
     input_tokens: int
     output_tokens: int
     dollars: float
@@ -73,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ready to be sent, once its request is made."""
+    """Holds a question that can be sent once its request is made."""
 
     dossier: Dossier
     name: QuestionName
@@ -88,7 +90,7 @@ class _Before:
 
 
 class RemoteGrader(Protocol):
-    """A judge behind an API: what it is called, and how it is asked."""
+    """Describes a judge behind an API: what it is called, and how it is asked."""
 
     @property
     def name(self) -> str: ...
@@ -105,7 +107,7 @@ class RemoteGrader(Protocol):
 
 
 class ClaudePass:
-    """See the module."""
+    """Runs one grading pass: asks about every reply that needs it, and stores the answers as they come."""
 
     def __init__(
         self,
@@ -125,6 +127,7 @@ class ClaudePass:
         """
         self._keys = keys
         self.store, self.run, self.grader, self.tariff = store, run, grader, tariff
+        self._library = library_of(run.study)
         self.where = GradingPass(run.id, grader.name, grader.version)
         self.budget = Budget(limit, spent=store.calls.spent(run.id, grader.name))
         self.report = Report()
@@ -202,12 +205,12 @@ class ClaudePass:
             elif trial.key in have:
                 self.report.skipped += trial.key in self._before.have
             elif not only_failed or trial.key in self._before.failed:
-                yield _dossier(trial, answers.get(trial.key, {}))
+                yield _dossier(trial, answers.get(trial.key, {}), self._library)
 
     def dossiers(self) -> Callable[[str], Dossier]:
         """Look a reply up by its trial's key, with what has been answered about it so far."""
         answers = _answers(self.store.calls.of_pass(self.where))
-        return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}))
+        return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}), self._library)
 
     def worst(self, request: dict[str, object]) -> float:
         """Return the US dollars of a request at worst."""
@@ -309,6 +312,7 @@ def _answers(calls: Iterable[Call]) -> dict[str, dict[QuestionName, str]]:
     return found
 
 
-def _dossier(trial: Trial, answers: dict[QuestionName, str]) -> Dossier:
+def _dossier(trial: Trial, answers: dict[QuestionName, str], library: Library) -> Dossier:
     # Thoughts and what a model wrote as somebody else's turn are not its answer; every grader reads the same part.
-    return Dossier(trial.key, answer_text(trial.response), trial.concept, related_words(trial.concept), dict(answers))
+    related = library.related(trial.concept)
+    return Dossier(trial.key, answer_text(trial.response), trial.concept, related, dict(answers))

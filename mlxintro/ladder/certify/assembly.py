@@ -16,8 +16,8 @@ from mlxintro.ladder.certify.certificate import DosedCell
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.ladder.claims import COLLINEAR, WELL_MATCHED
 from mlxintro.protocol import presets
-from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.preview.estimate import estimate
@@ -36,7 +36,7 @@ class CertifyOrder:
     """Says what is asked for; what is ``None`` is chosen for the model."""
 
     model: str
-    """As the study stores it."""
+    """Name of the model as the study stores it."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Further settings of the study."""
     preset: str = "lindsey"
@@ -63,7 +63,7 @@ class CertifyOrder:
             UsageError: there are fewer.
         """
         chosen = tuple(self.concepts or certificate.WORDS)
-        words = [one.word for one in library().resolve(chosen, allow_unknown=True)]
+        words = [one.word for one in library_of(self.settings).resolve(chosen, allow_unknown=True)]
         if len(words) < 3:
             raise UsageError("concepts are the units of most tests: give three at least, and better ten")
         return words
@@ -71,7 +71,7 @@ class CertifyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A study that is ready to run."""
+    """Holds a study that is ready to run."""
 
     checked: Checked
     planned: Plan

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
-from mlxintro.protocol.concepts import Concept, custom, library
+from mlxintro.protocol.concepts import Concept, Library
 from mlxintro.vectors.reading import ReadSite
 
 PREFIX = "vector:"
@@ -17,7 +17,7 @@ PREFIX = "vector:"
 
 
 class VectorReference(Data):
-    """An imported vector in a study: enough to plan trials without the file."""
+    """Names an imported vector in a study, with enough to plan trials without the file."""
 
     content: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Hash of its layers, site and numbers."""
@@ -25,7 +25,7 @@ class VectorReference(Data):
     """The concept that is right to name."""
     width: Annotated[int, Field(ge=1)]
     layers: tuple[int, ...]
-    """Where it has a direction."""
+    """Layers at which it has a direction."""
     site: ReadSite = "resid_post"
 
     def check_layers(self, layers: Sequence[int]) -> None:
@@ -46,7 +46,7 @@ class VectorReference(Data):
 
 
 def resolve_concepts(
-    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference]
+    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference], library: Library
 ) -> dict[str, tuple[Concept, VectorReference | None]]:
     """Return the concepts by name, ``set:NAME``, ``category:NAME`` or ``vector:NAME``, each with its imported vector.
 
@@ -67,9 +67,9 @@ def resolve_concepts(
                     "one in with `mlxintro vectors import FILE --name NAME`",
                     setting="concepts",
                 )
-            members = [(library().find(reference.word) or custom(reference.word), reference)]
+            members = [(library.concept(reference.word), reference)]
         else:
-            members = [(concept, None) for concept in library().resolve([name], allow_unknown)]
+            members = [(concept, None) for concept in library.resolve([name], allow_unknown)]
         for concept, reference in members:
             before = found.setdefault(concept.word, (concept, reference))
             if before[1] != reference:
