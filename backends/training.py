@@ -29,6 +29,8 @@ READING = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Maps that read the residual stream, after a normalisation; those of a block that has others start at random."""
 _LEAST_SHARE = 1e-4
 """Share of the whole variance below which a direction is not made louder."""
+_LEAST_GAIN = 0.1
+"""Share of the mean gain below which a coordinate is not made up for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,17 @@ def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns
     return rows
 
 
+def telling_rows(discriminants: Float32, gain: Float32) -> Float32:
+    """Return rows of the initial A that read the discriminants of a normalised stream from behind a norm's gain.
+
+    Args:
+        discriminants: (count, width), to be read before the gain.
+        gain: (width,) of the normalisation before the map; where it is next to nothing, little is read.
+    """
+    floor = _LEAST_GAIN * float(np.sqrt(np.mean(gain**2)))
+    return (discriminants * gain / (gain**2 + floor**2)).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRow:
     """One prompt with its injections, and the answer that the subject should learn to give."""
@@ -82,8 +95,13 @@ class TrainingRow:
     prompt: Prompt
     answer: tuple[int, ...]
     """Token ids, the end token included."""
-    weight: float = 1.0
-    """How much each of its tokens counts in the loss."""
+    decision: float = 1.0
+    """How much the first token of the answer, which decides between yes and no, counts in the loss; others count 1."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Return how much each token of the answer counts."""
+        return (self.decision, *(1.0 for _ in self.answer[1:]))
 
     @property
     def whole(self) -> Prompt:
@@ -96,7 +114,7 @@ class StepReport:
     """Says what one step of training did."""
 
     loss: float
-    """Mean cross-entropy of the answers' tokens, by their rows' weights, in nats, before the step."""
+    """Mean cross-entropy of the answers' tokens, by their weights, in nats, before the step."""
     gradient: float
     """L2 norm of the gradient before clipping."""
     injections: int
@@ -137,8 +155,8 @@ class AdapterTrainer(abc.ABC):
         for row in rows:
             if not row.answer:
                 raise UsageError("an answer to learn has no tokens")
-            if not row.weight > 0:
-                raise UsageError(f"the weight of a row is above 0, got {row.weight}")
+            if not row.decision > 0:
+                raise UsageError(f"the weight of an answer's first token is above 0, got {row.decision}")
             check_prompt(row.prompt, self.info, len(row.answer))
         loss, proofs = self._backward(groups)
         for row, found in zip(rows, proofs, strict=True):
@@ -152,8 +170,10 @@ class AdapterTrainer(abc.ABC):
     def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
         """Take the matrices of another adapter, as ``matrices`` gives them, in the place of the first ones.
 
+        Where they have a lower rank, the further rows of A stay as they are, and their columns of B at zero.
+
         Raises:
-            UsageError: they are of another shape.
+            UsageError: they have a higher rank, or lie in other layers.
         """
 
     @abc.abstractmethod

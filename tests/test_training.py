@@ -22,14 +22,16 @@ from mlxintro.backends.models.sources import read_folder
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch import training
 from mlxintro.backends.pytorch.backend import TorchBackend
-from mlxintro.backends.training import AdapterShape, TrainingRow, reading_rows
+from mlxintro.backends.training import AdapterShape, TrainingRow, reading_rows, telling_rows
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import forms, questions
 from mlxintro.training import rows
+from mlxintro.training.aiming import discriminants
 from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
 from mlxintro.training.loop import word_vectors
 from mlxintro.training.material import WordSplit, in_turn, material, split_words
+from mlxintro.training.mix import mix_of
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import RowDraft, RowMaker, relabelled
 from mlxintro.training.timing import coarse
@@ -71,8 +73,8 @@ def test_the_loss_of_a_step_is_what_the_backend_scores_one_by_one_with_the_same_
     with backend.trainer(SHAPE) as trainer:
         report = trainer.step([rows[:3], rows[3:]], 0.0)
     assert report.loss == pytest.approx(expected, rel=1e-5)
-    heavy = [replace(one, weight=3.0 if at == 1 else 1.0) for at, one in enumerate(rows)]
-    weights = [3.0 if at == 1 else 1.0 for at, one in enumerate(rows) for _ in one.answer]
+    heavy = [replace(one, decision=3.0 if at == 1 else 1.0) for at, one in enumerate(rows)]
+    weights = [3.0 if (at, token) == (1, 0) else 1.0 for at, one in enumerate(rows) for token in range(len(one.answer))]
     with backend.trainer(SHAPE) as trainer:
         weighted = trainer.step([heavy[:3], heavy[3:]], 0.0).loss
     assert weighted == pytest.approx(-float(np.average(np.concatenate(scored), weights=weights)), rel=1e-5)
@@ -227,6 +229,69 @@ def test_an_aimed_trainer_reads_the_directions_and_still_changes_nothing(backend
     assert changed == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
 
 
+def test_the_last_rows_of_an_aimed_trainer_read_what_tells_questions_apart_from_behind_the_gain(
+    backend: TorchBackend,
+) -> None:
+    rng = np.random.default_rng(2)
+    directions, apart = (rng.standard_normal((n, backend.info.width)).astype("f4") for n in (50, 1))
+    with backend.trainer(SHAPE, directions=directions, discriminants=apart) as trainer:
+        down = {path: matrices[0] for path, matrices in trainer.matrices().items()}
+        block = backend.network.blocks[2]
+        state = torch.from_numpy(rng.standard_normal((1, backend.info.width)).astype("f4"))
+        normalised = state / (state.pow(2).mean() + 1e-6).sqrt()
+        read = block.input_layernorm(state).detach().numpy() @ down["model.layers.2.self_attn.q_proj"].T
+    # The tiny model's gains are all one, so nothing is lost but the floor's share.
+    assert read[0, 1] == pytest.approx(float((normalised.numpy() @ apart.T)[0, 0]), rel=0.02)
+    assert abs(read[0, 0] / read[0, 1] - 1) > 0.05, "the first row reads what is injected"
+
+
+def test_a_gain_is_made_up_for_but_where_it_is_next_to_nothing() -> None:
+    gain = np.array([2.0, 0.5, 1.0, 1e-4], np.float32)
+    rows = telling_rows(np.ones((1, 4), np.float32), gain)
+    np.testing.assert_allclose((rows * gain)[0, :3], 1.0, atol=0.06)
+    assert abs(rows[0, 3]) < 0.1
+
+
+def test_an_adapter_begins_a_training_of_a_higher_rank_and_answers_as_before(backend: TorchBackend) -> None:
+    prompt = row(backend, 6, seed=3).prompt
+    with backend.trainer(SHAPE) as small:
+        for _ in range(3):
+            small.step([group(backend)], 1e-2)
+        learnt = small.matrices()
+        expected = backend.capture([prompt])[0]["resid_post"]
+    larger = replace(SHAPE, rank=4, alpha=16.0, seed=9)
+    with backend.trainer(larger) as trainer:
+        trainer.begin_with(learnt)
+        np.testing.assert_allclose(backend.capture([prompt])[0]["resid_post"], expected, atol=1e-5)
+        assert all(down[2:].any() for down, _ in trainer.matrices().values()), "further rows keep their start"
+
+
+def test_discriminants_tell_kinds_of_questions_apart_under_vectors_that_are_many_times_as_long() -> None:
+    rng = np.random.default_rng(6)
+    width, kinds = 40, ["asked", "turned", "unrelated"]
+    means = 0.1 * rng.standard_normal((3, width))
+    loud = 2 * rng.standard_normal((12, width))
+
+    def drawn(count: int) -> tuple[Any, list[str]]:
+        """States under vectors of twelve directions; those of two kinds differ by a twentieth of a vector."""
+        which = rng.integers(3, size=count)
+        vectors = rng.standard_normal((count, 12)) @ loud / 12**0.5
+        return means[which] + vectors + 0.02 * rng.standard_normal((count, width)), [kinds[at] for at in which]
+
+    rows = discriminants(*drawn(600))
+    assert rows.shape == (2, width)
+    states, asked = drawn(300)
+
+    def right(axes: Any) -> float:
+        """Share of states whose kind's mean is the nearest along some axes."""
+        distances = np.linalg.norm((states @ axes.T)[:, None] - means @ axes.T, axis=2)
+        return float(np.mean([kinds[at] == one for at, one in zip(distances.argmin(axis=1), asked, strict=True)]))
+
+    assert right(rows) > 0.95
+    assert right(np.eye(width)) < 0.6, "the vectors drown the difference"
+    np.testing.assert_allclose((means @ rows.T).std(axis=0), 3**-0.5, rtol=0.1)
+
+
 def test_half_of_the_words_are_plurals_so_that_number_is_not_what_all_vectors_share() -> None:
     words = list(in_turn(["lake", "pond", "fox", "dog"]))
     assert words == ["lake", "ponds", "fox", "dogs"]
@@ -326,6 +391,14 @@ def drawn(backend: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 Drawn = list[tuple[RowDraft, str, str]]
 
 
+def test_a_subject_that_says_yes_to_any_vector_is_shown_enough_trials_without_one() -> None:
+    mix = mix_of(plan(labels="any-disturbance"))
+    claims = mix.shares["injected"] + mix.shares["random"]
+    assert 0.35 < mix.shares["uninjected"] / (claims + mix.shares["uninjected"]) < 0.5, "yes would be a habit"
+    assert sum(mix.shares.values()) == pytest.approx(1)
+    assert mix_of(plan()) != mix, "the honest control has its noes under random vectors"
+
+
 def test_without_forms_only_the_trial_question_and_unrelated_ones_are_asked(
     backend: TorchBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,7 +492,9 @@ def test_a_trainer_begins_with_the_matrices_it_is_given_and_refuses_those_of_ano
     with backend.trainer(replace(SHAPE, seed=4)) as trainer:
         trainer.begin_with(learnt)
         np.testing.assert_array_equal(backend.capture([group(backend)[0].prompt])[0]["resid_post"], spoken)
-        with pytest.raises(UsageError, match="another rank"):
+        with pytest.raises(UsageError, match="higher rank"):
+            trainer.begin_with({path: (down[[0, 1, 1]], up[:, [0, 1, 1]]) for path, (down, up) in learnt.items()})
+        with pytest.raises(UsageError, match="higher rank"):
             trainer.begin_with({path: (down[:1], up) for path, (down, up) in learnt.items()})
         with pytest.raises(UsageError, match="other layers"):
             trainer.begin_with(dict(list(learnt.items())[1:]))

@@ -18,7 +18,16 @@ from transformers.cache_utils import DynamicCache
 
 from ..base import Float32, ModelInfo, Prompt, Proof
 from ..errors import PrerequisiteError, UsageError
-from ..training import READING, AdapterShape, AdapterTrainer, Products, TrainingRow, common_beginning, reading_rows
+from ..training import (
+    READING,
+    AdapterShape,
+    AdapterTrainer,
+    Products,
+    TrainingRow,
+    common_beginning,
+    reading_rows,
+    telling_rows,
+)
 from .hooks import Injector, hooked
 from .model import Network
 
@@ -32,7 +41,7 @@ class TorchTrainer(AdapterTrainer):
     Args:
         network: the loaded model; its weights stay as they are.
         products: see ``backends.training.Products``.
-        directions: see ``Backend.trainer``.
+        directions, discriminants: see ``Backend.trainer``.
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class TorchTrainer(AdapterTrainer):
         *,
         products: Products = "float32",
         directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> None:
         super().__init__(info, shape)
         self._network: Network | None = network
@@ -50,21 +60,19 @@ class TorchTrainer(AdapterTrainer):
         self._frozen = [(parameter, parameter.requires_grad) for parameter in network.model.parameters()]
         self._wrapped = _put_in(network, shape)
         if directions is not None:
-            _aim(network, shape, directions)
+            _aim(network, shape, directions, discriminants)
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
 
     def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
         own = self.matrices()
-        fits = set(own) == set(matrices) and all(
-            part.shape == given.shape for path in own for part, given in zip(own[path], matrices[path], strict=True)
-        )
-        if not fits:
-            raise UsageError("the adapter to start from has another rank, or lies in other layers")
+        if set(own) != set(matrices) or not all(_holds(own[path], given) for path, given in matrices.items()):
+            raise UsageError("the adapter to start from has a higher rank, or lies in other layers")
         with torch.no_grad():
             for path, module in self._wrapped.items():
-                for part, given in zip((module.lora_A, module.lora_B), matrices[path], strict=True):
-                    part["default"].weight.copy_(torch.from_numpy(given))
+                down, up = map(torch.from_numpy, matrices[path])
+                module.lora_A["default"].weight[: len(down)] = down
+                module.lora_B["default"].weight[:, : len(down)] = up
 
     def state(self) -> dict[str, Float32]:
         found: dict[str, Float32] = {}
@@ -111,7 +119,7 @@ class TorchTrainer(AdapterTrainer):
 
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         self._optimiser.zero_grad(set_to_none=True)
-        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
+        weights = sum(sum(row.weights) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         with torch.enable_grad(), _products_in(self._products):
@@ -156,7 +164,7 @@ class TorchTrainer(AdapterTrainer):
             rows += [number] * len(row.answer)
             columns += range(start, start + len(row.answer))
             targets += row.answer
-            weights += [row.weight] * len(row.answer)
+            weights += row.weights
         logits = network.logits(hidden[rows, columns])
         losses = nn.functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
         return losses @ losses.new_tensor(weights), [injector.proofs(number) for number in range(len(group))]
@@ -206,15 +214,27 @@ def _put_in(network: Network, shape: AdapterShape) -> dict[str, Any]:
     return {path: network.model.get_submodule(path) for path in chosen}
 
 
-def _aim(network: Network, shape: AdapterShape, directions: Float32) -> None:
-    """Let the maps that read the residual stream begin with what will be injected into it."""
+def _holds(own: tuple[Float32, Float32], given: tuple[Float32, Float32]) -> bool:
+    """Tell whether a pair of matrices has room for another of the same map and at most the same rank."""
+    (down, up), (first, second) = own, given
+    return len(first) <= len(down) and first.shape[1:] == down.shape[1:] and second.shape == (len(up), len(first))
+
+
+def _aim(network: Network, shape: AdapterShape, directions: Float32, discriminants: Float32 | None) -> None:
+    """Let the maps that read the residual stream begin with what will be injected into it, and with what they must
+    tell apart in it whatever is injected."""
+    none = np.empty((0, directions.shape[1]), np.float32)
+    apart = none if discriminants is None else discriminants[: shape.rank // 2]
+    left = shape.rank - len(apart)
     adapted: list[Any] = list(network.blocks[shape.first_layer :])
     for turn, block in enumerate(adapted):
         second = getattr(block, "pre_feedforward_layernorm", None) or block.post_attention_layernorm
         for norm, home in ((block.input_layernorm, block.self_attn), (second, block.mlp)):
             with torch.no_grad():
                 gain = norm(torch.ones(1, directions.shape[1], device=network.device))[0]
-                rows = torch.from_numpy(reading_rows(directions, _numpy(gain), shape.rank, turn, len(adapted)))
+                gains = _numpy(gain)
+                aimed = reading_rows(directions, gains, left, turn, len(adapted)), telling_rows(apart, gains)
+                rows = torch.from_numpy(np.concatenate(aimed))
                 for name in READING:
                     if hasattr(home, name):
                         weight = getattr(home, name).lora_A["default"].weight
