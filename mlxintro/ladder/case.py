@@ -19,6 +19,7 @@ from mlxintro.ladder.shifts import (
     question_variance,
     trial_shift,
 )
+from mlxintro.ladder.swapped import SwappedThoughts
 from mlxintro.ladder.witnesses import Observed, Witness, observe
 from mlxintro.protocol import concepts, controls
 from mlxintro.replies.mentions import Names
@@ -131,10 +132,19 @@ class Case:
         """Return the unrelated questions, with what the injection does to their answers."""
         return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
 
+    def shifts_of(self, kind: str) -> list[float]:
+        """Return what the injection does to the answers to unrelated questions of one kind, in nats."""
+        return [one.shift for one in self.questions if one.kind == kind]
+
     @cached_property
     def question_variance(self) -> float:
         """Return by how much two questions of one kind may differ in their shifts, in square nats."""
         return question_variance(self.questions)
+
+    @cached_property
+    def swapped(self) -> SwappedThoughts:
+        """Return what answers come to after another trial's thought."""
+        return SwappedThoughts.of((row.concept or "", row.measurements) for row in self.arm(controls.SWAPPED))
 
     @property
     def more_trials(self) -> str:
