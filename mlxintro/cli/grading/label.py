@@ -136,6 +136,10 @@ def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: i
 def _show(session: LabellingSession, item: Item, total: int) -> None:
     if session.stage == "claim":
         echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        if item.thought:
+            echo("thought, for context; label the answer below it:")
+            echo("\n".join(f"  | {line}" for line in item.thought.splitlines()))
+            echo("\nanswer:")
         echo(item.response or "(empty)")
         echo()
     else:

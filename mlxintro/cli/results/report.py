@@ -81,7 +81,7 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
     from mlxintro.protocol import study_file
     from mlxintro.rendering.methods import methods
     from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of
-    from mlxintro.thinking.counts import channel_tables
+    from mlxintro.thinking.counts import thought_tables
 
     rows, study = analysed_rows(store, found, grader), study_of(found)
     model = found.model
@@ -99,7 +99,9 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
     )
     experiment = experiments.find(found.experiment)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-    analysis = replace(analysis, tables=(*analysis.tables, *channel_tables(store, found, grader)))
+    analysis = replace(
+        analysis, tables=(*analysis.tables, *thought_tables(store, found, grader, graded=experiment.graded))
+    )
     examples = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
     words = methods(store, found, grader)
     return ReportContent(found.name, facts, analysis, examples, study_file.write(study), words)
