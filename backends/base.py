@@ -31,7 +31,7 @@ import numpy as np
 from .checks import check_continuations, check_prompt, check_proofs, check_sampling, check_sites
 from .errors import OutOfMemory, UsageError
 from .machine.footprint import Shape
-from .roofline import Roofline
+from .machine.roofline import Roofline
 from .site_checks import check_heads, check_sum
 from .thinking.thoughts import thinking_first
 from .training import AdapterShape, AdapterTrainer, Products

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from mlxintro.backends import support
 from mlxintro.backends.errors import ModelError
-from mlxintro.backends.models import measured
+from mlxintro.backends.models import measured, support
 from mlxintro.backends.registry import open_backend
 from mlxintro.tools.check import run_checks
 from tests import tiny as tiny_models

@@ -90,7 +90,7 @@ def judged(thought: str, answer: str) -> GradeRecord:
     from mlxintro.grading.passes import to_record
     from mlxintro.thinking.grades import as_raw
 
-    said, noticed = grade_channels(RulesGrader(), answer, "ocean", StoredThought(thought, 9, "itself"))
+    said, noticed = grade_channels(RulesGrader(), answer, "ocean", (), StoredThought(thought, 9, "itself"))
     return replace(to_record("key", RulesGrader(), said), raw=as_raw(noticed))
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import support
 from ..adapters import sources as adapters
 from ..errors import KnownError
 from ..gguf_models import container
-from ..models import embedded, folders, hub, sources, weights
+from ..models import embedded, folders, hub, sources, support, weights
 from ..registry import choose, default_model, open_backend, place_of, require
 from . import memory
 

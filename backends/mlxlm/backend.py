@@ -33,10 +33,10 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..machine.roofline import Roofline
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
-from ..roofline import Roofline
 from . import cache as mlx_cache
 from . import guard
 from . import model as mlx_model
@@ -44,7 +44,7 @@ from . import roofline as mlx_roofline
 from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
-from .numeric import LOGITS_AT_ONCE, log_softmax
+from .numeric import LOGITS_AT_ONCE, confirm, log_softmax
 from .patch import Hook, find_blocks, patched
 from .reader import MLXPromptReader
 from .score import MLXScorer
@@ -230,7 +230,9 @@ class MLXBackend(Backend):
 
         places = [(layer, site) for layer in layers for site in sites]
         batch.read([prompt.tokens for prompt in prompts], places=places, observe=observe, final=True)
-        return [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+        captured = [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+        confirm()
+        return captured
 
     def _score(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
@@ -271,6 +273,7 @@ class MLXBackend(Backend):
                     logits = network.model(mx.zeros(part.shape[:2], mx.int32))
                 logprobs = log_softmax(logits[0])
                 found = np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1))
+                confirm()
             yield found
 
     def memory(self) -> MemoryUse:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import support
 from ..errors import ModelError, UsageError
 from ..gguf_models import container
-from . import aliases, embedded, folders, hub
+from . import aliases, embedded, folders, hub, support
 
 if TYPE_CHECKING:
     # It reads numpy, which choosing a backend does without.

@@ -29,14 +29,13 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..machine.roofline import Roofline
 from ..models import measured
 from ..models.foreign import loading
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
-from ..roofline import Roofline
 from ..scoring import Wanted, batched
 from ..training import AdapterShape, AdapterTrainer, Products
-from . import roofline as torch_roofline
 from .batch import PromptReader, TorchBatch, TorchDecoder
 from .devices import pick_device
 from .graph import GraphDecoder, Graphs
@@ -45,6 +44,7 @@ from .loading import DTYPES, load_model
 from .model import Network
 from .sampling import log_softmax
 from .selftest import check_decoding
+from .yardsticks import roofline as torch_roofline
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""

@@ -8,12 +8,13 @@ them up, from stored rows or from the store's counts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import GRADED_CLASSES, MEASURED, TrialClass, graded_class
+from mlxintro.protocol.concepts import Library, library
 
 FigureKind = Literal["rate", "mean", "log-odds"]
 """``rate``: a share of trials. ``mean``: a mean over concepts. ``log-odds``: a mean of natural logarithms of odds."""
@@ -72,6 +73,8 @@ class Display:
     """Finds the class of a trial."""
     from_grades: bool = False
     """Figures and classes follow from condition and grade alone, so the store's counts are enough for them."""
+    library: Library = field(default_factory=library, repr=False, compare=False)
+    """The concepts that the run knows."""
 
 
 INJECTED, UNINJECTED = "injected", "control"

@@ -13,6 +13,7 @@ from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.base import Grade
 from mlxintro.grading.correction import CorrectedRate
 from mlxintro.ladder.rungs import Ladder
+from mlxintro.protocol.concepts import Library, library
 
 Cell = str | int | float | Rate | CorrectedRate | Difference | Mean | None
 """A value in a table; rates, differences and means carry their intervals."""
@@ -72,6 +73,8 @@ class Row:
     times: int = 1
     """How many trials it stands for."""
     pair: PairedTrial | None = None
+    library: Library = field(default_factory=library, repr=False, compare=False)
+    """The concepts that its run knows."""
 
 
 @dataclass(frozen=True, slots=True)

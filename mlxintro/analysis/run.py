@@ -46,7 +46,8 @@ def study_of(run: Run) -> Study:
 def display_of(run: Run) -> Display:
     """Return what displays show for a run, by its experiment and its own wording."""
     experiment = experiments.find(run.experiment)
-    return experiment.display(experiment.preset_of(study_of(run)))
+    study = study_of(run)
+    return replace(experiment.display(experiment.preset_of(study)), library=study.library)
 
 
 def tally_of(store: Store, run: Run, grader: str) -> RunTally:
@@ -57,7 +58,8 @@ def tally_of(store: Store, run: Run, grader: str) -> RunTally:
     display = display_of(run)
     if display.from_grades:
         return RunTally.of_counts(display, store.grades.counts(run.id, grader))
-    return RunTally.of_rows(display, (row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)))
+    rows = (row_of(trial, grade, display.library) for trial, grade in graded_trials(store, run, grader))
+    return RunTally.of_rows(display, rows)
 
 
 def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None = None) -> Analysis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -35,6 +36,14 @@ class OpenChoice(click.Choice[str]):
         if value in outside:
             return value
         return click.Choice([*self.choices, *outside]).convert(value, param, ctx)
+
+
+CONCEPT_FILE = click.option(
+    "--concept-file",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Concepts of your own, as TOML, beside those that ship; repeatable. See docs/concepts.md.",
+)
 
 
 def model_options(function: F) -> F:

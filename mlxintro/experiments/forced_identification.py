@@ -27,7 +27,6 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
@@ -90,7 +89,7 @@ class ForcedIdentification(Experiment):
         asked = grid.ask(messages, preset.dialogue.prefill)
         window = grid.window(asked, question)
         options = ForcedIdentificationOptions.model_validate(study.options)
-        among = concepts.library().resolve([options.candidates], allow_unknown=False)
+        among = study.library.resolve([options.candidates], allow_unknown=False)
 
         def trials() -> Iterator[TrialSpec]:
             for pair in grid.pairs:
@@ -194,7 +193,7 @@ def right(row: Row, concept: str | None = None) -> bool:
     if row.detail["question"] == CHOICE:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted
     start = next((piece.text for piece in sentences(row.response)), "")
-    return names(start, concepts.library().find(wanted) or concepts.custom(wanted))
+    return names(start, row.library.concept(wanted))
 
 
 def _right_at(question: str, row: Row) -> float | None:

@@ -20,13 +20,13 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
 from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.concepts import Concept
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
 from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import PlannedInjection, Transform, TrialSpec, Unit, model_key
 from mlxintro.protocol.windows import ReplyWindow
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.vectors.recipe import ExtractionRecipe, MeanDifference, VectorRecipe
 from mlxintro.vectors.settings import recipe_for
 

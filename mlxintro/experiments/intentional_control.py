@@ -24,7 +24,7 @@ from mlxintro.backends.base import Float32, Float64, ModelInfo, OnToken, Prompt,
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, pick_sentence, sentences, user
 from mlxintro.experiments.intentional_control_analysis import DONT, THINK, late_cosine, late_specific
-from mlxintro.protocol import concepts, windows
+from mlxintro.protocol import windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -92,7 +92,7 @@ class IntentionalControl(Experiment):
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = IntentionalControlWording.model_validate(grid.preset.wording)
         options = IntentionalControlOptions.model_validate(grid.study.options)
-        among = concepts.library().resolve([options.unrelated], allow_unknown=False)
+        among = grid.study.library.resolve([options.unrelated], allow_unknown=False)
         centre = []
         for sentence in sentences()[: options.centre]:
             asked = grid.ask([user(fill(wording.floor, sentence=sentence))], sentence)

@@ -38,7 +38,6 @@ from mlxintro.experiments.grid import (
     user,
 )
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
@@ -120,7 +119,7 @@ class Prefill(Experiment):
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = PrefillWording.model_validate(grid.preset.wording)
         options = PrefillOptions.model_validate(grid.study.options)
-        among = concepts.library().resolve([options.others], allow_unknown=False)
+        among = grid.study.library.resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
             (other,) = distractors(pair, 1, among)

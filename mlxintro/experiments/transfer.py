@@ -24,12 +24,12 @@ from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, injected, user
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
 from mlxintro.protocol.windows import ReplyWindow
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
 from mlxintro.vectors.settings import recipe_for

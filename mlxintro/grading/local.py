@@ -18,9 +18,12 @@ import numpy as np
 from mlxintro.backends.base import Backend, Prompt
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import Pass, gradable, related_words, to_record
+from mlxintro.grading.passes import Pass, gradable, to_record
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.concepts import library as shipped_library
 from mlxintro.protocol.hashing import tagged_hash
 from mlxintro.protocol.trials import model_key
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
@@ -91,9 +94,14 @@ class LocalJudge:
         """Grade one reply; several at once are quicker."""
         return self._judge([_Item(answer_text(reply), concept, tuple(related))])[0].grade
 
-    def judge_texts(self, texts: Sequence[tuple[str, str | None]]) -> list[Judged]:
-        """Grade replies, each with its concept or without, in their order."""
-        return self._judge([_Item(answer_text(text), concept, related_words(concept)) for text, concept in texts])
+    def judge_texts(self, texts: Sequence[tuple[str, str | None]], library: Library | None = None) -> list[Judged]:
+        """Grade replies, each with its concept or without, in their order.
+
+        Args:
+            library: the concepts that the replies' run knows; those that ship when ``None``.
+        """
+        known = library or shipped_library()
+        return self._judge([_Item(answer_text(text), concept, known.related(concept)) for text, concept in texts])
 
     def _judge(self, items: Sequence[_Item]) -> list[Judged]:
         asked = {
@@ -182,9 +190,10 @@ def estimate_time(
     if len(todo) <= SAMPLE:
         return None
     texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
-    judge.judge_texts(texts[:1])
+    library = library_of(run.study)
+    judge.judge_texts(texts[:1], library)
     began = time.perf_counter()
-    judge.judge_texts(texts)
+    judge.judge_texts(texts, library)
     return TimeEstimate(len(todo), SAMPLE, time.perf_counter() - began)
 
 
@@ -205,6 +214,7 @@ def judge_run(
         progress: told how many have been graded.
     """
     have = _graded(store, run, judge)
+    library = library_of(run.study)
     skipped = graded = abstained = 0
 
     def todo() -> Iterator[Trial]:
@@ -218,7 +228,7 @@ def judge_run(
                 yield trial
 
     for trials in _chunks(todo(), CHUNK):
-        records = _judged_trials(judge, trials)
+        records = _judged_trials(judge, trials, library)
         store.grades.add(run.id, records)
         graded += len(trials)
         abstained += sum(one.state is GradeState.ABSTAINED for one in records)
@@ -236,11 +246,12 @@ def _has(graded: Mapping[str, GradeRecord], trial: Trial) -> bool:
     return trial.key in graded and both_graded(trial, graded[trial.key])
 
 
-def _judged_trials(judge: LocalJudge, trials: Sequence[Trial]) -> list[GradeRecord]:
+def _judged_trials(judge: LocalJudge, trials: Sequence[Trial], library: Library) -> list[GradeRecord]:
     """Verdicts on replies, each with that on the thought before it."""
     thoughts = {trial.key: one.text for trial in trials if (one := thought_of(trial.measurements)) is not None}
     texts = [(trial.response, trial.concept) for trial in trials]
-    judged = judge.judge_texts([*texts, *((thoughts[one.key], one.concept) for one in trials if one.key in thoughts)])
+    texts += [(thoughts[one.key], one.concept) for one in trials if one.key in thoughts]
+    judged = judge.judge_texts(texts, library)
     noticed = dict(zip(thoughts, judged[len(trials) :], strict=True))
     records = []
     for trial, one in zip(trials, judged, strict=False):

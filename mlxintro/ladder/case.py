@@ -21,7 +21,8 @@ from mlxintro.ladder.shifts import (
 )
 from mlxintro.ladder.swapped import SwappedThoughts
 from mlxintro.ladder.witnesses import Observed, Witness, observe
-from mlxintro.protocol import concepts, controls
+from mlxintro.protocol import controls
+from mlxintro.protocol.concepts import Library
 from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
 
@@ -118,7 +119,7 @@ class Case:
                 continue
             graded += row.times
             named = row.pair.named if row.pair else None
-            if names_concept(row.response, word) if named is None else named:
+            if names_concept(row.response, word, row.library) if named is None else named:
                 claimed += detected * row.times
                 silent += (not detected) * row.times
         return rate(claimed, graded), rate(silent, graded)
@@ -187,15 +188,18 @@ class Case:
         return self.exceeds(self.detection, none) < self.alpha
 
 
-def names_concept(reply: str, word: str) -> bool:
-    """Tell whether a reply names a concept or one of its near names."""
-    return bool(_names_of(word).within(fold(reply)))
+def names_concept(reply: str, word: str, library: Library) -> bool:
+    """Tell whether a reply names a concept or one of its near names.
+
+    Args:
+        library: the concepts that the reply's run knows.
+    """
+    return bool(_names_of(word, library).within(fold(reply)))
 
 
 @lru_cache(maxsize=1_000)
-def _names_of(word: str) -> Names:
-    known = concepts.library().find(word) or concepts.custom(word)
-    return Names({word: known.related})
+def _names_of(word: str, library: Library) -> Names:
+    return Names({word: library.concept(word).related})
 
 
 def is_mark(p: float | None) -> bool:

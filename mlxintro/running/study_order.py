@@ -13,6 +13,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets, study_file
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.study_parts import AXES, StudyManner, combinations, labels, part_key
+from mlxintro.protocol.words.own_concepts import with_concept_files
 from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.subject_names import adapter_name, model_name
@@ -54,7 +55,8 @@ def order_of(db: Path, experiment: str, given: Mapping[str, Any]) -> StudyOrder:
     Args:
         db: store whose imported vectors ``vector:NAME`` refers to.
         experiment: name of an experiment or a study's file.
-        given: settings by flags, ``preset_file`` and ``set_`` (texts ``key=value``) among them.
+        given: settings by flags, ``preset_file``, ``concept_file`` and ``set_`` (texts ``key=value``)
+            among them.
 
     Raises:
         UsageError: settings that are wrong, with the file's line.
@@ -66,6 +68,7 @@ def order_of(db: Path, experiment: str, given: Mapping[str, Any]) -> StudyOrder:
         if "preset" in flags:
             raise UsageError("give either --preset or --preset-file")
         flags |= {"preset": own.stem, "preset_data": presets.read_file(own)}
+    flags = with_concept_files(flags)
     found = study_file.read(experiment) if study_file.is_file(experiment) else None
     base: dict[str, Any] = {"experiment": experiment} if found is None else found.settings
     if "preset" in flags and own is None:

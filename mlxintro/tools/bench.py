@@ -18,7 +18,7 @@ import numpy as np
 
 from mlxintro.backends.base import Backend, Completion, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
-from mlxintro.backends.roofline import Roofline
+from mlxintro.backends.machine.roofline import Roofline
 
 BATCHES = (1, 16, 64)
 TOKENS = 32

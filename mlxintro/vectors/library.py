@@ -12,9 +12,9 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol.concepts import custom, library
 from mlxintro.protocol.hashing import tagged_hash
-from mlxintro.protocol.imported import PREFIX, VectorReference
 from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
+from mlxintro.protocol.words.imported import PREFIX, VectorReference
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
 from mlxintro.vectors.alignment import Alignment

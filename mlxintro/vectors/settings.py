@@ -14,9 +14,9 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.spelling import comparable, composed
 from mlxintro.protocol.trials import model_key
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.vectors.imported import check_fit
 from mlxintro.vectors.reading import LetterCase, Read, ReadSite, cased
 from mlxintro.vectors.recipe import (
@@ -75,7 +75,7 @@ class ExtractionSettings(Data):
     case: LetterCase
     read: Read
     baseline: Annotated[str, AfterValidator(_known_list)]
-    """Name of a word list; see ``mlxintro.concepts``."""
+    """Name of a word list; see ``mlxintro.protocol.concepts``."""
     site: ReadSite = "resid_post"
     """Where vectors are read, and injected."""
     thinking: ThinkingMode = "off"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
+from mlxintro.analysis.across.comparison import model_differences, protocol_differences, side_by_side
 from mlxintro.analysis.results import Analysis
 from mlxintro.analysis.run import analysis_of, tally_of
 from mlxintro.analysis.tally import RunTally

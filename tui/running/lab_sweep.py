@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlxintro.analysis.trial_classes import TrialClass, graded_class
-from mlxintro.grading.passes import find_grader, related_words
+from mlxintro.grading.passes import find_grader
 from mlxintro.lab.messages import Ask
+from mlxintro.protocol.concepts import library
 
 DEPTHS = (0.3, 0.45, 0.6, 0.75, 0.9)
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -71,7 +72,7 @@ class Sweep:
         """End the reply that is being written: the rules grader says what kind it is."""
         if self.asked is not None:
             cell, concept = self.cells[self.asked], self.order.concept
-            cell.class_ = graded_class(find_grader("rules").grade(cell.text, concept, related_words(concept)))
+            cell.class_ = graded_class(find_grader("rules").grade(cell.text, concept, library().related(concept)))
             self.asked = None
 
     @property

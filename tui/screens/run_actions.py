@@ -171,6 +171,6 @@ def _file_of(run: Run, ending: str) -> Path:
 def export_run(run: str, path: Path, store: Store) -> int:
     """Write a run's trials to a file; returns how many."""
     from mlxintro.rendering.exporting import write_rows
-    from mlxintro.store.export import export_rows
+    from mlxintro.store.exporting.export import export_rows
 
     return write_rows(export_rows(store, [run]), path.suffix.lstrip("."), path)

@@ -21,8 +21,8 @@ from mlxintro.analysis.trial_classes import ColourRole
 from mlxintro.backends.errors import UsageError
 
 from ..reading.colours import role_colour
-from .commands import Palette
 from .home import home_of
+from .palette.commands import Palette
 
 DARK, LIGHT = "textual-dark", "textual-light"
 READABLE = 4.5

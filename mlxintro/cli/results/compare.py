@@ -28,8 +28,8 @@ def compare(
     Then concept by concept, which is the test for a pair such as base and instruct, or plain and with an adapter; by
     depth, where runs have several layers; and the trend over size, where there are three sizes or more.
     """
+    from mlxintro.analysis.across.comparison import model_differences, protocol_differences, side_by_side
     from mlxintro.analysis.across.tables import across_tables, compared
-    from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
     from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.analysis.run import analysis_of
     from mlxintro.paths import data_home

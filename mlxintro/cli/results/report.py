@@ -61,8 +61,8 @@ def beside_each_other(
     store: Store, found: Sequence[Run], made: Sequence[ReportContent], grader: str
 ) -> tuple[list[Table], PaperFigure | None]:
     """Compare runs in tables and, where they have anything to draw, in a figure."""
+    from mlxintro.analysis.across.comparison import side_by_side
     from mlxintro.analysis.across.tables import across_tables, compared
-    from mlxintro.analysis.comparison import side_by_side
     from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.rendering.figures.building import drawn_runs, kinds_of, paper_figure
 

@@ -66,7 +66,7 @@ def show_stats(
     analysis = analysis_of(store, run, grader, rows)
     card = None
     if published:
-        from mlxintro.analysis.published import compare
+        from mlxintro.analysis.across.published import compare
 
         card = compare(run, rows, grader)
     if as_json:
@@ -95,7 +95,7 @@ def show_stats(
     for line in lines(analysis, curves=curves):
         echo(line)
     if card is not None:
-        from mlxintro.analysis.published import card_lines
+        from mlxintro.analysis.across.published import card_lines
 
         echo()
         for line in card_lines(card):

@@ -30,7 +30,7 @@ def conduct(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
     Raises:
         KnownError: nothing can be run, or the store cannot be written.
     """
-    from mlxintro.running.preflight import check_grader, disk_warning, problems_of
+    from mlxintro.running.preview.preflight import check_grader, disk_warning, problems_of
     from mlxintro.running.study_choice import stored_study
     from mlxintro.store.store import Store
 

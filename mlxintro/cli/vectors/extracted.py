@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mlxintro.cli.options import load_backend
+from mlxintro.cli.options import CONCEPT_FILE, load_backend
 from mlxintro.cli.output import chatter, table
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
-    """Add how vectors are extracted: a preset, and where it differs from that."""
-    return PRESET(PRESET_FILE(recipe_options(function)))
+    """Add how vectors are extracted: concepts of one's own, a preset, and where it differs from that."""
+    return CONCEPT_FILE(PRESET(PRESET_FILE(recipe_options(function))))
 
 
 def recipe_options(function: F) -> F:
@@ -104,12 +104,15 @@ class ExtractedVectors:
     ) -> None:
         from mlxintro.paths import data_home
         from mlxintro.protocol import presets
-        from mlxintro.protocol.imported import resolve_concepts
+        from mlxintro.protocol.words.imported import resolve_concepts
+        from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
         from mlxintro.vectors.library import references_among
 
         chosen = {name: settings.pop(name, None) for name in EXTRACTION}
         self._home = data_home(context.find_root().obj)
-        resolved = resolve_concepts(names, any_word, references_among(names, self._home.db))
+        self.own = read_concept_files(settings.pop("concept_file", ()))
+        references = references_among(names, self._home.db)
+        resolved = resolve_concepts(names, any_word, references, library_with(self.own))
         self.found = [concept for concept, _ in resolved.values()]
         self._references = {word: reference for word, (_, reference) in resolved.items()}
         self.preset = named_preset(context, chosen)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxintro.cli.options import LAYERS, WORDS, model_options
+from mlxintro.cli.options import CONCEPT_FILE, LAYERS, WORDS, model_options
 from mlxintro.cli.output import chatter, echo, json_line, table
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ def _against_model(brought: Any, settings: dict[str, Any]) -> str:
 @click.option("--source-adapter", help="Low-rank adapter of SOURCE; --adapter is that of the model of -m.")
 @click.option("--name", required=True, help="What to call the alignment; `run transfer --set alignment=NAME` uses it.")
 @click.option("--concepts", type=WORDS, default="set:blueprint", show_default=True, help="Whose vectors to carry over.")
+@CONCEPT_FILE
 @click.option("--learn", type=WORDS, help="Words to learn the map on, as for --concepts. Default: all that ship.")
 @click.option("--layers", type=LAYERS, default="0.66", show_default=True, help="Of the target model.")
 @click.option(
@@ -219,6 +220,7 @@ def align(
     source_adapter: str | None,
     name: str,
     concepts: tuple[str, ...],
+    concept_file: tuple[Path, ...],
     learn: tuple[str, ...] | None,
     layers: tuple[int | float, ...],
     match: Any,
@@ -234,13 +236,14 @@ def align(
     words better). The carried vectors can be injected like any imported ones, `--concepts vector:NAME/ocean`, and
     `mlxintro run transfer --set alignment=NAME` tests them beside the model's own, a permuted map and random ones.
     """
-    from mlxintro.protocol import concepts as names
     from mlxintro.protocol import presets
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
     from mlxintro.vectors.alignment import AlignmentPlan, fit
     from mlxintro.vectors.library import outcomes
 
-    words = [one.word for one in names.library().resolve(concepts, allow_unknown=True)]
-    learning = learn and [one.word for one in names.library().resolve(learn, allow_unknown=True)]
+    known = library_with(read_concept_files(concept_file))
+    words = [one.word for one in known.resolve(concepts, allow_unknown=True)]
+    learning = learn and [one.word for one in known.resolve(learn, allow_unknown=True)]
     plan = AlignmentPlan.of(
         words, presets.load(preset).extraction, learning=learning, layers=layers, matching=match, prompts=prompts
     )

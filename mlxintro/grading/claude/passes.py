@@ -29,8 +29,10 @@ from mlxintro.grading.claude.questions import (
     size,
     unscored,
 )
-from mlxintro.grading.passes import gradable, related_words, to_record
+from mlxintro.grading.passes import gradable, to_record
 from mlxintro.grading.rubric import QuestionName
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
 from mlxintro.replies.thoughts import thought_of
 from mlxintro.store.calls import Call, GradingPass, Settled
@@ -157,6 +159,7 @@ class ClaudePass:
         """
         self._keys = keys
         self.store, self.run, self.grader, self.tariff = store, run, grader, tariff
+        self._library = library_of(run.study)
         self.where = GradingPass(run.id, grader.name, grader.version)
         self.budget = Budget(limit, spent=store.calls.spent(run.id, grader.name))
         self.report = Report()
@@ -235,12 +238,12 @@ class ClaudePass:
             elif trial.key in have and both_graded(trial, graded[trial.key]):
                 self.report.skipped += trial.key in self._before.have
             elif not only_failed or trial.key in self._before.failed:
-                yield _dossier(trial, answers.get(trial.key, {}))
+                yield _dossier(trial, answers.get(trial.key, {}), self._library)
 
     def dossiers(self) -> Callable[[str], Dossier]:
         """Look a reply up by its trial's key, with what has been answered about it so far."""
         answers = _answers(self.store.calls.of_pass(self.where))
-        return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}))
+        return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}), self._library)
 
     def request(self, question: Question) -> dict[str, Any]:
         """Return the parameters of a question."""
@@ -356,9 +359,9 @@ def _answers(calls: Iterable[Call]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _dossier(trial: Trial, answers: Mapping[str, str]) -> Dossier:
+def _dossier(trial: Trial, answers: Mapping[str, str], library: Library) -> Dossier:
     # Thoughts and what a model wrote as somebody else's turn are not its answer; every grader reads the same part.
-    concept, related = trial.concept, related_words(trial.concept)
+    concept, related = trial.concept, library.related(trial.concept)
     thought = thought_of(trial.measurements)
     found = Dossier(trial.key, answer_text(trial.response), concept, related)
     if thought is not None:

@@ -16,11 +16,11 @@ from mlxintro.ladder.certify.certificate import DosedCell
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.ladder.claims import COLLINEAR, WELL_MATCHED
 from mlxintro.protocol import presets
-from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running import launch
-from mlxintro.running.estimate import estimate
 from mlxintro.running.launch import Checked
+from mlxintro.running.preview.estimate import estimate
 from mlxintro.running.session import Session
 from mlxintro.running.thinking import check_says_thinking
 from mlxintro.tools import dose
@@ -64,7 +64,7 @@ class CertifyOrder:
             UsageError: there are fewer.
         """
         chosen = tuple(self.concepts or certificate.WORDS)
-        words = [one.word for one in library().resolve(chosen, allow_unknown=True)]
+        words = [one.word for one in library_of(self.settings).resolve(chosen, allow_unknown=True)]
         if len(words) < 3:
             raise UsageError("concepts are the units of most tests: give three at least, and better ten")
         return words

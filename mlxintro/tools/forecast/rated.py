@@ -13,7 +13,7 @@ from math import ceil
 
 from mlxintro.backends.machine.footprint import Footprint, Shape, predict, rows_that_fit
 from mlxintro.backends.machine.memory import needed
-from mlxintro.running.estimate import reading_count, workload_of
+from mlxintro.running.preview.estimate import reading_count, workload_of
 from mlxintro.tools.forecast.machines import RatedMachine
 from mlxintro.tools.forecast.outline import StudyOutline
 

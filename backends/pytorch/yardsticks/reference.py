@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..models.sources import ModelSource
-from .loading import load_model
+from ...models.sources import ModelSource
+from ..loading import load_model
 
 
 @torch.inference_mode()

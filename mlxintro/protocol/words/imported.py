@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
-from mlxintro.protocol.concepts import Concept, custom, library
+from mlxintro.protocol.concepts import Concept, Library
 from mlxintro.vectors.reading import ReadSite
 
 PREFIX = "vector:"
@@ -46,7 +46,7 @@ class VectorReference(Data):
 
 
 def resolve_concepts(
-    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference]
+    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference], library: Library
 ) -> dict[str, tuple[Concept, VectorReference | None]]:
     """Return the concepts by name, ``set:NAME``, ``category:NAME`` or ``vector:NAME``, each with its imported vector.
 
@@ -67,9 +67,9 @@ def resolve_concepts(
                     "one in with `mlxintro vectors import FILE --name NAME`",
                     setting="concepts",
                 )
-            members = [(library().find(reference.word) or custom(reference.word), reference)]
+            members = [(library.concept(reference.word), reference)]
         else:
-            members = [(concept, None) for concept in library().resolve([name], allow_unknown)]
+            members = [(concept, None) for concept in library.resolve([name], allow_unknown)]
         for concept, reference in members:
             before = found.setdefault(concept.word, (concept, reference))
             if before[1] != reference:

@@ -1,6 +1,6 @@
 """One flat row per trial, for JSON lines, CSV and Parquet: all rows have the same columns in one order.
 
-``mlxintro.store.columns`` says what each column holds.
+``mlxintro.store.exporting.columns`` says what each column holds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from mlxintro.protocol import concepts
-from mlxintro.store.columns import GRADE_COLUMNS
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.words.own_concepts import library_of
+from mlxintro.store.exporting.columns import GRADE_COLUMNS
 from mlxintro.store.records import GradeRecord, Label, Run, Trial
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
@@ -38,12 +39,13 @@ def export_rows(store: Store, runs: Sequence[str]) -> Iterator[dict[str, Any]]:
     for (_, person), label in (item for of_run in labels.values() for item in of_run.items()):
         people[person] |= label.fields.keys()
     for run in found:
+        library = library_of(run.study)
         trials = store.trials.of_run(run.id)
         while page := list(islice(trials, PAGE)):
             grades = _of_page(store, run.id, page) if graders else {}
             for trial in page:
                 yield {
-                    **_of_trial(run, trial),
+                    **_of_trial(run, trial, library),
                     **_grades(graders, trial.key, grades),
                     **_labels(people, trial.key, labels[run.id]),
                 }
@@ -71,7 +73,7 @@ def _of_page(store: Store, run: str, page: list[Trial]) -> dict[tuple[str, str],
     return {(grade.key, grade.grader): grade for grade in found}
 
 
-def _of_trial(run: Run, trial: Trial) -> dict[str, Any]:
+def _of_trial(run: Run, trial: Trial, library: Library) -> dict[str, Any]:
     plain = trial.plain()
     spec, doses = plain["spec"], plain["doses"]
     first = doses[0] if doses else {}
@@ -91,7 +93,7 @@ def _of_trial(run: Run, trial: Trial) -> dict[str, Any]:
         "condition": trial.condition,
         "arm": trial.arm,
         "concept": trial.concept,
-        "category": _category(trial.concept),
+        "category": library.category(trial.concept) if trial.concept is not None else None,
         "layer": trial.layer,
         "depth": trial.layer / layers if trial.layer is not None and layers else None,
         "strength": trial.strength,
@@ -111,10 +113,3 @@ def _of_trial(run: Run, trial: Trial) -> dict[str, Any]:
         "proofs": plain["proofs"],
         "measurements": plain["measurements"],
     }
-
-
-def _category(word: str | None) -> str | None:
-    if word is None:
-        return None
-    concept = concepts.library().find(word)
-    return "custom" if concept is None else concept.category

@@ -15,7 +15,7 @@ from mlxintro import data, experiments
 from mlxintro.analysis.results import Cell, Figure, Row
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
-from mlxintro.protocol.imported import resolve_concepts
+from mlxintro.protocol.words.imported import resolve_concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
 
@@ -199,7 +199,7 @@ def differences(protocol: Protocol, run: Run, grader: str, *, same_cell: bool) -
             said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
     if not same_cell and tuple(study.strengths or ()) != protocol.strengths:
         said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
-    count = len(resolve_concepts(study.concepts, True, study.vectors or {}))
+    count = len(resolve_concepts(study.concepts, True, study.vectors or {}, study.library))
     if count != protocol.concepts:
         said.append(f"concepts: {count} here, {protocol.concepts} there")
     total = int(run.model.get("layers") or 0)

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 from textual.widgets import Label
 
-from .error_border import Popup
+from ..shell.error_border import Popup
 
 LETTERS = "asdfghjkletuiopcvbnm"
 

@@ -16,9 +16,9 @@ from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Seen
 from mlxintro.store.store import Store
 
-from ..reading import wording
-from ..trials.trial_scan import ScannedTrials
-from .home import Home, home_of
+from ...reading import wording
+from ...trials.trial_scan import ScannedTrials
+from ..home import Home, home_of
 
 _TRIALS, _CONCEPTS = 6, 8
 _EXACT = 1_000.0

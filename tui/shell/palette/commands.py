@@ -14,9 +14,9 @@ from textual.binding import Binding
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.events import Mount
 
-from .error_border import Guarded
-from .home import home_of
-from .places import PLACES
+from ..error_border import Guarded
+from ..home import home_of
+from ..places import PLACES
 
 
 @dataclass(frozen=True, slots=True)
