@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from scipy.stats import binom
 
-from mlxintro.analysis.results import Analysis
+from mlxintro.analysis.results import Analysis, VerdictKind
 from mlxintro.ladder.rungs import RIVALS, rungs_of
 from tests.planted_ladder import SUBJECTS, THINKERS, Planted, certified, studies
 
@@ -29,7 +29,7 @@ CALLED = {
     "reads its thought": "text alone",
 }
 """Liars of whom every study must find out the name."""
-TOP = "introspective identification"
+TOP: VerdictKind = "introspective identification"
 TOLERATED = 0.02
 STUDIES = 200
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlxintro import experiments
-from mlxintro.backends.base import Prompt, Request, Sampling, ThoughtLimit
+from mlxintro.backends.base import Backend, Prompt, Request, Sampling, ThoughtLimit
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.backends.thinking.thoughts import think
@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
     "thinking": "on", "thinking_tokens": 40,
 }  # fmt: skip
 FEW: dict[str, dict[str, Any]] = {
-    "latent": {"options": {"framings": ["none"], "orders": 1}},
+    "latent": {"options": {"framings": ["vague"], "orders": 1}},
     "ablation": {"options": {"directions": ["concept"]}},
 }
 """Settings that keep an experiment small."""
@@ -33,8 +33,8 @@ THINKING = [name for name in experiments.names() if experiments.find(name).think
 OTHERS = [name for name in experiments.names() if not experiments.find(name).thinks]
 
 
-def made(name: str, **settings: Any) -> tuple[FakeBackend, Ran]:
-    backend = FakeBackend(MODEL)
+def made(name: str, **settings: Any) -> tuple[Backend, Ran]:
+    backend: Backend = FakeBackend(MODEL)
     return backend, ran(backend, name, **{**SMALL, **FEW.get(name, {}), **settings})
 
 

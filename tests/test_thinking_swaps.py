@@ -13,10 +13,10 @@ from mlxintro.analysis.stats import Mean
 from mlxintro.backends.base import Prompt
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
-from mlxintro.ladder.swapped import SWAP_SIDES
 from mlxintro.protocol import controls
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
+from mlxintro.thinking.swapped import SWAP_SIDES
 from mlxintro.thinking.swaps import swap_table
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.reading import PromptReading

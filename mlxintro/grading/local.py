@@ -248,7 +248,8 @@ def _has(graded: Mapping[str, GradeRecord], trial: Trial) -> bool:
 
 def _judged_trials(judge: LocalJudge, trials: Sequence[Trial], library: Library) -> list[GradeRecord]:
     """Verdicts on replies, each with that on the thought before it."""
-    thoughts = {trial.key: one.text for trial in trials if (one := thought_of(trial.measurements)) is not None}
+    found = ((trial.key, thought_of(trial.measurements)) for trial in trials)
+    thoughts = {key: thought.text for key, thought in found if thought is not None}
     texts = [(trial.response, trial.concept) for trial in trials]
     texts += [(thoughts[one.key], one.concept) for one in trials if one.key in thoughts]
     judged = judge.judge_texts(texts, library)

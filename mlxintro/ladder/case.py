@@ -19,12 +19,12 @@ from mlxintro.ladder.shifts import (
     question_variance,
     trial_shift,
 )
-from mlxintro.ladder.swapped import SwappedThoughts
 from mlxintro.ladder.witnesses import Observed, Witness, observe
 from mlxintro.protocol import controls
 from mlxintro.protocol.concepts import Library
 from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
+from mlxintro.thinking.swapped import SwappedThoughts
 
 ALPHA = 0.01
 """Level of every test, halved where a run is judged twice (whole, and by its best cell)."""

@@ -18,9 +18,9 @@ from mlxintro.analysis.results import Row
 from mlxintro.ladder.case import Case
 from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
-from mlxintro.ladder.swapped import SwappedThoughts
 from mlxintro.ladder.witnesses import READABLE
 from mlxintro.protocol import controls
+from mlxintro.thinking.swapped import SwappedThoughts
 
 if TYPE_CHECKING:
     import numpy as np

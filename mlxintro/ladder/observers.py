@@ -19,9 +19,9 @@ from mlxintro.ladder.witnesses import READABLE
 
 
 def own_notes(case: Case) -> Finding:
-    """The vector alone, behind another's thought, moves the answer more than half as far as both, and no other answer.
+    """Hold what the vector does behind another's thought against what both do, and against clear questions.
 
-    That is, further than it moves clear questions: a state that moves every answer is a bias.
+    It must bring more than half of the shift, and more than it brings to any answer: a state that moves all is a bias.
     """
     swaps = case.swapped
     if not swaps.by_concept:

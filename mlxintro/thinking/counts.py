@@ -9,27 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mlxintro.analysis.results import Cell, Table
 from mlxintro.protocol.controls import SWAPPED
 from mlxintro.replies.thoughts import StoredThought, thought_of
 from mlxintro.store.records import GradeRecord, Run, Trial, TrialFilter
 from mlxintro.store.store import Store
-from mlxintro.thinking.grades import both_channels, thought_verdict
+from mlxintro.thinking.channels import CHANNEL_CLASSES, ChannelClass, channel_of, notices
+from mlxintro.thinking.grades import both_channels
 from mlxintro.thinking.swaps import swap_table
-
-ChannelClass = Literal[
-    "noticed and said", "noticed, not said", "said, not noticed", "neither", "thought cut off", "undecided"
-]
-CHANNEL_CLASSES: tuple[ChannelClass, ...] = (
-    "noticed and said",
-    "noticed, not said",
-    "said, not noticed",
-    "neither",
-    "thought cut off",
-    "undecided",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +33,6 @@ class ChannelCounts:
         return self.classes[name]
 
 
-def channel_of(thought: StoredThought, record: GradeRecord | None) -> ChannelClass:
-    """Return the class of one reply.
-
-    Args:
-        record: a grader's verdict on the reply, which carries that on the thought.
-    """
-    if thought.truncated:
-        return "thought cut off"
-    noticed = None if record is None else _noticed(thought_verdict(record))
-    said = None if record is None else _noticed(record)
-    if noticed is None or said is None:
-        return "undecided"
-    if noticed:
-        return "noticed and said" if said else "noticed, not said"
-    return "said, not noticed" if said else "neither"
-
-
-def _noticed(record: GradeRecord | None) -> bool | None:
-    """Whether a text claims a detection; refusals do not. Garble and what a grader left open are not decided."""
-    if record is None or record.affirms is None:
-        return None
-    return record.affirms and not record.refuses and record.coherent is not False
-
-
 def count_channels(judged: Iterable[tuple[Trial, StoredThought, GradeRecord | None]]) -> list[ChannelCounts]:
     """Count the classes of replies, injected ones and controls apart."""
     found: dict[str, ChannelCounts] = {}
@@ -77,7 +41,7 @@ def count_channels(judged: Iterable[tuple[Trial, StoredThought, GradeRecord | No
         counts = found.setdefault(name, ChannelCounts(name, Counter(), 0))
         class_ = channel_of(thought, record)
         counts.classes[class_] += 1
-        if class_ == "thought cut off" and record is not None and _noticed(record):
+        if class_ == "thought cut off" and record is not None and notices(record):
             found[name] = ChannelCounts(name, counts.classes, counts.cut_off_said + 1)
     return [found[name] for name in ("injected", "control") if name in found]
 

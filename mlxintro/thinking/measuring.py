@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 
 from mlxintro.backends.base import Prompt, Request
 from mlxintro.backends.thinking.thoughts import think, with_thought
-from mlxintro.ladder.swapped import SWAP_SIDES
 from mlxintro.protocol import controls
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
+from mlxintro.thinking.swapped import SWAP_SIDES
 
 
 def measure_swaps(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:

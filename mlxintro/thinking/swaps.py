@@ -8,7 +8,7 @@ from typing import Any
 from mlxintro.analysis import stats
 from mlxintro.analysis.results import Table
 from mlxintro.ladder.shifts import above
-from mlxintro.ladder.swapped import SwappedThoughts
+from mlxintro.thinking.swapped import SwappedThoughts
 
 
 def swap_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table | None:

@@ -346,8 +346,10 @@ def _possible(dossier: Dossier) -> Iterator[Question]:
 
 def _raw(dossier: Dossier) -> dict[str, str]:
     """The answers about a reply and about its thought, by the names they are stored under."""
-    thought = {} if dossier.thought is None else dossier.thought.answers
-    return {**dossier.answers, **{_OF_THOUGHT + name: text for name, text in thought.items()}}
+    found: dict[str, str] = dict(dossier.answers.items())
+    if dossier.thought is not None:
+        found |= {_OF_THOUGHT + name: text for name, text in dossier.thought.answers.items()}
+    return found
 
 
 def _answers(calls: Iterable[Call]) -> dict[str, dict[str, str]]:
