@@ -127,7 +127,7 @@ def figure(
     Args:
         names: runs by name, id, or the start of an id.
         kind: ``rates``, ``overall``, ``heat-maps``, ``curves``, ``maps`` or ``ladder``; what says most when left out.
-        x: the axis of rates, ``depth`` or ``strength``.
+        x: the axis of rates, ``depth``, ``strength`` or ``size`` (parameters).
         figures: names of head figures, curves or maps; all of the kind when left out.
         width: ``column`` or ``page`` of a paper.
         grader: whose verdicts.

@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
 from mlxintro.store.store import Store
@@ -74,9 +75,10 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
     ]
 
-    def __init__(self, home: DataHome) -> None:
+    def __init__(self, home: DataHome, own_concepts: OwnConcepts | None = None) -> None:
         super().__init__()
         self.data = home
+        self.own_concepts = own_concepts
         folder = home.db.parent
         self.state_file = folder / "tui.json"
         self.keys_file = folder / "keys.toml"
@@ -281,8 +283,12 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
 
-def run_app(db: str | Path | None = None) -> int:
+def run_app(db: str | Path | None = None, own_concepts: OwnConcepts | None = None) -> int:
     """Show the app until it is left; returns the exit code.
+
+    Args:
+        db: the store.
+        own_concepts: offered beside the concepts that ship.
 
     Raises:
         KnownError: the store cannot be opened.
@@ -300,7 +306,7 @@ def run_app(db: str | Path | None = None) -> int:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        app = IntroApp(home)
+        app = IntroApp(home, own_concepts)
         _keeps_promise: Home = app
         return app.run() or 0
     finally:

@@ -15,7 +15,6 @@ from textual.widgets import Input, Label, Select, TextArea
 
 from mlxintro.backends.adapters import sources as adapters
 from mlxintro.lab.lab import questions
-from mlxintro.protocol import concepts
 
 NUMBERS = {"max_tokens": ("Max. tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
 
@@ -50,9 +49,11 @@ class LabForm(Vertical):
     class ModelChosen(Message):
         """Another model is wanted."""
 
-    def __init__(self, models: Sequence[str], *, id: str) -> None:
+    def __init__(self, models: Sequence[str], *, words: Sequence[str] = (), id: str) -> None:
+        """``words``: concepts that are suggested while one is typed."""
         super().__init__(id=id)
         self._models = models
+        self._words = words
         self._wanted_model = ""
 
     def compose(self) -> ComposeResult:
@@ -64,7 +65,7 @@ class LabForm(Vertical):
                 "ocean",
                 compact=True,
                 id="concept",
-                suggester=SuggestFromList([one.word for one in concepts.library().concepts], case_sensitive=False),
+                suggester=SuggestFromList(self._words, case_sensitive=False),
             )
             yield Label("Question")
             yield Select([(one.title, one.text) for one in questions()], allow_blank=False, compact=True, id="question")

@@ -114,11 +114,12 @@ def fit_middle(text: str, width: int) -> str:
 
 
 def identity(run: Run) -> str:
-    """Return what run it is: experiment, model, preset, concepts, sampling."""
+    """Return what run it is: experiment, model, preset if it has another name, concepts, sampling."""
     study = run.study
     concepts = [str(one) for one in study.get("concepts") or ()]
     words = ", ".join(concepts[:3]) + (f" and {len(concepts) - 3} more" if len(concepts) > 3 else "")
     temperature = study.get("temperature")
+    preset = str(study.get("preset") or "")
     parts = [
         run.experiment,
         " ".join(
@@ -126,7 +127,7 @@ def identity(run: Run) -> str:
             for one in (model(run), run.model.get("quantization"), run.model.get("backend"))
             if one and one != "none"
         ),
-        str(study.get("preset") or ""),
+        preset if preset != run.experiment else "",
         words,
         f"T {temperature:g}" if isinstance(temperature, (int, float)) else "",
         f"unit {study.get('unit')}" if study.get("unit") else "",

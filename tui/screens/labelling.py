@@ -17,7 +17,7 @@ from textual.widgets import Input, Label
 from mlxintro.grading.agreement import Agreement
 from mlxintro.grading.labels.labelling import CONTROL_KEYS, LabellingSession
 from mlxintro.grading.labels.queue import agreement_on, open_set, session_of
-from mlxintro.rendering.text import grid
+from mlxintro.rendering.grids import grid
 from mlxintro.store.records import Label as Said
 from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store

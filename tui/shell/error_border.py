@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 from mlxintro.backends.errors import KnownError
 
 from .home import Home
+from .steady_size import SteadySize
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Guarded(MessagePump):
             cast(Home, self.app).trouble(event.worker.error)
 
 
-class Popup(Guarded, ModalScreen[T]):
+class Popup(Guarded, SteadySize, ModalScreen[T]):
     """A question over the current screen. Ask it with ``Home.consult``, which guards what is done with the answer."""
 
     _answered = False

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 from textual.dom import DOMNode
 
 from mlxintro.paths import DataHome
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.store.store import Store
 
 from ..running.processes import ChildProcess, Processes
@@ -26,6 +27,8 @@ class Home(Protocol):
     """Where a person's own keys are written."""
     data: DataHome
     """Paths of the store and of what lies beside it."""
+    own_concepts: OwnConcepts | None
+    """A person's own concepts, offered beside those that ship."""
     remembered: Memory
     """State that outlives the app."""
     processes: Processes

@@ -23,6 +23,7 @@ from .dialogues import Confirm
 from .error_border import Guarded, Popup, guarded
 from .home import Home, home_of
 from .places import PLACES
+from .steady_size import SteadySize
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Places(Text):
         self.update(Content.assemble(*parts))
 
 
-class Page(Guarded, Screen[None]):
+class Page(Guarded, SteadySize, Screen[None]):
     """A screen that one goes to. Subclasses give ``body``, ``begin``, and ``look`` to bring themselves up to date."""
 
     PLACE: ClassVar[str]

@@ -146,7 +146,7 @@ def trend_table(runs: Sequence[ComparedRun]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (one.label, one.slope, one.concepts, None if one.p is None else f"{one.p:.2g}") for one in trends(runs)
     ]
-    sizes = ", ".join(f"{run.size:g}B" for run in runs)
+    sizes = ", ".join(f"{run.size:.3g}B" for run in runs)
     return Table("trend", f"Trend over size ({sizes})", ("figure", "per doubling", "concepts", "p"), tuple(rows), NOTE)
 
 

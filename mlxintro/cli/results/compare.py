@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mlxintro.cli.options import STRENGTHS
-from mlxintro.cli.output import echo, json_line
+from mlxintro.cli.output import echo, json_line, terminal_width
 
 
 @click.command()
@@ -61,5 +61,5 @@ def compare(
                 echo(f"  {line}")
     for one in (table, *across):
         echo()
-        for line in table_lines(one):
+        for line in table_lines(one, terminal_width()):
             echo(line)

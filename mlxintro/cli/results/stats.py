@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.cli.output import chatter, echo, json_line, shell, table
+from mlxintro.cli.output import chatter, echo, json_line, shell, table, terminal_width
 
 if TYPE_CHECKING:
     from mlxintro.analysis.results import Row
@@ -92,7 +92,7 @@ def show_stats(
         )
         _show_arms(rows)
     echo()
-    for line in lines(analysis, curves=curves):
+    for line in lines(analysis, curves=curves, width=terminal_width()):
         echo(line)
     if card is not None:
         from mlxintro.analysis.across.published import card_lines

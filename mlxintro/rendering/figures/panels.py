@@ -22,7 +22,7 @@ KINDS: dict[PictureKind, str] = {
 }
 """Every kind of figure, with what it shows."""
 
-Axis = Literal["depth", "strength"]
+Axis = Literal["depth", "strength", "size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,18 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedLine:
+    """A straight line through points, on the axis as it is drawn."""
+
+    label: str
+    """Says its slope."""
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    """x and value of both ends."""
+    order: int
+    """The line whose points it goes through."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinePanel:
     title: str
     x: str
@@ -86,6 +98,9 @@ class LinePanel:
     levels: tuple[Level, ...] = ()
     share: bool = False
     """Values are shares: the axis goes from 0 to 100 %."""
+    ticks: tuple[tuple[float, str], ...] = ()
+    """Places on a logarithmic axis with their names; where there are none, the axis follows its points."""
+    fits: tuple[FittedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.head_figures import FigureKind, HeadFigure
-from mlxintro.analysis.results import Analysis
+from mlxintro.analysis.results import Analysis, Row
 from mlxintro.analysis.tally import Place, RunTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.figures.panels import (
@@ -35,6 +35,8 @@ class Drawn:
     """``None`` where a figure is of an analysis alone."""
     analysis: Analysis
     tally: RunTally
+    rows: Sequence[Row] = ()
+    """Its trials as they were analysed."""
 
     @property
     def layers(self) -> int:

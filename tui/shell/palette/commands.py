@@ -17,6 +17,7 @@ from textual.events import Mount
 from ..error_border import Guarded
 from ..home import home_of
 from ..places import PLACES
+from ..steady_size import SteadySize
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Action:
     call: Any
 
 
-class Palette(Guarded, CommandPalette):
+class Palette(Guarded, SteadySize, CommandPalette):
     """Textual's, which closes another screen when two keys choose, and cannot turn a page before it is laid out."""
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP, exit_on_error=False)

@@ -10,7 +10,7 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from mlxintro.backends.errors import KnownError
-from mlxintro.protocol import concepts
+from mlxintro.protocol.words.own_concepts import library_with
 from mlxintro.rendering.cleaning import visible
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Seen
@@ -72,7 +72,7 @@ class FoundConcepts(_InStore):
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         found = []
-        for concept in concepts.library().concepts:
+        for concept in library_with(self.home.own_concepts).concepts:
             score = _EXACT if concept.word == query.strip().casefold() else matcher.match(concept.word)
             if score > 0:
                 found.append((score, concept.word))
