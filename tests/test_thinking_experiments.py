@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,17 @@ import numpy as np
 import pytest
 
 from mlxintro import experiments
+from mlxintro.analysis.results import Table
 from mlxintro.backends.base import Backend, Prompt, Request, Sampling, ThoughtLimit
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.backends.thinking.thoughts import think
 from mlxintro.replies.thoughts import thought_of
 from mlxintro.running import readouts
-from tests.cli import mlxintro
+from mlxintro.store.store import Store
+from mlxintro.thinking.counts import thought_tables
 from tests.experiment_runs import Ran, planned, ran
+from tests.test_thinking_runs import finished
 
 SMALL: dict[str, Any] = {
     "concepts": ["ocean", "milk"], "layers": [5], "strengths": [2.0], "trials": 1,
@@ -128,21 +130,17 @@ def test_windows_by_part_hold_in_other_experiments_too() -> None:
 
 
 def test_how_thoughts_and_answers_ended_is_counted_by_hand(tmp_path: Path) -> None:
-    def tables(run: str, *flags: str) -> dict[str, Any]:
-        cells = ("--concepts", "ocean,milk", "--layers", "5", "--strengths", "2", "--trials", "1", "--name", run)
-        made = mlxintro(tmp_path, "run", *flags, "--backend", "fake", "--thinking", "on", *cells, "--json")
-        assert made.code == 0, made.err
-        shown = json.loads(mlxintro(tmp_path, "stats", run, "--json").out)["tables"]
-        return {one["name"]: one for one in shown}
+    def ends(home: str, **budgets: int) -> dict[str, Table]:
+        run, _ = finished(tmp_path / home, "detector?think=9&hit=1&fa=0", thinking="on", **budgets)
+        with Store(tmp_path / home / "mlxintro.db", read_only=True) as store:
+            found = {graded: list(thought_tables(store, run, "rules", graded=graded)) for graded in (True, False)}
+        # An experiment that no grader reads has this table, and none of claims.
+        assert [one.name for one in found[False]] == ["thoughts"]
+        return {one.name: one for one in found[True]}
 
-    long = ("injected-thoughts", "-m", "detector?think=9&hit=1&fa=0", "--controls", "2")
-    cut = tables("cut", *long, "--thinking-tokens", "12", "--max-tokens", "3")["thoughts"]
-    rows = {row[0]: row[1:] for row in cut["rows"]}
-    # Two trials a side: every thought is cut at 12 tokens, every answer at 3.
-    assert rows == {"injected": [2, 0, 2, 0, 2, 12.0], "control": [2, 0, 2, 0, 2, 12.0]}
-    whole = tables("whole", *long, "--thinking-tokens", "400", "--max-tokens", "90")["thoughts"]
-    assert [row[:6] for row in whole["rows"]] == [["injected", 2, 2, 0, 0, 0], ["control", 2, 2, 0, 0, 0]]
-    # An experiment that no grader reads has the same table, and none of claims.
-    found = tables("where", "localization", "-m", "detector?think=1", "--controls", "none", "--thinking-tokens", "40")
-    assert "thoughts" in found
-    assert "channels" not in found
+    cut = ends("cut", thinking_tokens=12, max_tokens=3)
+    assert set(cut) == {"channels", "thoughts"}
+    # Eight injected trials and four controls: every thought is cut at 12 tokens, every answer at 3.
+    assert cut["thoughts"].rows == (("injected", 8, 0, 8, 0, 8, 12.0), ("control", 4, 0, 4, 0, 4, 12.0))
+    whole = ends("whole", thinking_tokens=400, max_tokens=90)["thoughts"]
+    assert [row[:6] for row in whole.rows] == [("injected", 8, 8, 0, 0, 0), ("control", 4, 4, 0, 0, 0)]

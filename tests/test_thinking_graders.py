@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mlxintro.cli.grading.label import show_item
 from mlxintro.grading.claude.api import open_client
 from mlxintro.grading.claude.batch import BatchRunner
 from mlxintro.grading.claude.live import run_live
 from mlxintro.grading.claude.passes import Report
-from mlxintro.grading.labels.labelling import items
+from mlxintro.grading.labels.labelling import LabellingSession, items
 from mlxintro.grading.local import LocalJudge, judge_run
 from mlxintro.grading.pair import grade_by_pair
 from mlxintro.grading.passes import find_grader, gradable, grade_run
@@ -24,7 +25,6 @@ from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.records import Finished
 from mlxintro.store.store import Store
 from mlxintro.thinking.grades import thought_verdict
-from tests.cli import mlxintro
 from tests.grading_runs import ANSWER, graded, job_for
 from tests.messages_server import MessagesServer, serving
 from tests.plans import outcome, plan
@@ -191,7 +191,7 @@ def test_two_graders_agree_on_a_thought_or_leave_it_open(tmp_path: Path) -> None
             assert both.affirms is (True if own.affirms else None)
 
 
-def test_a_labeller_sees_the_thought_and_labels_the_answer(tmp_path: Path) -> None:
+def test_a_labeller_sees_the_thought_and_labels_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = thoughtful_run(tmp_path / "mlxintro.db")
     with Store(tmp_path / "mlxintro.db") as store:
         trials = list(gradable(store, store.runs.get(run)))
@@ -199,10 +199,13 @@ def test_a_labeller_sees_the_thought_and_labels_the_answer(tmp_path: Path) -> No
     assert [one.thought for one in found] == [
         f"{thought} [{at}]" if (thought := REPLIES[at % len(REPLIES)][0]) else "" for at in range(COUNT)
     ]
-    shown = mlxintro(tmp_path, "label", "r", "--labeller", "ann", stdin="q").out
-    (first,) = (one for one in found if one.response in shown)
-    assert first.thought
-    assert shown.index(f"  | {first.thought}") < shown.index("answer:") < shown.index(first.response)
+    for one in found:
+        show_item(LabellingSession("ann", [one]), one, 1)
+        shown = capsys.readouterr().out
+        assert one.response in shown
+        assert ("answer:" in shown) is bool(one.thought)
+        if one.thought:
+            assert shown.index(f"  | {one.thought}") < shown.index("answer:") < shown.index(one.response)
 
 
 def test_exports_hold_the_thought_and_both_verdicts(tmp_path: Path) -> None:
