@@ -33,7 +33,7 @@ _LEAST_SHARE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class AdapterShape:
-    """Size and place of a low-rank adapter (Hu et al. 2021, LoRA: h = W x + scale B A x)."""
+    """Sets size and place of a low-rank adapter (Hu et al. 2021, LoRA: h = W x + scale B A x)."""
 
     rank: int = 16
     alpha: float = 32.0
@@ -77,7 +77,7 @@ def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRow:
-    """One prompt with its injections, and the answer that the subject should learn to give."""
+    """Holds one prompt with its injections, and the answer that the subject should learn to give."""
 
     prompt: Prompt
     answer: tuple[int, ...]

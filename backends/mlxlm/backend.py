@@ -141,7 +141,7 @@ def _adjust(
 
 
 class MLXBackend(Backend):
-    """An mlx-lm model under the contract. Use it from the thread that loaded it."""
+    """Runs an mlx-lm model under the contract. Use it from the thread that loaded it."""
 
     def __init__(
         self,

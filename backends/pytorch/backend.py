@@ -127,7 +127,7 @@ def _proven(model: object, source: ModelSource) -> Network:
 
 
 class TorchBackend(Backend):
-    """A causal model of transformers behind the backend contract.
+    """Runs a causal model of transformers behind the backend contract.
 
     Args:
         model: a transformers causal model, in eval mode, on its device.
@@ -289,7 +289,7 @@ class TorchBackend(Backend):
 
 
 class _Scorer:
-    """``scoring.PromptScorer`` over a batch that has read its prompts."""
+    """Scores a batch that has read its prompts; implements ``scoring.PromptScorer``."""
 
     def __init__(self, network: Network, batch: TorchBatch) -> None:
         self._network = network

@@ -278,7 +278,7 @@ class PromptReader:
 
 
 class TorchDecoder:
-    """``engine.Decoder``."""
+    """Decodes rows with a transformers model; implements ``engine.Decoder``."""
 
     def __init__(self, reader: PromptReader) -> None:
         self._reader = reader

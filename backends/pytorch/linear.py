@@ -25,7 +25,7 @@ _BLOCK = 768
 
 
 class _FromTheLeft(nn.Linear):
-    """``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
+    """Computes ``nn.Linear`` for few tokens. The instance stays what it was in all but its class."""
 
     def forward(self, input: Tensor) -> Tensor:
         return _product(input, self.weight, self.bias)

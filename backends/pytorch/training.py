@@ -27,7 +27,7 @@ _LARGEST_GRADIENT = 1.0
 
 
 class TorchTrainer(AdapterTrainer):
-    """See ``AdapterTrainer``.
+    """Trains an adapter with PyTorch; implements ``AdapterTrainer``.
 
     Args:
         network: the loaded model; its weights stay as they are.

@@ -22,7 +22,7 @@ from mlxintro.thinking.swaps import swap_table
 
 @dataclass(frozen=True, slots=True)
 class ChannelCounts:
-    """How many replies of one condition are of each class."""
+    """Says how many replies of one condition are of each class."""
 
     condition: str
     classes: Counter[ChannelClass]

@@ -29,7 +29,7 @@ class ConceptVector:
     resid_norms: Float32
     """(layers,): mean L2 norm of the activations that the concept is compared with, where they are read."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """When and with what it was made; no part of its identity."""
+    """Time and versions with which it was made; no part of its identity."""
 
     def __post_init__(self) -> None:
         for array in (self.direction, self.resid_norms):
@@ -102,7 +102,7 @@ class ConceptVector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BaselineMean:
-    """The mean activation over what concepts are compared with, which many vectors share."""
+    """Holds the mean activation over what concepts are compared with, which many vectors share."""
 
     mean: NDArray[np.float64]
     """(layers, width); kept in float64, so that a vector is the same with and without the cached mean."""

@@ -30,10 +30,10 @@ _USUAL = {
 
 
 class StudyFields(Vertical):
-    """Everything of a study but its model and its concepts."""
+    """Shows everything of a study but its model and its concepts."""
 
     class Edited(Message):
-        """A field says something else."""
+        """Tells that a field says something else."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

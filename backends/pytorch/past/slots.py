@@ -49,7 +49,7 @@ class Write:
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
-    """One layer. ``keys`` and ``values`` are (slots, heads, columns, head width)."""
+    """Holds one layer. ``keys`` and ``values`` are (slots, heads, columns, head width)."""
 
     def __init__(self, owner: SlotCache) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
 
 
 class SlotCache(Cache):  # type: ignore[misc]
-    """All layers. ``write`` says where the next pass writes."""
+    """Holds all layers. ``write`` says where the next pass writes."""
 
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[])

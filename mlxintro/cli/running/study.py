@@ -94,7 +94,7 @@ def _tell(study: StoredStudy, waiting: Sequence[tuple[StoredPart, str | None]]) 
 
 @dataclass
 class _Work:
-    """One session of a study."""
+    """Does the work of one session."""
 
     store: Store
     order: StudyOrder

@@ -97,7 +97,7 @@ EXTRACTION = ("preset", "preset_file", "recipe", "pairs", "site", "read")
 
 
 class ExtractedVectors:
-    """Load a model and extract vectors, for the time of a ``with``."""
+    """Loads a model and extracts vectors, for the time of a ``with``."""
 
     def __init__(
         self, context: click.Context, names: tuple[str, ...], any_word: bool, settings: dict[str, Any]

@@ -17,7 +17,7 @@ PREFIX = "vector:"
 
 
 class VectorReference(Data):
-    """An imported vector in a study: enough to plan trials without the file."""
+    """Names an imported vector in a study, with enough to plan trials without the file."""
 
     content: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Hash of its layers, site and numbers."""
@@ -25,7 +25,7 @@ class VectorReference(Data):
     """The concept that is right to name."""
     width: Annotated[int, Field(ge=1)]
     layers: tuple[int, ...]
-    """Where it has a direction."""
+    """Layers at which it has a direction."""
     site: ReadSite = "resid_post"
 
     def check_layers(self, layers: Sequence[int]) -> None:
