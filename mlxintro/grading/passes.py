@@ -91,7 +91,7 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     graded = abstained = skipped = 0
     waiting: list[records.GradeRecord] = []
     for trial, last in _with_verdicts(store, run, grader.name, gradable(store, run)):
-        if last is not None and last.version == grader.version and both_graded(trial, last) and not again:
+        if last is not None and both_graded(trial, last) and last.version == grader.version and not again:
             skipped += 1
             continue
         related = library.related(trial.concept)

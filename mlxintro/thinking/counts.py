@@ -48,11 +48,11 @@ def count_channels(judged: Iterable[tuple[Trial, StoredThought, GradeRecord | No
 
 @dataclass
 class ThoughtEnds:
-    """How the thoughts and answers of some trials ended."""
+    """Counts how the thoughts and answers of some trials ended."""
 
     thoughts: int = 0
     tokens: int = 0
-    """Of all thoughts together."""
+    """Length of all thoughts together."""
     ends: Counter[str] = field(default_factory=Counter)
     """Thoughts by what ended them; see ``StoredThought.closed``."""
     answers_cut: int = 0

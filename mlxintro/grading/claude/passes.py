@@ -84,7 +84,7 @@ class Question:
     """Holds a question that can be sent once its request is made."""
 
     dossier: Dossier
-    """Of the trial."""
+    """The trial's reply, with what has been answered about it."""
     name: QuestionName
     on_thought: bool = False
     """Whether it is asked about the thought before the reply."""
