@@ -95,7 +95,7 @@ _Result = TypeVar("_Result")
 
 
 class Backend(abc.ABC):
-    """A loaded model. Use as a context manager, or call ``close``.
+    """Runs a loaded model. Use as a context manager, or call ``close``.
 
     Subclasses implement the underscored methods; what is checked for all of them is checked here, once: requests on
     the way in, proofs on the way out.

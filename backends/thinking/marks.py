@@ -31,11 +31,11 @@ class ThinkingMarks:
     """Says how one model's template writes a thought."""
 
     opening: str
-    """What stands between the assistant's header and the first word of the thought, e.g. ``"<think>\\n"``."""
+    """Text between the assistant's header and the first word of the thought, e.g. ``"<think>\n"``."""
     closing: str
-    """What stands between the last word of the thought and the answer, e.g. ``"\\n</think>\\n\\n"``."""
+    """Text between the last word of the thought and the answer, e.g. ``"\n</think>\n\n"``."""
     mark: str
-    """What the model itself writes to end its thought: the closing without the white space and headers around it."""
+    """Text that the model itself writes to end its thought: the closing without white space and headers around it."""
     opened: bool
     """Whether the template writes the opening into the prompt by itself."""
     switch: bool

@@ -83,7 +83,7 @@ def grade_of_class(class_: str) -> Grade | None:
 
 
 class _Alike(NamedTuple):
-    """What uninjected replies have in common that are counted together."""
+    """Holds what uninjected replies have in common that are counted together."""
 
     concept: str | None
     layer: int | None
@@ -93,7 +93,7 @@ class _Alike(NamedTuple):
 
 
 class _Counting:
-    """One run's rows by one grader's verdicts."""
+    """Counts one run's rows by one grader's verdicts."""
 
     def __init__(self, store: Store, run: Run, grader: str, read: frozenset[str]) -> None:
         self._store = store

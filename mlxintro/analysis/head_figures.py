@@ -22,10 +22,10 @@ FigureKind = Literal["rate", "mean", "log-odds"]
 
 @dataclass(frozen=True, slots=True)
 class TrialGroup:
-    """Trials that a head figure is taken over."""
+    """Picks the trials that a head figure is taken over."""
 
     label: str
-    """For people: ``injected``, ``no injection``."""
+    """Label for people: ``injected``, ``no injection``."""
     condition: str
     arm: str = ""
     figure: str = ""
@@ -38,10 +38,10 @@ class TrialGroup:
 
 @dataclass(frozen=True, slots=True)
 class HeadFigure:
-    """One number that says what an experiment measures."""
+    """Defines one number that says what an experiment measures."""
 
     name: str
-    """Stable, for programs."""
+    """Name for programs; it never changes."""
     label: str
     """A column's title, e.g. ``names it``."""
     kind: FigureKind
@@ -51,7 +51,7 @@ class HeadFigure:
     case: TrialGroup
     """The trials in question; those with a layer and a strength also fill the map."""
     baseline: TrialGroup | None = None
-    """What they are set against; ``None`` where there is nothing to set them against."""
+    """Trials they are set against; ``None`` where there are none."""
     members: int = 1
     """How many trials with one number make one observation, which is right only when all of them are."""
 
@@ -63,7 +63,7 @@ class HeadFigure:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Everything that displays have to know of an experiment."""
+    """Holds everything that displays have to know of an experiment."""
 
     figures: tuple[HeadFigure, ...] = ()
     """The most important first: a list with room for one shows that one."""

@@ -30,7 +30,7 @@ class NamingTest:
     by_luck: float
     """Mean rate of right names when concepts and claims are paired at random."""
     p: float
-    """One-sided, that pairing at random does as well: a permutation test over claims."""
+    """One-sided p value that pairing at random does as well: a permutation test over claims."""
 
 
 def naming(claims: Sequence[tuple[str, str]], library: Library | None = None) -> NamingTest | None:

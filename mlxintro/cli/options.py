@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OpenChoice(click.Choice[str]):
-    """One of the names that ship, or one that another package adds by an entry point."""
+    """Reads one of the names that ship, or one that another package adds by an entry point."""
 
     def __init__(self, names: Sequence[str], group: Group) -> None:
         super().__init__(names)
@@ -92,7 +92,7 @@ def model_options(function: F) -> F:
 
 
 class Listing(click.ParamType[Any]):
-    """A comma-separated list."""
+    """Reads a comma-separated list."""
 
     def __init__(self, item: Callable[[str], list[Any]], name: str, metavar: str) -> None:
         self.item = item
@@ -139,7 +139,7 @@ COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
 class ControlsParam(click.ParamType[Any]):
-    """A suite of controls, a number of uninjected trials, or names of control arms."""
+    """Reads a suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
     SUITES = ("none", "standard", "full")

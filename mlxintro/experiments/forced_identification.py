@@ -65,9 +65,9 @@ RIVALS = (
 
 class ForcedIdentificationOptions(Data):
     candidates: str = "set:lindsey-50"
-    """Where the words that were not injected are drawn from."""
+    """Concept set from which the words that were not injected are drawn."""
     wrong: int = Field(default=9, ge=1, le=49)
-    """How many of them stand beside the injected one."""
+    """Number of them that stand beside the injected one."""
 
 
 class ForcedIdentification(Experiment):

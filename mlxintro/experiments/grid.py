@@ -70,7 +70,7 @@ class Occasion:
 
 @dataclass(slots=True)
 class Grid:
-    """A resolved study on a loaded model, and what its trials refer to so far."""
+    """Expands a resolved study on a loaded model to its trials, and keeps what they refer to."""
 
     study: Study
     preset: Preset
@@ -78,7 +78,7 @@ class Grid:
     concepts: tuple[Concept, ...]
     layers: tuple[int, ...]
     cells: tuple[tuple[int, float], ...]
-    """Layers x strengths."""
+    """Pairs of a layer and a strength: all layers with all strengths."""
     base: TrialSpec
     """An uninjected trial that lacks its prompt, number and seed."""
     dialogues: Dialogues

@@ -63,7 +63,7 @@ class IntentionalControlOptions(Data):
     centre: int = Field(default=8, ge=2, le=50)
     """Replies without a word whose mean activation is subtracted for the centred cosine."""
     unrelated: str = "set:lindsey-50"
-    """Where the unrelated words are drawn from."""
+    """Concept set from which the unrelated words are drawn."""
 
 
 class IntentionalControl(Experiment):

@@ -54,7 +54,7 @@ class LatentWording(Data):
     identify: Annotated[str, holding("list")]
     """The user's second turn where it asks which word of a numbered list it was."""
     nothing: str
-    """What the list offers as number 0."""
+    """Text that the list offers as number 0."""
     prefix: str
     """Begins the answer."""
     yes: tuple[str, ...]

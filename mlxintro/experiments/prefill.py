@@ -85,7 +85,7 @@ class PrefillWording(Data):
 
 class PrefillOptions(Data):
     others: str = "set:lindsey-50"
-    """Where the other word is drawn from."""
+    """Concept set from which the other word is drawn."""
     openings: bool = True
     """Read the log-probabilities of both kinds of openings as well."""
     transcription: bool = True

@@ -64,7 +64,7 @@ class ThoughtVsTextWording(Data):
 
 class ThoughtVsTextOptions(Data):
     candidates: str = "set:lindsey-50"
-    """Where the words that were not injected are drawn from."""
+    """Concept set from which the words that were not injected are drawn."""
     wrong: int = Field(default=9, ge=1, le=49)
     """How many of them stand beside the injected one."""
     spare_tokens: int = Field(default=5, ge=0)
@@ -202,7 +202,7 @@ def _figures(rows: Sequence[Row], pairs: Mapping[_Key, _Scored], control: Mappin
 
 
 class _Scored:
-    """One pair under one condition; ``None`` where a trial is missing."""
+    """Holds one pair under one condition; ``None`` where a trial is missing."""
 
     def __init__(self, concept: str) -> None:
         self.concept = concept

@@ -103,7 +103,7 @@ class Transfer(Experiment):
 
 
 class _Carried:
-    """Keys of the vectors of every arm, by word; all recipes go into the plan."""
+    """Holds keys of the vectors of every arm, by word; all recipes go into the plan."""
 
     def __init__(self, grid: Grid, alignment: str) -> None:
         self._grid = grid

@@ -18,17 +18,17 @@ FileVerdict = Literal["success", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that could not be graded."""
+    """Says which line could not be graded, and why."""
 
     number: int
-    """From 1."""
+    """Number of the line, from 1."""
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class GradedLine:
     id: Any
-    """As given; the line's number where none is."""
+    """Id as given, or the line's number where none is."""
     grade: Grade
     concept: str | None
 

@@ -64,7 +64,7 @@ class JudgeReading:
 class Judged:
     grade: Grade
     readings: dict[str, JudgeReading]
-    """By field, those that were asked."""
+    """Readings by field, of the fields that were asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Item:
 
 
 class LocalJudge:
-    """A loaded model with the rubric. Blind: it reads the reply, and the concept only where naming is asked about."""
+    """Grades with a loaded model, blind: it reads the reply, and the concept only where naming is asked about."""
 
     def __init__(self, backend: Backend, *, name: str = "local") -> None:
         self.name = name
@@ -159,10 +159,10 @@ class TimeEstimate:
     """Says how long a pass will take, from judging a few of its replies."""
 
     replies: int
-    """That are to be judged."""
+    """Number of replies that are to be judged."""
     sample: int
     seconds: float
-    """That the sample took."""
+    """Seconds that the sample took."""
 
     @property
     def total(self) -> float:

@@ -20,7 +20,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The joint grader of two others."""
+    """Names two graders that have to agree, as one."""
 
     name: str
     version: str

@@ -116,6 +116,18 @@ def gradable(store: Store, run: Run) -> Iterator[Trial]:
             yield trial
 
 
+def is_graded(store: Store, run: Run, grader: str) -> bool:
+    """Tell whether a grader has said something of every finished reply, be it that it failed."""
+    if all(count.graded for count in store.grades.counts_by_concept(run.id, grader)):
+        return True
+    replies = gradable(store, run)
+    while page := list(islice(replies, PAGE)):
+        keys = [trial.key for trial in page]
+        if len(store.grades.latest(run.id, grader=grader, keys=keys)) < len(keys):
+            return False
+    return True
+
+
 def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:
     return records.GradeRecord(
         key=key,

@@ -53,15 +53,15 @@ def says_yes_anyway(case: Case) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """The trial question in other words, with yes and no exchanged."""
+    """Says what the trial question comes to in other words, with yes and no exchanged."""
 
     asked: bool
     """Whether the question and its opposite were asked."""
     half: float = 0.0
     """Half the difference between their shifts, in nats."""
     p: float | None = None
-    """One-sided, that it is not above zero; ``None`` where the injection does not move the question asked this way, so
-    that its opposite cannot tell."""
+    """One-sided p value that it is not above zero; ``None`` where the injection does not move the question asked this
+    way, so that its opposite cannot tell."""
 
 
 def _turned(case: Case) -> Turned:

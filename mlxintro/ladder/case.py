@@ -37,7 +37,7 @@ HABIT = 0.1
 
 @dataclass(frozen=True)
 class Case:
-    """One body of evidence: a run, and the injected trials that are judged."""
+    """Holds one body of evidence: a run, and the injected trials that are judged."""
 
     run: Rows
     injected: Sequence[Row]

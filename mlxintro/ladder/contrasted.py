@@ -17,13 +17,13 @@ from mlxintro.protocol.study import Study
 
 @dataclass(frozen=True, slots=True)
 class ContrastedRival:
-    """A rival explanation of an experiment's effect."""
+    """Names a rival explanation of an experiment's effect, and the contrast that tests it."""
 
     name: str
     rival: str
-    """What a subject would be doing instead."""
+    """Other behaviour of a subject that would explain the effect, in words."""
     label: str
-    """What the contrast compares."""
+    """Conditions that the contrast compares, in words."""
     arms: str = "--controls standard"
     """The option that runs its arm."""
     elsewhere: bool = False

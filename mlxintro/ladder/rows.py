@@ -12,7 +12,7 @@ from mlxintro.analysis.tally import Place
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A run's rows by what they are for."""
+    """Sorts a run's rows by what they are for."""
 
     injected: list[Row]
     pool: list[Row]

@@ -60,7 +60,7 @@ class Finding:
 
     state: RungState
     said: str
-    """What was compared, in half a line."""
+    """Comparison that was made, in half a line."""
     shown: bool = False
     """The rival's own mark was seen, which is more than that it could not be excluded."""
     p: float | None = None
@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One rival explanation and where it stands."""
+    """Holds one rival explanation and where it stands."""
 
     name: str
     """A ``RungName`` of injected thoughts; other experiments have rivals of their own."""
@@ -94,7 +94,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """All rungs from the bottom, and on which trials they were judged."""
+    """Holds all rungs from the bottom, and on which trials they were judged."""
 
     rungs: tuple[Rung, ...]
     where: str

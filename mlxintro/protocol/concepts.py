@@ -29,7 +29,7 @@ _LONGEST = 80
 @dataclass(frozen=True, slots=True)
 class Concept:
     word: str
-    """As it is put into the extraction template, before the recipe's rule about case."""
+    """Word as it is put into the extraction template, before the recipe's rule about case."""
     category: str
     related: tuple[str, ...] = ()
     """Inflections, near synonyms and unmistakable names that count as naming the concept."""
@@ -49,7 +49,7 @@ class WordList:
     name: str
     source: str
     words: tuple[str, ...]
-    """In the order of the source; a word may stand twice where it does there."""
+    """Words in the order of the source; a word may stand twice where it does there."""
 
     def without(self, target: str) -> tuple[str, ...]:
         """Return the words that are not the target under another case or number.

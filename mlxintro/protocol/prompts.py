@@ -65,10 +65,10 @@ class Dialogues:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A dialogue of the plan."""
+    """Holds a dialogue of the plan."""
 
     key: str
-    """Under which trials refer to its prompt."""
+    """Key under which trials refer to its prompt."""
     _among: Dialogues
 
     @property

@@ -26,13 +26,13 @@ THINKING_TOKENS = 1024
 
 
 class Study(BaseModel):
-    """Settings as the user gave them; ``None`` means "as the preset says"."""
+    """Holds settings as the user gave them; ``None`` means "as the preset says"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     experiment: str = "injected-thoughts"
     preset: str | None = None
-    """By default the experiment's own."""
+    """Name of the preset; by default the experiment's own."""
     preset_data: dict[str, Any] | None = None
     """A user's own wording instead of a preset that ships; ``preset`` is then the file's name."""
     model: str
@@ -61,7 +61,7 @@ class Study(BaseModel):
     unit: Unit | None = None
     transform: Transform = "none"
     trials: Trials | None = None
-    """Per concept, layer and strength."""
+    """Number of trials for each concept, layer and strength."""
     controls: Controls | None = None
     """A suite of controls; a number: that many uninjected trials in the one shared pool, and no other control; or names
     of control arms, beside the pool (injected thoughts only)."""

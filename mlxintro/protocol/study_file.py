@@ -42,7 +42,7 @@ _ALSO = {
 
 @dataclass(frozen=True, slots=True)
 class NamedSubject:
-    """A model as a study names it, with or without an adapter."""
+    """Names a model as a study names it, with or without an adapter."""
 
     model: str
     adapter: str | None = None
@@ -61,16 +61,16 @@ class NamedSubject:
 @dataclass(frozen=True, slots=True)
 class StudyFile:
     name: str
-    """As the user gave it, for messages."""
+    """Name of the file as the user gave it, for messages."""
     text: str
     settings: dict[str, Any]
-    """What ``make_study`` takes, without the model."""
+    """Settings that ``make_study`` takes, without the model."""
     subjects: tuple[NamedSubject, ...]
     """None named: the backend's default is taken."""
     axes: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    """What is varied beside the model: axis -> the settings of each of its values."""
+    """Axes that are varied beside the model: for each, the settings of its values."""
     manner: StudyManner = field(default_factory=StudyManner)
-    """What holds for the study as a whole: its name, who grades it, and for how much."""
+    """Settings of the study as a whole: its name, who grades it, and for how much."""
 
     @contextmanager
     def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:

@@ -30,14 +30,14 @@ _GLUED_REPLY = re.compile(r"\A\s*analysis(?=[A-Z\"'“(*])|assistantfinal(?=\S)"
 
 @dataclass(frozen=True, slots=True)
 class ReplyChannels:
-    """The parts of one reply. Every offset is one into the reply."""
+    """Holds the parts of one reply. Every offset is one into the reply."""
 
     thoughts: tuple[Piece, ...]
-    """What was thought, in order."""
+    """Thoughts in their order."""
     answer: str
-    """As long as the reply: its text, with spaces in the place of thoughts and marks."""
+    """Text of the answer, as long as the reply: spaces stand in the place of thoughts and marks."""
     begin: int
-    """Where the answer begins."""
+    """Offset where the answer begins."""
     finished: bool
     """False where the reply ends inside a thought, so that its answer is not known."""
 

@@ -44,7 +44,7 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A study whose settings hold, as far as can be told without the model."""
+    """Holds a study whose settings hold, as far as can be told without the model."""
 
     study: Study
     """Resolved: nothing is left to defaults."""

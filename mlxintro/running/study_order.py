@@ -26,13 +26,13 @@ Told = Callable[[], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class OrderedPart:
-    """One run that is asked for."""
+    """Describes one run that is asked for."""
 
     key: str
     """Hash of what was asked, by which the run that it has begun is found again."""
     label: str
     asked: Study
-    """As it was asked for; what is left open is filled in from its preset by ``checked``."""
+    """Study as it was asked for; what it leaves open is filled in from its preset by ``checked``."""
     checked: Checked
     problem: str | None = None
     """Why its model cannot be found now, though it may be later."""

@@ -34,7 +34,7 @@ CHANNEL_CLASSES: tuple[ChannelClass, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ChannelCounts:
-    """How many replies of one condition are of each class."""
+    """Says how many replies of one condition are of each class."""
 
     condition: str
     classes: Counter[ChannelClass]

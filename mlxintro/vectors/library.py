@@ -31,7 +31,7 @@ _NAME = re.compile(r"[\w.][\w.+ /-]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class Bringing:
-    """A vector that is to be brought in."""
+    """Describes a vector that is to be brought in."""
 
     name: str
     word: str
@@ -39,7 +39,7 @@ class Bringing:
     directions: LayerDirections
     format: str
     source: str
-    """Where it comes from, for people: a file's name, or how it was made."""
+    """Origin, for people: a file's name, or how it was made."""
     facts: Mapping[str, str]
 
     @classmethod
@@ -59,7 +59,7 @@ class Bringing:
 
 
 class VectorLibrary:
-    """Imported vectors beside an open store."""
+    """Manages imported vectors beside an open store."""
 
     def __init__(self, store: Store, notice: Callable[[str], None] | None = None) -> None:
         self._store = store

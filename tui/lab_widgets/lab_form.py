@@ -23,7 +23,7 @@ _TYPED = (*NUMBERS, "concept", "system", "adapter")
 
 
 class PromptField(TextArea):
-    """Several lines; Enter asks, as in the other fields."""
+    """Takes several lines; Enter asks, as in the other fields."""
 
     HELP = "The prompt, of any number of lines; a pasted text keeps its lines. Enter asks, Ctrl+J begins a new line."
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +44,7 @@ class PromptField(TextArea):
 
 class LabForm(Vertical):
     class Edited(Message):
-        """Another answer is wanted."""
+        """Tells that a field says something else."""
 
     class ModelChosen(Message):
         """Another model is wanted."""

@@ -18,13 +18,13 @@ from . import head_text, wording
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The analysis of a run as it stood."""
+    """Holds the analysis of a run as it stood."""
 
     run: Run
     grader: str
     analysis: Analysis
     tally: RunTally | None = None
-    """Its trials by class and cell, where they were counted."""
+    """Counts of its trials by class and cell, where they were counted."""
 
     @property
     def key(self) -> tuple[str, int, int, str]:

@@ -20,11 +20,11 @@ CellPlace = tuple[int, float]
 
 @dataclass(slots=True)
 class SweptCell:
-    """A cell's reply."""
+    """Holds a cell's reply."""
 
     text: str = ""
     class_: TrialClass | None = None
-    """``None`` until the reply is whole."""
+    """Class of the reply; ``None`` until the reply is whole."""
 
 
 @dataclass(slots=True)

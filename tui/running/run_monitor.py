@@ -35,7 +35,7 @@ _HISTORY = 60
 
 @dataclass(frozen=True, slots=True)
 class RunSight:
-    """One look at a run."""
+    """Holds one look at a run."""
 
     run: Run
     display: Display

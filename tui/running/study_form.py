@@ -44,7 +44,7 @@ class WrongFields(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A study's form as it is filled in. Empty text means: as the preset says."""
+    """Holds a study's form as it is filled in. Empty text means: as the preset says."""
 
     model: str
     backend: str

@@ -35,7 +35,7 @@ SWEEPING = "-sweeping"
 
 
 class LabTools(Page):
-    """The lab's page without what it hears from its process."""
+    """Is the lab's page without what it hears from its process."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ from ..widgets.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Says who labels what."""
+    """Says who labels which set."""
 
     labeller: str
     name: str

@@ -27,7 +27,7 @@ _DRAWN = ("png", "svg")
 
 
 class RunActions(RunPage):
-    """A page with a list of runs, some of them marked."""
+    """Is a page with a list of runs, some of them marked."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ _SHOWER, _SECONDS = 12, 3.0
 
 
 class Guarded(MessagePump):
-    """A pump that outlives what its handlers raise. Textual itself would print a traceback and end."""
+    """Outlives what its handlers raise. Textual itself would print a traceback and end."""
 
     async def _dispatch_message(self, message: Message) -> None:
         try:
@@ -42,7 +42,7 @@ class Guarded(MessagePump):
 
 
 class Popup(Guarded, SteadySize, ModalScreen[T]):
-    """A question over the current screen. Ask it with ``Home.consult``, which guards what is done with the answer."""
+    """Asks a question over the current screen, by ``Home.consult``, which guards what is done with the answer."""
 
     _answered = False
 

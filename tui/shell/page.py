@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Places(Text):
-    """The bar at the top: where one is, where else one can go, and which run is open."""
+    """Shows the bar at the top: where one is, where else one can go, and which run is open."""
 
     def show(self, here: str, run: str) -> None:
         parts = [Content.styled(" mlxintro ", "bold")]
@@ -48,7 +48,7 @@ class Places(Text):
 
 
 class Page(Guarded, SteadySize, Screen[None]):
-    """A screen that one goes to. Subclasses give ``body``, ``begin``, and ``look`` to bring themselves up to date."""
+    """Is a screen that one goes to. Subclasses give ``body`` and ``begin``, and ``look`` to bring it up to date."""
 
     PLACE: ClassVar[str]
     HELP = ""

@@ -9,7 +9,7 @@ from textual.message_pump import MessagePump
 
 
 class SteadySize(MessagePump):
-    """A screen that leaves out sizes the terminal does not have any more.
+    """Leaves out sizes of a screen that the terminal has no more.
 
     Textual lays a screen out for every size it is told, and tells the screen so by another event of the same kind. Two
     sizes that are under way at once, as while a window is dragged, would then follow each other for ever.

@@ -22,7 +22,7 @@ _PATIENCE = 1800.0
 
 
 class StoreApp(App[int]):
-    """The app's side towards the store. All of it may be called in any thread."""
+    """Reads and writes the store for the app. All of it may be called in any thread."""
 
     data: DataHome
     remembered: Memory

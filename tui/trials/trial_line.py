@@ -54,7 +54,7 @@ class TrialLines:
     grader: str
     dark: bool
     words: tuple[str, ...] = ()
-    """What the filter looks for in replies: it is marked."""
+    """Words that the filter looks for in replies: they are marked."""
 
     def class_of(self, seen: Seen) -> TrialClass:
         """Return the class of a trial; one that failed has a class of its own."""

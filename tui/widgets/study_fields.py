@@ -27,10 +27,10 @@ _USUAL = {"controls": "standard", "seed": "0", "unit": "raw", "adapter": "none"}
 
 
 class StudyFields(Vertical):
-    """Everything of a study but its model and its concepts."""
+    """Shows everything of a study but its model and its concepts."""
 
     class Edited(Message):
-        """A field says something else."""
+        """Tells that a field says something else."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -30,13 +30,13 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How one figure changes with size."""
+    """Says how one figure changes with size."""
 
     label: str
     slope: Difference
-    """Per doubling, as a difference of rates."""
+    """Change with every doubling of the parameters, as a difference of rates."""
     concepts: int | None
-    """How many were in every run; ``None`` for what has no concept."""
+    """Number of concepts in every run; ``None`` for what has no concept."""
     p: float | None
 
 

@@ -54,7 +54,7 @@ class Report:
     skipped: int = 0
     """Graded before by the same version."""
     waiting: int = 0
-    """In a batch that is not back yet."""
+    """Number of trials in a batch that is not back yet."""
     left: int = 0
     """Not asked: the budget was spent, the pass was interrupted, or the API failed."""
     stopped: str = ""
@@ -65,7 +65,7 @@ class Report:
 class Estimate:
     replies: int
     questions: int
-    """At most."""
+    """Largest number of questions."""
     input_tokens: int
     output_tokens: int
     dollars: float
@@ -75,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ready to be sent, once its request is made."""
+    """Holds a question that can be sent once its request is made."""
 
     dossier: Dossier
     name: QuestionName
@@ -90,7 +90,7 @@ class _Before:
 
 
 class RemoteGrader(Protocol):
-    """A judge behind an API: what it is called, and how it is asked."""
+    """Describes a judge behind an API: what it is called, and how it is asked."""
 
     @property
     def name(self) -> str: ...
@@ -107,7 +107,7 @@ class RemoteGrader(Protocol):
 
 
 class ClaudePass:
-    """See the module."""
+    """Runs one grading pass: asks about every reply that needs it, and stores the answers as they come."""
 
     def __init__(
         self,

@@ -122,7 +122,7 @@ def with_open_first(keys: Sequence[str], first: Container[str], count: int | Non
 
 @dataclass
 class LabellingSession:
-    """One labeller's way through a set. Keys go in, finished labels come out; storing them is the caller's business."""
+    """Leads one labeller through a set. Keys go in, finished labels come out; storing them is the caller's business."""
 
     labeller: str
     queue: list[Item]

@@ -36,7 +36,7 @@ class CertifyOrder:
     """Says what is asked for; what is ``None`` is chosen for the model."""
 
     model: str
-    """As the study stores it."""
+    """Name of the model as the study stores it."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Further settings of the study."""
     preset: str = "lindsey"
@@ -71,7 +71,7 @@ class CertifyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A study that is ready to run."""
+    """Holds a study that is ready to run."""
 
     checked: Checked
     planned: Plan

@@ -66,7 +66,7 @@ SetWords = Annotated[tuple[OwnWord, ...], BeforeValidator(_words_of), Field(min_
 
 
 class OwnConcepts(Data):
-    """A person's own concepts and sets."""
+    """Holds a person's own concepts and sets."""
 
     concepts: dict[GroupName, NearNames] = Field(default_factory=dict)
     """Category -> word -> near names that count as naming it; plurals need not be among them.

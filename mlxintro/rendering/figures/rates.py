@@ -28,11 +28,11 @@ UNITS: dict[FigureKind, str] = {"rate": "% of trials", "mean": "mean over concep
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A run as a figure sees it."""
+    """Holds a run as a figure sees it."""
 
     label: str
     run: Run | None
-    """``None`` where a figure is of an analysis alone."""
+    """Stored run; ``None`` where a figure is drawn from an analysis alone."""
     analysis: Analysis
     tally: RunTally
     rows: Sequence[Row] = ()

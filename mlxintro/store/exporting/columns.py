@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of an exported trial."""
+    """Describes one column of an exported trial."""
 
     name: str
     kind: str

@@ -30,7 +30,7 @@ _SAMPLING = 4e-9
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one run takes on one machine."""
+    """Says what one run takes on one machine."""
 
     fits: bool
     needed: int
@@ -40,7 +40,7 @@ class Forecast:
     rows: int
     trials: int
     seconds: tuple[float, float] | None
-    """From the quickest to the slowest; ``None`` where it does not fit."""
+    """Seconds, from the quickest to the slowest; ``None`` where it does not fit."""
     note: str = ""
     likely: float | None = None
     """Seconds in the middle of the range, where they were measured."""

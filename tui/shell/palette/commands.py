@@ -28,7 +28,7 @@ class Action:
 
 
 class Palette(Guarded, SteadySize, CommandPalette):
-    """Textual's, which closes another screen when two keys choose, and cannot turn a page before it is laid out."""
+    """Replaces Textual's, which closes another screen when two keys choose, and turns no page before it is laid out."""
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP, exit_on_error=False)
     async def _gather_commands(self, search_value: str) -> None:
@@ -57,7 +57,7 @@ class Palette(Guarded, SteadySize, CommandPalette):
 
 
 class Actions(Provider):
-    """Places, what works here, and, when something is sought, what other screens can do."""
+    """Offers places, what works here, and, when something is sought, what other screens can do."""
 
     def _all(self) -> Iterator[Action]:
         app, home = self.app, home_of(self.screen)

@@ -36,7 +36,7 @@ class _InStore(Provider):
 
 
 class FoundRuns(_InStore):
-    """Runs, by name, model and experiment."""
+    """Finds runs by name, model and experiment."""
 
     async def startup(self) -> None:
         self._runs: Sequence[Run] = ()
@@ -67,7 +67,7 @@ class FoundRuns(_InStore):
 
 
 class FoundConcepts(_InStore):
-    """Concepts: their replies in the open run, or a new study of one when none is open."""
+    """Finds concepts: their replies in the open run, or a new study of one when none is open."""
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
@@ -90,7 +90,7 @@ class FoundConcepts(_InStore):
 
 
 class FoundTrials(_InStore):
-    """Trials of the open run, by words of their replies."""
+    """Finds trials of the open run by words of their replies."""
 
     async def search(self, query: str) -> Hits:
         run = self.home.run_id
