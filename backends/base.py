@@ -31,7 +31,7 @@ import numpy as np
 from .checks import check_continuations, check_prompt, check_proofs, check_sampling, check_sites
 from .errors import OutOfMemory, UsageError
 from .machine.footprint import Shape
-from .roofline import Roofline
+from .machine.roofline import Roofline
 from .site_checks import check_heads, check_sum
 from .thinking.thoughts import thinking_first
 from .training import AdapterShape, AdapterTrainer, Products
@@ -95,7 +95,7 @@ _Result = TypeVar("_Result")
 
 
 class Backend(abc.ABC):
-    """A loaded model. Use as a context manager, or call ``close``.
+    """Runs a loaded model. Use as a context manager, or call ``close``.
 
     Subclasses implement the underscored methods; what is checked for all of them is checked here, once: requests on
     the way in, proofs on the way out.

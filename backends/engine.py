@@ -27,7 +27,7 @@ several rows share it."""
 
 
 class Decoder(Protocol):
-    """Rows in flight; none at first. Live rows are numbered from 0."""
+    """Decodes rows in flight; there are none at first. Live rows are numbered from 0."""
 
     def admit(self, prompts: Sequence[Prompt]) -> None:
         """Read prompts. They become live rows, numbered after those there are, with their next token's logits ready."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class KnownError(Exception):
-    """A foreseeable failure, told in one line that names the way out."""
+    """Says in one line what failed, as was foreseeable, and names the way out."""
 
     exit_code = 1
 

@@ -24,7 +24,7 @@ NEVER = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lane:
-    """One injection per row at one place, as arrays over the rows of the batch."""
+    """Lays out one injection per row at one place, as arrays over the rows of the batch."""
 
     vectors: Float32
     """(rows, span, size of the place); for ``ablate`` unit vectors. The last of a row's vectors goes on to the end of

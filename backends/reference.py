@@ -43,7 +43,7 @@ def reference_logprobs(model: str, backend: str, tokens: Sequence[int]) -> tuple
     )
     if kind is None:
         raise ModelError(f"{source.name} does not fit into memory beside the copy that is loaded")
-    from .pytorch.reference import logprobs
+    from .pytorch.yardsticks.reference import logprobs
 
     found: Float32 = np.asarray(logprobs(source, tokens, kind), np.float32)
     return found, f"in {kind} on the CPU"

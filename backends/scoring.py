@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A token whose log-probability is asked for."""
+    """Names a token whose log-probability is asked for."""
 
     row: int
     column: int
@@ -59,7 +59,7 @@ class PromptScorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """Continuations of one row that differ in their last token at most."""
+    """Holds continuations of one row that differ in their last token at most."""
 
     row: int
     head: tuple[int, ...]

@@ -36,10 +36,10 @@ OPERATIONS: tuple[Operation, ...] = ("add", "ablate", "replace")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Injection:
-    """One intervention on the residual stream of one row."""
+    """Asks for one intervention on the residual stream of one row."""
 
     layer: int
-    """0-based block index."""
+    """Block index, from 0."""
     vector: Float32
     """Shape (size,), float32, already scaled: ``add`` adds exactly this. The size is ``ModelInfo.size_of`` the site and
     head. Shape (positions, size) gives every position of the window a vector of its own; such a window ends with the
@@ -53,7 +53,7 @@ class Injection:
     """``add`` the vector; ``ablate`` projects its direction out (its length does not matter); ``replace`` puts it in
     the activation's place (activation patching)."""
     head: int | None = None
-    """At the site ``head_out``, the one attention head that is touched, from 0; all of them when ``None``."""
+    """Attention head, from 0, that is touched at the site ``head_out``; all of them when ``None``."""
     part: ReplyPart = "reply"
     """Where a reply begins with a thought: ``thought`` ends the window with it, before the closing mark; ``answer``
     begins the window with the closing mark, whose last token predicts the answer's first."""
@@ -69,7 +69,7 @@ class Injection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Token ids, special tokens included, and what is injected while they are processed."""
+    """Holds token ids, special tokens included, and what is injected while they are processed."""
 
     tokens: tuple[int, ...]
     injections: tuple[Injection, ...] = ()
@@ -84,7 +84,7 @@ class ThoughtLimit:
     marks: ThinkingMarks
     """How the model's template writes a thought."""
     prefill: str = ""
-    """What is put in the model's mouth after the thought."""
+    """Text that is put in the model's mouth after the thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Sampling:
 
     max_tokens: int = 100
     temperature: float = 0.0
-    """0 is greedy."""
+    """Temperature; 0 is greedy."""
     top_p: float = 1.0
     seed: int = 0
     """Key of this row's own random numbers; see ``backends.sampling``."""
@@ -116,7 +116,7 @@ class Sampling:
     ends: tuple[int, ...] = ()
     """Tokens that end the reply, beside the model's own."""
     thought: ThoughtLimit | None = None
-    """For a prompt that ends with an opened thought: it is written first, and ``max_tokens`` are the answer's."""
+    """Limit of the thought, where the prompt ends with an opened one; ``max_tokens`` are the answer's alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,13 +145,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """A token as it is generated, for streaming displays."""
+    """Tells of a token as it is generated, for streaming displays."""
 
     index: int
     """Index of the request in the list that was passed."""
     token: int
     text: str
-    """What this token adds to the visible reply (empty inside an unfinished character)."""
+    """Text that this token adds to the visible reply (empty inside an unfinished character)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Completion:
     ended_by: int | None = None
     """The token that ended the reply; ``None`` where a stop string or its length did."""
     thought: Thought | None = None
-    """What was thought before; ``tokens`` and ``text`` are the answer's alone."""
+    """Thought that was written before; ``tokens`` and ``text`` are the answer's alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,19 +177,19 @@ class ProvenScore:
     """Says what was scored after one prompt, and what was injected meanwhile."""
 
     logprobs: list[Float32]
-    """Per continuation, float32 (tokens,): natural log-probability of each token."""
+    """Natural log-probability of each token, float32 (tokens,), for every continuation."""
     proofs: tuple[Proof, ...]
     """One per injection of the prompt, in its order, while the longest continuation was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A dialogue as the model reads it."""
+    """Holds a dialogue as the model reads it."""
 
     text: str
     tokens: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
-    """Per token, its ``[start, stop)`` in ``text``, in characters."""
+    """Place of every token in ``text``, ``[start, stop)`` in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class ModelInfo:
     """Says what is loaded, recorded with every run."""
 
     model: str
-    """What the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
+    """Name that the user asked for, e.g. ``smollm2`` or ``Qwen/Qwen2.5-7B-Instruct``."""
     revision: str
     """Commit of a hub model, content hash of a local folder, version of the embedded one."""
     backend: str
@@ -217,7 +217,7 @@ class ModelInfo:
     """False for base models, which get a plain dialogue format."""
     template_hash: str
     adapter: str = ""
-    """What the user asked for as a low-rank adapter; empty without one."""
+    """Low-rank adapter that the user asked for; empty without one."""
     adapter_revision: str = ""
     """``sha256:...`` over the adapter's configuration and weights."""
     heads: int = 0
@@ -255,7 +255,7 @@ class ModelInfo:
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back, with the model's chat template."""
+    """Turns text to ids and back, with the model's chat template."""
 
     end_tokens: frozenset[int]
     """Ids that end a reply."""
@@ -294,7 +294,7 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class DatedTokenizer(Protocol):
-    """A tokenizer whose chat template may write the day into prompts."""
+    """Is a tokenizer whose chat template may write the day into prompts."""
 
     date: datetime.date | None
     """The day it writes; ``None`` for templates that write none."""
@@ -311,7 +311,7 @@ class DatedTokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes on the device that holds the model."""
+    """Counts bytes on the device that holds the model."""
 
     used: int
     free: int

@@ -35,8 +35,8 @@ from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.passes import find_grader
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch, live
-from mlxintro.running.estimate import Placeholders
 from mlxintro.running.events import RunEvent, TokenGenerated
+from mlxintro.running.preview.estimate import Placeholders
 from mlxintro.running.readouts import prompt_of
 from mlxintro.running.runner import BEAT_SECONDS, run_trials
 from mlxintro.running.session import Session

@@ -30,7 +30,7 @@ SIZES = ("80x24", "120x36", "200x50")
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 FIRST, GOING = "first-look", "larger-study"
 _FIRST = ("--layers", "2,3,4,5,6", "--trials", "4")
-_GOING = ("--trials", "400", "--concepts", "set:lindsey-50", "--layers", "2,3,4,5,6")
+_GOING = ("--trials", "40", "--concepts", "set:lindsey-50", "--layers", "2,3,4,5,6")
 _OTHERS = ("--concepts", "ocean,fear,bread", "--trials", "1", "--max-tokens", "12")
 _WAIT = 60.0
 
@@ -142,17 +142,21 @@ async def lab(app: IntroApp, pilot: Pilot[int]) -> None:
     await pilot.pause(6.0)
 
 
+_MARKED = ("end", "m", "up", "up", "up", "m")
+"""Marks two runs of the same experiment."""
+_PLANNED = "batches:"
+"""Stands in a plan that has been computed."""
 SCREENS: dict[str, Step] = {
     "empty": pressed("No runs yet"),
     "runs": pressed(FIRST),
     "runs-groups": pressed(FIRST, "g"),
     "runs-help": pressed(FIRST, "f1"),
     "runs-palette": pressed(FIRST, "ctrl+p", then="Go to"),
-    "runs-overlay": pressed(FIRST, "m", "down", "m", "o"),
-    "new": pressed(FIRST, "2", then="trials"),
-    "new-protocol": pressed(FIRST, "2", "f3", then="discloses"),
+    "runs-overlay": pressed(FIRST, *_MARKED, "v", then="left and right"),
+    "new": pressed(FIRST, "2", then=_PLANNED),
+    "new-protocol": pressed(FIRST, "2", "f3", then=_PLANNED),
     "live": opened(FIRST, "live", "latest replies"),
-    "live-going": opened(GOING, "live", "being written"),
+    "live-going": opened(GOING, "live", "being written", then=" %"),
     "live-read-out": opened("localization-1", "live", "latest replies"),
     "review": opened(FIRST, "review", "trials", "pagedown"),
     "review-filter": opened(FIRST, "review", "trials", "slash", *"sense", "enter", then="sense"),
@@ -160,7 +164,7 @@ SCREENS: dict[str, Step] = {
     "review-read-out": opened("localization-1", "review", "trials"),
     "review-label": opened(FIRST, "review", "trials", "b", then="Enter"),
     "results": opened(FIRST, "results", "ladder of"),
-    "results-compare": pressed(FIRST, "m", "down", "m", "c", then="verdict:"),
+    "results-compare": pressed(FIRST, *_MARKED, "c", then="verdict:"),
     "lab": pressed(FIRST, "6", then="loads the model"),
     "lab-answered": lab,
 }

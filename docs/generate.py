@@ -13,7 +13,7 @@ from textual.binding import Binding
 from mlxintro import experiments
 from mlxintro.cli.main import cli
 from mlxintro.protocol import presets
-from mlxintro.store.columns import GRADE_COLUMNS, TRIAL_COLUMNS, Column
+from mlxintro.store.exporting.columns import GRADE_COLUMNS, TRIAL_COLUMNS, Column
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
 from mlxintro.tui.shell.places import PLACES

@@ -17,10 +17,11 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.registry import open_backend
 from mlxintro.grading.alongside import graded_alongside
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import check_has_graded, find_grader, grade_run, related_words
+from mlxintro.grading.passes import check_has_graded, find_grader, grade_run
 from mlxintro.paths import data_home
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import Study, make_study
+from mlxintro.protocol.words.own_concepts import library_with, read_concept_files, with_concept_files
 from mlxintro.rendering.figures.building import FigureChoice, drawn_runs, paper_figure
 from mlxintro.rendering.figures.files import DrawnFigure
 from mlxintro.rendering.figures.panels import Axis, PictureKind
@@ -28,7 +29,7 @@ from mlxintro.rendering.figures.style import Width
 from mlxintro.rendering.methods import all_methods
 from mlxintro.running import launch
 from mlxintro.running.subject_names import adapter_name, model_name
-from mlxintro.store.export import export_rows
+from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.vectors.library import with_references
@@ -81,7 +82,8 @@ def run(study: Study | str | Path, *, name: str | None = None, db: str | Path | 
     Args:
         study: the name of an experiment, a study's TOML file, or a ``Study``.
         name: of the run; a free one is chosen when ``None``.
-        settings: of the study, over those of the file: ``model``, ``backend``, ``concepts``, ``layers``, ...
+        settings: of the study, over those of the file: ``model``, ``backend``, ``concepts``, ``concept_file``,
+            ``layers``, ...
 
     Returns:
         the run as it stands in the store.
@@ -125,7 +127,7 @@ def figure(
     Args:
         names: runs by name, id, or the start of an id.
         kind: ``rates``, ``overall``, ``heat-maps``, ``curves``, ``maps`` or ``ladder``; what says most when left out.
-        x: the axis of rates, ``depth`` or ``strength``.
+        x: the axis of rates, ``depth``, ``strength`` or ``size`` (parameters).
         figures: names of head figures, curves or maps; all of the kind when left out.
         width: ``column`` or ``page`` of a paper.
         grader: whose verdicts.
@@ -147,20 +149,24 @@ def figure(
         return DrawnFigure(shown, width, all_methods(store, found, grader))
 
 
-def grade(text: str, concept: str | None = None, *, strict: bool = False) -> Grade:
+def grade(
+    text: str, concept: str | None = None, *, strict: bool = False, concept_file: str | Path | None = None
+) -> Grade:
     """Grade one reply by the rules.
 
     Args:
         text: the reply.
         concept: the word whose vector was injected; ``None`` for a reply without an injection.
         strict: by ``rules-strict``: only the word itself or a close relative names the concept, no association.
+        concept_file: concepts of one's own, whose near names count.
 
     Raises:
         UsageError: the reply is no text.
     """
     if not isinstance(text, str):
         raise UsageError(f"a reply is a text, not {type(text).__name__}: give the words of the reply")
-    return find_grader("rules-strict" if strict else "rules").grade(text, concept, related_words(concept))
+    known = library_with(read_concept_files([Path(concept_file)] if concept_file else []))
+    return find_grader("rules-strict" if strict else "rules").grade(text, concept, known.related(concept))
 
 
 def _store(db: str | Path | None) -> Store:
@@ -168,6 +174,7 @@ def _store(db: str | Path | None) -> Store:
 
 
 def _study(study: Study | str | Path, settings: dict[str, Any]) -> Study:
+    settings = with_concept_files(settings)
     if isinstance(study, Study):
         return study.model_copy(update=settings) if settings else study
     given = dict(settings)

@@ -12,12 +12,12 @@ DATABASE = "mlxintro.db"
 
 @dataclass(frozen=True, slots=True)
 class DataHome:
-    """One store and what belongs to it."""
+    """Knows the paths of one store and of what belongs to it."""
 
     db: Path
     """The SQLite file."""
     cache: Path
-    """What can be deleted and is made again."""
+    """Folder of what can be deleted and is made again."""
 
     @property
     def vectors(self) -> Path:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import related_words
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.grading.rules.version import VERSION
+from mlxintro.protocol.concepts import library
 from tests.rules_cases import ALL_CASES
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +30,7 @@ def replies() -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
     for file in sorted(DATA.glob("replies_*.jsonl")):
         for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
             row = json.loads(line)
-            yield f"{file.stem}:{number}", row["response"], row["concept"], related_words(row["concept"])
+            yield f"{file.stem}:{number}", row["response"], row["concept"], library().related(row["concept"])
     for number, case in enumerate(ALL_CASES, 1):
         yield f"rules_cases:{number}", case.reply, case.concept, case.related
 

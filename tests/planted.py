@@ -16,9 +16,9 @@ from typing import Literal
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.experiments.detection.analysis import analyse
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import related_words
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.protocol import concepts, controls
+from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
 
 CLAIMS = (
@@ -137,7 +137,7 @@ def _reply(
 
 @lru_cache(maxsize=100_000)
 def graded(text: str, concept: str | None) -> Grade:
-    return RulesGrader().grade(text, concept, related_words(concept))
+    return RulesGrader().grade(text, concept, library().related(concept))
 
 
 def _logit(chance: float) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from mlxintro.analysis.results import Analysis, Row
 from mlxintro.backends.simulated.backend import FakeBackend
-from mlxintro.grading.passes import related_words
 from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import launch
@@ -48,6 +48,6 @@ def row_of(spec: TrialSpec, outcome: Outcome) -> Row:
         response=outcome.response,
         measurements=outcome.measurements,
         detail=spec.detail,
-        grade=RulesGrader().grade(outcome.response, spec.concept, related_words(spec.concept)) if spoken else None,
+        grade=RulesGrader().grade(outcome.response, spec.concept, library().related(spec.concept)) if spoken else None,
         injected=tuple(injection.concept for injection in spec.injections),
     )

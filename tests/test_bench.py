@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.backends.roofline import Roofline
+from mlxintro.backends.machine.roofline import Roofline
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.tools import bench
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlxintro.cli.output import json_line, shorten
 from mlxintro.rendering.cleaning import escaped_json, visible
-from mlxintro.rendering.text import grid
+from mlxintro.rendering.grids import grid
 
 from .cli import Call, mlxintro
 

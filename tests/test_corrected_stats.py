@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -56,3 +57,8 @@ def test_a_run_without_labels_has_no_corrected_rates_and_one_with_them_has(tmp_p
     assert told["low"] < by_hand < told["high"]
     assert told["labelled"] == labelled
     assert "corrected for the grader's errors" in mlxintro(tmp_path, "stats", "one").out
+    for name in ("one.md", "one.html"):
+        assert mlxintro(tmp_path, "report", "one", "-o", str(tmp_path / name)).code == 0
+        words = html.unescape((tmp_path / name).read_text("utf-8"))
+        assert "corrected for the grader's errors" in words
+        assert f"{told['value']:.1%}" in words

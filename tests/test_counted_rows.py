@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks.large_store import multiply
+from mlxintro.analysis.across.published import compare
 from mlxintro.analysis.arm_rates import arm_rates
 from mlxintro.analysis.counted_rows import analysed_rows, example_rows
-from mlxintro.analysis.published import compare
 from mlxintro.analysis.reply_tally import trials_in
 from mlxintro.analysis.run import analysis_of, display_of
 from mlxintro.analysis.stats import Rate

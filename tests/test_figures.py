@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from matplotlib import image, rcParams
 from matplotlib.container import ErrorbarContainer
@@ -94,6 +98,56 @@ def test_models_of_different_depths_share_an_axis(grid: Call, tmp_path: Path) ->
     text = (tmp_path / "fig.svg").read_text("utf-8")
     assert "null?layers=16, false alarms (n = 6)" in text
     assert "depth (layer / number of layers)" in text
+
+
+SIZES = {"small": 0.135e9, "middle": 0.5e9, "large": 3e9}
+
+
+@pytest.fixture
+def scale(call: Call, home: Path) -> Call:
+    """Three runs of subjects that pass for models of different sizes; larger ones notice more."""
+    for (name, size), hit in zip(SIZES.items(), (0.05, 0.4, 0.9), strict=True):
+        words = ("--concepts", "set:lindsey-50", "--layers", "5", "--strengths", "4", "--controls", "20")
+        assert call(*RUN, "-m", f"detector?hit={hit}&fa=0.2", *words, "--name", name).code == 0
+        with closing(sqlite3.connect(home / "mlxintro.db")) as db, db:
+            (model,) = db.execute("SELECT model FROM runs WHERE name = ?", (name,)).fetchone()
+            told = {**json.loads(model), "model": f"owner/{name}", "parameters": int(size)}
+            db.execute("UPDATE runs SET model = ? WHERE name = ?", (json.dumps(told), name))
+    return call
+
+
+def test_rates_over_size_have_the_line_of_the_tested_trend(scale: Call, tmp_path: Path) -> None:
+    done = scale("figure", "large", "small", "middle", "--x", "size", "-o", str(tmp_path / "fig.svg"))
+    assert done.code == 0, done.err
+    rows = numbers_of(tmp_path / "fig.csv")
+    panel = [row for row in rows if row["panel"] == "detects"]
+    points = [row for row in panel if row["series"] == "injected"]
+    assert [float(row["x"]) for row in points] == pytest.approx([0.135, 0.5, 3.0])
+    assert all(row["n"] == "50" for row in points)
+    # One trial per concept in every run: the mean of the concepts' slopes is the slope of the rates.
+    logs = np.log2([float(row["x"]) for row in points])
+    slope, start = np.polyfit(logs, [float(row["value"]) for row in points], 1)
+    (label,) = {row["series"] for row in panel if row["series"].startswith("fit: detects, injected")}
+    ends = [float(row["value"]) for row in panel if row["series"] == label]
+    assert ends == pytest.approx([start + slope * logs[0], start + slope * logs[-1]])
+    assert f"{100 * slope:+.1f} points per doubling" in label
+    compared = scale("compare", "large", "small", "middle", "--json")
+    (trend,) = [t for t in json.loads(compared.out)["across"] if t["name"] == "trend"]
+    (row,) = [row for row in trend["rows"] if row[0] == "detects, injected"]
+    assert row[1]["value"] == pytest.approx(slope)
+    text = (tmp_path / "fig.svg").read_text("utf-8")
+    for said in ("small", "135M", "500M", "3B", "parameters (log scale)", "injected (n = 50)", "false alarms (n = 20)"):
+        assert said in text
+    image_path = tmp_path / "fig.png"
+    assert scale("figure", "large", "small", "--x", "size", "-o", str(image_path)).code == 0
+    assert "A trend takes 3 sizes or more" in (tmp_path / "fig.md").read_text("utf-8")
+    assert image.imread(image_path)[..., :3].std() > 0.05, "something is drawn"
+
+
+def test_a_figure_over_size_takes_models_of_known_and_different_sizes(grid: Call, tmp_path: Path) -> None:
+    done = grid("figure", "grid", "--x", "size", "-o", str(tmp_path / "fig.svg"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "the size of detector is not known" in done.err
 
 
 def test_every_kind_that_a_run_has_is_drawn(grid: Call, tmp_path: Path) -> None:

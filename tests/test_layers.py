@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_arrows_between_the_folders_point_one_way(folder: str) -> None:
         if bad:
             wrong[str(path.relative_to(ROOT))] = bad
     assert not wrong
+
+
+def test_modules_that_are_imported_or_named_in_prose_exist() -> None:
+    wrong = []
+    for module, path in MODULES.items():
+        named = re.findall(r"``((?:mlxintro|backends|tui)(?:\.[a-z_]+)+)", path.read_text("utf-8"))
+        wrong += [(module, name) for name in named if not _exists(name)]
+        ours = {name for name in imports(module) if name.startswith("mlxintro.")}
+        wrong += [(module, name) for name in sorted(ours - MODULES.keys())]
+    assert wrong == []
+
+
+def _exists(name: str) -> bool:
+    """Say whether a dotted name that begins with its folder is a module, or a function of one."""
+    full = name if name.startswith("mlxintro.") else f"mlxintro.{name}"
+    module, _, function = full.rpartition(".")
+    return full in MODULES or (module in MODULES and f"def {function}(" in MODULES[module].read_text("utf-8"))
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

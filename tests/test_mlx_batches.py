@@ -149,10 +149,10 @@ def test_rows_that_overflow_fail_and_the_others_finish(tiny: Callable[[str], Pat
             next(running)
 
 
-def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on(
+def test_nothing_is_handed_out_before_the_device_has_confirmed_what_it_rests_on(
     backend: MLXBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Metal may say only after tokens were read that the step which made them failed."""
+    """Metal may say only after numbers were read that the computation which made them failed."""
 
     def fail() -> None:
         raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
@@ -162,6 +162,16 @@ def test_no_reply_is_handed_out_before_the_device_has_confirmed_what_it_rests_on
     with pytest.raises(OutOfMemory):
         handed_out.extend(backend.generate([Request(injected(), Sampling(max_tokens=3))] * 2))
     assert handed_out == []
+    reads: list[Callable[[], object]] = [
+        lambda: backend.capture([injected()]),
+        lambda: backend.score([injected()], [[(5,)]]),
+        lambda: backend.score([injected()], [[(5, 6)]]),
+        lambda: backend.next_token([injected()]),
+        lambda: backend.lens(np.ones((2, backend.info.width), np.float32)),
+    ]
+    for read in reads:
+        with pytest.raises(OutOfMemory):
+            read()
 
 
 def test_rows_that_end_together_wait_for_the_device_once(backend: MLXBackend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mlxintro.backends import support
 from mlxintro.backends.errors import ModelError, UsageError
 from mlxintro.backends.machine import memory
-from mlxintro.backends.models import aliases, folders, sources
+from mlxintro.backends.models import aliases, folders, sources, support
 
 
 def write_model(folder: Path, *, seed: int = 0, **config: object) -> Path:

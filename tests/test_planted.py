@@ -16,7 +16,7 @@ from scipy.stats import binom
 from mlxintro.analysis.contrasts import LEVEL, contrast_beyond
 from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.results import VerdictKind
-from mlxintro.grading.passes import related_words
+from mlxintro.protocol.concepts import library
 from mlxintro.replies.mentions import Names, find_mentions
 from mlxintro.replies.text import fold
 from tests import drawn
@@ -75,7 +75,7 @@ def test_a_weak_habit_is_found_with_fifty_replies_on_either_side(subject: Subjec
 
 def test_names_of_many_concepts_are_those_of_each() -> None:
     words = ("ocean", "poetry", "milk", "happiness", "phones", "love", "silver")
-    lookup = Names({word: related_words(word) for word in words})
+    lookup = Names({word: library().related(word) for word in words})
     for text in (
         "It is about the sea, and about poets.",
         "Not milk; I'm happy to help, and there are oceans of it.",
@@ -84,7 +84,7 @@ def test_names_of_many_concepts_are_those_of_each() -> None:
         "",
     ):
         folded = fold(text)
-        each = {word for word in words if find_mentions(folded, word, related_words(word))}
+        each = {word for word in words if find_mentions(folded, word, library().related(word))}
         assert lookup.within(folded) == each
 
 

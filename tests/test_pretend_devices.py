@@ -7,21 +7,37 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.families import build
 from tests.matrix import each_family
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module", params=[*each_family("llama", "qwen3"), pytest.param("gemma3", marks=pytest.mark.slow)])
-def told(request: pytest.FixtureRequest, tiny: Callable[[str], Path]) -> Any:
+CARRYING = ("mamba", "lfm2", "qwen3_next", "falcon_h1", "zamba2")
+"""Families whose layers carry a state: alone, beside attention, in some layers, with experts."""
+
+
+def in_slow_tests(*families: str) -> list[Any]:
+    return [pytest.param(family, marks=pytest.mark.slow) for family in families]
+
+
+@pytest.fixture(scope="module", params=[*each_family("llama", "qwen3"), *in_slow_tests("gemma3", *CARRYING)])
+def told(
+    request: pytest.FixtureRequest,
+    tiny: Callable[[str], Path],
+    made_once: Callable[[str, Callable[[Path], object]], Path],
+) -> Any:
+    family = request.param
+    folder = made_once(f"states-{family}", partial(build, family)) if family in CARRYING else tiny(family)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pretend_devices", str(tiny(request.param))],
+        [sys.executable, "-m", "tests.pretend_devices", str(folder)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlxintro.analysis import published
+from mlxintro.analysis.across import published
 from mlxintro.analysis.stats import difference, rate
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlxintro.grading import Grade
-from mlxintro.grading.passes import related_words
 from mlxintro.grading.rules.grader import RulesGrader
+from mlxintro.protocol.concepts import library
 
 DATA = Path(__file__).parent / "data"
 SETS = ("replies_written", "replies_second", "replies_smollm2", "replies_heldout")
@@ -34,7 +34,7 @@ def _read(name: str) -> Iterator[Labelled]:
     grader = RulesGrader()
     for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines():
         row = json.loads(line)
-        grade = grader.grade(row["response"], row["concept"], related_words(row["concept"]))
+        grade = grader.grade(row["response"], row["concept"], library().related(row["concept"]))
         yield Labelled(row["response"], row["concept"], row["says"], row["names"], grade)
 
 

@@ -14,8 +14,8 @@ import pytest
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.store import Finished, GradeRecord, Label, Store, VectorRecord
-from mlxintro.store.columns import GRADE_COLUMNS, TRIAL_COLUMNS
-from mlxintro.store.export import export_rows
+from mlxintro.store.exporting.columns import GRADE_COLUMNS, TRIAL_COLUMNS
+from mlxintro.store.exporting.export import export_rows
 from mlxintro.vectors import cache
 from mlxintro.vectors.vector import content_hash
 from tests.plans import outcome, prompt_of, spec

@@ -15,7 +15,7 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import presets, study_file
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
-from mlxintro.running.explain import explain
+from mlxintro.running.preview.explain import explain
 from mlxintro.store.store import Store
 from tests.cli import Call
 

@@ -12,7 +12,8 @@ from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.replies.thoughts import StoredThought, thought_of
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
-from mlxintro.thinking.counts import CHANNEL_CLASSES, ChannelClass, channel_of, count_channels
+from mlxintro.thinking.channels import CHANNEL_CLASSES, ChannelClass, channel_of
+from mlxintro.thinking.counts import count_channels
 from mlxintro.thinking.grades import both_channels, grade_channels, thought_verdict
 from tests.cli import mlxintro
 from tests.test_thinking_runs import ON, claims, finished
@@ -90,7 +91,7 @@ def judged(thought: str, answer: str) -> GradeRecord:
     from mlxintro.grading.passes import to_record
     from mlxintro.thinking.grades import as_raw
 
-    said, noticed = grade_channels(RulesGrader(), answer, "ocean", StoredThought(thought, 9, "itself"))
+    said, noticed = grade_channels(RulesGrader(), answer, "ocean", (), StoredThought(thought, 9, "itself"))
     return replace(to_record("key", RulesGrader(), said), raw=as_raw(noticed))
 
 

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.store.store import Store
 from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.app import IntroApp
@@ -227,6 +228,25 @@ def test_every_field_has_a_reader_that_says_what_is_wrong_in_words() -> None:
         assert error.value.problems[name].startswith(TITLES[name])
 
 
+def test_thinking_and_its_budget_are_fields_of_the_form(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await form(pilot, app)
+            page._highlight("fake")
+            page.query_one("#thinking", Input).value = "on"
+            page.query_one("#thinking_tokens", Input).value = "64"
+            await pilot.pause(0.1)
+            study = page._draft().study()
+            assert (study.thinking, study.thinking_tokens) == ("on", 64)
+            page.query_one("#thinking", Input).value = "loudly"
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: "Thinking: 'loudly' is none" in text(app))
+            assert page.query_one("#thinking", Input).has_class("-wrong")
+            assert page.focused is page.query_one("#thinking")
+
+    asyncio.run(go())
+
+
 def test_an_adapter_is_a_field_of_the_form_and_the_simulated_subject_refuses_it(home: Path) -> None:
     async def go() -> None:
         async with shown(home) as (app, pilot):
@@ -241,5 +261,27 @@ def test_an_adapter_is_a_field_of_the_form_and_the_simulated_subject_refuses_it(
             await until(pilot, lambda: "Adapter: the simulated subject takes none" in text(app))
             assert page.focused is page.query_one("#adapter")
             assert not app.processes.running
+
+    asyncio.run(go())
+
+
+def test_own_concepts_are_offered_and_go_into_the_study(home: Path) -> None:
+    own = OwnConcepts.model_validate({"concepts": {"weather": {"drizzle": ["light rain"]}}})
+
+    async def go() -> None:
+        async with shown(home, (140, 40), own) as (app, pilot):
+            page = await form(pilot, app)
+            page.query_one("#find").focus()
+            await pilot.press(*"drizz", "enter")
+            assert "drizzle" in page.query_one(Concepts).chosen
+            study = page._draft().study()
+            assert not study.any_word
+            assert study.library.related("drizzle")[0] == "light rain"
+            again = study_file.parse(page._draft().toml(), "new.toml", Path())
+            assert make_study(**{"model": "any", **again.settings}).own_concepts == own
+            # The study of a run knows what that run knew, not what was given to the app.
+            page.take({"experiment": "injected-thoughts", "own_concepts": {"concepts": {"tools": {"adze": []}}}}, "")
+            assert page._draft().study().library.category("adze") == "tools"
+            assert page.query_one(Concepts)._library.find("drizzle") is None
 
     asyncio.run(go())

@@ -13,8 +13,8 @@ from mlxintro.analysis.run import display_of
 from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import TrialFilter
 from mlxintro.store.store import Store
+from mlxintro.tui.keys.jump import JumpMode
 from mlxintro.tui.screens.review import ReviewPage
-from mlxintro.tui.shell.jump import JumpMode
 from mlxintro.tui.trials import trial_order
 from mlxintro.tui.trials.trial_line import TrialLines
 from mlxintro.tui.trials.trial_order import TrialOrder, ordered

@@ -21,11 +21,11 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 from mlxintro.tui.app import IntroApp
-from mlxintro.tui.shell import keymap
+from mlxintro.tui.keys import keymap
 from mlxintro.tui.shell.app_state import Memory
-from mlxintro.tui.shell.commands import Palette
 from mlxintro.tui.shell.dialogues import AskPath, Confirm, free_path
 from mlxintro.tui.shell.help import HelpScreen
+from mlxintro.tui.shell.palette.commands import Palette
 from mlxintro.tui.shell.places import PLACES
 from mlxintro.tui.shell.run_page import RunPage
 from tests.tui_kit import shown, text, until

@@ -85,7 +85,9 @@ def test_the_theme_and_the_place_are_remembered(home: Path) -> None:
 def test_an_empty_store_says_what_to_do(tmp_path: Path, size: tuple[int, int]) -> None:
     async def look() -> str:
         async with shown(tmp_path, size) as (app, pilot):
-            await until(pilot, lambda: all(one in text(app) for one in ("No runs yet", "n New", "F1 Help", "0 of 0")))
+            await until(
+                pilot, lambda: all(one in text(app) for one in ("No runs yet", "n New", "F1 Help", "Experiments"))
+            )
             return await settled(app, pilot)
 
     check_snapshot(f"empty-{size[0]}x{size[1]}", asyncio.run(look()))

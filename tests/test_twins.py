@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mlxintro.analysis.comparison import side_by_side
+from mlxintro.analysis.across.comparison import side_by_side
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
 from mlxintro.analysis.reply_tally import AnswerCount
 from mlxintro.analysis.results import Analysis, Figure, HeatMap

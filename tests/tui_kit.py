@@ -15,6 +15,7 @@ from rich.segment import Segment
 from textual.pilot import Pilot
 
 from mlxintro.paths import DataHome
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.tui.app import IntroApp
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -22,9 +23,11 @@ SIZES = ((80, 24), (200, 50))
 
 
 @asynccontextmanager
-async def shown(home: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[IntroApp, Pilot[int]]]:
+async def shown(
+    home: Path, size: tuple[int, int] = (80, 24), own: OwnConcepts | None = None
+) -> AsyncIterator[tuple[IntroApp, Pilot[int]]]:
     """The app over the store in ``home``. Whatever reached the border as a bug fails the test."""
-    app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"))
+    app = IntroApp(DataHome(home / "mlxintro.db", home / "cache"), own)
     bugs: list[BaseException] = []
     tell = app.trouble
     from mlxintro.backends.errors import KnownError

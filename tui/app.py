@@ -1,13 +1,14 @@
-"""The app: where one is, what is remembered, and where errors stop. The screens are in ``tui.places``."""
+"""The app: where one is, what is remembered, and where errors stop. The screens are in ``tui.shell.places``."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
@@ -15,45 +16,38 @@ from textual.screen import Screen
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import DataHome, data_home
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.rendering.cleaning import visible
 from mlxintro.rendering.whole_file import write_whole
-from mlxintro.store.database import OlderFormat, is_locked
 from mlxintro.store.store import Store
 
+from .keys import keymap
+from .keys.jump import JumpMode, targets
+from .keys.key_order import KeysInOrder
 from .running.processes import ChildProcess, Processes
-from .shell import error_border, keymap
+from .shell import error_border
 from .shell.app_state import Memory
-from .shell.commands import Actions
+from .shell.background import Background
 from .shell.dialogues import AskLine, Confirm
-from .shell.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.help import HelpScreen
 from .shell.home import Home
-from .shell.jump import JumpMode, targets
-from .shell.key_order import KeysInOrder
 from .shell.notices import Notices
 from .shell.page import Page
+from .shell.palette.commands import Actions
+from .shell.palette.finding import FoundConcepts, FoundRuns, FoundTrials
 from .shell.places import PLACES, find
 from .shell.run_news import RunNews
+from .shell.store_access import StoreApp
 from .shell.themes import ThemedApp
 
-T = TypeVar("T")
-
-INDEX = "the index of replies"
-"""Name of the process that fills it."""
-_UNINDEXED = 5_000
-"""Replies that a search may have to read because the index lacks them."""
-_INDEX_AFTER, _INDEX_SECONDS = 3.0, 60.0
-"""When to look whether it lacks more, first and then again and again."""
-_PATIENCE = 1800.0
-"""Seconds for which a change waits for a store that another program holds locked."""
 _KEEP_SECONDS = 5.0
 """How often what the screens want to find again is written down."""
 
 _log = logging.getLogger(__name__)
 
 
-class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
-    """mlxintro in a terminal."""
+class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
+    """Shows mlxintro in a terminal."""
 
     TITLE = "mlxintro"
     CSS_PATH = "app.tcss"
@@ -83,9 +77,10 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
     ]
 
-    def __init__(self, home: DataHome) -> None:
+    def __init__(self, home: DataHome, own_concepts: OwnConcepts | None = None) -> None:
         super().__init__()
         self.data = home
+        self.own_concepts = own_concepts
         folder = home.db.parent
         self.state_file = folder / "tui.json"
         self.keys_file = folder / "keys.toml"
@@ -105,10 +100,9 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
         """Two runs that results are to show side by side."""
         self.notices = Notices(self, self.remembered)
         self.news = RunNews(self, self.notices)
+        self.background = Background(self, self.news)
         self._shower = error_border.Shower()
         self._told: dict[str, str] = {}
-        self._indexing_failed = False
-        """Told once; searches then read every reply."""
         for place in PLACES:
             self.add_mode(place.name, place.make)
 
@@ -118,10 +112,7 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
         self.take_themes(self.data.db.parent / "themes")
         self._take_keys()
         self.set_interval(_KEEP_SECONDS, self.keep)
-        self.set_interval(0.5, self._watch_processes)
-        self.set_interval(1.0, self._watch_runs)
-        self.set_interval(_INDEX_SECONDS, self._watch_index)
-        self.set_timer(_INDEX_AFTER, self._watch_index)
+        self.background.begin()
         await self.switch_mode(find(self.remembered.place).name)
 
     def _take_keys(self) -> None:
@@ -194,59 +185,12 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
         else:
             raise UsageError("compare them on the command line: mlxintro stats RUN")
 
-    @property
-    def run_id(self) -> str:
-        """Return the open run's id, or empty text."""
-        return self.remembered.run
-
-    # -- the store and the runs
-
-    def ask(self, query: Callable[[Store], T]) -> T:
-        """Ask the store, in whatever thread this is called."""
-        try:
-            store = Store(self.data.db, read_only=True)
-        except (OlderFormat, UsageError):
-            # Not there yet, or from an earlier version: opening it for writing makes it, or brings it up to date.
-            store = Store(self.data.db)
-        with store:
-            return query(store)
-
-    def change(self, step: Callable[[Store], T]) -> T:
-        """Write to the store, from a thread: it waits while another program holds the store locked."""
-        end = monotonic() + _PATIENCE
-        while True:
-            try:
-                with Store(self.data.db) as store:
-                    return step(store)
-            except KnownError as error:
-                if not is_locked(error) or monotonic() > end or not self.is_running:
-                    raise
-            sleep(0.2)
+    # -- runs
 
     def start_run(self, name: str, arguments: list[str]) -> None:
         """Start `mlxintro run` for a new run of that name, and go to watch it."""
         self.starting = self.processes.start(name, ["run", *arguments, "--name", name])
         self.action_go("live")
-
-    def _watch_runs(self) -> None:
-        self.run_worker(self._compare_states, thread=True, group="states", exclusive=True, exit_on_error=False)
-
-    def _compare_states(self) -> None:
-        """Say what has happened to runs, whichever screen is shown."""
-        try:
-            states = self.ask(lambda store: store.runs.states())
-        except KnownError as error:
-            _log.info("states: %s", error)
-            return
-        self.call_from_thread(self.news.take, states)
-
-    def run_is_lost(self) -> bool:
-        """Tell whether the open run is not in the store any more. Asks the store, so call it in a thread."""
-        run = self.run_id
-        try:
-            return bool(run) and all(run != one for one, _, _ in self.ask(lambda store: store.runs.states()))
-        except KnownError:
-            return False
 
     def close_run(self) -> None:
         """Have no run open any more, because it is gone; leave the screens that are about one."""
@@ -261,38 +205,6 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
 
     def action_open_finished(self) -> None:
         self.news.open_finished()
-
-    def _watch_index(self) -> None:
-        self.run_worker(self._index, thread=True, group="index", exclusive=True, exit_on_error=False)
-
-    def _index(self) -> None:
-        """Have replies indexed that no run has: those of a store from an earlier version, or from elsewhere."""
-        try:
-            waiting = self.ask(lambda store: store.trials.unindexed())
-        except KnownError as error:
-            _log.info("index: %s", error)
-            return
-        if waiting > _UNINDEXED and not self._indexing_failed:
-            self.call_from_thread(self._start_index)
-
-    def _start_index(self) -> None:
-        if self.processes.find(INDEX) is None:
-            self.processes.start(INDEX, ["runs", "index"])
-
-    def _watch_processes(self) -> None:
-        for failed in self.processes.ended():
-            if not failed.failed:
-                if failed.said_at_end and failed.process.returncode == 0:
-                    self.notify(failed.said_at_end, timeout=12, markup=False)
-                continue
-            self._indexing_failed |= failed.name == INDEX
-            self.notify(
-                f"{failed.last_line()}\nOutput: {failed.log}",
-                title=f"{failed.name} ended with an error",
-                severity="error",
-                timeout=20,
-                markup=False,
-            )
 
     # -- errors stop here
 
@@ -373,28 +285,51 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp):
         self.notify(f"Edit {self.keys_file} and start again", markup=False)
 
 
-def run_app(db: str | Path | None = None) -> int:
+def run_app(db: str | Path | None = None, own_concepts: OwnConcepts | None = None) -> int:
     """Show the app until it is left; returns the exit code.
+
+    Args:
+        db: the store.
+        own_concepts: offered beside the concepts that ship.
 
     Raises:
         KnownError: the store cannot be opened.
     """
     home = data_home(db)
-    Store(home.db).close()
-    log = home.logs / "tui.log"
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(log, encoding="utf-8")
-    except OSError as error:
-        raise KnownError(f"{log}: {error.strerror}: choose another place with --db") from error
+    _check_store(home)
+    log, handler = _log_of(home)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        app = IntroApp(home)
+        app = IntroApp(home, own_concepts)
+        app.log_file = log
         _keeps_promise: Home = app
         return app.run() or 0
     finally:
         root.removeHandler(handler)
         handler.close()
+
+
+def _check_store(home: DataHome) -> None:
+    """Open the store for writing, which makes it or brings it up to date; one that is read only is read as it is."""
+    try:
+        Store(home.db).close()
+    except KnownError as error:
+        try:
+            Store(home.db, read_only=True).close()
+        except KnownError:
+            raise error from None
+
+
+def _log_of(home: DataHome) -> tuple[Path, logging.Handler]:
+    """Open the app's log beside the store, or where that cannot be written in the folder for temporary files."""
+    log = home.logs / "tui.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log, logging.FileHandler(log, encoding="utf-8")
+    except OSError:
+        number, name = tempfile.mkstemp(prefix="mlxintro-tui-", suffix=".log")
+        os.close(number)
+        return Path(name), logging.FileHandler(name, encoding="utf-8")

@@ -33,7 +33,7 @@ class AdapterSource:
     """Says where an adapter's files lie and what they are, before anything is loaded."""
 
     name: str
-    """What the user asked for."""
+    """Name that the user asked for."""
     folder: Path
     layout: Layout
     config: Mapping[str, Any]

@@ -31,7 +31,7 @@ _ADVICE = "download the file again, or convert the model again with llama.cpp"
 
 @dataclass(frozen=True, slots=True)
 class GGUFFiles:
-    """The files of one model, in order."""
+    """Lists the files of one model, in order."""
 
     name: str
     """The model's file name without what says which part it is."""
@@ -55,10 +55,10 @@ class GGUFFiles:
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensor:
-    """One tensor as it lies in the file."""
+    """Describes one tensor as it lies in the file."""
 
     name: str
-    """As llama.cpp calls it, e.g. ``blk.0.attn_q.weight``."""
+    """Name in llama.cpp's words, e.g. ``blk.0.attn_q.weight``."""
     kind: str
     """How its numbers are stored: ``F32``, ``Q4_K``, ..."""
     data: NDArray[np.generic]

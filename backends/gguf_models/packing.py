@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AffineWeights:
-    """A matrix in MLX's layout."""
+    """Holds a matrix in MLX's layout."""
 
     packed: NDArray[np.uint32]
     """(outputs, inputs * bits / 32); each row is a stream of bits, lowest first."""

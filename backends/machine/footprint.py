@@ -35,7 +35,7 @@ _CHUNK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a model that memory follows from."""
+    """Holds the sizes of a model that memory follows from."""
 
     weights: int
     """Bytes, as run."""
@@ -85,7 +85,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Predicted bytes at the peak, by cause."""
+    """Holds predicted bytes at the peak, by cause."""
 
     weights: int
     cache: int

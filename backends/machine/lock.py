@@ -37,7 +37,7 @@ class Holder:
 
 
 class ModelLock:
-    """The right to have a large model in memory. Released by ``release``, at the latest when the process ends."""
+    """Holds the right to have a large model in memory; ``release`` gives it back, and so does the process's end."""
 
     def __init__(self, lock: BaseFileLock, note: Path) -> None:
         self._lock = lock

@@ -27,7 +27,7 @@ _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Memory of the device a model would live on, in bytes."""
+    """Holds the memory of the device a model would live on, in bytes."""
 
     device: str
     total: int

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import support
 from ..adapters import sources as adapters
 from ..errors import KnownError
 from ..gguf_models import container
-from ..models import embedded, folders, hub, sources, weights
+from ..models import embedded, folders, hub, sources, support, weights
 from ..registry import choose, default_model, open_backend, place_of, require
 from . import memory
 
@@ -88,7 +87,7 @@ def free_disk() -> int:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model's files by their sizes."""
+    """Lists a model's files by their sizes."""
 
     repository: str
     config: Mapping[str, Any]
@@ -97,7 +96,7 @@ class ModelFiles:
     download: int = 0
     """Bytes that are not on disk yet."""
     folder: Path | None = None
-    """Where configuration and tokenizer are; ``None`` while they are not on disk."""
+    """Folder of configuration and tokenizer; ``None`` while they are not on disk."""
 
 
 def model_files(model: str, framework: sources.Framework) -> ModelFiles:

@@ -33,10 +33,11 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..machine.roofline import Roofline
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
-from ..roofline import Roofline
+from ..training import AdapterShape, AdapterTrainer, Products
 from . import cache as mlx_cache
 from . import guard
 from . import model as mlx_model
@@ -44,7 +45,7 @@ from . import roofline as mlx_roofline
 from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
-from .numeric import LOGITS_AT_ONCE, log_softmax
+from .numeric import LOGITS_AT_ONCE, confirm, log_softmax
 from .patch import Hook, find_blocks, patched
 from .reader import MLXPromptReader
 from .score import MLXScorer
@@ -141,7 +142,7 @@ def _adjust(
 
 
 class MLXBackend(Backend):
-    """An mlx-lm model under the contract. Use it from the thread that loaded it."""
+    """Runs an mlx-lm model under the contract. Use it from the thread that loaded it."""
 
     def __init__(
         self,
@@ -230,7 +231,9 @@ class MLXBackend(Backend):
 
         places = [(layer, site) for layer in layers for site in sites]
         batch.read([prompt.tokens for prompt in prompts], places=places, observe=observe, final=True)
-        return [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+        captured = [(arrays, batch.proofs(row)) for row, arrays in enumerate(found)]
+        confirm()
+        return captured
 
     def _score(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
@@ -271,6 +274,7 @@ class MLXBackend(Backend):
                     logits = network.model(mx.zeros(part.shape[:2], mx.int32))
                 logprobs = log_softmax(logits[0])
                 found = np.array(logprobs if kept is None else mx.take(logprobs, kept, axis=-1))
+                confirm()
             yield found
 
     def memory(self) -> MemoryUse:
@@ -288,6 +292,20 @@ class MLXBackend(Backend):
         network = self._network
         with network.scope():
             return mlx_roofline.measure(network, self.memory().free, mlx_model.DTYPES[self.info.dtype])
+
+    def trainer(
+        self,
+        shape: AdapterShape,
+        *,
+        products: Products = "float32",
+        directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
+    ) -> AdapterTrainer:
+        from .training import MLXTrainer
+
+        return MLXTrainer(
+            self._network, self.info, shape, products=products, directions=directions, discriminants=discriminants
+        )
 
     def close(self) -> None:
         if self._open is None:

@@ -33,7 +33,7 @@ Observe = Callable[["Chunk"], None]
 
 @dataclass(frozen=True, eq=False)
 class MLXNetwork:
-    """A loaded model and what batching needs to know about it."""
+    """Holds a loaded model and what batching needs to know about it."""
 
     model: nn.Module
     blocks: Sequence[nn.Module]
@@ -93,7 +93,7 @@ def _last_logits(batch: MLXBatch) -> NDArray[np.float32]:
 
 
 class Spot(NamedTuple):
-    """A wanted position inside a chunk."""
+    """Marks a wanted position inside a chunk."""
 
     row: int
     column: int
@@ -103,7 +103,7 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """One forward call, as an observer sees it. Arrays it does not use are never computed."""
+    """Describes one forward call, as an observer sees it. Arrays it does not use are never computed."""
 
     positions: Positions
     logits: mx.array
@@ -121,7 +121,7 @@ class Chunk:
 
 
 class MLXBatch:
-    """Rows in lock-step: their caches, their positions and their injections."""
+    """Runs rows in lock-step, with their caches, their positions and their injections."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ Maker = Callable[[], list[Any]]
 
 
 class GroupedKVCache(BatchKVCache):  # type: ignore[misc]  # the library is untyped
-    """For attention whose scores have an axis for the group of query heads, as mlx-lm's Gemma 2 writes it out.
+    """Caches for attention whose scores have an axis for groups of query heads, as mlx-lm's Gemma 2 has.
 
     A mask per row, (rows, 1, n, m), would there be broadcast over heads instead of rows.
     """

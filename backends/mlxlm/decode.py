@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from ..base import Prompt, Proof, Sampling
 from .batch import MLXBatch, MLXNetwork
-from .numeric import choose
+from .numeric import choose, confirm
 from .patch import Interventions
 from .reader import MLXPromptReader
 
 
 @dataclass(slots=True)
 class _Lockstep:
-    """Rows that go through the model together."""
+    """Holds rows that go through the model together."""
 
     batch: MLXBatch
     logits: mx.array
@@ -31,11 +31,11 @@ class _Lockstep:
     members: list[int]
     """Which live row each of its rows is."""
     proven: Interventions
-    """What had been injected when the tokens that were read last were drawn."""
+    """Injections as they stood when the tokens that were read last were drawn."""
 
 
 class MLXDecoder:
-    """``engine.Decoder``: one batch, or several where the model cannot pad."""
+    """Decodes with MLX (``engine.Decoder``): one batch, or several where the model cannot pad."""
 
     def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt]) -> None:
         """
@@ -87,13 +87,10 @@ class MLXDecoder:
         return chosen
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
-        """See ``engine.Decoder``. A row is handed out with its proofs, so what it rests on is confirmed first.
-
-        Metal may report that a step failed for lack of memory only after its results have been read.
-        """
+        """See ``engine.Decoder``. A row is handed out with its proofs, so what it rests on is confirmed first."""
         if not self._settled:
             with self._network.scope():
-                mx.synchronize()
+                confirm()
             self._settled = True
         group = next(group for group in self._groups if row in group.members)
         return group.proven.proofs(group.members.index(row))

@@ -186,7 +186,7 @@ class StreamSizes:
     dtype: str
     vocabulary: int
     heads: int
-    """0 where the heads of all blocks are not alike or cannot be reached."""
+    """Number of heads; 0 where the heads of all blocks are not alike or cannot be reached."""
     head_width: int
 
 

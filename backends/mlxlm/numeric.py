@@ -20,6 +20,17 @@ LOGITS_AT_ONCE = 2**26
 _BLOCK = 256
 
 
+def confirm() -> None:
+    """Wait until the device has confirmed everything that it was asked to compute, before anything of it is handed out.
+
+    Metal may report that a computation failed for lack of memory only after its results have been read.
+
+    Raises:
+        RuntimeError: something failed.
+    """
+    mx.synchronize()
+
+
 def log_softmax(logits: mx.array) -> mx.array:
     """Turn logits (..., vocabulary) of any float dtype into float32 log-probabilities."""
     logits = logits.astype(mx.float32)

@@ -137,7 +137,7 @@ def _slot(original: type) -> str:
 
 
 class MLXLane:
-    """One lane on the device, with what it has done to each row so far.
+    """Holds one lane on the device, with what it has done to each row so far.
 
     Windows are compared with positions on the host, where both are known; the mask that comes of it is the one that
     is applied, and it is counted only when a forward call applies it.
@@ -238,7 +238,7 @@ class MLXLane:
 
 
 class Interventions:
-    """All injections of one batch, and readings on request, as hooks for one forward call at a time."""
+    """Applies all injections of one batch, and reads on request, as hooks for one forward call at a time."""
 
     def __init__(self, blocks: Sequence[nn.Module], prompts: Sequence[Prompt], sizes: Mapping[Site, int]) -> None:
         self._blocks = blocks

@@ -1,4 +1,4 @@
-"""Measures the inputs of ``backends.roofline`` with MLX."""
+"""Measures the inputs of ``backends.machine.roofline`` with MLX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from ..roofline import Roofline, shortest
+from ..machine.roofline import Roofline, shortest
 from .batch import MLXNetwork
 
 _SIDE = {"gpu": 4096, "cpu": 512}

@@ -10,12 +10,12 @@ import numpy as np
 from ..base import Float32, Prompt, Proof
 from ..scoring import Wanted
 from .batch import Chunk, MLXNetwork
-from .numeric import LOGITS_AT_ONCE, log_softmax
+from .numeric import LOGITS_AT_ONCE, confirm, log_softmax
 from .reader import MLXPromptReader
 
 
 class MLXScorer:
-    """``scoring.PromptScorer`` over a batch that has read its prompts."""
+    """Scores a batch that has read its prompts; implements ``scoring.PromptScorer``."""
 
     def __init__(self, network: MLXNetwork, prompts: Sequence[Prompt], reader: MLXPromptReader) -> None:
         """Reads all prompts.
@@ -30,12 +30,16 @@ class MLXScorer:
 
     def first(self, wanted: Sequence[Wanted]) -> list[float]:
         with self._network.scope():
-            return _logprobs(self._logits[:, None], wanted)
+            values = _logprobs(self._logits[:, None], wanted)
+            confirm()
+        return values
 
     def everything(self) -> Float32:
         """Return the log-probabilities of the whole vocabulary after each prompt, float32 (rows, vocabulary)."""
         with self._network.scope():
-            return np.array(log_softmax(self._logits))
+            found = np.array(log_softmax(self._logits))
+            confirm()
+        return found
 
     def follow(
         self, rows: Sequence[int], tails: Sequence[Sequence[int]], wanted: Sequence[Wanted]
@@ -56,7 +60,9 @@ class MLXScorer:
             twin = self._batch.fork(rows)
             most = LOGITS_AT_ONCE // (self._logits.shape[-1] * len(rows))
             twin.read(tails, observe=observe, chunk=max(1, min(most, self._network.prefill_chunk)), final=True)
-            return values, [twin.proofs(row) for row in range(len(rows))]
+            proofs = [twin.proofs(row) for row in range(len(rows))]
+            confirm()
+        return values, proofs
 
     def proofs(self, row: int) -> tuple[Proof, ...]:
         return self._batch.proofs(row)

@@ -16,7 +16,7 @@ from . import embedded
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """One model under its short name."""
+    """Names one model by its short name."""
 
     name: str
     torch: str
@@ -24,7 +24,7 @@ class Alias:
     mlx: str | None
     """Hub id of the quantised conversion for mlx-lm; ``None`` where there is none and the original is taken."""
     parameters: float
-    """In billions, embeddings included."""
+    """Number of parameters in billions, embeddings included."""
     layers: int
     licence: str
     gated: bool = False

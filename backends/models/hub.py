@@ -189,7 +189,7 @@ class _Stopped(Exception):
 
 
 class _Transfer:
-    """The large files of one model on their way into the cache."""
+    """Brings the large files of one model into the cache."""
 
     def __init__(self, remote: Remote, progress: DownloadProgress | None) -> None:
         from huggingface_hub import constants
@@ -281,7 +281,7 @@ class _Transfer:
 
 
 class _Verified:
-    """A partial file that hashes what it holds: first what is there, then what is added."""
+    """Writes a partial file and hashes what it holds: first what is there, then what is added."""
 
     def __init__(self, raw: BinaryIO, grow: Callable[[int], None]) -> None:
         self._raw = raw

@@ -219,7 +219,7 @@ class _EndTokens(BaseModel):
 
 
 class _ModelConfig(BaseModel):
-    """Settings that families share. Others pass; the library that loads the model knows what they mean."""
+    """Holds settings that families share. Others pass; the library that loads the model knows what they mean."""
 
     model_config = ConfigDict(extra="ignore")
 

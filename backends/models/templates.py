@@ -38,7 +38,7 @@ class TemplateError(Exception):
 
 
 class ChatTemplate:
-    """A compiled chat template.
+    """Renders dialogues with a compiled chat template.
 
     Raises:
         TemplateError: it is no template.
@@ -206,7 +206,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Counted(Sequence[Any]):
-    """What a loop goes over: each turn is a step."""
+    """Counts what a loop goes over: each turn is a step."""
 
     def __init__(self, values: Any, step: Callable[[], bool]) -> None:
         self._values = values if isinstance(values, str | list | tuple) else list(values)
@@ -221,7 +221,7 @@ class _Counted(Sequence[Any]):
 
 
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}``: marks what the assistant said, for training; here it changes nothing."""
+    """Reads ``{% generation %}``, which marks what the assistant said, for training; here it changes nothing."""
 
     tags = {"generation"}  # noqa: RUF012  # as the library declares it
 
@@ -231,7 +231,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """Without names that begin with an underscore, which lead out of the sandbox."""
+    """Refuses names that begin with an underscore, which lead out of the sandbox."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):

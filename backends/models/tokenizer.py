@@ -40,7 +40,7 @@ _NO_DATE = datetime.date(2000, 1, 1)
 
 
 class ChatTokenizer:
-    """A transformers fast tokenizer behind the project's contract. Implements ``backends.base.Tokenizer``."""
+    """Puts a transformers fast tokenizer behind ``backends.base.Tokenizer``."""
 
     def __init__(
         self,

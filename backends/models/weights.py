@@ -29,7 +29,7 @@ class IncompleteError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One safetensors file and the tensors that its header names."""
+    """Describes one safetensors file and the tensors that its header names."""
 
     path: Path
     tensors: frozenset[str]

@@ -29,14 +29,13 @@ from ..base import (
     Tokenizer,
 )
 from ..errors import UsageError
+from ..machine.roofline import Roofline
 from ..models import measured
 from ..models.foreign import loading
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
-from ..roofline import Roofline
 from ..scoring import Wanted, batched
 from ..training import AdapterShape, AdapterTrainer, Products
-from . import roofline as torch_roofline
 from .batch import PromptReader, TorchBatch, TorchDecoder
 from .devices import pick_device
 from .graph import GraphDecoder, Graphs
@@ -44,7 +43,8 @@ from .hooks import Recorder
 from .loading import DTYPES, load_model
 from .model import Network
 from .sampling import log_softmax
-from .selftest import check_decoding
+from .selftest import check_decoding, check_masks
+from .yardsticks import roofline as torch_roofline
 
 _RECORD_BYTES = 2**30
 """Activations held on the device at a time."""
@@ -121,13 +121,14 @@ def _proven(model: object, source: ModelSource) -> Network:
     advice = measured.alternative(str(source.config["model_type"]), "torch")
     with loading(f"{source.name} was loaded but does not run", advice):
         network = Network.of(model)
+        check_masks(network)
         network.verify()
         check_decoding(network)
     return network
 
 
 class TorchBackend(Backend):
-    """A causal model of transformers behind the backend contract.
+    """Runs a causal model of transformers behind the backend contract.
 
     Args:
         model: a transformers causal model, in eval mode, on its device.
@@ -296,7 +297,7 @@ class TorchBackend(Backend):
 
 
 class _Scorer:
-    """``scoring.PromptScorer`` over a batch that has read its prompts."""
+    """Scores a batch that has read its prompts; implements ``scoring.PromptScorer``."""
 
     def __init__(self, network: Network, batch: TorchBatch) -> None:
         self._network = network

@@ -179,7 +179,7 @@ class Structure:
 
 
 class StaticStep:
-    """A decoding step for at most so many rows and columns, over the slots of a batch's cache."""
+    """Does a decoding step for at most so many rows and columns, over the slots of a batch's cache."""
 
     def __init__(self, network: Network, batch: TorchBatch, structure: Structure, rows: int, columns: int) -> None:
         """
@@ -257,7 +257,7 @@ class StaticStep:
 
 
 class GraphDecoder(TorchDecoder):
-    """``TorchDecoder`` whose steps are replayed once they are recorded.
+    """Replays the steps of ``TorchDecoder`` once they are recorded.
 
     The first steps of every graph are done both ways. The eager one stands: it comes last and overwrites what the graph
     wrote. If the two differ by more than rounding, or recording fails, all further steps are eager.

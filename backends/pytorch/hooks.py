@@ -59,7 +59,7 @@ def _hook(edits: tuple[Edit, ...]) -> Callable[[Any, Any, Any], Any]:
 
 
 class Injector:
-    """The injections of a batch on the device, and the measured proof of what they did."""
+    """Applies the injections of a batch on the device, and measures the proof of what they did."""
 
     def __init__(self, network: Network, prompts: Sequence[Prompt]) -> None:
         self._prompts = list(prompts)

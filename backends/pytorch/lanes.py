@@ -39,7 +39,7 @@ _ADD, _ABLATE, _REPLACE = (OPERATIONS.index(name) for name in ("add", "ablate", 
 
 
 class TorchLane:
-    """One injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
+    """Applies one injection per row at one place, for the rows that have one; see ``backends.lanes.Lane``.
 
     Work and memory follow the rows that inject here, not the batch: a batch that goes through all layers costs no more
     than one that injects at a single layer.
@@ -175,7 +175,7 @@ class TorchLane:
 
 
 class InjectionPass:
-    """The injections of one forward pass, and what they did.
+    """Applies the injections of one forward pass, and reports what they did.
 
     A step of a small batch has as many lanes as the model has layers, and every operation has its price: what does
     not need the stream is done for all lanes of a device at once: before the pass, or after it with what was measured.
@@ -203,7 +203,7 @@ class InjectionPass:
 
 
 class _DevicePass:
-    """The lanes of a pass on one device."""
+    """Applies the lanes of a pass on one device."""
 
     def __init__(self, found: Sequence[TorchLane], positions: Tensor) -> None:
         starts, stops, effective = (torch.cat([getattr(lane, name) for lane in found]) for name in _WINDOW)

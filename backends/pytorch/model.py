@@ -47,7 +47,7 @@ _PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """The parts of a causal model. Build it with ``Network.of``."""
+    """Holds the parts of a causal model. Build it with ``Network.of``."""
 
     model: Any
     trunk: nn.Module
@@ -58,7 +58,7 @@ class Network:
     config: Any
     """Configuration of the text part."""
     linears: dict[nn.Linear, type[nn.Linear]]
-    """What ``torch_linear.few_tokens`` can take over."""
+    """Linear maps that ``torch_linear.few_tokens`` can take over."""
     heads: int
     """Attention heads of a block; 0 where they cannot be told apart before their projection."""
     head_width: int

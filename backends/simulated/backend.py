@@ -56,7 +56,7 @@ def load(
 
 
 class FakeBackend(Backend):
-    """See the module. Same inputs give the same outputs on every machine."""
+    """Simulates a subject with known answers. Same inputs give the same outputs on every machine."""
 
     tokenizer: FakeTokenizer
     answers_as_it_reads = False
@@ -264,16 +264,16 @@ def _changed_at(change: Float32, base: Float32) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A prompt that has been read."""
+    """Holds a prompt that has been read."""
 
     updates: Float32
-    """What ``FakeBackend.clean`` gives at the prompt's positions and at one more, where the reply begins."""
+    """Updates that ``FakeBackend.clean`` gives at the prompt's positions and at one more, where the reply begins."""
     reader: TextReader
-    """Its state after the prompt; to be forked, not fed."""
+    """Reader in its state after the prompt; to be forked, not fed."""
 
 
 class FakeDecoder:
-    """Rows in flight. Implements ``backends.engine.Decoder``."""
+    """Holds rows in flight. Implements ``backends.engine.Decoder``."""
 
     def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PossibleReply:
-    """One way to reply."""
+    """Is one way to reply."""
 
     probability: float
     openings: tuple[str, ...]
@@ -21,7 +21,7 @@ class PossibleReply:
 
 
 class Dice:
-    """Uniform numbers from a key, the same on every machine."""
+    """Draws uniform numbers from a key, the same on every machine."""
 
     def __init__(self, *key: object) -> None:
         self._key = repr(key).encode()

@@ -21,7 +21,7 @@ GROWTH = 1.25
 
 
 class SimulatedStream:
-    """One pass of a prompt: the residual stream with the injections applied, layer by layer.
+    """Simulates one pass of a prompt: the residual stream with the injections applied, layer by layer.
 
     ``x`` starts at zero; layer ``L`` adds its attention's update, then its MLP's. What is injected stays in ``x``.
     """

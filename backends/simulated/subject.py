@@ -59,7 +59,7 @@ SPREAD = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject and its parameters. Band, rates and depth are what an experiment is meant to find."""
+    """Describes a subject and its parameters. Band, rates and depth are what an experiment is meant to find."""
 
     name: str
     hit: float = 0.0
@@ -73,7 +73,7 @@ class Subject:
     squeeze: float = 1.0
     """Factor by which any vector multiplies every yes-no logit."""
     weak: float = COMMON["weak"]
-    """Below this change of the residual, relative to its norm, nothing is noticed."""
+    """Change of the residual, relative to its norm, below which nothing is noticed."""
     strong: float = COMMON["strong"]
     """Above it, the reply is garbage."""
     shallow: float = COMMON["shallow"]
@@ -147,7 +147,7 @@ class FeltInjection:
     positions: tuple[int, ...] = ()
     """Prompt positions changed."""
     sizes: tuple[float, ...] = ()
-    """By how much each of them was."""
+    """Amount by which each of them was changed."""
 
 
 AFFIRM = (

@@ -138,7 +138,7 @@ def unspell(code: Float32) -> str | None:
 
 
 class FakeTokenizer:
-    """Whole everyday words, pairs of letters for the rest, single bytes for what is not English.
+    """Knows whole everyday words, pairs of letters for the rest, single bytes for what is not English.
 
     Role markers are tokens of their own that text can never produce: ``<|user|>`` typed by a user is eight letters and
     signs. Implements ``backends.base.Tokenizer``.
@@ -239,7 +239,7 @@ class Turn:
     first: int
     """Position of its first token, after the role marker."""
     lines: tuple[tuple[int, str], ...] = ()
-    """Its lines, each with the position of its first token."""
+    """Lines of the turn, each with the position of its first token."""
 
 
 def turns(tokens: Sequence[int], tokenizer: FakeTokenizer) -> list[Turn]:

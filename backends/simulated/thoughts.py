@@ -20,7 +20,7 @@ _NOTHING = "I do not detect an injected thought."
 
 
 class ThoughtfulSubject(Protocol):
-    """The parameters of a subject that thinks; see ``subject.Subject``."""
+    """Holds the parameters of a subject that thinks; see ``subject.Subject``."""
 
     @property
     def think(self) -> float: ...
@@ -34,7 +34,7 @@ class ThoughtfulSubject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WrittenThought:
-    """A thought as it stands at the end of a prompt."""
+    """Reads a thought as it stands at the end of a prompt."""
 
     text: str
     closed: bool

@@ -1,7 +1,7 @@
 """Marks between which models think before they answer, as their chat templates write them. Plain text, no tokens.
 
 Sources: the chat templates that ship with Qwen3, QwQ, DeepSeek-R1, SmolLM3, GLM-4.5, Magistral, Kimi, Seed-OSS,
-OpenThinker and gpt-oss (the "harmony" response format, OpenAI 2025).
+OpenThinker, Command A Reasoning and gpt-oss (the "harmony" response format, OpenAI 2025).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ MARK_PAIRS: tuple[tuple[str, str], ...] = (
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 """Marks that open and close a block of thought. Tags such as ``<thought>`` or ``<reasoning>`` are not among them:
 models use them as headings within answers."""
@@ -31,11 +32,11 @@ class ThinkingMarks:
     """Says how one model's template writes a thought."""
 
     opening: str
-    """What stands between the assistant's header and the first word of the thought, e.g. ``"<think>\\n"``."""
+    """Text between the assistant's header and the first word of the thought, e.g. ``"<think>\n"``."""
     closing: str
-    """What stands between the last word of the thought and the answer, e.g. ``"\\n</think>\\n\\n"``."""
+    """Text between the last word of the thought and the answer, e.g. ``"\n</think>\n\n"``."""
     mark: str
-    """What the model itself writes to end its thought: the closing without the white space and headers around it."""
+    """Text that the model itself writes to end its thought: the closing without white space and headers around it."""
     opened: bool
     """Whether the template writes the opening into the prompt by itself."""
     switch: bool

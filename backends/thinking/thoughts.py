@@ -43,7 +43,7 @@ class ReplyWriter(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThoughtPrompt:
-    """A prompt with the thought that follows it, up to where the answer begins."""
+    """Holds a prompt with the thought that follows it, up to where the answer begins."""
 
     prompt: Prompt
     """Windows over thought and answer are resolved."""

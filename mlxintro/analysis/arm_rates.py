@@ -20,11 +20,11 @@ LEAST = 20
 
 @dataclass(frozen=True, slots=True)
 class ArmRates:
-    """Shares of one arm's graded replies."""
+    """Holds shares of one arm's graded replies."""
 
     arm: str
     open: Rate
-    """The grader could not tell."""
+    """Share of replies of which the grader could not tell."""
     incoherent: Rate
     refused: Rate
 

@@ -27,13 +27,13 @@ FLAT = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """One condition minus another, over pairs of trials that differ in nothing else."""
+    """Sets one condition against another, over pairs of trials that differ in nothing else."""
 
     mean: Mean
-    """Over concepts; ``count`` is their number."""
+    """Mean over concepts; ``count`` is their number."""
     pairs: int
     p: float | None
-    """One-sided, that the mean is above zero; ``None`` with fewer than two concepts."""
+    """One-sided p value that the mean is above zero; ``None`` with fewer than two concepts."""
     by_concept: tuple[float, ...] = ()
     """Mean difference of every concept."""
 
@@ -109,7 +109,7 @@ class Found:
     best: tuple[int, float] | None
     """The cell with the smallest adjusted p value."""
     p: float | None
-    """Its adjusted p value."""
+    """Adjusted p value of that cell."""
     enough: bool
     """Whether any cell has enough data for a conclusion."""
 

@@ -30,6 +30,8 @@ from mlxintro.grading.base import Grade
 from mlxintro.grading.passes import counted, row_of, rows_of
 from mlxintro.ladder.case import names_concept
 from mlxintro.protocol import controls
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.store.grades import VerdictCount
 from mlxintro.store.records import GRADE_FIELDS, Run, Trial, TrialFilter
 from mlxintro.store.searching.verdict_code import verdict_of
@@ -70,7 +72,8 @@ def example_rows(store: Store, run: Run, grader: str, rows: Sequence[Row], each:
             spoken = (one for one in store.trials.of_class(run.id, grader, class_, where) if one.response)
             found += [(trial, class_) for trial in islice(spoken, each)]
     found.sort(key=lambda item: (item[0].ordinal, item[0].key))
-    return [row_of(trial, grade_of_class(class_)) for trial, class_ in found]
+    library = library_of(run.study)
+    return [row_of(trial, grade_of_class(class_), library) for trial, class_ in found]
 
 
 @cache
@@ -80,7 +83,7 @@ def grade_of_class(class_: str) -> Grade | None:
 
 
 class _Alike(NamedTuple):
-    """What uninjected replies have in common that are counted together."""
+    """Holds what uninjected replies have in common that are counted together."""
 
     concept: str | None
     layer: int | None
@@ -90,11 +93,12 @@ class _Alike(NamedTuple):
 
 
 class _Counting:
-    """One run's rows by one grader's verdicts."""
+    """Counts one run's rows by one grader's verdicts."""
 
     def __init__(self, store: Store, run: Run, grader: str, read: frozenset[str]) -> None:
         self._store = store
         self._run = run.id
+        self._library = library_of(run.study)
         self._grader = grader
         self._counts = store.grades.counts_by_concept(run.id, grader)
         arms = {count.arm for count in self._counts}
@@ -116,7 +120,7 @@ class _Counting:
         found = [self._of_class(class_) for class_ in classes if (one := grade_of_class(class_)) and one.detects]
         for trial, class_ in heapq.merge(*found, key=lambda item: (item[0].ordinal, item[0].key)):
             if trial.arm not in self._read and not self._is_pool(trial):
-                yield row_of(trial, grade_of_class(class_))
+                yield row_of(trial, grade_of_class(class_), self._library)
 
     def _of_class(self, class_: str) -> Iterator[tuple[Trial, str]]:
         for trial in self._store.trials.of_class(self._run, self._grader, class_, TrialFilter(status="done")):
@@ -127,7 +131,7 @@ class _Counting:
         pairs = self._pairs(TrialFilter(arm=controls.MATCHED)) if controls.MATCHED in self._read else {}
         for arm in sorted(self._read):
             for trial, class_ in self._with_classes(TrialFilter(arm=arm, status="done")):
-                row = row_of(trial, grade_of_class(class_) if class_ else None)
+                row = row_of(trial, grade_of_class(class_) if class_ else None, self._library)
                 if arm == controls.MATCHED:
                     row = replace(row, pair=PairedTrial(*pairs.get(row.trial, (None, None))))
                 yield row
@@ -139,7 +143,7 @@ class _Counting:
                 grade = Grade(**{name: getattr(count, name) for name in (*GRADE_FIELDS, "state", "naming")})
             single = count.arm in self._read or (grade is not None and grade.detects)
             if not single and not self._is_pool(count):
-                yield _row_like(count, count.condition, count.arm, grade, count.trials)
+                yield _row_like(count, count.condition, count.arm, grade, count.trials, self._library)
 
     def _pool(self) -> Iterator[Row]:
         """Uninjected replies: claims one by one, the others counted."""
@@ -150,7 +154,7 @@ class _Counting:
             grade = grade_of_class(reply.class_) if reply.class_ else None
             detected = grade.detects if grade else None
             word, _ = pairs.get(reply.number, (None, None))
-            named = None if detected is None or word is None else names_concept(reply.response, word)
+            named = None if detected is None or word is None else names_concept(reply.response, word, self._library)
             pair = PairedTrial(word, None, named)
             if grade and detected:
                 claims[reply.key] = (grade, pair)
@@ -158,10 +162,10 @@ class _Counting:
                 alike[_Alike(reply.concept, reply.layer, reply.strength, reply.class_, pair)] += 1
         for trial in self._store.trials.by_keys(self._run, list(claims)):
             grade, pair = claims[trial.key]
-            yield replace(row_of(trial, grade), pair=pair)
+            yield replace(row_of(trial, grade, self._library), pair=pair)
         for one, trials in alike.items():
             grade = grade_of_class(one.class_) if one.class_ else None
-            yield replace(_row_like(one, "control", "", grade, trials), pair=one.pair)
+            yield replace(_row_like(one, "control", "", grade, trials, self._library), pair=one.pair)
 
     def _pairs(self, where: TrialFilter) -> dict[int, tuple[str | None, float | None]]:
         """Concept and strength of the injected trials that have the numbers of some others."""
@@ -176,6 +180,9 @@ class _Counting:
                 yield trial, classes.get(trial.key)
 
 
-def _row_like(one: VerdictCount | _Alike, condition: str, arm: str, grade: Grade | None, trials: int) -> Row:
+def _row_like(
+    one: VerdictCount | _Alike, condition: str, arm: str, grade: Grade | None, trials: int, library: Library
+) -> Row:
     """A row for several trials; the number -1 is no trial's."""
-    return Row("", condition, arm, one.concept, one.layer, one.strength, -1, "", {}, {}, grade, times=trials)
+    place = (one.concept, one.layer, one.strength)
+    return Row("", condition, arm, *place, -1, "", {}, {}, grade, times=trials, library=library)

@@ -8,12 +8,13 @@ them up, from stored rows or from the store's counts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mlxintro.analysis.reply_tally import detects, names
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.trial_classes import GRADED_CLASSES, MEASURED, TrialClass, graded_class
+from mlxintro.protocol.concepts import Library, library
 
 FigureKind = Literal["rate", "mean", "log-odds"]
 """``rate``: a share of trials. ``mean``: a mean over concepts. ``log-odds``: a mean of natural logarithms of odds."""
@@ -21,10 +22,10 @@ FigureKind = Literal["rate", "mean", "log-odds"]
 
 @dataclass(frozen=True, slots=True)
 class TrialGroup:
-    """Trials that a head figure is taken over."""
+    """Picks the trials that a head figure is taken over."""
 
     label: str
-    """For people: ``injected``, ``no injection``."""
+    """Label for people: ``injected``, ``no injection``."""
     condition: str
     arm: str = ""
     figure: str = ""
@@ -37,10 +38,10 @@ class TrialGroup:
 
 @dataclass(frozen=True, slots=True)
 class HeadFigure:
-    """One number that says what an experiment measures."""
+    """Defines one number that says what an experiment measures."""
 
     name: str
-    """Stable, for programs."""
+    """Name for programs; it never changes."""
     label: str
     """A column's title, e.g. ``names it``."""
     kind: FigureKind
@@ -50,7 +51,7 @@ class HeadFigure:
     case: TrialGroup
     """The trials in question; those with a layer and a strength also fill the map."""
     baseline: TrialGroup | None = None
-    """What they are set against; ``None`` where there is nothing to set them against."""
+    """Trials they are set against; ``None`` where there are none."""
     members: int = 1
     """How many trials with one number make one observation, which is right only when all of them are."""
 
@@ -62,7 +63,7 @@ class HeadFigure:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Everything that displays have to know of an experiment."""
+    """Holds everything that displays have to know of an experiment."""
 
     figures: tuple[HeadFigure, ...] = ()
     """The most important first: a list with room for one shows that one."""
@@ -72,6 +73,8 @@ class Display:
     """Finds the class of a trial."""
     from_grades: bool = False
     """Figures and classes follow from condition and grade alone, so the store's counts are enough for them."""
+    library: Library = field(default_factory=library, repr=False, compare=False)
+    """The concepts that the run knows."""
 
 
 INJECTED, UNINJECTED = "injected", "control"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mlxintro.analysis.stats import Rate, rate
 from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import Library
 from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
 
@@ -29,14 +30,15 @@ class NamingTest:
     by_luck: float
     """Mean rate of right names when concepts and claims are paired at random."""
     p: float
-    """One-sided, that pairing at random does as well: a permutation test over claims."""
+    """One-sided p value that pairing at random does as well: a permutation test over claims."""
 
 
-def naming(claims: Sequence[tuple[str, str]]) -> NamingTest | None:
+def naming(claims: Sequence[tuple[str, str]], library: Library | None = None) -> NamingTest | None:
     """Test whether claims follow what was injected.
 
     Args:
         claims: injected concept and reply, of replies that claim a thought.
+        library: the concepts that the run knows; those that ship when ``None``.
 
     Returns:
         ``None`` with fewer than two concepts: a subject that always names the same one could not be told apart.
@@ -47,8 +49,8 @@ def naming(claims: Sequence[tuple[str, str]]) -> NamingTest | None:
     import numpy as np
     from scipy.stats import permutation_test
 
-    known = {word: concepts.library().find(word) or concepts.custom(word) for word in words}
-    lookup = Names({word: known[word].related for word in words})
+    known = library or concepts.library()
+    lookup = Names({word: known.concept(word).related for word in words})
     named = np.zeros((len(claims), len(words)), np.uint8)
     for at, (_, reply) in enumerate(claims):
         named[at, [words.index(word) for word in lookup.within(fold(reply))]] = 1

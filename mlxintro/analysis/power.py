@@ -21,7 +21,7 @@ class Power:
     """Says what one cell of the grid (a layer at a strength) can show against the controls."""
 
     trials: int
-    """In the smallest cell."""
+    """Trials in the smallest cell."""
     controls: int
     margin: float
     """Half the width of the 95 % interval (Wilson) of a rate near one half, where it is widest; a share."""
@@ -29,7 +29,7 @@ class Power:
     """Probability that a cell with ``DIFFERENCE`` more detections than ``FALSE_ALARMS`` is told from the controls at
     the 5 % level (two-sided test of two proportions, normal approximation); ``None`` without trials on either side."""
     needed: int
-    """Trials, and as many controls, with which that probability is ``POWER``."""
+    """Number of trials, and of as many controls, with which that probability is ``POWER``."""
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return what JSON takes: the fields and what was assumed."""

@@ -128,12 +128,12 @@ def _design_effect(clusters: Sequence[AnswerCount], alone: AnswerCount) -> float
 
 @dataclass(slots=True)
 class ReplyTally:
-    """Everything that is counted of one group of graded replies."""
+    """Counts everything of one group of graded replies."""
 
     trials: int = 0
     detection: AnswerCount = field(default_factory=AnswerCount)
     identification: AnswerCount = field(default_factory=AnswerCount)
-    """Without detections whose naming the grader left open."""
+    """Detections that name the concept in time, among those whose naming the grader did not leave open."""
     levels: Counter[NamingLevel] = field(default_factory=Counter)
     """Detections that name the concept in time or by a category, by how near they name it."""
     leak: AnswerCount = field(default_factory=AnswerCount)

@@ -13,6 +13,7 @@ from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.base import Grade
 from mlxintro.grading.correction import CorrectedRate
 from mlxintro.ladder.rungs import Ladder
+from mlxintro.protocol.concepts import Library, library
 
 Cell = str | int | float | Rate | CorrectedRate | Difference | Mean | None
 """A value in a table; rates, differences and means carry their intervals."""
@@ -50,7 +51,7 @@ class PairedTrial:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finished trial as an analysis sees it, or several that no figure can tell apart.
+    """Is one finished trial as an analysis sees it, or several that no figure can tell apart.
 
     A row that stands for several has no key, number, reply, measurements or detail.
     """
@@ -70,13 +71,15 @@ class Row:
     injected: tuple[str, ...] = ()
     """Concepts whose vectors were injected, in order."""
     times: int = 1
-    """How many trials it stands for."""
+    """Number of trials it stands for."""
     pair: PairedTrial | None = None
+    library: Library = field(default_factory=library, repr=False, compare=False)
+    """The concepts that its run knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The card: one finding, and what it rests on."""
+    """Holds the card: one finding, and what it rests on."""
 
     kind: VerdictKind
     headline: str
@@ -85,10 +88,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number under its name."""
+    """Holds one number under its name."""
 
     name: str
-    """Stable, for programs: ``detection``, ``false_alarms``."""
+    """Name for programs, which never changes: ``detection``, ``false_alarms``."""
     label: str
     value: Cell
     note: str = ""
@@ -105,7 +108,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A rate for every layer and strength; drawn with the deepest layer on top and strengths across."""
+    """Holds a rate for every layer and strength; drawn with the deepest layer on top and strengths across."""
 
     name: str
     title: str
@@ -117,7 +120,7 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True)
 class ValueMap:
-    """A mean with its interval for every row and column, e.g. for layers and places in the network.
+    """Holds a mean with its interval for every row and column, e.g. for layers and places in the network.
 
     A cell whose interval holds 0 is drawn without a shade: a flat map looks flat.
     """
@@ -125,12 +128,12 @@ class ValueMap:
     name: str
     title: str
     rows: tuple[str, ...]
-    """From top to bottom."""
+    """Names of the rows, from top to bottom."""
     columns: tuple[str, ...]
     cells: Mapping[tuple[str, str], Mean]
     unit: str
     largest: float
-    """What gets the deepest shade, in either direction."""
+    """Value that gets the deepest shade, in either direction."""
     note: str = ""
     more: bool = False
     """Whether a terminal shows it only to who asks for more."""
@@ -161,7 +164,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything a run's rows say, in the order in which it should be read."""
+    """Holds everything a run's rows say, in the order in which it should be read."""
 
     verdict: Verdict | None = None
     ladder: Ladder | None = None
@@ -172,7 +175,7 @@ class Analysis:
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     remarks: tuple[str, ...] = ()
-    """What a reader must know before believing any of it: few controls, abstentions, ungraded trials."""
+    """Warnings to read before believing any of it: few controls, abstentions, ungraded trials."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """More for programs, as plain data."""
 

@@ -22,7 +22,7 @@ from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
-from mlxintro.thinking.counts import channel_tables
+from mlxintro.thinking.counts import thought_tables
 
 _CORRECTABLE = {
     "detection": ("detects", "injected"),
@@ -46,7 +46,8 @@ def study_of(run: Run) -> Study:
 def display_of(run: Run) -> Display:
     """Return what displays show for a run, by its experiment and its own wording."""
     experiment = experiments.find(run.experiment)
-    return experiment.display(experiment.preset_of(study_of(run)))
+    study = study_of(run)
+    return replace(experiment.display(experiment.preset_of(study)), library=study.library)
 
 
 def tally_of(store: Store, run: Run, grader: str) -> RunTally:
@@ -57,7 +58,8 @@ def tally_of(store: Store, run: Run, grader: str) -> RunTally:
     display = display_of(run)
     if display.from_grades:
         return RunTally.of_counts(display, store.grades.counts(run.id, grader))
-    return RunTally.of_rows(display, (row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)))
+    rows = (row_of(trial, grade, display.library) for trial, grade in graded_trials(store, run, grader))
+    return RunTally.of_rows(display, rows)
 
 
 def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None = None) -> Analysis:
@@ -72,12 +74,12 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
         rows = analysed_rows(store, run, grader)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
     frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
+    tables = (*analysis.tables, *thought_tables(store, run, grader, graded=experiment.graded))
     if not experiment.graded:
-        return replace(analysis, remarks=(*analysis.remarks, *frozen)) if frozen else analysis
+        return replace(analysis, tables=tables, remarks=(*analysis.remarks, *frozen))
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
     unequal = warnings(arm_rates(rows))
     remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *frozen)
-    tables = (*analysis.tables, *channel_tables(store, run, grader))
     return replace(analysis, figures=figures, tables=tables, remarks=remarks)
 
 

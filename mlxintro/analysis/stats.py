@@ -17,14 +17,14 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of trials with its interval. Without trials it is unknown: value None, interval 0 to 1."""
+    """Holds a share of trials with its interval. Without trials it is unknown: value None, interval 0 to 1."""
 
     successes: int
     trials: int
     low: float
     high: float
     design: float = field(default=1.0, compare=False)
-    """By which factor clusters of trials widen the variance beyond that of independent ones (the design effect)."""
+    """Factor by which clusters of trials widen the variance beyond that of independent ones (the design effect)."""
 
     @property
     def value(self) -> float | None:
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One rate minus another, with its interval; unknown (None, -1 to 1) when either has no trials."""
+    """Holds one rate minus another, with its interval; unknown (None, -1 to 1) when either has no trials."""
 
     value: float | None
     low: float
@@ -168,7 +168,7 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | Non
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its interval; unknown (None) without values, and without bounds from a single one."""
+    """Holds a mean with its interval; unknown (None) without values, and without bounds from a single one."""
 
     value: float | None
     low: float | None

@@ -15,7 +15,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """One cell of the grid, one concept, or a whole run: injected trials against the pool of controls."""
+    """Sums up one cell, one concept, or a whole run: injected trials against the pool of controls."""
 
     tally: ReplyTally
     detection: Rate
@@ -46,7 +46,7 @@ class GroupSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A graded run."""
+    """Sums up a graded run."""
 
     overall: GroupSummary
     controls: ReplyTally

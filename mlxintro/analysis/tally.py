@@ -25,13 +25,13 @@ Place = tuple[int, float]
 
 @dataclass(slots=True)
 class FigureTally:
-    """One head figure over some trials."""
+    """Adds up one head figure over some trials."""
 
     figure: HeadFigure
     count: AnswerCount = field(default_factory=AnswerCount)
     """How many observations there are; of rates also how many of them hold."""
     _values: list[tuple[str, float]] = field(default_factory=list)
-    """By concept; of means alone."""
+    """Values with their concept; for means alone."""
     _waiting: dict[tuple[object, ...], list[float]] = field(default_factory=dict)
     """Observations of several trials that are not complete."""
 
@@ -74,10 +74,10 @@ class FigureTally:
 
 @dataclass(slots=True)
 class CellTally:
-    """The trials of one group: of a cell of the map, or of the whole run."""
+    """Counts the trials of one group: of a cell of the map, or of the whole run."""
 
     figures: tuple[FigureTally, ...]
-    """In the order of the display's."""
+    """Tallies of the head figures, in the order of the display's."""
     trials: int = 0
     classes: Counter[TrialClass] = field(default_factory=Counter)
     """How many trials of the main arm there are of each class."""
@@ -88,7 +88,7 @@ class CellTally:
 
 
 class RunTally:
-    """A run's head figures with what they are set against, and the same for every cell of its map."""
+    """Counts a run's head figures with what they are set against, and the same for every cell of its map."""
 
     def __init__(self, display: Display) -> None:
         self.display = display

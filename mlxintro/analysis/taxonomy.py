@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 
 from mlxintro.analysis.results import Row, Table
 from mlxintro.analysis.trial_classes import GRADED_CLASSES, TrialClass, graded_class
 from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.spelling import comparable
 from mlxintro.replies.text import fold
 
@@ -47,18 +48,22 @@ _EMPTY = frozenset({
 # fmt: on
 
 
-def claimed_words(reply: str) -> list[str]:
+def claimed_words(reply: str, library: Library | None = None) -> list[str]:
     """Return what a reply says a thought is about.
 
     The words at the places where a thought's content is named, each once.
 
     Near names and inflections of a concept in the library count as that concept.
+
+    Args:
+        library: the concepts that the run knows; those that ship when ``None``.
     """
+    names = _names(library or concepts.library())
     found = []
     for match in _CLAIMED.finditer(fold(reply)):
         word = match.group(1).strip("'-")
         if word not in _EMPTY:
-            found.append(_library_names().get(word, word))
+            found.append(names.get(word, word))
     return list(dict.fromkeys(found))
 
 
@@ -70,19 +75,19 @@ def wrong_words(rows: Iterable[Row]) -> Table:
         if row.grade is None or row.grade.detects is not True or row.grade.identifies:
             continue
         replies += 1
-        counts.update(word for word in claimed_words(row.response) if word != row.concept)
+        counts.update(word for word in claimed_words(row.response, row.library) if word != row.concept)
     # Equal counts by name, so that the order of the trials decides nothing.
     shown = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_WORDS_SHOWN])
     note = f"of {replies} replies that claim a thought without the right concept, uninjected ones included"
     return Table("wrong_words", "Wrong words named", ("word", "replies"), shown, note)
 
 
-@cache
-def _library_names() -> Mapping[str, str]:
+@lru_cache(maxsize=32)
+def _names(library: Library) -> Mapping[str, str]:
     names: dict[str, str] = {}
-    for concept in concepts.library().concepts:
+    for concept in library.concepts:
         for name in concept.names:
             names.setdefault(comparable(name), concept.word)
-    for concept in concepts.library().concepts:
+    for concept in library.concepts:
         names[comparable(concept.word)] = concept.word
     return names

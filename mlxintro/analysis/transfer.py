@@ -8,7 +8,6 @@ from mlxintro.analysis.contrasts import OPTIMISM, Contrast, contrast, in_words, 
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Row, Table, Verdict, rows_about
 from mlxintro.analysis.stats import Mean, Rate, mean, rate
 from mlxintro.analysis.trial_classes import TrialClass
-from mlxintro.protocol import concepts
 from mlxintro.replies.log_odds import log_total
 from mlxintro.replies.short_replies import names
 
@@ -35,7 +34,7 @@ def named(row: Row) -> float | None:
     if row.detail["question"] != "said":
         return None
     word = row.concept or ""
-    return float(names(row.response, concepts.library().find(word) or concepts.custom(word)))
+    return float(names(row.response, row.library.concept(word)))
 
 
 def log_of_names(row: Row) -> float | None:

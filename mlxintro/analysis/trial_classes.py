@@ -18,7 +18,7 @@ declined; found without an injection; not decided. A theme gives each role its c
 
 @dataclass(frozen=True, slots=True)
 class TrialClass:
-    """One kind of result of a trial."""
+    """Names one kind of result of a trial."""
 
     label: str
     """A few words for people; the only one of its kind within an experiment."""

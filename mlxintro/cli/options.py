@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OpenChoice(click.Choice[str]):
-    """One of the names that ship, or one that another package adds by an entry point."""
+    """Reads one of the names that ship, or one that another package adds by an entry point."""
 
     def __init__(self, names: Sequence[str], group: Group) -> None:
         super().__init__(names)
@@ -35,6 +36,14 @@ class OpenChoice(click.Choice[str]):
         if value in outside:
             return value
         return click.Choice([*self.choices, *outside]).convert(value, param, ctx)
+
+
+CONCEPT_FILE = click.option(
+    "--concept-file",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Concepts of your own, as TOML, beside those that ship; repeatable. See docs/concepts.md.",
+)
 
 
 def model_options(function: F) -> F:
@@ -82,8 +91,23 @@ def model_options(function: F) -> F:
     return function
 
 
+def thinking_options(function: F) -> F:
+    """Add ``--thinking`` and ``--thinking-tokens``."""
+    mode = click.option(
+        "--thinking",
+        type=click.Choice(["off", "on", "empty"]),
+        help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
+    )
+    budget = click.option(
+        "--thinking-tokens",
+        type=click.IntRange(1),
+        help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
+    )
+    return mode(budget(function))
+
+
 class Listing(click.ParamType[Any]):
-    """A comma-separated list."""
+    """Reads a comma-separated list."""
 
     def __init__(self, item: Callable[[str], list[Any]], name: str, metavar: str) -> None:
         self.item = item
@@ -130,7 +154,7 @@ COUNTS = Listing(lambda text: [int(text)], "a whole number", "N,...")
 
 
 class ControlsParam(click.ParamType[Any]):
-    """A suite of controls, a number of uninjected trials, or names of control arms."""
+    """Reads a suite of controls, a number of uninjected trials, or names of control arms."""
 
     name = "controls"
     SUITES = ("none", "standard", "full")

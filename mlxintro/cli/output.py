@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
@@ -17,9 +18,14 @@ from mlxintro.rendering.cleaning import escaped_json, visible
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Return the columns as wide as they need; those listed in ``right`` are aligned to the right."""
-    from mlxintro.rendering.text import grid
+    from mlxintro.rendering.grids import grid
 
     return "\n".join(grid(header, rows, right))
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that stdout is; 0 where it is a file or a pipe, whose lines may be long."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def json_line(value: Any) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.cli.options import CONCEPT_FILE
 
 
 @click.command()
+@CONCEPT_FILE
 @click.pass_context
-def tui(context: click.Context) -> int:
+def tui(context: click.Context, concept_file: tuple[Path, ...]) -> int:
     """Launch studies, watch them and read every reply in the terminal.
 
     Runs are processes of their own: leaving the app, or killing it, does not stop them. F1 helps, Ctrl-P finds every
@@ -25,6 +28,7 @@ def tui(context: click.Context) -> int:
         raise UsageError("the terminal app needs a terminal: use `mlxintro runs list` in scripts")
     from mlxintro.cli.output import chatter
     from mlxintro.paths import data_home
+    from mlxintro.protocol.words.own_concepts import read_concept_files
     from mlxintro.store.database import needs_update
     from mlxintro.tui.app import run_app
 
@@ -33,4 +37,4 @@ def tui(context: click.Context) -> int:
         if needs_update(data_home(context.obj).db):
             chatter("bringing the store up to date; a million trials take a minute ...")
 
-    return run_app(context.obj)
+    return run_app(context.obj, read_concept_files(concept_file))

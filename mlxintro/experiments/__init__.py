@@ -13,7 +13,7 @@ from typing import Literal
 from mlxintro.backends.entry_points import load_outside, outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.experiments.base import Experiment
-from mlxintro.experiments.own_files import load_file, own_files, remember
+from mlxintro.experiments.outside.own_files import load_file, own_files, remember
 from mlxintro.protocol import presets
 
 GROUP: Literal["mlxintro.experiments"] = "mlxintro.experiments"
@@ -23,8 +23,6 @@ _NO_EXPERIMENTS = {
     "grid",
     "intentional_control_analysis",
     "latent_analysis",
-    "outside_presets",
-    "own_files",
 }
 
 

@@ -30,7 +30,7 @@ __all__ = ["Data", "Experiment", "Plan", "seed_of"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All trials of a study. Iterating expands them anew, so a large plan takes no memory."""
+    """Holds all trials of a study. Iterating expands them anew, so a large plan takes no memory."""
 
     count: int
     prompts: Mapping[str, PromptRecord]
@@ -46,22 +46,24 @@ class Plan:
 
 
 class Experiment(abc.ABC):
-    """One protocol. Instances hold no state."""
+    """Defines one protocol. Instances hold no state."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
     preset: ClassVar[str]
     """The preset that is taken when none is named."""
     where: ClassVar[str] = ""
-    """Where its design injects, e.g. "into the first turn"; empty where a study's window says it."""
+    """Place where its design injects, e.g. "into the first turn"; empty where a study's window says it."""
     scored: ClassVar[str] = ""
     """How it scores a trial itself, in a phrase for people; empty where graders do."""
     compared: ClassVar[str] = ""
-    """Its standard controls, in a phrase for people, where they are its own."""
+    """Standard controls of the experiment, in a phrase for people, where they are its own."""
     graded: ClassVar[bool] = False
     """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
     thinks: ClassVar[bool] = False
     """Whether its subject may think before it answers (``--thinking on``)."""
+    thoughtless: ClassVar[str] = ""
+    """Why it may not, in half a sentence for people."""
     own_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Presets that come with an experiment of another package, by name, as plain data of the same shape as the TOML
     files of those that ship."""

@@ -32,17 +32,17 @@ def paired(own: Sequence[Row], other: Sequence[Row], right: Callable[[Row], bool
 
 @dataclass(slots=True)
 class CellReport:
-    """Cells as they are worked out one by one, and what they come to together."""
+    """Collects cells as they are worked out one by one, and says what they come to together."""
 
     map_name: str
     map_title: str
     study: Study
     rivals: Sequence[ContrastedRival]
-    """What the contrasts of a cell test, in order, and after them what only ``certify`` tests."""
+    """Rival explanations that the contrasts of a cell test, in order, and after them what only ``certify`` tests."""
     contrasts: dict[Place, list[Contrast]] = field(default_factory=dict)
     """All that were run have to be above zero for an effect; those without pairs were not run."""
     weaker: dict[Place, list[Contrast]] = field(default_factory=dict)
-    """Those that a lesser finding needs."""
+    """Contrasts that a lesser finding needs."""
     rates: dict[Place, Rate] = field(default_factory=dict)
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
 

@@ -27,10 +27,10 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.protocol.windows import ReplyWindow
 from mlxintro.replies.short_replies import most_likely, names, word_forms
 from mlxintro.replies.text import sentences
 
@@ -65,14 +65,15 @@ RIVALS = (
 
 class ForcedIdentificationOptions(Data):
     candidates: str = "set:lindsey-50"
-    """Where the words that were not injected are drawn from."""
+    """Concept set from which the words that were not injected are drawn."""
     wrong: int = Field(default=9, ge=1, le=49)
-    """How many of them stand beside the injected one."""
+    """Number of them that stand beside the injected one."""
 
 
 class ForcedIdentification(Experiment):
     name = "forced-identification"
     preset = "forced-identification"
+    thinks = True
     summary = "begin the answer for the subject, and let it name the injected thought"
     scored = "the first concept named in the first sentence, by rules; ten candidate words by log-probability"
     compared = "no injection, random vectors, the study's other concepts; with full another concept's vector"
@@ -86,9 +87,9 @@ class ForcedIdentification(Experiment):
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
-        window = windows.resolve(study.window or "question", asked.rendered, question)
+        window = grid.window(asked, question)
         options = ForcedIdentificationOptions.model_validate(study.options)
-        among = concepts.library().resolve([options.candidates], allow_unknown=False)
+        among = study.library.resolve([options.candidates], allow_unknown=False)
 
         def trials() -> Iterator[TrialSpec]:
             for pair in grid.pairs:
@@ -107,7 +108,7 @@ class ForcedIdentification(Experiment):
         return grid.plan(trials)
 
     def _conditions(
-        self, grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int | None], other: str
+        self, grid: Grid, pair: Occasion, base: TrialSpec, window: ReplyWindow, other: str
     ) -> Iterator[TrialSpec]:
         if pair.number < grid.uninjected:
             yield base
@@ -192,7 +193,7 @@ def right(row: Row, concept: str | None = None) -> bool:
     if row.detail["question"] == CHOICE:
         return most_likely(row.measurements["logprobs"], row.detail["candidates"], space=True) == wanted
     start = next((piece.text for piece in sentences(row.response)), "")
-    return names(start, concepts.library().find(wanted) or concepts.custom(wanted))
+    return names(start, row.library.concept(wanted))
 
 
 def _right_at(question: str, row: Row) -> float | None:

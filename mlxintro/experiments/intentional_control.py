@@ -24,7 +24,7 @@ from mlxintro.backends.base import Float32, Float64, ModelInfo, OnToken, Prompt,
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, pick_sentence, sentences, user
 from mlxintro.experiments.intentional_control_analysis import DONT, THINK, late_cosine, late_specific
-from mlxintro.protocol import concepts, windows
+from mlxintro.protocol import windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -63,7 +63,7 @@ class IntentionalControlOptions(Data):
     centre: int = Field(default=8, ge=2, le=50)
     """Replies without a word whose mean activation is subtracted for the centred cosine."""
     unrelated: str = "set:lindsey-50"
-    """Where the unrelated words are drawn from."""
+    """Concept set from which the unrelated words are drawn."""
 
 
 class IntentionalControl(Experiment):
@@ -73,6 +73,9 @@ class IntentionalControl(Experiment):
         "tell the subject to think about a word, or not to, while it writes, and look for the word in its activations"
     )
     where = "nothing"
+    thoughtless = (
+        "activations are read on a sentence that the subject writes at once, and a thought would come before it"
+    )
     scored = (
         "cosine of the residual stream on the reply's sentence with the word's vector, by layer, raw and "
         "centred on replies without a word"
@@ -89,7 +92,7 @@ class IntentionalControl(Experiment):
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = IntentionalControlWording.model_validate(grid.preset.wording)
         options = IntentionalControlOptions.model_validate(grid.study.options)
-        among = concepts.library().resolve([options.unrelated], allow_unknown=False)
+        among = grid.study.library.resolve([options.unrelated], allow_unknown=False)
         centre = []
         for sentence in sentences()[: options.centre]:
             asked = grid.ask([user(fill(wording.floor, sentence=sentence))], sentence)

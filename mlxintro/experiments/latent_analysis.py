@@ -88,7 +88,7 @@ RIVALS = (
 
 
 class _Answers:
-    """The trials whose answer is yes or no, each with its log-odds and its uninjected dialogue."""
+    """Holds the trials whose answer is yes or no, each with its log-odds and its uninjected dialogue."""
 
     def __init__(self, rows: Sequence[Row], yes: Sequence[str]) -> None:
         self.rows = [row for row in rows if "logprobs" in row.measurements and row.arm != "identify"]
@@ -189,7 +189,7 @@ def _named(place: Place) -> tuple[str, str]:
 
 
 class Identification:
-    """A list's answers as a confusion matrix, and how much they tell."""
+    """Counts a list's answers as a confusion matrix, and says how much they tell."""
 
     def __init__(self, words: Sequence[str], answers: Float64) -> None:
         """``answers``: (injected, orders, named), each summing to 1 over the last axis."""

@@ -38,7 +38,6 @@ from mlxintro.experiments.grid import (
     user,
 )
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
@@ -86,7 +85,7 @@ class PrefillWording(Data):
 
 class PrefillOptions(Data):
     others: str = "set:lindsey-50"
-    """Where the other word is drawn from."""
+    """Concept set from which the other word is drawn."""
     openings: bool = True
     """Read the log-probabilities of both kinds of openings as well."""
     transcription: bool = True
@@ -98,6 +97,7 @@ class PrefillOptions(Data):
 class Prefill(Experiment):
     name = "prefill"
     preset = "prefill"
+    thinks = True
     summary = "put a word in the subject's mouth, with and without its vector before it: did it mean to say that?"
     where = "into the sentence's tokens of the first turn"
     scored = (
@@ -119,7 +119,7 @@ class Prefill(Experiment):
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = PrefillWording.model_validate(grid.preset.wording)
         options = PrefillOptions.model_validate(grid.study.options)
-        among = concepts.library().resolve([options.others], allow_unknown=False)
+        among = grid.study.library.resolve([options.others], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
             (other,) = distractors(pair, 1, among)

@@ -25,7 +25,6 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, places_of
 from mlxintro.experiments.grid import Grid, Occasion, SentenceText, distractors, fill, injected, pick_sentence, user
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
@@ -65,7 +64,7 @@ class ThoughtVsTextWording(Data):
 
 class ThoughtVsTextOptions(Data):
     candidates: str = "set:lindsey-50"
-    """Where the words that were not injected are drawn from."""
+    """Concept set from which the words that were not injected are drawn."""
     wrong: int = Field(default=9, ge=1, le=49)
     """How many of them stand beside the injected one."""
     spare_tokens: int = Field(default=5, ge=0)
@@ -75,6 +74,7 @@ class ThoughtVsTextOptions(Data):
 class ThoughtVsText(Experiment):
     name = "thought-vs-text"
     preset = "thought-vs-text"
+    thinks = True
     summary = "inject a vector on a sentence's tokens: name the word it brings to mind, and repeat the sentence"
     where = "into the sentence's tokens"
     scored = (
@@ -93,7 +93,7 @@ class ThoughtVsText(Experiment):
     def _trials(self, grid: Grid) -> Iterator[TrialSpec]:
         wording = ThoughtVsTextWording.model_validate(grid.preset.wording)
         options = ThoughtVsTextOptions.model_validate(grid.study.options)
-        among = concepts.library().resolve([options.candidates], allow_unknown=False)
+        among = grid.study.library.resolve([options.candidates], allow_unknown=False)
         for pair in grid.pairs:
             sentence = pick_sentence(pair)
             # Shuffled, so that a tie between candidates favours none of them.
@@ -203,7 +203,7 @@ def _figures(rows: Sequence[Row], pairs: Mapping[_Key, _Scored], control: Mappin
 
 
 class _Scored:
-    """One pair under one condition; ``None`` where a trial is missing."""
+    """Holds one pair under one condition; ``None`` where a trial is missing."""
 
     def __init__(self, concept: str) -> None:
         self.concept = concept
@@ -240,8 +240,7 @@ def score(row: Row) -> bool:
     candidates = row.detail["candidates"]
     if question == CHOICE:
         return most_likely(row.measurements["logprobs"], candidates) == row.concept
-    library = concepts.library()
-    return named(row.response, [library.find(word) or concepts.custom(word) for word in candidates]) == row.concept
+    return named(row.response, [row.library.concept(word) for word in candidates]) == row.concept
 
 
 def _score_at(questions: tuple[str, ...], row: Row) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mlxintro.grading.base import Grader
 from mlxintro.grading.passes import to_record
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running.events import RunEvent, TrialFinished
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
@@ -25,13 +26,15 @@ def graded_alongside(
     Only for graders that take no time, such as the rules (under a millisecond a reply). What is not stored when the run
     is killed, and what has no text, is left to the pass after the run.
     """
+    library = library_of(store.runs.get(run).study)
     waiting: list[GradeRecord] = []
     stored = time.monotonic()
     try:
         with closing(events):
             for event in events:
                 if isinstance(event, TrialFinished) and event.response:
-                    verdict, noticed = grade_channels(grader, event.response, event.concept, event.thought)
+                    related = library.related(event.concept)
+                    verdict, noticed = grade_channels(grader, event.response, event.concept, related, event.thought)
                     waiting.append(replace(to_record(event.key, grader, verdict), raw=as_raw(noticed)))
                 if waiting and time.monotonic() - stored > EVERY_SECONDS:
                     store.grades.add(run, waiting)

@@ -35,7 +35,7 @@ class Evidence:
     denial: Span | None = None
     "The phrase that denies a detection, disclaims having thoughts, or refuses."
     garble: Span | None = None
-    "Where a reply that begins readably breaks up; what stands there is not graded."
+    "Offset where a reply that begins readably breaks up; what stands there is not graded."
 
     def moved(self, at: Sequence[int]) -> Evidence:
         """Return the same places in another form of the reply.
@@ -95,7 +95,7 @@ class Grade:
 
 @runtime_checkable
 class Grader(Protocol):
-    """Anything that turns a reply into a ``Grade``: rules, a local model, a remote one, a person."""
+    """Turns a reply into a ``Grade``: rules, a local model, a remote one, a person."""
 
     @property
     def name(self) -> str:

@@ -18,13 +18,13 @@ _WEIGHTS = {"success": 8, "detects": 8, "affirms": 4, "identifies": 2, "coherent
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """One reply that was read differently."""
+    """Holds one reply that was read differently."""
 
     trial: Trial
     grades: dict[str, Grade]
-    """By grader, those that graded it."""
+    """Grades of those who graded the reply, by grader."""
     fields: tuple[str, ...]
-    """On which at least two of them decided, and differently."""
+    """Fields on which at least two of them decided, and differently."""
     weight: int
 
 

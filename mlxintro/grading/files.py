@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade, Grader
-from mlxintro.grading.passes import related_words
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.concepts import library as shipped_library
 from mlxintro.protocol.plain_data import is_utf16, parse_json
 from mlxintro.store.records import GRADE_FIELDS
 
@@ -17,17 +18,17 @@ FileVerdict = Literal["success", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that could not be graded."""
+    """Says which line could not be graded, and why."""
 
     number: int
-    """From 1."""
+    """Number of the line, from 1."""
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class GradedLine:
     id: Any
-    """As given; the line's number where none is."""
+    """Id as given, or the line's number where none is."""
     grade: Grade
     concept: str | None
 
@@ -56,12 +57,15 @@ def verdict(grade: Grade, concept: str | None) -> FileVerdict | None:
     return "success" if grade.success else "failure"
 
 
-def grade_lines(lines: Iterable[bytes], grader: Grader) -> Iterator[GradedLine | BadLine]:
+def grade_lines(
+    lines: Iterable[bytes], grader: Grader, library: Library | None = None
+) -> Iterator[GradedLine | BadLine]:
     """Grade line by line. A line that is not as it should be is reported in its place; empty ones are passed over.
 
     Args:
         lines: UTF-8, each an object with ``response`` (text), and ``concept`` (text or null) and ``id`` if given.
         grader: learns the reply and the concept, and nothing else that a line may hold.
+        library: concepts with their near names; those that ship when ``None``.
 
     Raises:
         UsageError: the file is UTF-16.
@@ -70,10 +74,10 @@ def grade_lines(lines: Iterable[bytes], grader: Grader) -> Iterator[GradedLine |
         if number == 1 and is_utf16(line):
             raise UsageError("the file is UTF-16: save it as UTF-8")
         if line.strip():
-            yield _grade_line(number, line, grader)
+            yield _grade_line(number, line, grader, library or shipped_library())
 
 
-def _grade_line(number: int, line: bytes, grader: Grader) -> GradedLine | BadLine:
+def _grade_line(number: int, line: bytes, grader: Grader, library: Library) -> GradedLine | BadLine:
     try:
         row = parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -89,5 +93,5 @@ def _grade_line(number: int, line: bytes, grader: Grader) -> GradedLine | BadLin
         return BadLine(number, '"concept" is neither text nor null')
     concept = (concept or "").strip() or None
     given = row.get("id")
-    grade = grader.grade(response, concept, related_words(concept))
+    grade = grader.grade(response, concept, library.related(concept))
     return GradedLine(number if given is None else given, grade, concept)

@@ -16,14 +16,16 @@ from mlxintro.backends.entry_points import load_outside, outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
-from mlxintro.protocol.concepts import related_words as related_words  # as others import it from here
+from mlxintro.protocol.concepts import Library
+from mlxintro.protocol.concepts import library as shipped_library
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.thoughts import thought_of
 from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
-from mlxintro.thinking.grades import as_raw, grade_channels
+from mlxintro.thinking.grades import as_raw, both_graded, grade_channels
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 _CHUNK = 500
@@ -85,13 +87,17 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     Args:
         again: grade all of them anew.
     """
+    library = library_of(run.study)
     graded = abstained = skipped = 0
     waiting: list[records.GradeRecord] = []
     for trial, last in _with_verdicts(store, run, grader.name, gradable(store, run)):
-        if last is not None and last.version == grader.version and not again:
+        if last is not None and both_graded(trial, last) and last.version == grader.version and not again:
             skipped += 1
             continue
-        verdict, noticed = grade_channels(grader, trial.response, trial.concept, thought_of(trial.measurements))
+        related = library.related(trial.concept)
+        verdict, noticed = grade_channels(
+            grader, trial.response, trial.concept, related, thought_of(trial.measurements)
+        )
         graded += 1
         abstained += verdict.abstained
         waiting.append(replace(to_record(trial.key, grader, verdict), raw=as_raw(noticed)))
@@ -108,6 +114,18 @@ def gradable(store: Store, run: Run) -> Iterator[Trial]:
     for trial in store.trials.of_run(run.id, TrialFilter(status="done")):
         if trial.response or trial.spec.readout == "text":
             yield trial
+
+
+def is_graded(store: Store, run: Run, grader: str) -> bool:
+    """Tell whether a grader has said something of every finished reply, be it that it failed."""
+    if all(count.graded for count in store.grades.counts_by_concept(run.id, grader)):
+        return True
+    replies = gradable(store, run)
+    while page := list(islice(replies, PAGE)):
+        keys = [trial.key for trial in page]
+        if len(store.grades.latest(run.id, grader=grader, keys=keys)) < len(keys):
+            return False
+    return True
 
 
 def to_record(key: str, grader: Named, grade: Grade) -> records.GradeRecord:
@@ -165,11 +183,18 @@ def _with_verdicts(
 
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
     """Return every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
-    return [row_of(trial, grade) for trial, grade in graded_trials(store, run, grader)]
+    library = library_of(run.study)
+    return [row_of(trial, grade, library) for trial, grade in graded_trials(store, run, grader)]
 
 
-def row_of(trial: Trial, grade: Grade | None) -> Row:
-    """Return one finished trial as an analysis sees it."""
+def row_of(trial: Trial, grade: Grade | None, library: Library | None = None) -> Row:
+    """Return one finished trial as an analysis sees it.
+
+    Args:
+        trial: as it is stored.
+        grade: the chosen grader's verdict.
+        library: the concepts that its run knows; those that ship when ``None``.
+    """
     spec = trial.spec
     return Row(
         key=trial.key,
@@ -184,4 +209,5 @@ def row_of(trial: Trial, grade: Grade | None) -> Row:
         detail=spec.detail,
         grade=grade,
         injected=tuple(injection.concept for injection in spec.injections),
+        library=library or shipped_library(),
     )

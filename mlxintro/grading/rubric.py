@@ -27,24 +27,24 @@ QuestionName = Literal["stance", "naming"]
 
 
 class Rubric(BaseModel):
-    """See ``mlxintro/data/rubric.toml``."""
+    """Holds the texts of ``mlxintro/data/rubric.toml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frame: str
-    """What a judge is told before any question."""
+    """Text that a judge is told before any question."""
     message: str
     """Holds ``{tag}``, ``{reply}`` and ``{concept}``."""
     answer: str
-    """What a yes/no question ends with."""
+    """Text that ends a yes/no question."""
     concept: str
     """How a concept is brought in, with ``{concept}`` and ``{related}``."""
     related: str
     """How near names are brought in, with ``{names}``."""
     questions: Mapping[QuestionName, str]
-    """For a judge that answers in fields."""
+    """Questions for a judge that answers in fields."""
     yes_no: Mapping[str, str]
-    """For a judge that answers yes or no: a question per field of a grade."""
+    """Questions for a judge that answers yes or no, one per field of a grade."""
 
     @property
     def hash(self) -> str:

@@ -44,7 +44,7 @@ class Superseded(Exception):
 
 
 class Lab:
-    """A loaded model and the vector that was used last.
+    """Holds a loaded model and the vector that was used last.
 
     Args:
         cache: where vectors are kept.

@@ -29,7 +29,7 @@ class _Message(BaseModel):
 
 
 class Load(_Message):
-    """Load a model in place of the one that is there."""
+    """Asks to load a model in place of the one that is there."""
 
     do: Literal["load"] = "load"
     model: str
@@ -39,7 +39,7 @@ class Load(_Message):
 
 
 class Ask(_Message):
-    """Answer a prompt with and without a vector."""
+    """Asks for answers to a prompt with and without a vector."""
 
     do: Literal["ask"] = "ask"
     number: int
@@ -61,11 +61,11 @@ class Ask(_Message):
     temperature: float = Field(default=0.0, ge=0, le=10)
     seed: int = Field(default=0, ge=0)
     trace: bool = True
-    """Also read both replies for their cosines."""
+    """Whether to read both replies once more for their cosines."""
 
 
 class Cancel(_Message):
-    """Stop answering; the model stays."""
+    """Asks to stop answering; the model stays."""
 
     do: Literal["cancel"] = "cancel"
 
@@ -93,7 +93,7 @@ class Ready(_Message):
     device: str
     layers: int
     layer: int
-    """Where injection usually works best."""
+    """Layer at which injection usually works best."""
     readout: int
     """``READOUT`` as an index."""
 
@@ -133,7 +133,7 @@ class Token(_Message):
 
 
 class Trace(_Message):
-    """Cosine of the residual stream with the concept's vector, for every token of both replies."""
+    """Holds the cosine of the residual stream with the concept's vector, for every token of both replies."""
 
     event: Literal["trace"] = "trace"
     number: int
@@ -169,7 +169,7 @@ class Stopped(_Message):
 class Error(_Message):
     event: Literal["error"] = "error"
     number: int | None
-    """``None`` when it belongs to no order that is numbered, e.g. to a model that does not load."""
+    """Number of the order; ``None`` when it belongs to none that is numbered, e.g. to a model that does not load."""
     text: str
     known: bool
     """False: a bug, whose traceback is in the log."""

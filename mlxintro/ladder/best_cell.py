@@ -13,7 +13,7 @@ from mlxintro.ladder.rows import Rows, place_of
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The cell that is best on one half of the concepts, reported on the other half."""
+    """Holds the cell that is best on one half of the concepts, reported on the other half."""
 
     place: Place
     chosen_on: tuple[str, ...]

@@ -20,9 +20,11 @@ from mlxintro.ladder.shifts import (
     trial_shift,
 )
 from mlxintro.ladder.witnesses import Observed, Witness, observe
-from mlxintro.protocol import concepts, controls
+from mlxintro.protocol import controls
+from mlxintro.protocol.concepts import Library
 from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
+from mlxintro.thinking.swapped import SwappedThoughts
 
 ALPHA = 0.01
 """Level of every test, halved where a run is judged twice (whole, and by its best cell)."""
@@ -36,7 +38,7 @@ HABIT = 0.1
 
 @dataclass(frozen=True)
 class Case:
-    """One body of evidence: a run, and the injected trials that are judged."""
+    """Holds one body of evidence: a run, and the injected trials that are judged."""
 
     run: Rows
     injected: Sequence[Row]
@@ -117,7 +119,7 @@ class Case:
                 continue
             graded += row.times
             named = row.pair.named if row.pair else None
-            if names_concept(row.response, word) if named is None else named:
+            if names_concept(row.response, word, row.library) if named is None else named:
                 claimed += detected * row.times
                 silent += (not detected) * row.times
         return rate(claimed, graded), rate(silent, graded)
@@ -131,10 +133,19 @@ class Case:
         """Return the unrelated questions, with what the injection does to their answers."""
         return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
 
+    def shifts_of(self, kind: str) -> list[float]:
+        """Return what the injection does to the answers to unrelated questions of one kind, in nats."""
+        return [one.shift for one in self.questions if one.kind == kind]
+
     @cached_property
     def question_variance(self) -> float:
         """Return by how much two questions of one kind may differ in their shifts, in square nats."""
         return question_variance(self.questions)
+
+    @cached_property
+    def swapped(self) -> SwappedThoughts:
+        """Return what answers come to after another trial's thought."""
+        return SwappedThoughts.of((row.concept or "", row.measurements) for row in self.arm(controls.SWAPPED))
 
     @property
     def more_trials(self) -> str:
@@ -177,15 +188,18 @@ class Case:
         return self.exceeds(self.detection, none) < self.alpha
 
 
-def names_concept(reply: str, word: str) -> bool:
-    """Tell whether a reply names a concept or one of its near names."""
-    return bool(_names_of(word).within(fold(reply)))
+def names_concept(reply: str, word: str, library: Library) -> bool:
+    """Tell whether a reply names a concept or one of its near names.
+
+    Args:
+        library: the concepts that the reply's run knows.
+    """
+    return bool(_names_of(word, library).within(fold(reply)))
 
 
 @lru_cache(maxsize=1_000)
-def _names_of(word: str) -> Names:
-    known = concepts.library().find(word) or concepts.custom(word)
-    return Names({word: known.related})
+def _names_of(word: str, library: Library) -> Names:
+    return Names({word: library.concept(word).related})
 
 
 def is_mark(p: float | None) -> bool:

@@ -17,13 +17,13 @@ from mlxintro.protocol.study import Study
 
 @dataclass(frozen=True, slots=True)
 class ContrastedRival:
-    """A rival explanation of an experiment's effect."""
+    """Names a rival explanation of an experiment's effect, and the contrast that tests it."""
 
     name: str
     rival: str
-    """What a subject would be doing instead."""
+    """Other behaviour of a subject that would explain the effect, in words."""
     label: str
-    """What the contrast compares."""
+    """Conditions that the contrast compares, in words."""
     arms: str = "--controls standard"
     """The option that runs its arm."""
     elsewhere: bool = False
@@ -67,7 +67,8 @@ def with_untested(headline: str, ladder: Ladder) -> str:
 
 def certifying(study: Study) -> str:
     """Return the command that climbs the whole ladder with a study's subject."""
-    return f"mlxintro certify {_subject(study)}"
+    thinking = f" --thinking {study.thinking}" if study.thinking in ("on", "empty") else ""
+    return f"mlxintro certify {_subject(study)}{thinking}"
 
 
 def running(study: Study) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlxintro.analysis.naming_test import naming
+from mlxintro.analysis.naming_test import NamingTest, naming
 from mlxintro.analysis.reply_tally import detects, names, share
 from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Rate, rate
@@ -17,7 +17,7 @@ from mlxintro.protocol import controls
 def naming_by_luck(case: Case) -> Finding:
     """Claims name what was injected: more than elsewhere, than with concepts exchanged, and when asked about it."""
     claims = _claims(case.injected)
-    specific = naming(claims)
+    specific = _tested(claims)
     beyond = case.exceeds(case.identification, case.guessed)
     said = f"named {versus(case.identification, case.guessed, case.guessed_from)}"
     more = f"against {case.guessed_from} p = {beyond:.2g}"
@@ -76,13 +76,17 @@ def own_words(case: Case) -> Finding:
     return Finding("not excluded", said, max(lost) < MARK, worst, more)
 
 
-def _claims(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    return [(row.concept, row.response) for row in rows if detects(row) and row.concept]
+def _claims(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if detects(row) and row.concept]
+
+
+def _tested(claims: Sequence[Row]) -> NamingTest | None:
+    return naming([(row.concept or "", row.response) for row in claims], claims[0].library if claims else None)
 
 
 def _follows(rows: Sequence[Row]) -> float:
     """P value that the claims of an arm name what was injected no more often than with concepts exchanged."""
-    found = naming(_claims(rows))
+    found = _tested(_claims(rows))
     return 1.0 if found is None else found.p
 
 

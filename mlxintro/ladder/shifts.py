@@ -29,21 +29,21 @@ SLACK = 0.15
 
 @dataclass(frozen=True, slots=True)
 class QuestionShift:
-    """One unrelated question, over all trials in which it was asked."""
+    """Sums up one unrelated question, over all trials in which it was asked."""
 
     kind: str
-    """Its arm: ``clear-no``, ``clear-yes``, ``ambiguous``, ``spanning``."""
+    """Name of its arm: ``clear-no``, ``clear-yes``, ``ambiguous``, ``spanning``."""
     base: float
-    """Its yes-no logit without injection, in nats."""
+    """Yes-no logit of the question without injection, in nats."""
     shift: float
-    """What injections add to it, on average."""
+    """Mean of what injections add to it, in nats."""
     entropy: float | None = None
-    """What injections add to the entropy of the next token, in nats; ``None`` where it was not measured."""
+    """Mean of what injections add to the entropy of the next token, in nats; ``None`` where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialShift:
-    """The trial question, with concepts as the units."""
+    """Says how the trial question's logit shifts, with concepts as the units."""
 
     base: float
     by_concept: Mapping[str, float]
@@ -60,16 +60,16 @@ class TrialShift:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The trial question's shift beyond the line through unrelated questions."""
+    """Says how far the trial question's shift lies beyond the line through unrelated questions."""
 
     value: float
     predicted: float
     p: float
-    """One-sided, that the shift is no larger than predicted: Student's t over concepts, with the prediction's
+    """One-sided p value that the shift is no larger than predicted: Student's t over concepts, with the prediction's
     variance for a new question."""
     slope: float
     slope_p: float
-    """One-sided, that the slope is not below zero."""
+    """One-sided p value that the slope is not below zero."""
     spans: bool
     """Whether the unrelated questions' logits reach the trial question's."""
     low: float

@@ -33,7 +33,7 @@ RESAMPLES = 1_999
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """One witness trial: yes-no logits in nats by side, and projections of the final state with and without."""
+    """Holds one witness trial: yes-no logits in nats by side, and projections of the final state with and without."""
 
     concept: str
     logits: dict[str, float]

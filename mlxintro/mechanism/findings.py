@@ -41,7 +41,7 @@ _SAID: dict[Direction, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PlaceMaps:
-    """The maps of one cell of the study's grid."""
+    """Makes the maps of one cell of the study's grid."""
 
     place: Place
     own: PatchMap

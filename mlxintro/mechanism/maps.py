@@ -12,7 +12,7 @@ from mlxintro.mechanism.patching import Direction, Patch, PatchedRuns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchMap:
-    """Patched runs of several concepts, each with the same patches."""
+    """Holds patched runs of several concepts, each with the same patches."""
 
     runs: tuple[PatchedRuns, ...]
     """One for each concept."""

@@ -46,18 +46,18 @@ class PositionGroup(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """One cell of a map."""
+    """Names one cell of a map: what is patched, and where."""
 
     layer: int
     site: Site
     group: str
     head: int | None = None
-    """At the site ``head_out``: one head, or all of them at once."""
+    """Head that is patched at the site ``head_out``; ``None`` for all of them at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchedDialogue:
-    """A dialogue, what is injected into it, and where it is patched."""
+    """Holds a dialogue, what is injected into it, and where it is patched."""
 
     tokens: tuple[int, ...]
     injections: tuple[Injection, ...]
@@ -83,7 +83,7 @@ class PatchedDialogue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchedRuns:
-    """Readings of both runs, and of each with one place patched from the other."""
+    """Holds readings of both runs, and of each with one place patched from the other."""
 
     clean: AnswerReading
     injected: AnswerReading
@@ -97,7 +97,7 @@ class PatchedRuns:
     """What each patch touched, measured in its own forward pass. Places where both runs are the same, bit for bit, are
     not run and have none."""
     injected_proofs: tuple[Proof, ...] = ()
-    """What the dialogue's own injections touched in the injected run."""
+    """Proofs of the dialogue's own injections in the injected run."""
 
     def share(self, patch: Patch, direction: Direction, outcome: str = "log_odds") -> float:
         """Return how much of the gap between the runs a patch closes: 0 nothing, 1 all of it."""
@@ -176,7 +176,7 @@ def patch_runs(backend: Backend, dialogue: PatchedDialogue, patches: Sequence[Pa
 
 
 class _Recorded:
-    """The activations of both runs, and rows made of one with parts of the other."""
+    """Holds the activations of both runs, and makes rows of one with parts of the other."""
 
     def __init__(self, backend: Backend, dialogue: PatchedDialogue, patches: Sequence[Patch]) -> None:
         self._backend = backend

@@ -17,7 +17,7 @@ _NEVER = -1e3
 
 @dataclass(frozen=True, slots=True)
 class AnswerReading:
-    """One run's answer, as natural logarithms of probabilities."""
+    """Holds one run's answer, as natural logarithms of probabilities."""
 
     yes: float
     """The spellings of yes together."""
@@ -44,7 +44,7 @@ class AnswerReading:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
-    """The continuations that a reading takes, as tokens."""
+    """Holds the continuations that a reading takes, as tokens."""
 
     yes: tuple[TokenIds, ...]
     no: tuple[TokenIds, ...]

@@ -34,7 +34,7 @@ class PatchProof:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredPatches:
-    """One layer of a map with the two ends it lies between."""
+    """Holds one layer of a map with the two ends it lies between."""
 
     clean: AnswerReading
     injected: AnswerReading

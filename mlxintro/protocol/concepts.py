@@ -29,7 +29,7 @@ _LONGEST = 80
 @dataclass(frozen=True, slots=True)
 class Concept:
     word: str
-    """As it is put into the extraction template, before the recipe's rule about case."""
+    """Word as it is put into the extraction template, before the recipe's rule about case."""
     category: str
     related: tuple[str, ...] = ()
     """Inflections, near synonyms and unmistakable names that count as naming the concept."""
@@ -49,7 +49,7 @@ class WordList:
     name: str
     source: str
     words: tuple[str, ...]
-    """In the order of the source; a word may stand twice where it does there."""
+    """Words in the order of the source; a word may stand twice where it does there."""
 
     def without(self, target: str) -> tuple[str, ...]:
         """Return the words that are not the target under another case or number.
@@ -63,8 +63,13 @@ class WordList:
         return words
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Library:
+    """Concepts by word, category and set: those that ship, or those with a person's own before them.
+
+    Compared and hashed by identity, since there is one of each content.
+    """
+
     concepts: tuple[Concept, ...]
     sets: Mapping[str, WordList]
     """Lists of concepts by name. Every category is one as well."""
@@ -91,6 +96,24 @@ class Library:
                 related = (concept.word, *(name for name in concept.related if comparable(name) != wanted))
                 return replace(concept, word=spelling, related=related)
         return None
+
+    def concept(self, word: str) -> Concept:
+        """Return the concept of a word, known or not.
+
+        Raises:
+            UsageError: it is no word.
+        """
+        return self.find(word) or custom(word)
+
+    def related(self, word: str | None) -> tuple[str, ...]:
+        """Return the near names of a concept that count as naming it; none of a word that is not known."""
+        known = self.find(word) if word else None
+        return known.related if known else ()
+
+    def category(self, word: str) -> str:
+        """Return the category of a word; ``custom`` where it is not known."""
+        known = self.find(word)
+        return known.category if known else CUSTOM
 
     def resolve(self, names: Sequence[str], allow_unknown: bool) -> list[Concept]:
         """Return the concepts by word, ``set:NAME`` or ``category:NAME``, each once, in the order they are named.
@@ -127,7 +150,7 @@ class Library:
             yield from (concept for concept in self.concepts if concept.category == rest)
         elif colon and kind == "set":
             for word in _one_of(self.sets, rest, "set of concepts").words:
-                yield self.find(word) or custom(word)
+                yield self.concept(word)
         else:
             concept = self.find(name)
             if concept is None and not allow_unknown:
@@ -207,9 +230,3 @@ def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:
     if name not in lists:
         raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}", setting="concepts")
     return lists[name]
-
-
-def related_words(concept: str | None) -> tuple[str, ...]:
-    """Near names of a concept that count as naming it, from the concept library."""
-    known = library().find(concept) if concept else None
-    return known.related if known else ()

@@ -104,7 +104,7 @@ exclude each other, so their probabilities add up."""
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One control trial, before it becomes a ``TrialSpec``."""
+    """Plans one control trial, before it becomes a ``TrialSpec``."""
 
     arm: str
     number: int

@@ -26,7 +26,7 @@ class Dialogue(Data):
     messages: tuple[Message, ...]
     """Contents may hold ``{trial}``, the number shown to the subject."""
     question: str
-    """Where the trial question starts; the window ``question`` is anchored on it."""
+    """Text with which the trial question starts; the window ``question`` is anchored on it."""
     prefill: str = ""
     """Put in the assistant's mouth before it answers."""
 
@@ -48,7 +48,7 @@ class Dialogue(Data):
 
 class Defaults(Data):
     window: WindowName | None = None
-    """Left out where the place of the injection is part of the experiment's design."""
+    """Window of the injection; left out where the experiment's design says where it is."""
     temperature: Temperature
     top_p: TopP
     max_tokens: Tokens
@@ -68,7 +68,7 @@ class Preset(Data):
     differences: tuple[str, ...]
     """Every known difference from the source."""
     defects: tuple[str, ...] = ()
-    """What the source is known to do wrong, and the preset does as well, for comparison."""
+    """Known errors of the source, which the preset makes as well, for comparison."""
     dialogue: Dialogue | None = None
     extraction: ExtractionSettings
     defaults: Defaults

@@ -1,7 +1,7 @@
 """A study: every setting of a run, validated, and resolved so that nothing is left to defaults.
 
-A ``Study`` comes from flags and files (``mlxintro.study_file``); ``resolve`` fills what it leaves open from its preset.
-The resolved study is stored with the run, and planning it again gives the same trials.
+A ``Study`` comes from flags and files (``mlxintro.protocol.study_file``); ``resolve`` fills what it leaves open from
+its preset. The resolved study is stored with the run, and planning it again gives the same trials.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
-from mlxintro.protocol.concepts import Concept
-from mlxintro.protocol.imported import VectorReference, resolve_concepts
+from mlxintro.protocol.concepts import Concept, Library
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.trials import Transform, Unit
 from mlxintro.protocol.windows import WindowName
+from mlxintro.protocol.words.imported import VectorReference, resolve_concepts
+from mlxintro.protocol.words.own_concepts import OwnConcepts, library_with
 
 THINKING_TOKENS = 1024
 """Budget of a thought where a study names none."""
 
 
 class Study(BaseModel):
-    """Settings as the user gave them; ``None`` means "as the preset says"."""
+    """Holds settings as the user gave them; ``None`` means "as the preset says"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     experiment: str = "injected-thoughts"
     preset: str | None = None
-    """By default the experiment's own."""
+    """Name of the preset; by default the experiment's own."""
     preset_data: dict[str, Any] | None = None
     """A user's own wording instead of a preset that ships; ``preset`` is then the file's name."""
     model: str
@@ -52,13 +53,15 @@ class Study(BaseModel):
     """Imported vectors by name, which ``concepts`` name as ``vector:NAME``; filled in from the store where left out."""
     any_word: bool = False
     """Accept words that are not in the concept library."""
+    own_concepts: OwnConcepts | None = None
+    """What files of concepts say (``concept_file``), beside the concepts that ship."""
     layers: Layers | None = None
     """Indices, or depth fractions between 0 and 1."""
     strengths: Strengths | None = None
     unit: Unit | None = None
     transform: Transform = "none"
     trials: Trials | None = None
-    """Per concept, layer and strength."""
+    """Number of trials for each concept, layer and strength."""
     controls: Controls | None = None
     """A suite of controls; a number: that many uninjected trials in the one shared pool, and no other control; or names
     of control arms, beside the pool (injected thoughts only)."""
@@ -77,13 +80,18 @@ class Study(BaseModel):
     """Settings of one experiment alone; see its ``Options``."""
 
     @property
+    def library(self) -> Library:
+        """Return the concepts that the study knows: its own and those that ship."""
+        return library_with(self.own_concepts)
+
+    @property
     def resolved_concepts(self) -> dict[str, tuple[Concept, VectorReference | None]]:
         """Return the word -> concept, with the imported vector it comes with.
 
         Raises:
             UsageError: an unknown name.
         """
-        return resolve_concepts(self.concepts, self.any_word, self.vectors or {})
+        return resolve_concepts(self.concepts, self.any_word, self.vectors or {}, self.library)
 
     def resolve(self, preset: Preset) -> Study:
         """Fill what is open from the preset.

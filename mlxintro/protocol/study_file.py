@@ -3,8 +3,8 @@
 Keys are the settings of ``Study``, flat, and one table ``[options]``. Beside them: ``models``, several subjects run
 one after the other, each a model or ``{model = "...", adapter = "..."}``; ``adapters``, ``presets``, ``dialogues``
 and ``dtypes``, further axes: there is a run for every combination; ``layers = "even:10"``, ten evenly spaced layers;
-``preset_file``, a preset of one's own, with its path relative to the study's; ``name``, ``grader`` and ``budget`` of
-the whole study.
+``preset_file``, a preset of one's own, with its path relative to the study's, and
+``concept_file``, concepts of one's own, likewise; ``name``, ``grader`` and ``budget`` of the whole study.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from mlxintro.protocol import presets
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.study_parts import AXES, StudyManner, manner_of, read_axes
 from mlxintro.protocol.toml_text import as_document, as_value, line_of, parsed, place, text_of
+from mlxintro.protocol.words.own_concepts import OwnConcepts, read_concept_files
 
-_BESIDE = ("models", "preset_file", *AXES, *StudyManner.model_fields)
-_KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name != "preset_data")
-"""What people set; a preset's whole text is written by ``runs show --toml`` alone."""
+_BESIDE = ("models", "preset_file", "concept_file", *AXES, *StudyManner.model_fields)
+_WRITTEN = ("preset_data", "own_concepts")
+"""What files of people's own say: written by ``runs show --toml`` alone, so that its study needs no other file."""
+_KNOWN = tuple(name for name in (*Study.model_fields, *_BESIDE) if name not in _WRITTEN)
 _ALSO = {
     "preset": ("preset_file", "presets"),
+    "own_concepts": ("concept_file",),
     "model": ("models",),
     "adapter": ("adapters", "models"),
     **{setting: (axis,) for axis, setting in AXES.items() if setting not in ("preset", "adapter")},
@@ -39,7 +42,7 @@ _ALSO = {
 
 @dataclass(frozen=True, slots=True)
 class NamedSubject:
-    """A model as a study names it, with or without an adapter."""
+    """Names a model as a study names it, with or without an adapter."""
 
     model: str
     adapter: str | None = None
@@ -58,16 +61,16 @@ class NamedSubject:
 @dataclass(frozen=True, slots=True)
 class StudyFile:
     name: str
-    """As the user gave it, for messages."""
+    """Name of the file as the user gave it, for messages."""
     text: str
     settings: dict[str, Any]
-    """What ``make_study`` takes, without the model."""
+    """Settings that ``make_study`` takes, without the model."""
     subjects: tuple[NamedSubject, ...]
     """None named: the backend's default is taken."""
     axes: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    """What is varied beside the model: axis -> the settings of each of its values."""
+    """Axes that are varied beside the model: for each, the settings of its values."""
     manner: StudyManner = field(default_factory=StudyManner)
-    """What holds for the study as a whole: its name, who grades it, and for how much."""
+    """Settings of the study as a whole: its name, who grades it, and for how much."""
 
     @contextmanager
     def told(self, overridden: Set[str] = frozenset()) -> Iterator[None]:
@@ -118,7 +121,7 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
     """Read a study's text; see ``read``."""
     data = parsed(text, name)
     for key in data:
-        if key not in (*_KNOWN, "preset_data"):
+        if key not in (*_KNOWN, *_WRITTEN):
             close = get_close_matches(key, _KNOWN, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_KNOWN)}"
             raise UsageError(f"{place(name, text, key)}there is no setting {key!r}: {hint}")
@@ -144,6 +147,8 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
         if not own.is_file():
             raise UsageError(f"{place(name, text, 'preset_file')}there is no file {own}: give its path from {folder}")
         data |= {"preset": own.stem, "preset_data": presets.read_file(own)}
+    if "concept_file" in data:
+        data["own_concepts"] = _own_concepts(data.pop("concept_file"), folder, text, name)
     try:
         manner = manner_of(data)
         axes = read_axes(data, folder)
@@ -157,6 +162,18 @@ def parse(text: str, name: str, folder: Path) -> StudyFile:
     with found.told():
         make_study(**{"model": "any", **data})
     return found
+
+
+def _own_concepts(given: Any, folder: Path, text: str, name: str) -> OwnConcepts | None:
+    """Read the files of concepts that a study names, by paths relative to its own."""
+    paths = [given] if isinstance(given, str) else given
+    where = place(name, text, "concept_file")
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) and path for path in paths):
+        raise UsageError(f'{where}this is a path, or a list of them: write concept_file = "concepts.toml"')
+    for path in paths:
+        if not (folder / path).is_file():
+            raise UsageError(f"{where}there is no file {folder / path}: give its path from {folder}")
+    return read_concept_files([folder / path for path in paths])
 
 
 _EXAMPLE = {"model": '"qwen2.5-7b"', "models": '["qwen2.5-7b", {model = "qwen2.5-7b", adapter = "control"}]'}

@@ -30,7 +30,7 @@ class StudyGrader(Data):
     model: str | None = None
     """Name of the model of claude and openai, as the service calls it."""
     base_url: str | None = None
-    """Where openai is asked."""
+    """Address at which ``openai`` is asked."""
     judge: str | None = None
     """Model of local."""
     judge_backend: Literal["auto", "mlx", "torch", "fake"] = "auto"
@@ -44,7 +44,7 @@ class StudyManner(Data):
     """Says what holds for a study as a whole."""
 
     name: str | None = None
-    """What people call it; by default the name of its file."""
+    """Name for people; by default the name of its file."""
     grader: StudyGrader | None = None
     """Who grades it beside the rules."""
     budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

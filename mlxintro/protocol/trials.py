@@ -46,7 +46,7 @@ class PlannedInjection:
     site: Site = "resid_post"
     operation: Operation = "add"
     part: ReplyPart = "reply"
-    """What an open window covers of a reply that begins with a thought; see ``backends.base.Injection``."""
+    """Part of a reply that begins with a thought, covered by an open window; see ``backends.base.Injection``."""
     taken_at: int | None = None
     """Layer whose direction of the vector is used, where it is not the one that is injected into: what was injected is
     projected out again at later layers."""
@@ -57,7 +57,7 @@ class PlannedInjection:
 
 @dataclass(frozen=True, slots=True)
 class PromptRecord:
-    """A dialogue as it was rendered, shared by many trials and stored once."""
+    """Holds a dialogue as it was rendered, shared by many trials and stored once."""
 
     messages: tuple[Message, ...]
     prefill: str
@@ -105,7 +105,7 @@ class TrialSpec:
     thinking_tokens: int = 0
     """Most tokens of the thought before the reply or the readout; 0 where there is none."""
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the experiment needs to score the trial, e.g. the sentence to repeat, as plain data."""
+    """Data the experiment needs to score the trial, e.g. the sentence to repeat."""
 
     def changed(self, **changes: Any) -> TrialSpec:
         """Copy with other values, as ``dataclasses.replace`` does, at a quarter of its cost: plans are made of copies.
@@ -151,21 +151,21 @@ _LATER: dict[str, Any] = {"arm": "", "readout": "text", "options": (), "thinking
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """One injection's strength in every unit, so that results can be compared across models and papers."""
+    """States one injection's strength in every unit, so that results can be compared across models and papers."""
 
     raw: float
     """Multiple of the raw concept vector."""
     norm: float
     """Norm of the vector that was added."""
     resid: float
-    """That norm as a fraction of the layer's residual norm."""
+    """Norm of the injection as a fraction of the layer's residual norm."""
     vector_norm: float
     resid_norm: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Says what running one trial gave."""
+    """Says what one trial gave when it ran."""
 
     key: str
     response: str
@@ -175,7 +175,7 @@ class Outcome:
     proofs: tuple[Proof, ...] = ()
     doses: tuple[Dose, ...] = ()
     measurements: dict[str, Any] = field(default_factory=dict)
-    """What an experiment measures beside text, as plain data."""
+    """Plain data that an experiment measures beside text."""
     error: str | None = None
     """Set instead of a response when the trial failed."""
 

@@ -32,11 +32,11 @@ THOUGHT_WINDOWS: tuple[WindowName, ...] = ("before-thinking", "thinking", "answe
 
 
 class ReplyWindow(NamedTuple):
-    """Token positions ``[start, stop)``, and the part of the reply that an open window covers."""
+    """Covers token positions ``[start, stop)``, and says which part of the reply an open window covers."""
 
     start: int
     stop: int | None
-    """``None`` reaches through the reply, or through that part of it."""
+    """End of the window; ``None`` reaches through the reply, or through that part of it."""
     part: ReplyPart = "reply"
 
 

@@ -18,9 +18,9 @@ def estimate_lines(record: Mapping[str, Any]) -> list[str]:
     longest = record["workload"]["prompt_tokens"]
     lines = [f"batches:   {record['batches']} of up to {rows}, prompts of up to {longest} tokens"]
     if (memory := record["memory"]) is not None:
+        weights, beside = memory["weights"], memory["total"] - memory["weights"]
         lines.append(
-            f"memory:    about {_size(memory['work'])} beside {_size(memory['weights'])} of weights; "
-            f"{_size(record['free'])} are free"
+            f"memory:    about {_size(beside)} beside {_size(weights)} of weights; {_size(record['free'])} are free"
         )
     seconds = record["seconds"]
     shorter = "if every reply has full length" if record["replies"] else "for all readouts"

@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.whole_file import whole_file
-from mlxintro.store.columns import GRADE_COLUMNS
-from mlxintro.store.export import export_rows
+from mlxintro.store.exporting.columns import GRADE_COLUMNS
+from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 

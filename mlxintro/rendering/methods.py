@@ -11,6 +11,7 @@ from mlxintro.analysis.run import frozen_facts, study_of
 from mlxintro.backends.base import ModelInfo
 from mlxintro.protocol import presets
 from mlxintro.protocol.hashing import tagged_hash
+from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
@@ -68,9 +69,17 @@ def _trials(run: Run) -> str:
     at = f", at {spots}" if spots else ""
     return (
         f"The experiment was {run.experiment} with the preset {study.preset}{source}, on the concepts "
-        f"{_list(study.concepts)}{at}{per}, window {study.window}, controls {_list(study.controls)}: "
+        f"{_list(study.concepts)}{_own(study)}{at}{per}, window {study.window}, controls {_list(study.controls)}: "
         f"{run.done:,} of {run.planned:,} planned trials are finished{failed}."
     )
+
+
+def _own(study: Study) -> str:
+    if study.own_concepts is None:
+        return ""
+    count = sum(map(len, study.own_concepts.concepts.values()))
+    mark = tagged_hash(study.own_concepts.model_dump(mode="json"))
+    return f" (with {count} concept{'s' if count != 1 else ''} of our own, listed in the run's settings, {mark})"
 
 
 def _layers(run: Run, layers: Sequence[int | float]) -> list[int | float]:

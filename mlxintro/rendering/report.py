@@ -26,7 +26,7 @@ PER_CLASS = 2
 class ReportContent:
     title: str
     facts: tuple[tuple[str, str], ...]
-    """What was run: name and value."""
+    """Names and values of what was run."""
     analysis: Analysis
     examples: tuple[tuple[str, Row], ...]
     """Replies under the class they belong to."""

@@ -10,7 +10,7 @@ from typing import Any
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table, ValueMap
 from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.correction import CorrectedRate
-from mlxintro.rendering.cleaning import visible
+from mlxintro.rendering.grids import fitted, fitted_line, grid
 
 SHADES = " ░▒▓█"
 NOTHING = "-"
@@ -57,34 +57,15 @@ def cell_data(value: Cell) -> Any:
     return value.as_dict() if isinstance(value, Rate | CorrectedRate | Difference | Mean) else value
 
 
-def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Return the columns as wide as they need, counted in cells of a terminal.
-
-    Those in ``right`` are aligned to the right.
-    """
-    from rich.cells import cell_len
-
-    lines = [[" ".join(visible(cell).split("\n")) for cell in row] for row in (header, *rows)]
-    widths = [max(cell_len(row[i]) for row in lines) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = []
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-            room = " " * (width - cell_len(cell))
-            padded.append(room + cell if i in right else cell + room)
-        return "  ".join(padded).rstrip()
-
-    return [line(lines[0]), "  ".join("-" * width for width in widths), *map(line, lines[1:])]
-
-
-def table_lines(table: Table) -> list[str]:
+def table_lines(table: Table, width: int = 0) -> list[str]:
+    """Return a table with its title and its note; a table that is wider than ``width`` has a block for each row."""
     numeric = [
         i
         for i in range(len(table.columns))
         if table.rows and all(isinstance(row[i], int | float) for row in table.rows)
     ]
     rows = [[cell_text(cell) for cell in row] for row in table.rows]
-    return [table.title, *grid(table.columns, rows, numeric), *_noted(table.note)]
+    return [table.title, *fitted(table.columns, rows, numeric, width), *_noted(table.note)]
 
 
 def heat_map_lines(map_: HeatMap) -> list[str]:
@@ -152,15 +133,15 @@ def plot_lines(plot: Plot) -> list[str]:
     return lines
 
 
-def figure_lines(figures: Sequence[Figure]) -> list[str]:
-    if not figures:
-        return []
-    width = max(len(figure.label) for figure in figures)
+def figure_lines(figures: Sequence[Figure], width: int = 0) -> list[str]:
+    """Return a line for each figure; where that is wider than ``width``, the note or also the value stand below."""
     found = []
+    column = max((len(figure.label) for figure in figures), default=0)
     for figure in figures:
         text = cell_text(figure.value)
-        said = "no trials" if text == NOTHING else f"{text}{f'   {figure.note}' if figure.note else ''}"
-        found.append(f"{figure.label:<{width}}  {said}")
+        value = "no trials" if text == NOTHING else text
+        note = "" if text == NOTHING else figure.note
+        found += fitted_line(f"{figure.label:<{column}}", value, note, width)
     return found
 
 
@@ -179,16 +160,18 @@ def verdict_lines(analysis: Analysis) -> list[str]:
     ]
 
 
-def lines(analysis: Analysis, *, curves: bool = False) -> list[str]:
+def lines(analysis: Analysis, *, curves: bool = False, width: int = 0) -> list[str]:
     """Return the whole analysis for a terminal, blocks separated by empty lines. Remarks are left to the caller.
 
     Args:
+        analysis: what is said.
         curves: with every map, and every plot as rows of bars.
+        width: columns there are, for figures and tables; 0 where lines may be of any length.
     """
-    blocks = [verdict_lines(analysis), figure_lines(analysis.figures)]
+    blocks = [verdict_lines(analysis), figure_lines(analysis.figures, width)]
     blocks += [heat_map_lines(map_) for map_ in analysis.heat_maps]
     blocks += [value_map_lines(map_) for map_ in analysis.value_maps if curves or not map_.more]
-    blocks += [table_lines(table) for table in analysis.tables if table.rows]
+    blocks += [table_lines(table, width) for table in analysis.tables if table.rows]
     blocks += [plot_lines(plot) for plot in analysis.plots] if curves else []
     return "\n\n".join("\n".join(block) for block in blocks if block).splitlines()
 

@@ -30,7 +30,7 @@ _SLIP = re.compile(r"(?<=[a-z]{2})[.?!,;:](?=[A-Z][a-z])|(?<=[a-z])[A-Z]+[a-z]*|
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Tokens of a text in a row, by their place among its tokens."""
+    """Marks tokens of a text in a row, by their place among its tokens."""
 
     first: int
     stop: int
@@ -47,7 +47,7 @@ class Connectedness:
     bits: npt.NDArray[np.float64]
     """Shape (tokens,)."""
     starts: npt.NDArray[np.intp]
-    """Where each token starts in the text, in characters."""
+    """Offset of every token in the text, in characters."""
     spoken: npt.NDArray[np.bool_]
     """Which tokens are words rather than marks or numbers."""
     unknown: int

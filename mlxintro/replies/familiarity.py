@@ -104,7 +104,7 @@ class Familiarity:
     bits: npt.NDArray[np.float64]
     """Shape (words,): the pair a word ends; NaN for the first of a phrase."""
     offsets: npt.NDArray[np.intp]
-    """Where each word starts in the text."""
+    """Offset of every word in the text."""
     unknown: int
     """How many words are in no word list."""
 

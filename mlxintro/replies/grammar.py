@@ -36,7 +36,7 @@ class TextToken:
     text: str
     """A word as it is spoken, or one of the marks above."""
     start: int
-    """Where it stands in the text, in characters."""
+    """Offset in the text, in characters."""
 
 
 def tokens(folded: str) -> list[TextToken]:
@@ -61,7 +61,7 @@ def tokens(folded: str) -> list[TextToken]:
 
 
 class _Grammar:
-    """Word classes, and by how many bits a class is likelier behind two others than anywhere."""
+    """Holds word classes, and by how many bits a class is likelier behind two others than anywhere."""
 
     def __init__(self, words: list[str], classes: npt.NDArray[np.uint8], counts: npt.NDArray[np.float32]) -> None:
         self.unknown = len(counts) - 1

@@ -85,7 +85,7 @@ _NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|simply)\b")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One naming of the concept that is not negated."""
+    """Marks one naming of the concept that is not negated."""
 
     span: Span
     word: str

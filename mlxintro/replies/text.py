@@ -54,7 +54,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A sentence or a clause: lower-case text and where it starts in the reply."""
+    """Marks a sentence or a clause: lower-case text and where it starts in the reply."""
 
     text: str
     start: int

@@ -19,7 +19,7 @@ what an interruption costs grows with them."""
 
 
 class BlockWorkers(Protocol):
-    """Several workers that measure blocks at once. They are told ahead which ones come next."""
+    """Stands for several workers that measure blocks at once. They are told ahead which ones come next."""
 
     @property
     def ahead(self) -> int:
@@ -49,15 +49,15 @@ class NothingMeasures(KnownError):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of the plan that is measured as a whole."""
+    """Is a stretch of the plan that is measured as a whole."""
 
     first: int
     """Ordinal of its first trial."""
     planned: Sequence[TrialSpec]
     ordinals: Mapping[str, int]
-    """By key."""
+    """Numbers of the trials in the plan, by key."""
     specs: dict[str, TrialSpec]
-    """What is measured together, by key."""
+    """Trials that are measured together, by key."""
     missing: int
     """How many of them had no result when it was cut."""
 

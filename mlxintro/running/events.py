@@ -52,7 +52,7 @@ class TrialFinished:
     finish: str
     tokens: int
     thought: StoredThought | None = None
-    """What was thought before the reply."""
+    """Thought that was written before the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class RunResumed:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should read, in one line."""
+    """Tells something a person should read, in one line."""
 
     text: str
 

@@ -23,7 +23,6 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
-from mlxintro.protocol.imported import resolve_concepts
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.spelling import composed
 from mlxintro.protocol.study import Study, make_study
@@ -45,7 +44,7 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A study whose settings hold, as far as can be told without the model."""
+    """Holds a study whose settings hold, as far as can be told without the model."""
 
     study: Study
     """Resolved: nothing is left to defaults."""
@@ -63,7 +62,7 @@ def check(study: Study) -> Checked:
     preset = experiment.preset_of(study)
     resolved = study.model_copy(update={"preset": study.preset or experiment.preset}).resolve(preset)
     check_settings(experiment, preset, resolved)
-    resolve_concepts(resolved.concepts, resolved.any_word, resolved.vectors or {})
+    _ = resolved.resolved_concepts
     return Checked(resolved, preset, experiment)
 
 
@@ -337,7 +336,7 @@ def execute(
     tokens: Callable[[TokenGenerated], None] | None = None,
     workers: BlockWorkers | None = None,
 ) -> Generator[RunEvent, None, None]:
-    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.live``.
+    """Run what is planned and missing; see ``runner.run_trials``. Others can watch: see ``mlxintro.running.live``.
 
     Args:
         workers: measure the blocks instead of the session's model, which may then be closed; nobody can watch replies

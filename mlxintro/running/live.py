@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """One reply as far as it is."""
+    """Holds one reply as far as it is."""
 
     key: str
     condition: str

@@ -63,7 +63,7 @@ class _Cancelled(Exception):
 
 
 class _MeasureFailed(Exception):
-    """An error inside ``measure``, told apart from an error of the store or of the runner."""
+    """Wraps an error inside ``measure``, to tell it from an error of the store or of the runner."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -146,7 +146,7 @@ def describe(error: BaseException) -> str:
 
 
 class _Work:
-    """One session of a run."""
+    """Does the work of one session."""
 
     def __init__(
         self,

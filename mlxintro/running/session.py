@@ -15,9 +15,9 @@ MODEL_IDENTITY = ("model", "revision", "backend", "dtype", "quantization", "temp
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A loaded model with everything the planned trials refer to."""
+    """Holds a loaded model with everything the planned trials refer to."""
 
     backend: Backend
     prompts: Mapping[str, PromptRecord]
     vectors: Mapping[str, ConceptVector]
-    """By recipe hash."""
+    """Vectors by recipe hash."""

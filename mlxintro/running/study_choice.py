@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.words.own_concepts import check_same_concepts
 from mlxintro.running import launch
 from mlxintro.running.study_order import OrderedPart, StudyOrder
 from mlxintro.store.store import Store
@@ -41,7 +44,33 @@ def stored_study(store: Store, order: StudyOrder, name: str | None) -> StoredStu
     for one in store.studies.all():
         if _same_stem(one.name, stem) and {part.key for part in one.parts} == keys:
             return store.studies.change(one.id, manner, (), ())
+    _check_concepts(store, order, stem)
     return store.studies.create(_free_name(store, stem, len(order.parts)), manner, _rows(order))
+
+
+def _check_concepts(store: Store, order: StudyOrder, stem: str) -> None:
+    """Refuse a file that was begun before when nothing but its own concepts has changed since.
+
+    Raises:
+        UsageError: naming the study, and the first concept that differs.
+    """
+    settings = [part.asked.model_dump(mode="json", exclude_defaults=True) for part in order.parts]
+    for one in store.studies.all():
+        stored = [part.settings for part in one.parts]
+        if _same_stem(one.name, stem) and list(map(_without_own, stored)) == list(map(_without_own, settings)):
+            try:
+                for then, now in zip(stored, order.parts, strict=True):
+                    check_same_concepts(one.name, then, now.asked.own_concepts)
+            except UsageError as error:
+                raise UsageError(
+                    f"{str(error).partition(':')[0]}: put the file of concepts back to go on with it, or give another "
+                    "--name for a new study",
+                    setting="own_concepts",
+                ) from None
+
+
+def _without_own(settings: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in settings.items() if name != "own_concepts"}
 
 
 def run_name(study: str, ordinal: int, count: int) -> str:

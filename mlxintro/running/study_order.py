@@ -13,6 +13,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets, study_file
 from mlxintro.protocol.study import Study, make_study
 from mlxintro.protocol.study_parts import AXES, StudyManner, combinations, labels, part_key
+from mlxintro.protocol.words.own_concepts import with_concept_files
 from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.subject_names import adapter_name, model_name
@@ -25,13 +26,13 @@ Told = Callable[[], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class OrderedPart:
-    """One run that is asked for."""
+    """Describes one run that is asked for."""
 
     key: str
     """Hash of what was asked, by which the run that it has begun is found again."""
     label: str
     asked: Study
-    """As it was asked for; what is left open is filled in from its preset by ``checked``."""
+    """Study as it was asked for; what it leaves open is filled in from its preset by ``checked``."""
     checked: Checked
     problem: str | None = None
     """Why its model cannot be found now, though it may be later."""
@@ -54,7 +55,8 @@ def order_of(db: Path, experiment: str, given: Mapping[str, Any]) -> StudyOrder:
     Args:
         db: store whose imported vectors ``vector:NAME`` refers to.
         experiment: name of an experiment or a study's file.
-        given: settings by flags, ``preset_file`` and ``set_`` (texts ``key=value``) among them.
+        given: settings by flags, ``preset_file``, ``concept_file`` and ``set_`` (texts ``key=value``)
+            among them.
 
     Raises:
         UsageError: settings that are wrong, with the file's line.
@@ -66,6 +68,7 @@ def order_of(db: Path, experiment: str, given: Mapping[str, Any]) -> StudyOrder:
         if "preset" in flags:
             raise UsageError("give either --preset or --preset-file")
         flags |= {"preset": own.stem, "preset_data": presets.read_file(own)}
+    flags = with_concept_files(flags)
     found = study_file.read(experiment) if study_file.is_file(experiment) else None
     base: dict[str, Any] = {"experiment": experiment} if found is None else found.settings
     if "preset" in flags and own is None:

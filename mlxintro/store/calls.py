@@ -35,7 +35,7 @@ class GradingPass:
 
 @dataclass(frozen=True, slots=True)
 class PaidQuestion:
-    """A question about one trial."""
+    """Holds a question about one trial, as it was put to a paid grader."""
 
     key: str
     """Key of the trial."""

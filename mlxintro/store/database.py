@@ -51,11 +51,11 @@ def _damaged(path: Path) -> KnownError:
 
 
 class OlderFormat(KnownError):
-    """A store that is only read and would first have to be brought up to date."""
+    """Says that a store is only read and would first have to be brought up to date."""
 
 
 class BlankStore(OlderFormat):
-    """A store without any table, as a full disk leaves it."""
+    """Says that a store has no table, as a full disk leaves it."""
 
 
 def now() -> str:
@@ -86,7 +86,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Database:
-    """A connection to one store. Cheap to make; use one per thread and per process."""
+    """Holds a connection to one store. Cheap to make; use one per thread and per process."""
 
     def __init__(self, path: str | Path, *, read_only: bool = False, create: bool = True) -> None:
         """Open a store and bring it up to date; create it unless told not to, or ``read_only``.

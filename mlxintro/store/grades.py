@@ -30,7 +30,7 @@ class VerdictCount:
     """False: these trials have no verdict of this grader, or it failed on them."""
     arm: str = ""
     concept: str | None = None
-    """``None`` also where concepts are counted together."""
+    """Word of the concept; ``None`` also where concepts are counted together."""
     state: GradeState = GradeState.UNSCORED
     naming: NamingLevel | None = None
     affirms: bool | None = None

@@ -14,7 +14,7 @@ from mlxintro.store.records import Label, LabelSet, plain_json, reading, storabl
 
 
 class LabelSetTable:
-    """Label sets in the store. A frozen set takes no more labels."""
+    """Keeps label sets in the store. A frozen set takes no more labels."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PromptTable:
-    """Prompts in the store, by the hash of their content."""
+    """Keeps prompts in the store, by the hash of their content."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -30,7 +30,7 @@ GRADE_FIELDS = ("affirms", "identifies", "named_before_affirming", "coherent", "
 
 
 class Finished(NamedTuple):
-    """One trial that ran, as the runner hands it over."""
+    """Holds one trial that ran, as the runner hands it over."""
 
     ordinal: int
     """Place in the plan, from 0."""
@@ -67,7 +67,7 @@ class Run:
     error: str | None = None
     """Why the run failed."""
     damage: str | None = None
-    """What in the run's row cannot be read; such a run can be listed and deleted, and nothing else."""
+    """Part of the run's row that cannot be read; such a run can be listed and deleted, and nothing else."""
 
     @property
     def preparing(self) -> bool:
@@ -116,7 +116,7 @@ class TrialFilter:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A finished or failed trial. Nested data is parsed when it is asked for, so that a page of trials stays cheap."""
+    """Holds a finished or failed trial. Nested data is parsed when asked for, so that a page of trials stays cheap."""
 
     run: str
     key: str
@@ -195,7 +195,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradeRecord:
-    """One grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
+    """Holds one grader's verdict on one trial. ``None`` in a field: the grader does not judge it, or cannot tell."""
 
     key: str
     """Key of the trial."""
@@ -239,7 +239,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Trials drawn to be labelled."""
+    """Holds what is known of trials that were drawn to be labelled."""
 
     name: str
     seed: int
@@ -247,7 +247,7 @@ class LabelSet:
     """Keys of the trials, in the order they are shown."""
     created: str
     frozen: str | None
-    """When it was frozen: since then it takes no more labels."""
+    """Time at which it was frozen: since then it takes no more labels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from mlxintro.store.vectors import VectorTable
 
 
 class Store:
-    """A store's file, opened. Use as a context manager; one instance per thread and per process.
+    """Opens a store's file. Use as a context manager; one instance per thread and per process.
 
     Attributes:
         path: of the file, absolute.

@@ -23,17 +23,17 @@ from mlxintro.store.runs import RunTable
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """One part of a study: settings that one run is made with."""
+    """Holds one part of a study: settings that one run is made with."""
 
     ordinal: int
     key: str
     """Hash of the settings."""
     label: str
-    """What tells it from the other parts, e.g. its model."""
+    """Words that tell it from the other parts, e.g. its model."""
     settings: dict[str, Any]
-    """What ``make_study`` takes."""
+    """Settings that ``make_study`` takes."""
     run: Run | None = None
-    """``None`` until it has begun, and after its run was deleted."""
+    """Its run; ``None`` until it has begun, and after its run was deleted."""
     error: str | None = None
     """Why it could not begin, or did not come to its end."""
 
@@ -53,7 +53,7 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
-    """A study with its parts, in the order of its file."""
+    """Holds a study with its parts, in the order of its file."""
 
     id: str
     name: str

@@ -54,7 +54,7 @@ class Failure:
 
 
 class Reply(NamedTuple):
-    """A trial's text and where it belongs."""
+    """Holds a trial's text and where it belongs."""
 
     ordinal: int
     key: str
@@ -69,7 +69,7 @@ class Reply(NamedTuple):
 
 
 class TrialTable:
-    """Trials in the store."""
+    """Keeps trials in the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

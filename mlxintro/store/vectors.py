@@ -14,7 +14,7 @@ from mlxintro.store.records import VectorRecord, plain_json, reading
 
 
 class VectorTable:
-    """Records of vector files, by the hash of their recipe. The files lie in a folder beside the store."""
+    """Keeps records of vector files, by the hash of their recipe. The files lie in a folder beside the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

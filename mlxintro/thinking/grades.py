@@ -7,13 +7,12 @@ are never mixed: rates count answers, and what was noticed in thoughts stands be
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mlxintro.grading.base import Grade, Grader
 from mlxintro.grading.rules.grader import LONG
-from mlxintro.protocol.concepts import related_words
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.thoughts import THOUGHT, StoredThought, thought_of
 from mlxintro.store.records import GRADE_FIELDS, GradeRecord, Run, Trial, TrialFilter
@@ -23,27 +22,39 @@ _AT_ONCE = 500
 
 
 def grade_channels(
-    grader: Grader, response: str, concept: str | None, thought: StoredThought | None
+    grader: Grader, response: str, concept: str | None, related: Sequence[str], thought: StoredThought | None
 ) -> tuple[Grade, Grade | None]:
-    """Grade an answer, and the thought before it if there is one."""
-    answer = grader.grade(response, concept, related_words(concept))
+    """Grade an answer, and the thought before it if there is one.
+
+    Args:
+        related: near names of the concept that count as naming it.
+    """
+    answer = grader.grade(response, concept, related)
     if thought is None:
         return answer, None
-    noticed = grade_thought(grader, thought.text, concept)
-    if answer.affirms and concept is not None and _names_first(noticed):
-        # Who has read the word in its own thought may infer from it that something was injected.
-        answer = replace(answer, named_before_affirming=True)
-    return answer, noticed
+    noticed = grade_thought(grader, thought.text, concept, related)
+    return beside_thought(answer, noticed, concept), noticed
 
 
-def grade_thought(grader: Grader, text: str, concept: str | None) -> Grade:
+def beside_thought(answer: Grade, noticed: Grade | None, concept: str | None) -> Grade:
+    """Return the grade of an answer, given that of the thought before it.
+
+    Who has read the word in its own thought may infer from it that something was injected, so a concept that stands in
+    the thought before any claim there was named first.
+    """
+    if noticed is not None and answer.affirms and concept is not None and _names_first(noticed):
+        return replace(answer, named_before_affirming=True)
+    return answer
+
+
+def grade_thought(grader: Grader, text: str, concept: str | None, related: Sequence[str]) -> Grade:
     """Grade what was thought. A long thought that is left open is judged by its conclusion, its last few sentences."""
-    whole = grader.grade(text, concept, related_words(concept))
+    whole = grader.grade(text, concept, related)
     if whole.state is not GradeState.ABSTAINED or len(text) <= LONG:
         return whole
     end = text.rstrip()
     begin = max((end.rfind(sign, 0, -LONG // 2) + 1 for sign in ".!?\n"), default=0)
-    last = grader.grade(end[max(begin, len(end) - LONG) :], concept, related_words(concept))
+    last = grader.grade(end[max(begin, len(end) - LONG) :], concept, related)
     if last.state is not GradeState.SCORED:
         return whole
     return replace(last, identifies=whole.identifies, reason=f"its conclusion {last.reason}", evidence=whole.evidence)
@@ -58,10 +69,20 @@ def _names_first(thought: Grade) -> bool:
 
 def as_raw(thought: Grade | None) -> str | None:
     """Return the verdict on a thought as a grade's record holds it; nothing where nothing was thought."""
+    return None if thought is None else json.dumps(thought_fields(thought))
+
+
+def thought_fields(thought: Grade | None) -> dict[str, Any]:
+    """Return the verdict on a thought as plain data under its name; nothing where nothing was thought."""
     if thought is None:
-        return None
+        return {}
     fields: dict[str, Any] = {name: getattr(thought, name) for name in GRADE_FIELDS}
-    return json.dumps({THOUGHT: {**fields, "state": thought.state.value, "reason": thought.reason}})
+    return {THOUGHT: {**fields, "state": thought.state.value, "reason": thought.reason}}
+
+
+def both_graded(trial: Trial, record: GradeRecord) -> bool:
+    """Tell whether a verdict on a trial covers its thought as well, where it has one."""
+    return thought_of(trial.measurements) is None or thought_verdict(record) is not None
 
 
 def thought_verdict(record: GradeRecord) -> GradeRecord | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mlxintro.backends.base import Backend, Completion, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import UsageError
-from mlxintro.backends.roofline import Roofline
+from mlxintro.backends.machine.roofline import Roofline
 
 BATCHES = (1, 16, 64)
 TOKENS = 32
@@ -38,7 +38,7 @@ STORY = (
 
 @dataclass(frozen=True, slots=True)
 class TimedPass:
-    """One forward pass over a batch, as far as its cost goes."""
+    """Times one forward pass over a batch, as far as its cost goes."""
 
     tokens: int
     """Positions computed, in all rows."""
@@ -50,7 +50,7 @@ class TimedPass:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One batch size, with or without injection; times are medians."""
+    """Says how fast one batch size is, with or without injection; times are medians."""
 
     rows: int
     injected: bool
@@ -59,7 +59,7 @@ class Speed:
     tokens: int
     """Generated in all rows of the last repeat; rows that end early have fewer than were asked for."""
     first_seconds: float
-    """From the request until every row has its first token."""
+    """Seconds from the request until every row has its first token."""
     seconds: float
     """Whole batch, prompt and reply."""
     prompt_rate: float
@@ -178,7 +178,7 @@ class _Run:
     first_seconds: float
     seconds: float
     fed_back: tuple[int, ...]
-    """Per row, how many generated tokens went through the model."""
+    """Number of generated tokens of each row that went through the model."""
     generated: int
 
     @property

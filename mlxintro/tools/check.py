@@ -33,7 +33,7 @@ class CheckLine:
     passed: bool
     detail: str
     advice: str = ""
-    """What to do about a failure."""
+    """Words about what to do after a failure."""
 
 
 class _Failed(Exception):

@@ -39,7 +39,7 @@ def demo_study(backend: str, dtype: str | None, adapter: str | None = None) -> S
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One reply worth reading."""
+    """Holds one reply worth reading."""
 
     trial: Trial
     grade: Grade | None

@@ -40,7 +40,7 @@ class Step:
     strength: float
     """Fraction of the layer's residual norm."""
     raw: float
-    """That strength as a multiple of the raw vector, mean over concepts."""
+    """Same strength as a multiple of the raw vector, mean over concepts."""
     divergence: float
     """Mean KL(steered || plain) of the next token, in nats."""
     repetition: float

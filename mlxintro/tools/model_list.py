@@ -21,7 +21,7 @@ _EMBEDDED_4BIT = 98_000_000
 @dataclass(frozen=True, slots=True)
 class ModelRow:
     name: str
-    """What ``-m`` takes."""
+    """Name that ``-m`` takes."""
     repository: str
     weight_bytes: int
     on_disk: DownloadState

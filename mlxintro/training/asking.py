@@ -11,13 +11,13 @@ from mlxintro.training.material import Wording
 
 @dataclass(frozen=True, slots=True)
 class AskedPrompt:
-    """A dialogue in tokens, and where a vector would be injected."""
+    """Holds a dialogue in tokens, and where a vector would be injected."""
 
     tokens: tuple[int, ...]
     start: int
     """First position of the window."""
     stop: int | None = None
-    """Where the window ends; ``None`` for one that reaches through the reply."""
+    """End of the window; ``None`` for one that reaches through the reply."""
 
 
 class Asker:

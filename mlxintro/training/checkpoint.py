@@ -27,8 +27,7 @@ STATE = "checkpoint.safetensors"
 
 
 class TrainingFolder:
-    """Files of one training. Every file is written whole or not at all, so a kill at any moment loses no step before
-    the last checkpoint."""
+    """Keeps the files of one training. Each is written whole or not at all, so that no kill loses a checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

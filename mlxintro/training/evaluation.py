@@ -18,10 +18,10 @@ _TOKENS = 24
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRates:
-    """Rates at temperature 1 over words that were not trained on."""
+    """Holds rates at temperature 1 over words that were not trained on."""
 
     trials: int
-    """With an injection; there are as many with random vectors, and half as many without any."""
+    """Number of trials with an injection; there are as many with random vectors, and half as many without any."""
     detection: float
     false_alarms: float
     random: float

@@ -35,7 +35,7 @@ PRESET = "lindsey"
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """Something that happened in a training."""
+    """Tells something that happened in a training."""
 
     step: int
     """Steps taken so far."""

@@ -28,7 +28,7 @@ so, and whether there is one about a certain word."""
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """One way to put the trial question to the subject."""
+    """Is one way to put the trial question to the subject."""
 
     name: str
     dialogue: Dialogue
@@ -43,9 +43,9 @@ class Answers:
     yes: str
     no: str
     right: str
-    """To an unrelated question whose answer is yes."""
+    """Answer to an unrelated question whose answer is yes."""
     wrong: str
-    """To an unrelated question whose answer is no."""
+    """Answer to an unrelated question whose answer is no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class WordSplit:
-    """Words by what they are for; the concepts of the library are a third group, which no training sees."""
+    """Splits words by what they are for; the library's concepts are a third group, which no training sees."""
 
     trained: tuple[str, ...]
     stopping: tuple[str, ...]

@@ -19,7 +19,7 @@ RowKind = Literal["injected", "random", "uninjected", "odd", "form", "unrelated"
 
 @dataclass(frozen=True, slots=True)
 class RowMix:
-    """Shares and settings of the rows of a step."""
+    """Holds shares and settings of the rows of a step."""
 
     shares: Mapping[RowKind, float]
     """Shares of the rows that begin with the dialogue of a wording; they sum to 1."""

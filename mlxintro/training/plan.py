@@ -29,7 +29,7 @@ class TrainingPlan(BaseModel):
     start: str | None = None
     """An adapter of at most this rank, in the same layers, to begin with, as ``adapters.sources.resolve`` finds it."""
     start_revision: str | None = None
-    """Its content, so that a resumed training begins with nothing else."""
+    """Hash of the content it starts from, so that a resumed training begins with nothing else."""
     material: str = ""
     """``material.digest`` of the words and questions."""
     seed: int = Field(default=0, ge=0)
@@ -51,7 +51,7 @@ class TrainingPlan(BaseModel):
     evaluate_every: int = Field(default=20, ge=1)
     save_every: int = Field(default=10, ge=1)
     products: Literal["float32", "bfloat16"] = "float32"
-    """In what the CPU multiplies; see ``backends.pytorch.training``."""
+    """Type of number in which the CPU multiplies; see ``backends.training.Products``."""
 
     @model_validator(mode="after")
     def _ordered(self) -> TrainingPlan:

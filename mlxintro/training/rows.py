@@ -48,7 +48,7 @@ _DEALT: tuple[frozenset[RowKind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class RowDraft:
-    """A row before its answer is put into tokens."""
+    """Holds a row before its answer is put into tokens."""
 
     kind: RowKind
     prompt: Prompt
@@ -56,7 +56,7 @@ class RowDraft:
     """The concept whose vector was taken, under whatever transform."""
     answer: str
     to_any_vector: str
-    """What a subject says that takes every vector for a thought."""
+    """Answer of a subject that takes every vector for a thought."""
 
 
 class RowMaker:

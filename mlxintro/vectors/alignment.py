@@ -112,7 +112,7 @@ class ModelReading:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerMap:
-    """A linear map from a layer of the source to one of the target."""
+    """Maps a layer of the source linearly to one of the target."""
 
     source: int
     target: int
@@ -125,7 +125,7 @@ class LayerMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """Maps between two models, and what they carry over."""
+    """Holds maps between two models, and what they carry over."""
 
     source: str
     target: str
@@ -134,7 +134,7 @@ class Alignment:
     """Words."""
     carried: Mapping[str, LayerDirections]
     permuted: Mapping[str, LayerDirections]
-    """By maps that were learned on pairs in random order, another order for each of the first concepts."""
+    """Vectors carried by maps that were learned on pairs in another random order for each of the first concepts."""
     unmapped: Mapping[str, LayerDirections]
     """The source's own vectors, where the widths are equal; empty otherwise."""
     own: Mapping[str, LayerDirections]

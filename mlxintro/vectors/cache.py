@@ -53,7 +53,7 @@ class Entry:
 
 
 class VectorCache:
-    """A folder of such files. Made when something is first saved.
+    """Keeps such files in a folder, which is made when something is first saved.
 
     Args:
         folder: where they lie.

@@ -12,9 +12,9 @@ from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.paths import vectors_beside
 from mlxintro.protocol.concepts import custom, library
 from mlxintro.protocol.hashing import tagged_hash
-from mlxintro.protocol.imported import PREFIX, VectorReference
 from mlxintro.protocol.spelling import comparable
 from mlxintro.protocol.study import Study
+from mlxintro.protocol.words.imported import PREFIX, VectorReference
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
 from mlxintro.vectors.alignment import Alignment
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[\w.][\w.+ /-]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class Bringing:
-    """A vector that is to be brought in."""
+    """Describes a vector that is to be brought in."""
 
     name: str
     word: str
@@ -39,7 +39,7 @@ class Bringing:
     directions: LayerDirections
     format: str
     source: str
-    """Where it comes from, for people: a file's name, or how it was made."""
+    """Origin, for people: a file's name, or how it was made."""
     facts: Mapping[str, str]
 
     @classmethod
@@ -59,7 +59,7 @@ class Bringing:
 
 
 class VectorLibrary:
-    """Imported vectors beside an open store."""
+    """Manages imported vectors beside an open store."""
 
     def __init__(self, store: Store, notice: Callable[[str], None] | None = None) -> None:
         self._store = store

@@ -13,7 +13,7 @@ from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.hashing import canonical_json
-from mlxintro.protocol.imported import VectorReference
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.rendering.whole_file import whole_file
 from mlxintro.store.records import VectorRecord
 from mlxintro.vectors.alignment import Alignment, AlignmentPlan, Matching, fit, read_model

@@ -24,10 +24,10 @@ A vector is injected at the site it was read at."""
 
 @dataclass(frozen=True, slots=True)
 class PromptReading:
-    """One activation to take."""
+    """Names one activation to take."""
 
     template: str
-    """What the user says; ``{word}`` stands for the word."""
+    """Text of the user's turn; ``{word}`` stands for the word."""
     read: Read
     word: str
     prefill: str = ""

@@ -23,7 +23,7 @@ stays in; or the mean difference, which takes that out."""
 
 @dataclass(frozen=True, slots=True)
 class PromptPair:
-    """Two prompts that differ in the concept and, at best, in nothing else."""
+    """Holds two prompts that differ in the concept and, at best, in nothing else."""
 
     positive: str
     negative: str
@@ -42,7 +42,7 @@ class _Hashed:
 
 @dataclass(frozen=True, slots=True)
 class _AgainstBaseline(_Hashed):
-    """What recipes share that read the baseline words with one prompt."""
+    """Holds what recipes share that read the baseline words with one prompt."""
 
     word: str
     model: str
@@ -80,7 +80,7 @@ class _AgainstBaseline(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class ExtractionRecipe(_AgainstBaseline):
-    """One prompt with the word, minus the mean over the same prompt with baseline words (Lindsey 2025)."""
+    """Takes one prompt with the word, minus the mean over the same prompt with baseline words (Lindsey 2025)."""
 
     method: Literal["word-minus-baseline"] = "word-minus-baseline"
 
@@ -102,7 +102,7 @@ class ImportedVector(_AgainstBaseline):
 
 @dataclass(frozen=True, slots=True)
 class MeanDifference(_Hashed):
-    """The mean over many prompts with the word, minus the mean over the same prompts with baseline words.
+    """Takes the mean over many prompts with the word, minus the mean over them with baseline words.
 
     What belongs to one prompt's wording averages out. Source: difference in means, Marks and Tegmark 2023.
     """
@@ -142,10 +142,10 @@ class MeanDifference(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class _Paired(_Hashed):
-    """What recipes from pairs of prompts share."""
+    """Holds what recipes from pairs of prompts share."""
 
     word: str
-    """What the pairs contrast: the concept that is right to name."""
+    """Word that the pairs contrast: the concept that is right to name."""
     model: str
     pairs: tuple[PromptPair, ...]
     read: Read = "last-template-token"
@@ -168,14 +168,14 @@ class _Paired(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class ContrastPairs(_Paired):
-    """The mean difference within pairs of prompts (Lindsey 2025, showcase examples; Rimsky et al. 2023)."""
+    """Takes the mean difference within pairs (Lindsey 2025, showcase examples; Rimsky et al. 2023)."""
 
     method: Literal["contrast-pairs"] = "contrast-pairs"
 
 
 @dataclass(frozen=True, slots=True)
 class PrincipalDirection(_Paired):
-    """The first principal component of the pairs, of length 1, pointing to where positives lie.
+    """Takes the first principal component of the pairs, of length 1, pointing to where positives lie.
 
     Source: Zou et al. 2023 (representation engineering), as repeng does it: ``pairs`` is its ``pca_center``,
     ``differences`` its ``pca_diff``.

@@ -14,9 +14,9 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import library
-from mlxintro.protocol.imported import VectorReference
 from mlxintro.protocol.spelling import comparable, composed
 from mlxintro.protocol.trials import model_key
+from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.vectors.imported import check_fit
 from mlxintro.vectors.reading import LetterCase, Read, ReadSite, cased
 from mlxintro.vectors.recipe import (
@@ -49,7 +49,7 @@ Template = Annotated[str, AfterValidator(_holds_word)]
 
 
 class PairTexts(Data):
-    """Two prompts of a contrast; ``{word}`` in either stands for the concept's word."""
+    """Holds two prompts of a contrast; ``{word}`` in either stands for the concept's word."""
 
     positive: str = Field(min_length=1)
     negative: str = Field(min_length=1)
@@ -75,9 +75,9 @@ class ExtractionSettings(Data):
     case: LetterCase
     read: Read
     baseline: Annotated[str, AfterValidator(_known_list)]
-    """Name of a word list; see ``mlxintro.concepts``."""
+    """Name of a word list; see ``mlxintro.protocol.concepts``."""
     site: ReadSite = "resid_post"
-    """Where vectors are read, and injected."""
+    """Site at which vectors are read, and injected."""
     thinking: ThinkingMode = "off"
     """``on`` reads word minus baseline inside an opened thought, for models that think; ``empty`` behind an empty
     one."""
@@ -90,7 +90,7 @@ class ExtractionSettings(Data):
     contrasts: Mapping[str, tuple[PairTexts, ...]] = Field(default_factory=dict)
     """Pairs of a concept's own, by its word; they go before ``pairs`` and before those that ship."""
     centre: Centre = "pairs"
-    """What ``pca`` subtracts."""
+    """Mean that ``pca`` subtracts."""
 
     @model_validator(mode="after")
     def _pairs_fit(self) -> ExtractionSettings:

@@ -46,7 +46,7 @@ RANDOMS = 19
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """One prompt answered twice, with the same random numbers."""
+    """Holds one prompt answered twice, with the same random numbers."""
 
     plain: str
     steered: str
@@ -57,7 +57,7 @@ class Steered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedRequests:
-    """One prompt plainly and under a vector, to be answered in one batch."""
+    """Puts one prompt plainly and under a vector, to be answered in one batch."""
 
     plain: Request
     steered: Request
@@ -74,13 +74,13 @@ class NeutralPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptEffect:
-    """Natural log of the probability that a name of the concept comes next, on one prompt."""
+    """Compares natural log-probabilities that a name of the concept comes next, on one prompt."""
 
     prompt: NeutralPrompt
     plain: float
     steered: float
     random: tuple[float, ...]
-    """Under each random vector."""
+    """Log-probabilities under each random vector."""
 
     @property
     def beyond_random(self) -> float:
@@ -104,7 +104,7 @@ class Validation:
     """95 % interval of ``effect`` over prompts (Student's t)."""
     high: float
     p_value: float
-    """One-sided rank of the vector among the random ones: (1 + randoms that do at least as much) / (1 + randoms)."""
+    """One-sided rank p value among the random vectors: (1 + randoms that do at least as much) / (1 + randoms)."""
     randoms: int
 
     @property
@@ -126,7 +126,7 @@ class SteeringSettings(TypedDict, total=False):
     strength: Required[float]
     unit: Required[Unit]
     window: WindowName
-    """Where the vector is added; everywhere where it is left out."""
+    """Window in which the vector is added; everywhere where it is left out."""
     question: str
     """Text of the prompt on which the window ``question`` is anchored."""
     prefill: str

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.layers import in_sentence
 from mlxintro.protocol.trials import Dose, Transform, Unit
 from mlxintro.vectors.recipe import VectorRecipe
 
@@ -29,7 +30,7 @@ class ConceptVector:
     resid_norms: Float32
     """(layers,): mean L2 norm of the activations that the concept is compared with, where they are read."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """When and with what it was made; no part of its identity."""
+    """Time and versions with which it was made; no part of its identity."""
 
     def __post_init__(self) -> None:
         for array in (self.direction, self.resid_norms):
@@ -83,15 +84,19 @@ class ConceptVector:
         elif transform == "negate":
             multiple = -multiple
         size = abs(multiple) * norm
-        if size > float(np.finfo(np.float32).max):
-            raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
+        # A model squares the stream to normalise it; what overflows there is set to zero without a word.
+        if size > float(np.finfo(np.float32).max) ** 0.5:
+            raise UsageError(
+                f"strength {strength} ({unit}) exceeds what float32 can hold: it adds a norm of {size:.2g}; choose a "
+                "smaller one, or --unit resid"
+            )
         return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
     def _nothing_at(self, layer: int) -> str:
         given = np.flatnonzero(self.norms)
         if self.recipe.method == "imported" and len(given):
-            layers = f"layer {given[0]}" if len(given) == 1 else f"layers {given[0]} to {given[-1]}"
-            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {layers}"
+            there = in_sentence(given.tolist())
+            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {there}"
         where = f"the vector of {self.recipe.word!r} is zero at layer {layer}"
         return f"{where}, where all words look alike: choose a later layer"
 
@@ -102,7 +107,7 @@ class ConceptVector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BaselineMean:
-    """The mean activation over what concepts are compared with, which many vectors share."""
+    """Holds the mean activation over what concepts are compared with, which many vectors share."""
 
     mean: NDArray[np.float64]
     """(layers, width); kept in float64, so that a vector is the same with and without the cached mean."""

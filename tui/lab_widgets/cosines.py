@@ -38,7 +38,7 @@ def shown_piece(piece: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A reply's cosines with its tokens."""
+    """Shows a reply's cosines with its tokens."""
 
     side: Side
     cosines: Sequence[float]
@@ -101,7 +101,7 @@ def _first(widths: Sequence[int], room: int, cursor: int) -> int:
 
 
 class Cosines(Text, can_focus=True):
-    """Empty until there is a trace."""
+    """Shows cosines token by token; empty until there is a trace."""
 
     HELP = (
         "Both replies token by token; above a token stands how much of the concept is in the residual stream there: "

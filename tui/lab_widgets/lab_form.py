@@ -15,7 +15,6 @@ from textual.widgets import Input, Label, Select, TextArea
 
 from mlxintro.backends.adapters import sources as adapters
 from mlxintro.lab.lab import questions
-from mlxintro.protocol import concepts
 
 NUMBERS = {"max_tokens": ("Max. tokens", "80"), "temperature": ("Temperature", "0"), "seed": ("Seed", "0")}
 
@@ -24,7 +23,7 @@ _TYPED = (*NUMBERS, "concept", "system", "adapter")
 
 
 class PromptField(TextArea):
-    """Several lines; Enter asks, as in the other fields."""
+    """Takes several lines; Enter asks, as in the other fields."""
 
     HELP = "The prompt, of any number of lines; a pasted text keeps its lines. Enter asks, Ctrl+J begins a new line."
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,14 +44,16 @@ class PromptField(TextArea):
 
 class LabForm(Vertical):
     class Edited(Message):
-        """Another answer is wanted."""
+        """Tells that a field says something else."""
 
     class ModelChosen(Message):
         """Another model is wanted."""
 
-    def __init__(self, models: Sequence[str], *, id: str) -> None:
+    def __init__(self, models: Sequence[str], *, words: Sequence[str] = (), id: str) -> None:
+        """``words``: concepts that are suggested while one is typed."""
         super().__init__(id=id)
         self._models = models
+        self._words = words
         self._wanted_model = ""
 
     def compose(self) -> ComposeResult:
@@ -64,7 +65,7 @@ class LabForm(Vertical):
                 "ocean",
                 compact=True,
                 id="concept",
-                suggester=SuggestFromList([one.word for one in concepts.library().concepts], case_sensitive=False),
+                suggester=SuggestFromList(self._words, case_sensitive=False),
             )
             yield Label("Question")
             yield Select([(one.title, one.text) for one in questions()], allow_blank=False, compact=True, id="question")

@@ -40,7 +40,7 @@ def lens_lines(trace: Trace, width: int) -> tuple[str, str]:
 
 
 class LensStrip(Text):
-    """Empty until there is a trace."""
+    """Shows the logit lens token by token; empty until there is a trace."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

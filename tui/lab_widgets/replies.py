@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
@@ -38,10 +39,20 @@ class Replies(Horizontal):
                 text = Text(id=f"{side}-text")
                 text.update(Content.styled(_BEFORE[side], "$text-muted"))
                 yield text
+                yield Text(id=f"{side}-guide", classes="guide")
+
+    def guide(self, rows: Mapping[Side, Sequence[tuple[str, str]]]) -> None:
+        """Say which keys there are, each with what it does, until something is asked."""
+        for side, pairs in rows.items():
+            widest = max(cell_len(keys) for keys, _ in pairs)
+            lines = [f"{set_cell_size(keys, widest)}  {words}" for keys, words in pairs]
+            self.query_one(f"#{side}-guide", Text).update("\n".join(["", *lines]))
 
     def begin(self, started: Started) -> None:
         """Clear both for a new pair."""
         self._writing = True
+        for side in SIDES:
+            self.query_one(f"#{side}-guide").display = False
         self._texts = {side: [] for side in SIDES}
         self._grown = set(SIDES)
         self._at = None

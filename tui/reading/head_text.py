@@ -11,6 +11,7 @@ from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Mean, Rate
 from mlxintro.analysis.tally import CellTally, FigureTally, RunTally
 from mlxintro.analysis.trial_classes import ColourRole
+from mlxintro.replies.log_odds import log_odds
 
 NONE = "–"
 
@@ -80,21 +81,27 @@ def read_out(display: Display, row: Row) -> str:
 
 
 def _options(measurements: Mapping[str, Any]) -> str:
-    """Return the likeliest options of a trial that was scored, with their probabilities."""
+    """Return the log-odds of yes where yes and no were scored, else the likeliest options with probabilities."""
     scored = measurements.get("logprobs")
     if not isinstance(scored, Mapping):
         return ""
     values = {str(one): value for one, value in scored.items() if isinstance(value, (int, float))}
+    sides = {side: [one for one in values if one.strip().lower() == side] for side in ("yes", "no")}
+    if all(sides.values()) and sum(map(len, sides.values())) == len(values):
+        return f"log P(yes)/P(no) = {log_odds(values, sides['yes'], clip=False):+.2f}"
     likely = sorted(values.items(), key=lambda item: -item[1])[:3]
     return ", ".join(f"P({option.strip()}) = {math.exp(min(0.0, value)):.2f}" for option, value in likely)
 
 
 def cell_text(cell: CellTally | None, planned: int, at: int = 0) -> str:
-    """Return a cell of a map in full: the figure with its interval and counts, or how many trials there are yet."""
+    """Return a cell of a map in full: the figure with its interval and counts, or how many trials there are yet.
+
+    ``3 of 20`` are trials that are done; ``3/20 = 15 %`` is a rate.
+    """
     if cell is None or not cell.trials:
-        return f"0/{planned}" if planned else "·"
+        return f"0 of {planned}" if planned else "·"
     figure = cell.figures[at]
-    return counted(figure) if figure.observations else f"{cell.trials}/{planned}" if planned else str(cell.trials)
+    return counted(figure) if figure.observations else f"{cell.trials} of {planned}" if planned else str(cell.trials)
 
 
 def in_lines(tally: FigureTally, width: int, height: int) -> list[str]:

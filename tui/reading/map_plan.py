@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol import concepts
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.store.records import Run
 
 _CONCEPTS = 5
@@ -26,7 +26,7 @@ def map_study(run: Run, spec: TrialSpec) -> dict[str, Any]:
     if "model" not in run.study:
         raise UsageError(f"{run.name} does not say with which model it was made: set the map up as a new study")
     given = tuple(run.study.get("concepts", ()))
-    known = [one.word for one in concepts.library().resolve(given, allow_unknown=True)]
+    known = [one.word for one in library_of(run.study).resolve(given, allow_unknown=True)]
     words = dict.fromkeys([first.concept, *known])
     settings = {
         "experiment": "patching",
@@ -35,6 +35,7 @@ def map_study(run: Run, spec: TrialSpec) -> dict[str, Any]:
         "backend": run.study.get("backend", "auto"),
         "concepts": tuple(words)[:_CONCEPTS],
         "any_word": True,
+        "own_concepts": run.study.get("own_concepts"),
         "layers": (first.layer,),
         "strengths": (first.strength,),
         "unit": first.unit,

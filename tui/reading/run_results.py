@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
+from mlxintro.analysis.across.comparison import model_differences, protocol_differences, side_by_side
 from mlxintro.analysis.results import Analysis
 from mlxintro.analysis.run import analysis_of, tally_of
 from mlxintro.analysis.tally import RunTally
@@ -18,13 +18,13 @@ from . import head_text, wording
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The analysis of a run as it stood."""
+    """Holds the analysis of a run as it stood."""
 
     run: Run
     grader: str
     analysis: Analysis
     tally: RunTally | None = None
-    """Its trials by class and cell, where they were counted."""
+    """Counts of its trials by class and cell, where they were counted."""
 
     @property
     def key(self) -> tuple[str, int, int, str]:
@@ -50,8 +50,10 @@ def known_lines(run: Run, grader: str, store: Store) -> str:
     return wording.plain("\n".join([wording.identity(run), "", *figures, "", *classes]))
 
 
-def beside(first: Findings, second: Findings) -> list[str]:
+def beside(first: Findings, second: Findings, width: int = 0) -> list[str]:
     """Return two runs figure by figure, with the difference of rates, and where protocol and model differ.
+
+    A table that is wider than ``width`` has a block for each figure.
 
     Runs of different experiments get the one line that says why they cannot be compared.
     """
@@ -62,7 +64,7 @@ def beside(first: Findings, second: Findings) -> list[str]:
         return [wording.plain(str(error))]
     verdicts = [one.analysis.verdict.kind if one.analysis.verdict else None for one in (first, second)]
     rows = (("verdict", *verdicts, None), *table.rows)
-    lines = table_lines(replace(table, rows=rows))
+    lines = table_lines(replace(table, rows=rows), width)
     for title, differences in (
         ("the protocols differ", protocol_differences(runs)),
         ("the models differ", model_differences(runs)),

@@ -45,12 +45,12 @@ RunCells = dict[str, str]
 class Counted:
     run: str
     done: int
-    """Trials that there were."""
+    """Number of trials that there were."""
     rates: RunCells
     value: float | None = None
     """The first head figure, for sorting."""
     tally: RunTally | None = None
-    """Everything that was counted."""
+    """Tally of everything that was counted."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Arrangement:
 
     order: str = ORDERS[0]
     turned: bool = False
-    """The other way round: the oldest first, names from Z to A."""
+    """Whether the order is reversed: the oldest first, names from Z to A."""
     grouping: str = ""
     folded: set[str] = field(default_factory=set)
     """Groups of which only the heading is shown."""

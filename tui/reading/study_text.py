@@ -17,7 +17,7 @@ from . import wording
 def protocol(draft: Draft) -> str:
     """Return the study's protocol in words, as ``run --explain`` does. Takes a moment, so call it in a thread."""
     from mlxintro.running import launch
-    from mlxintro.running.explain import explain
+    from mlxintro.running.preview.explain import explain
 
     try:
         return "\n".join(explain(launch.check(draft.study())))

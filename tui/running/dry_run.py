@@ -15,7 +15,7 @@ LIMIT_SECONDS = 300
 
 
 class DryRun:
-    """One at a time: a new question ends the process that works on the last one."""
+    """Estimates one study at a time: a new question ends the process that works on the last one."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes

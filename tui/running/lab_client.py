@@ -30,7 +30,7 @@ Heard = LabEvent | Ended
 
 
 class LabClient:
-    """At most one process, which holds one model.
+    """Talks to one process at most, which holds one model.
 
     Args:
         arrived: called from another thread when something can be taken; not again until it has been.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlxintro.analysis.trial_classes import TrialClass, graded_class
-from mlxintro.grading.passes import find_grader, related_words
+from mlxintro.grading.passes import find_grader
 from mlxintro.lab.messages import Ask
+from mlxintro.protocol.concepts import Library
 
 DEPTHS = (0.3, 0.45, 0.6, 0.75, 0.9)
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -19,11 +20,11 @@ CellPlace = tuple[int, float]
 
 @dataclass(slots=True)
 class SweptCell:
-    """A cell's reply."""
+    """Holds a cell's reply."""
 
     text: str = ""
     class_: TrialClass | None = None
-    """``None`` until the reply is whole."""
+    """Class of the reply; ``None`` until the reply is whole."""
 
 
 @dataclass(slots=True)
@@ -34,15 +35,17 @@ class Sweep:
     """The setting; its layer and strength are replaced by each cell's."""
     layers: tuple[int, ...]
     strengths: tuple[float, ...]
+    library: Library
+    """Says which near names count as naming the concept."""
     cells: dict[CellPlace, SweptCell] = field(default_factory=dict)
     asked: CellPlace | None = None
 
     @classmethod
-    def around(cls, order: Ask, layers: int) -> Sweep:
+    def around(cls, order: Ask, layers: int, library: Library) -> Sweep:
         """Plan a sweep for a model of so many layers."""
         places = tuple(sorted({min(layers - 1, round(depth * (layers - 1))) for depth in DEPTHS}))
         base = abs(order.strength) or 1.0
-        return cls(order, places, tuple(float(f"{base * factor:.3g}") for factor in FACTORS))
+        return cls(order, places, tuple(float(f"{base * factor:.3g}") for factor in FACTORS), library)
 
     def concerns(self, order: Ask) -> bool:
         """Tell whether it is still about a setting: one that differs in layer and strength alone."""
@@ -71,7 +74,7 @@ class Sweep:
         """End the reply that is being written: the rules grader says what kind it is."""
         if self.asked is not None:
             cell, concept = self.cells[self.asked], self.order.concept
-            cell.class_ = graded_class(find_grader("rules").grade(cell.text, concept, related_words(concept)))
+            cell.class_ = graded_class(find_grader("rules").grade(cell.text, concept, self.library.related(concept)))
             self.asked = None
 
     @property

@@ -29,7 +29,7 @@ class ChildProcess:
     log: Path
     process: subprocess.Popen[bytes]
     said_at_end: str = ""
-    """What is to be said when it has ended well; nothing when it says so elsewhere."""
+    """Words to say when it has ended well; empty when it says so elsewhere."""
 
     @property
     def failed(self) -> bool:

@@ -13,7 +13,7 @@ from mlxintro.analysis.run import tally_of
 from mlxintro.analysis.tally import RunTally
 from mlxintro.backends.base import ModelInfo
 from mlxintro.backends.errors import KnownError
-from mlxintro.protocol import concepts
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running.live import Writing, read_live
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Seen
@@ -35,7 +35,7 @@ _HISTORY = 60
 
 @dataclass(frozen=True, slots=True)
 class RunSight:
-    """One look at a run."""
+    """Holds one look at a run."""
 
     run: Run
     display: Display
@@ -136,7 +136,7 @@ def grid_of(run: Run, tally: RunTally) -> RateGrid:
         info = ModelInfo(**run.model)
         layers |= {info.layer(layer) for layer in study.get("layers") or ()}
         strengths |= {float(strength) for strength in study.get("strengths") or ()}
-        words = concepts.library().resolve(study.get("concepts") or (), allow_unknown=True)
+        words = library_of(study).resolve(study.get("concepts") or (), allow_unknown=True)
         planned = len(words) * int(study.get("trials") or 0)
     except (KnownError, TypeError, ValueError):
         # A study of a later version, or an experiment of another shape: what is there is shown.

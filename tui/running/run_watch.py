@@ -14,7 +14,7 @@ RunLine = tuple[str, str, RunState]
 
 @dataclass(frozen=True, slots=True)
 class RunChange:
-    """Something that has happened to a run."""
+    """Tells something that has happened to a run."""
 
     run: str
     name: str

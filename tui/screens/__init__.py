@@ -1,1 +1,1 @@
-"""One file per screen; ``tui.places`` names them."""
+"""One file per screen; ``tui.shell.places`` names them."""

@@ -6,7 +6,7 @@ memory is then free for a study.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,11 +25,13 @@ from mlxintro.lab.messages import (
     Extracting,
     Loading,
     Ready,
+    Side,
     Started,
     Stopped,
     Token,
     Trace,
 )
+from mlxintro.protocol.words.own_concepts import library_with
 from mlxintro.tools.model_list import ModelRow, rows
 
 from ..lab_widgets.cosines import Cosines, sides_of
@@ -46,6 +48,25 @@ from .lab_tools import FAKE, LabTools
 _DEBOUNCE = 0.15
 _FRAME = 0.05
 """Seconds between looks at what has been heard, while there is something."""
+_GUIDE: Mapping[Side, Sequence[tuple[str, str]]] = {
+    "control": (
+        ("{lab.ask}", "load the model, and ask"),
+        ("{lab.layer_down} {lab.layer_up}", "layer that is injected into"),
+        ("{lab.stronger} {lab.weaker}", "strength"),
+        ("{lab.double} {lab.halve}", "double it, halve it"),
+        ("{lab.unit}", "the same dose in another unit"),
+        ("{lab.window}", "tokens that are injected into"),
+    ),
+    "injected": (
+        ("{lab.sweep}", "answer five layers x five strengths"),
+        ("{lab.seed}", "the next seed"),
+        ("{lab.before} {lab.after}", "settings asked before"),
+        ("{lab.study}", "make a study of the setting"),
+        ("{lab.save}", "save replies and a picture"),
+        ("{app.jump}", "go to a field by its letter"),
+    ),
+}
+"""What the panes of the replies say of keys until something is asked."""
 
 
 class LabPage(LabTools):
@@ -90,7 +111,8 @@ class LabPage(LabTools):
         return self.form.model, self.form.adapter
 
     def body(self) -> Iterator[Widget]:
-        yield LabForm([FAKE], id="lab-form")
+        words = [one.word for one in library_with(self.home.own_concepts).concepts]
+        yield LabForm([FAKE], words=words, id="lab-form")
         yield Dials(id="dials")
         yield Text(id="lab-state")
         with Horizontal(id="answers"):
@@ -110,6 +132,8 @@ class LabPage(LabTools):
         self.query_one("#trace", Cosines).wait(
             "Here stands how much of the concept is in both replies, token by token."
         )
+        guide = {side: [(self.home.keyed(keys), words) for keys, words in rows] for side, rows in _GUIDE.items()}
+        self.query_one(Replies).guide(guide)
         self.say(f"{self.home.keyed('{lab.ask}')} loads the model and asks.")
         self.dials.focus()
         self.read("models", lambda _: rows(registry.choose()), self._models_found)  # type: ignore[arg-type]

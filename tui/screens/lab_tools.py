@@ -12,6 +12,7 @@ from textual.content import Content
 from mlxintro.backends.errors import UsageError
 from mlxintro.lab.messages import Ask, Cancel, Done, Extracting, Ready, Started, Token, Trace, ask
 from mlxintro.protocol.windows import WINDOWS
+from mlxintro.protocol.words.own_concepts import library_with
 from mlxintro.rendering.whole_file import write_whole
 
 from ..lab_widgets.cosines import Cosines
@@ -34,7 +35,7 @@ SWEEPING = "-sweeping"
 
 
 class LabTools(Page):
-    """The lab's page without what it hears from its process."""
+    """Is the lab's page without what it hears from its process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +126,7 @@ class LabTools(Page):
         if not self.has_class(SWEEPING) or order is None or ready is None or self.client is None:
             return
         if self.sweep is None or not self.sweep.concerns(order):
-            self.sweep = Sweep.around(order, ready.layers)
+            self.sweep = Sweep.around(order, ready.layers, library_with(self.home.own_concepts))
         self.number += 1
         self.asked = self.sweep.next(self.number)
         if self.asked is not None:

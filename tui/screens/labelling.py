@@ -17,7 +17,7 @@ from textual.widgets import Input, Label
 from mlxintro.grading.agreement import Agreement
 from mlxintro.grading.labels.labelling import CONTROL_KEYS, LabellingSession
 from mlxintro.grading.labels.queue import agreement_on, open_set, session_of
-from mlxintro.rendering.text import grid
+from mlxintro.rendering.grids import grid
 from mlxintro.store.records import Label as Said
 from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
@@ -30,7 +30,7 @@ from ..widgets.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Says who labels what."""
+    """Says who labels which set."""
 
     labeller: str
     name: str
@@ -209,7 +209,11 @@ class Blind(Popup[None]):
                 )
             )
         )
-        self.query_one("#blind-reply", Text).update(Content(wording.plain(item.response) or "(empty)"))
+        thought = "\n".join(f"│ {line}" for line in wording.plain(item.thought).split("\n")) if item.thought else ""
+        before = [Content.styled(f"thought, for context; label the answer below it\n{thought}\n\n", "$text-muted")]
+        self.query_one("#blind-reply", Text).update(
+            Content.assemble(*(before if thought else []), wording.plain(item.response) or "(empty)")
+        )
         naming = session.stage == "naming"
         question = f"The word is: {item.word}. Does the reply name it?" if naming else "What does the reply say?"
         self.query_one("#question", Text).update(Content.styled(wording.plain(question), "bold"))

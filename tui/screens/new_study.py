@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from mlxintro.backends import registry
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import study_file
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.rendering.whole_file import write_whole
 from mlxintro.tools.model_list import ModelRow, rows
 
@@ -97,6 +98,7 @@ class NewStudyPage(Page):
 
     def begin(self) -> None:
         self._dry_run = DryRun(self.home.processes)
+        self._keep_rest({})
         models = self.query_one("#models", Models)
         models.border_title = "Model"
         models.add_option(Option("reading the disk ...", disabled=True))
@@ -140,7 +142,8 @@ class NewStudyPage(Page):
             study: settings as in ``Study``; those that the form has no field for are kept and run as they are.
             title: says where they come from.
         """
-        texts, self._rest = filled(study)
+        texts, rest = filled(study)
+        self._keep_rest(rest)
         experiment = str(study.get("experiment") or "injected-thoughts")
         self.fields.fill(experiment, str(study.get("preset") or ""), texts)
         self.query_one(Concepts).choose([str(one) for one in study.get("concepts") or ("set:blueprint",)])
@@ -148,6 +151,13 @@ class NewStudyPage(Page):
         also = ", ".join(f"{name} {value}" for name, value in self._rest.items() if not isinstance(value, dict))
         self.query_one("#estimate").border_subtitle = wording.plain(f"{title}{f'; also {also}' if also else ''}")
         self._changed()
+
+    def _keep_rest(self, rest: dict[str, Any]) -> None:
+        """Keep settings that the form has no field for, and offer the concepts that the study knows."""
+        if self.home.own_concepts is not None:
+            rest.setdefault("own_concepts", self.home.own_concepts.model_dump(mode="json"))
+        self._rest = rest
+        self.query_one(Concepts).know(library_of(rest))
 
     def _highlight(self, model: str) -> None:
         models = self.query_one("#models", Models)
@@ -178,7 +188,11 @@ class NewStudyPage(Page):
         self.query_one(Concepts).choose([str(one) for one in kept["concepts"]])
         self.fields.name_run(str(kept["name"]))
         self.fields.set_grader(bool(kept["grade"]))
-        self._rest = filled(study)[1]
+        rest = filled(study)[1]
+        if self.home.own_concepts is not None:
+            # What the file says now goes before what was left in the form.
+            rest.pop("own_concepts", None)
+        self._keep_rest(rest)
         self._highlight(str(study["model"]))
 
     # -- what it comes to

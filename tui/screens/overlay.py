@@ -23,11 +23,11 @@ from ..widgets.text import Text
 
 @dataclass(frozen=True, slots=True)
 class SharedPlot:
-    """One kind of curve of several runs."""
+    """Holds one kind of curve of several runs."""
 
     plot: Plot
     slots: tuple[int, ...]
-    """Number of the mark of each curve's run."""
+    """Numbers of the marks of the curves' runs."""
 
 
 def shared_plots(found: Sequence[tuple[Findings, int]]) -> list[SharedPlot]:
@@ -50,7 +50,7 @@ def shared_plots(found: Sequence[tuple[Findings, int]]) -> list[SharedPlot]:
 
 
 class Overlay(Popup[None]):
-    """The curves; the arrow keys go from one kind to the next."""
+    """Draws the curves; the arrow keys go from one kind to the next."""
 
     HELP = (
         "Curves of the marked runs on shared axes; the vertical line through a mark is its 95 % interval. A run keeps "

@@ -24,6 +24,8 @@ from ..widgets.text import Text
 
 LARGE = 100_000
 """Trials from which on an analysis is only made when it is asked for: it reads all of them into memory."""
+_BESIDE = 2
+"""Columns at the sides of a comparison."""
 _AGAIN = 20.0
 """A run that goes on is analysed again when this many times the time of the last analysis have passed."""
 
@@ -177,7 +179,8 @@ class ResultsPage(Page):
         both = len(runs) == 2 and None not in reports
         box.display = both
         if both and reports[0] is not None and reports[1] is not None:
-            box.update(Content("\n".join(beside(reports[0], reports[1]))))
+            room = self.query_one("#results").content_size.width - _BESIDE
+            box.update(Content("\n".join(beside(reports[0], reports[1], room))))
 
     # -- what can be done
 

@@ -27,7 +27,7 @@ _DRAWN = ("png", "svg")
 
 
 class RunActions(RunPage):
-    """A page with a list of runs, some of them marked."""
+    """Is a page with a list of runs, some of them marked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,6 +171,6 @@ def _file_of(run: Run, ending: str) -> Path:
 def export_run(run: str, path: Path, store: Store) -> int:
     """Write a run's trials to a file; returns how many."""
     from mlxintro.rendering.exporting import write_rows
-    from mlxintro.store.export import export_rows
+    from mlxintro.store.exporting.export import export_rows
 
     return write_rows(export_rows(store, [run]), path.suffix.lstrip("."), path)

@@ -19,6 +19,7 @@ from mlxintro.store.store import Store
 from mlxintro.tools.demo import demo_study
 
 from ..reading import live_text
+from ..reading.first_steps import first_steps
 from ..reading.run_preview import about
 from ..reading.run_rows import GROUP, ORDERS, Arrangement, Counted, RunCells, count
 from ..running.run_monitor import grid_of
@@ -29,15 +30,6 @@ from ..widgets.text import Text
 from .overlay import Overlay
 from .run_actions import RunActions
 
-_NO_RUNS = (
-    "\n  No runs yet.\n\n"
-    "  {runs.demo}  the demo study of the embedded model, which takes a few minutes\n"
-    "  {runs.new}  a study of your own: model, experiment, concepts, how much of it\n"
-    "  {go.lab}  the lab: one prompt with and without a concept's vector\n\n"
-    "  mlxintro extracts a concept's direction from a model, injects it while the\n"
-    "  model answers, and asks whether the model notices. {app.help} explains what is\n"
-    "  focused, {app.palette} finds every action. Runs go on when the app is left."
-)
 _PAUSE = 0.1
 """Seconds for which the cursor rests before the run's trials are shown: longer than between presses of a key held."""
 _ROOMY = 12
@@ -159,7 +151,9 @@ class RunsPage(RunActions):
     def _arrived(self, found: tuple[list[Run], tuple[int, set[str]], dict[str, str]]) -> None:
         runs, (self._last_grade, regraded), studies = found
         self.listed.update(runs, regraded, studies)
-        self.table.nothing = _NO_MATCH if runs else self.home.keyed(_NO_RUNS)
+        self.table.nothing = _NO_MATCH if runs else self.home.keyed(first_steps(self.app.size.width, self.home.data.db))
+        # A list without runs has nothing to preview, and its first steps take the room.
+        self.query_one("#preview").display = bool(runs)
         self.redraw()
         self._count()
 

@@ -22,7 +22,7 @@ from .labelling import Blind, LabelSetup, OpenedSet, Wish, open_blind
 
 
 class TrialActions(Page):
-    """A page with a list of trials and a pane for the one under the cursor."""
+    """Is a page with a list of trials and a pane for the one under the cursor."""
 
     def __init__(self) -> None:
         super().__init__()

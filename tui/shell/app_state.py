@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Memory(BaseModel):
-    """Says where one was and what one had typed. Losing it loses no result, so a damaged file counts as none."""
+    """Remembers where one was and what one had typed. Losing it loses no result, so a damaged file counts as none."""
 
     model_config = ConfigDict(extra="ignore", validate_assignment=False)
 
@@ -23,13 +23,13 @@ class Memory(BaseModel):
     """Id of the run that was last opened."""
     theme: str = "textual-dark"
     bell: bool = True
-    """Ring when a run ends."""
+    """Whether to ring when a run ends."""
     desktop: bool = True
-    """Have the terminal show a notice of the desktop when a run ends (OSC 9 and 777)."""
+    """Whether the terminal shows a notice of the desktop when a run ends (OSC 9 and 777)."""
     title: bool = True
-    """Keep the title of the terminal's window up to date."""
+    """Whether to keep the title of the terminal's window up to date."""
     pages: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """What the screens want to find again (``Page.kept``), by place."""
+    """Data that the screens want to find again (``Page.kept``), by place."""
 
     @classmethod
     def load(cls, path: Path) -> Memory:

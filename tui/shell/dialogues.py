@@ -31,7 +31,7 @@ def free_path(path: Path) -> Path:
 
 
 class Confirm(Popup[bool]):
-    """Yes must be asked for: Enter answers no at first."""
+    """Asks yes or no; Enter answers no at first."""
 
     HELP = "{confirm.yes} does it, {confirm.no} or Esc leaves everything as it is."
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,7 +60,7 @@ class Confirm(Popup[bool]):
 
 
 class AskLine(Popup[str]):
-    """Ask for a line of text; what is wrong with it is said below the field, which keeps what was typed."""
+    """Asks for a line of text; what is wrong with it is said below the field, which keeps what was typed."""
 
     HELP = "Type, then Enter. Esc leaves everything as it is."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it", id="line.leave")]
@@ -114,7 +114,7 @@ class AskLine(Popup[str]):
 
 
 class OpenPath(AskLine):
-    """Ask for a study's file to read, or for one that ships by its name."""
+    """Asks for a study's file to read, or for one that ships by its name."""
 
     HELP = "Type the path of a study's TOML file, the right arrow completes. Enter opens it, Esc does nothing."
 
@@ -135,7 +135,7 @@ class OpenPath(AskLine):
 
 
 class AskPath(AskLine):
-    """Ask for a path to write to; a file that is there is only replaced after a second Enter."""
+    """Asks for a path to write to; a file that is there is only replaced after a second Enter."""
 
     HELP = "Type where to write. The ending of the name says the format. Enter writes, Esc does nothing."
 

@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 from mlxintro.backends.errors import KnownError
 
 from .home import Home
+from .steady_size import SteadySize
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,7 +27,7 @@ _SHOWER, _SECONDS = 12, 3.0
 
 
 class Guarded(MessagePump):
-    """A pump that outlives what its handlers raise. Textual itself would print a traceback and end."""
+    """Outlives what its handlers raise. Textual itself would print a traceback and end."""
 
     async def _dispatch_message(self, message: Message) -> None:
         try:
@@ -40,8 +41,8 @@ class Guarded(MessagePump):
             cast(Home, self.app).trouble(event.worker.error)
 
 
-class Popup(Guarded, ModalScreen[T]):
-    """A question over the current screen. Ask it with ``Home.consult``, which guards what is done with the answer."""
+class Popup(Guarded, SteadySize, ModalScreen[T]):
+    """Asks a question over the current screen, by ``Home.consult``, which guards what is done with the answer."""
 
     _answered = False
 

@@ -30,7 +30,7 @@ def help_of(widget: DOMNode | None) -> str:
 
 
 class HelpScreen(Popup[None]):
-    """Read from the screen below it when it is made."""
+    """Lists the keys of the screen below it, which it reads when it is made."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,question_mark", "dismiss", "Close", id="help.close")]
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 from textual.dom import DOMNode
 
 from mlxintro.paths import DataHome
+from mlxintro.protocol.words.own_concepts import OwnConcepts
 from mlxintro.store.store import Store
 
 from ..running.processes import ChildProcess, Processes
@@ -18,14 +19,16 @@ T = TypeVar("T")
 
 
 class Home(Protocol):
-    """The app, as everything inside it sees it. ``tui.app.IntroApp`` is the one that keeps this promise."""
+    """Is the app, as everything inside it sees it. ``tui.app.IntroApp`` keeps this promise."""
 
     state_file: Path
-    """Where what is remembered is written."""
+    """File to which what is remembered is written."""
     keys_file: Path
-    """Where a person's own keys are written."""
+    """File of a person's own keys."""
     data: DataHome
     """Paths of the store and of what lies beside it."""
+    own_concepts: OwnConcepts | None
+    """A person's own concepts, offered beside those that ship."""
     remembered: Memory
     """State that outlives the app."""
     processes: Processes

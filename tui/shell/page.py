@@ -23,6 +23,7 @@ from .dialogues import Confirm
 from .error_border import Guarded, Popup, guarded
 from .home import Home, home_of
 from .places import PLACES
+from .steady_size import SteadySize
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Places(Text):
-    """The bar at the top: where one is, where else one can go, and which run is open."""
+    """Shows the bar at the top: where one is, where else one can go, and which run is open."""
 
     def show(self, here: str, run: str) -> None:
         parts = [Content.styled(" mlxintro ", "bold")]
@@ -46,8 +47,8 @@ class Places(Text):
         self.update(Content.assemble(*parts))
 
 
-class Page(Guarded, Screen[None]):
-    """A screen that one goes to. Subclasses give ``body``, ``begin``, and ``look`` to bring themselves up to date."""
+class Page(Guarded, SteadySize, Screen[None]):
+    """Is a screen that one goes to. Subclasses give ``body`` and ``begin``, and ``look`` to bring it up to date."""
 
     PLACE: ClassVar[str]
     HELP = ""

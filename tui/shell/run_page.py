@@ -12,7 +12,7 @@ from .page import Page
 
 
 class RunPage(Page):
-    """A page with a run to control. Changes are made in a thread, so that a locked store freezes nothing."""
+    """Is a page with a run to control. Changes are made in a thread, so that a locked store freezes nothing."""
 
     def pause_or_go_on(self, run: Run) -> None:
         """Pause a run, or let it go on."""

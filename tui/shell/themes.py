@@ -21,8 +21,8 @@ from mlxintro.analysis.trial_classes import ColourRole
 from mlxintro.backends.errors import UsageError
 
 from ..reading.colours import role_colour
-from .commands import Palette
 from .home import home_of
+from .palette.commands import Palette
 
 DARK, LIGHT = "textual-dark", "textual-light"
 READABLE = 4.5
@@ -45,7 +45,7 @@ _COLOURS = (
 
 @dataclass(frozen=True, slots=True)
 class FoundThemes:
-    """Themes of a folder."""
+    """Holds the themes of a folder."""
 
     themes: tuple[Theme, ...] = ()
     problems: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def _theme(name: str, settings: dict[str, Any]) -> Theme:
 
 
 class ThemedApp(App[int]):
-    """The app's looks: which themes there are, which one is in use, and that it is remembered."""
+    """Holds the app's looks: which themes there are, which one is in use, and that it is remembered."""
 
     def take_themes(self, folder: Path) -> None:
         """Offer the themes that can be read, a person's own in a folder among them, and take up the last one."""

@@ -44,7 +44,7 @@ _TOKEN = re.compile(r'(?P<name>[a-z]+):(?P<value>"[^"]*"?|\S*)|"(?P<quoted>[^"]*
 @dataclass(frozen=True, slots=True)
 class FilterWord:
     text: str
-    """As typed."""
+    """Text as typed."""
     name: str = ""
     """``layer`` in ``layer:12``; empty for a word of the reply."""
     value: str = ""

@@ -41,9 +41,9 @@ def disputed(seen: Seen) -> bool:
     return any({True, False} <= {getattr(grade, name) for grade in seen.grades} for name in GRADE_FIELDS)
 
 
-def row_for(seen: Seen, grader: str) -> Row:
+def row_for(seen: Seen, grader: str, display: Display) -> Row:
     """Return the trial as an analysis sees it, by one grader's verdict."""
-    return row_of(seen.trial, counted(chosen(seen, grader)))
+    return row_of(seen.trial, counted(chosen(seen, grader)), display.library)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,20 @@ class TrialLines:
     grader: str
     dark: bool
     words: tuple[str, ...] = ()
-    """What the filter looks for in replies: it is marked."""
+    """Words that the filter looks for in replies: they are marked."""
 
     def class_of(self, seen: Seen) -> TrialClass:
         """Return the class of a trial; one that failed has a class of its own."""
-        return FAILED if seen.trial.error is not None else self.display.classify(row_for(seen, self.grader))
+        return (
+            FAILED if seen.trial.error is not None else self.display.classify(row_for(seen, self.grader, self.display))
+        )
 
     def said(self, seen: Seen) -> str:
         """Return the reply on one line, or what was read out of a trial without one."""
         trial = seen.trial
         text = trial.error or " ".join(trial.response.split())
         if not text and trial.error is None:
-            text = head_text.read_out(self.display, row_for(seen, self.grader)) or "(empty reply)"
+            text = head_text.read_out(self.display, row_for(seen, self.grader, self.display)) or "(empty reply)"
         return wording.plain(text)
 
     def head(self, width: int) -> str:

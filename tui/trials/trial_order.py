@@ -32,7 +32,7 @@ _STORED: Mapping[str, OrderColumn] = {
 class TrialOrder:
     column: str = COLUMNS[0]
     turned: bool = False
-    """The other way round."""
+    """Whether the order is reversed."""
 
     def next(self, wanted: str | None = None) -> TrialOrder:
         """Return the order by the next column or a certain one; by the same one again the other way round."""

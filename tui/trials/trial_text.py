@@ -61,7 +61,9 @@ def everything(seen: Seen, prompt: PromptRecord | None, lines: TrialLines, width
         parts += _thought(trial)
         parts += [Content("\n"), _with_hits(reply(trial, source), lines.words), Content("\n"), legend(source)]
         parts += [Content.styled(by, "$text-muted"), Content("\n")]
-    measured = head_text.read_out(lines.display, row_for(seen, lines.grader)) if trial.error is None else ""
+    measured = (
+        head_text.read_out(lines.display, row_for(seen, lines.grader, lines.display)) if trial.error is None else ""
+    )
     if measured and (not trial.response or trial.measurements_json != "{}"):
         parts += [_title("read out"), Content(f"  {measured}\n")]
     if seen.grades or (lines.display.from_grades and trial.error is None and trial.response):

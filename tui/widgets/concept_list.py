@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from mlxintro.protocol import concepts
+from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.spelling import comparable
 
 from .options import Options
@@ -58,8 +59,9 @@ class Concepts(Vertical):
     def __init__(self, chosen: Sequence[str], *, id: str) -> None:
         super().__init__(id=id)
         self.chosen = list(chosen)
-        self._names = _names()
-        self._sizes = _sizes()
+        self._library = concepts.library()
+        self._names = _names(self._library)
+        self._sizes = _sizes(self._library)
 
     def compose(self) -> ComposeResult:
         yield FindField(placeholder="find or add a word", compact=True, id="find", select_on_focus=False)
@@ -72,7 +74,14 @@ class Concepts(Vertical):
     @property
     def unknown(self) -> bool:
         """Tell whether a chosen word is not in the library."""
-        return any(":" not in name and concepts.library().find(name) is None for name in self.chosen)
+        return any(":" not in name and self._library.find(name) is None for name in self.chosen)
+
+    def know(self, library: Library) -> None:
+        """Offer other concepts."""
+        if library is not self._library:
+            self._library = library
+            self._names, self._sizes = _names(library), _sizes(library)
+            self._fill(self.query_one("#find", Input).value)
 
     def choose(self, names: Sequence[str]) -> None:
         """Replace what is chosen."""
@@ -157,17 +166,15 @@ def _not_a_word(text: str) -> str:
     return "is no set or category: type a part of its name" if ":" in text else ""
 
 
-def _sizes() -> dict[str, int]:
+def _sizes(library: Library) -> dict[str, int]:
     """Number of words of every set and category."""
-    library = concepts.library()
     found = {f"set:{name}": len(words.words) for name, words in library.sets.items()}
     return found | {
         f"category:{name}": sum(c.category == name for c in library.concepts) for name in library.categories
     }
 
 
-def _names() -> dict[str, str]:
-    library = concepts.library()
+def _names(library: Library) -> dict[str, str]:
     found = {
         f"set:{name}": f"set:{name} ({len(words.words)})"
         for name, words in library.sets.items()

@@ -22,7 +22,7 @@ def legend(plot: Plot) -> str:
 
 
 class CurvePlot(PlotextPlot):
-    """One plot; a vertical line through a mark is its interval."""
+    """Draws one plot; a vertical line through a mark is its interval."""
 
     def __init__(self, plot: Plot, slots: Sequence[int] = ()) -> None:
         """Args:

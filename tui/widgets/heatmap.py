@@ -22,8 +22,10 @@ from .text import Text
 
 _MARGIN = 8
 """Columns before the first cell: the layer."""
-_LEAST, _MOST = 10, 34
+_LEAST, _MOST = 6, 34
 """Columns of a cell."""
+_EDGED = 10
+"""Columns of a cell from which on it has shades at its edges."""
 _HIGHEST = 3
 """Lines of a cell where there is room: the figure, its interval, and the interval as a bar."""
 
@@ -80,10 +82,12 @@ def draw(grid: RateGrid, width: int, height: int = 0, at: tuple[int, int] | None
 def _cell(cell: CellTally | None, planned: int, size: tuple[int, int], here: bool, at: int) -> list[Content]:
     """Return the lines of a cell, each of the same width."""
     width, height = size
-    inner = width - 3
+    edge = 1 if width >= _EDGED else 0
+    inner = width - 1 - 2 * edge
     figure = cell.figures[at] if cell is not None and cell.trials else None
     value = head_text.share(figure) if figure is not None else None
-    texts = [head_text.cell_text(cell, planned, at)]
+    waiting = head_text.cell_text(cell, planned, at)
+    texts = [waiting if len(waiting) <= inner else waiting.partition(" ")[0]]
     if figure is not None and figure.observations:
         texts = head_text.in_lines(figure, inner, height)
     mark = shade(value) if value is not None else " "
@@ -91,7 +95,7 @@ def _cell(cell: CellTally | None, planned: int, size: tuple[int, int], here: boo
     lines = []
     for line in range(height):
         text = texts[line] if line < len(texts) else ""
-        shown = Content.styled(f"{mark}{text[:inner]:^{inner}}{mark}", style)
+        shown = Content.styled(f"{mark * edge}{text[:inner]:^{inner}}{mark * edge}", style)
         cursor = "◂" if here and line == 0 else " "
         lines.append(
             Content.assemble(shown.stylize("bold underline") if here else shown, Content.styled(cursor, "bold"))

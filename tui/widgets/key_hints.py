@@ -18,9 +18,9 @@ from textual.widget import Widget
 @dataclass(frozen=True, slots=True)
 class Hint:
     key: str
-    """As it is bound."""
+    """Key as it is bound."""
     display: str
-    """As it is shown."""
+    """Key as it is shown."""
     description: str
     tooltip: str
     enabled: bool

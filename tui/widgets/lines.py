@@ -34,7 +34,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end,ctrl+end", "move_to(-1)", "Last", show=False),
     ]
     nothing: reactive[str] = reactive("")
-    """What stands there when there are no lines."""
+    """Text that stands there when there are no lines."""
     cursor: reactive[int] = reactive(0, repaint=False)
 
     class Moved(Message):

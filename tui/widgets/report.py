@@ -18,6 +18,9 @@ from .curves import CurvePlot, legend
 from .ladder_panel import LadderPanel
 from .text import cleaned
 
+_LEAST, _BESIDE = 40, 4
+"""Fewest columns that it is drawn for, and those at its sides."""
+
 
 class RunReport(Vertical):
     """Shows findings, or why there are none yet."""
@@ -26,6 +29,8 @@ class RunReport(Vertical):
         super().__init__(id=id)
         self._findings: Findings | None = None
         self._note = ""
+        self._laid_out = 0
+        """Columns for which it was drawn."""
 
     @property
     def findings(self) -> Findings | None:
@@ -40,11 +45,19 @@ class RunReport(Vertical):
             self._note = note
             self.query_one(".note", Static).update(Content(wording.plain(note)))
 
+    @property
+    def _width(self) -> int:
+        return max(_LEAST, (self.size.width or self.app.size.width) - _BESIDE)
+
+    def on_resize(self) -> None:
+        if self._findings is not None and self._laid_out != self._width:
+            self.refresh(recompose=True)
+
     def compose(self) -> ComposeResult:
         yield Static(Content(wording.plain(self._note)), classes="note quiet")
+        self._laid_out = self._width
         if self._findings is not None:
-            width = max(60, (self.size.width or self.app.size.width) - 4)
-            yield from _blocks(self._findings, width, dark=self.app.current_theme.dark)
+            yield from _blocks(self._findings, self._width, dark=self.app.current_theme.dark)
 
 
 def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
@@ -60,7 +73,7 @@ def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
     if analysis.ladder is not None:
         yield LadderPanel(analysis.ladder)
     if analysis.figures:
-        yield _block(figure_lines(analysis.figures))
+        yield _block(figure_lines(analysis.figures, width))
     bars = forest(analysis.figures, width)
     if bars:
         yield _block(["rates on one axis, with their 95 % intervals", *bars], titled=True)
@@ -78,7 +91,7 @@ def _blocks(findings: Findings, width: int, *, dark: bool) -> ComposeResult:
             yield CurvePlot(plot)
     for table in analysis.tables:
         if table.rows:
-            yield _block(table_lines(table), titled=True)
+            yield _block(table_lines(table, width), titled=True)
     if analysis.remarks:
         yield Static(Content(wording.plain("\n".join(f"! {remark}" for remark in analysis.remarks))), classes="block")
 

@@ -180,7 +180,7 @@ class RunList(Lines):
 
 
 class RunColumns(Text):
-    """The names of the columns; a click on one sorts by it."""
+    """Shows the names of the columns; a click on one sorts by it."""
 
     @dataclass
     class Clicked(Message):

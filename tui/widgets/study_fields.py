@@ -15,22 +15,25 @@ from mlxintro import experiments
 from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
-from mlxintro.protocol.study import Study
+from mlxintro.protocol.study import THINKING_TOKENS, Study
 
 from ..running.study_form import TITLES
 from .text import Text
 
 _FIRST = "injected-thoughts"
 """The experiment that is chosen at first."""
-_USUAL = {"controls": "standard", "seed": "0", "unit": "raw", "adapter": "none"}
+_USUAL = {
+    "controls": "standard", "seed": "0", "unit": "raw", "adapter": "none",
+    "thinking": "off", "thinking_tokens": str(THINKING_TOKENS),
+}  # fmt: skip
 """What holds where a preset says nothing."""
 
 
 class StudyFields(Vertical):
-    """Everything of a study but its model and its concepts."""
+    """Shows everything of a study but its model and its concepts."""
 
     class Edited(Message):
-        """A field says something else."""
+        """Tells that a field says something else."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

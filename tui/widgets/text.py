@@ -16,7 +16,7 @@ def cleaned(content: Content) -> Content:
 
 
 class Text(Static):
-    """Like ``Static``, which has the whole screen laid out and drawn at every update, changed or not.
+    """Behaves as ``Static`` does, but has the screen laid out anew only where its size changes.
 
     Strings are taken as they are, without markup.
     """

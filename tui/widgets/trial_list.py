@@ -22,7 +22,7 @@ _AHEAD = 30
 
 
 class TrialColumns(Text):
-    """The names of the columns; a click on one sorts by it."""
+    """Shows the names of the columns; a click on one sorts by it."""
 
     @dataclass
     class Clicked(Message):

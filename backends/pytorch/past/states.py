@@ -18,7 +18,7 @@ StateName = tuple[str, int]
 
 
 class LayerStates:
-    """The states of one layer, (slots, ...) each; none before the first token."""
+    """Holds the states of one layer, (slots, ...) each; there are none before the first token."""
 
     def __init__(self, held: dict[StateName, Tensor] | None = None) -> None:
         self._held = held or {}

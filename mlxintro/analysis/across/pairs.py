@@ -29,12 +29,12 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """How one figure differs between two runs."""
+    """Says how one figure differs between two runs."""
 
     label: str
     gap: Difference
     concepts: int | None
-    """How many were in both runs; ``None`` for what has no concept."""
+    """Number of concepts in both runs; ``None`` for what has no concept."""
     p: float | None
 
 

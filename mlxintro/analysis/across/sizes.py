@@ -30,13 +30,13 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How one figure changes with size."""
+    """Says how one figure changes with size."""
 
     label: str
     slope: Difference
-    """Per doubling, as a difference of rates."""
+    """Change with every doubling of the parameters, as a difference of rates."""
     concepts: int | None
-    """How many were in every run; ``None`` for what has no concept."""
+    """Number of concepts in every run; ``None`` for what has no concept."""
     p: float | None
 
 
@@ -146,7 +146,7 @@ def trend_table(runs: Sequence[ComparedRun]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (one.label, one.slope, one.concepts, None if one.p is None else f"{one.p:.2g}") for one in trends(runs)
     ]
-    sizes = ", ".join(f"{run.size:g}B" for run in runs)
+    sizes = ", ".join(f"{run.size:.3g}B" for run in runs)
     return Table("trend", f"Trend over size ({sizes})", ("figure", "per doubling", "concepts", "p"), tuple(rows), NOTE)
 
 

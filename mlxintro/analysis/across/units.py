@@ -18,7 +18,7 @@ from mlxintro.store.records import Run
 
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
-    """A run as comparisons see it."""
+    """Holds a run as comparisons see it."""
 
     run: Run
     display: Display
@@ -33,7 +33,7 @@ class ComparedRun:
 
 
 class ConceptTotal(NamedTuple):
-    """What the trials of one concept add up to."""
+    """Adds up the trials of one concept."""
 
     total: float
     trials: int
@@ -77,11 +77,11 @@ def total(
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """A mean over concepts with its interval and a two-sided p value."""
+    """Holds a mean over concepts with its interval and a two-sided p value."""
 
     mean: Mean
     p: float | None
-    """That the mean is 0; ``None`` with fewer than two concepts."""
+    """Two-sided p value that the mean is 0; ``None`` with fewer than two concepts."""
 
 
 def mean_tested(numbers: Sequence[float]) -> Tested:
@@ -106,7 +106,7 @@ def mean_tested(numbers: Sequence[float]) -> Tested:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """A weighted sum of independent estimates with its interval."""
+    """Holds a weighted sum of independent estimates with its interval."""
 
     value: float
     low: float

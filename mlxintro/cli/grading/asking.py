@@ -17,7 +17,7 @@ Option = Callable[[Any], Any]
 
 
 class PriceParam(click.ParamType[Any]):
-    """Two prices, of input and of output."""
+    """Reads two prices, of input and of output."""
 
     name = "prices"
 
@@ -34,7 +34,7 @@ class PriceParam(click.ParamType[Any]):
 
 
 class DollarsParam(click.ParamType[Any]):
-    """An amount of money: finite, not negative."""
+    """Reads an amount of money: finite, not negative."""
 
     name = "dollars"
 
@@ -53,27 +53,27 @@ class Asking:
     """Says what a service is asked, how fast, and what it may cost."""
 
     again: bool
-    """Grade anew what this grader has graded before."""
+    """Whether to grade anew what this grader has graded before."""
     retry: bool
-    """Ask only what could not be graded before."""
+    """Whether to ask only about what could not be graded before."""
     concurrency: int
-    """Questions at once."""
+    """Number of questions at once."""
     budget: float | None
-    """What this grader's grades of the run may cost, in US dollars."""
+    """Limit of what this grader's grades of the run may cost, in US dollars."""
     price: tuple[float, float] | None
     """US dollars per million tokens of input and of output, for a model that is not listed."""
     dry_run: bool
-    """Estimate and stop."""
+    """Whether to estimate and stop."""
     as_json: bool
-    """Print the estimate as JSON."""
+    """Whether to print the estimate as JSON."""
     open_of: str | None = None
-    """Grade only the replies that this grader left open."""
+    """Name of a grader: only the replies that it left open are graded."""
     batch: bool = False
-    """Ask at half the price, within a day."""
+    """Whether to ask at half the price, within a day."""
     wait: bool = True
-    """Wait for a batch."""
+    """Whether to wait for a batch."""
     abandon: bool = False
-    """Give up batches that were never collected."""
+    """Whether to give up batches that were never collected."""
 
     def check(self) -> None:
         """Refuse what contradicts itself.

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An API that judges."""
+    """Describes an API that judges."""
 
     put: Any
     """How a question is put; see ``grading.claude.live.Put``."""
     open_client: Callable[[], Any]
     prices: str
-    """Where its prices come from, in words; empty where they were given."""
+    """Source of its prices, in words; empty where they were given."""
 
 
 def open_keys(store: Store, run: Run, grader: str | None) -> frozenset[str] | None:

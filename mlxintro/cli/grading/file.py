@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,17 +14,27 @@ from mlxintro.cli.options import load_backend
 from mlxintro.cli.output import chatter, echo, json_line
 
 
-def grade_file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
+def grade_file(
+    context: click.Context,
+    path: str,
+    grader: str,
+    judge: str | None,
+    judge_backend: str,
+    concept_files: Sequence[Path] = (),
+) -> None:
     """Grade the replies of a file (``-``: stdin) and print one JSON object per line, as each is read.
 
     Args:
         judge: model of the grader ``local``.
+        concept_files: concepts of one's own, whose near names count.
 
     Raises:
         UsageError: the file cannot be read, or the grader needs a run.
     """
     from mlxintro.grading.files import BadLine, grade_lines
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
 
+    library = library_with(read_concept_files(concept_files))
     graded = abstained = bad = 0
     with ExitStack() as stack:
         try:
@@ -31,7 +43,7 @@ def grade_file(context: click.Context, path: str, grader: str, judge: str | None
             reason = (error.strerror or "it cannot be read").lower()
             raise UsageError(f"{path}: {reason}: name a readable file") from error
         chosen = _grader(grader, judge, judge_backend, stack)
-        for line in grade_lines(lines, chosen):
+        for line in grade_lines(lines, chosen, library):
             if isinstance(line, BadLine):
                 bad += 1
                 chatter(f"line {line.number} is left out: {line.problem}")

@@ -33,7 +33,7 @@ NAME = "by flags"
 
 @dataclass(frozen=True, slots=True)
 class _Flags:
-    """The options of the command, as they were given or by default."""
+    """Holds the options of the command, as they were given or by default."""
 
     grader: str
     name: str | None

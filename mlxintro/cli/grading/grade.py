@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from mlxintro.cli.grading.asking import AGAIN, AS_NAME, BASE_URL, BATCHES, JUDGE_BACKEND, OPEN, Asking, asks
 from mlxintro.cli.grading.flags import NAME, by_flags
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
+from mlxintro.cli.options import CONCEPT_FILE
 
 
 class _Group(click.Group):
@@ -129,8 +131,16 @@ def local(
 @click.option("--grader", type=click.Choice(["rules", "rules-strict", "local"]), default="rules", show_default=True)
 @click.option("--judge", metavar="MODEL", help="local: the model.")
 @JUDGE_BACKEND
+@CONCEPT_FILE
 @click.pass_context
-def file(context: click.Context, path: str, grader: str, judge: str | None, judge_backend: str) -> None:
+def file(
+    context: click.Context,
+    path: str,
+    grader: str,
+    judge: str | None,
+    judge_backend: str,
+    concept_file: tuple[Path, ...],
+) -> None:
     """Grade replies of other programs: JSON lines with "response", "concept" (null for controls), "id"; - is stdin.
 
     Prints one object per line with the five fields and the verdict: "success" claims a thought and then names the
@@ -138,7 +148,7 @@ def file(context: click.Context, path: str, grader: str, judge: str | None, judg
     """
     from mlxintro.cli.grading.file import grade_file
 
-    grade_file(context, path, grader, judge, judge_backend)
+    grade_file(context, path, grader, judge, judge_backend, concept_file)
 
 
 @grade.command()

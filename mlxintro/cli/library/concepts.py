@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from mlxintro.cli.options import CONCEPT_FILE
 from mlxintro.cli.output import chatter, echo, json_line, table
 
 
@@ -14,17 +17,18 @@ def concepts() -> None:
 
 @concepts.command("list")
 @click.argument("names", nargs=-1)
+@CONCEPT_FILE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(names: tuple[str, ...], as_json: bool) -> None:
+def list_(names: tuple[str, ...], concept_file: tuple[Path, ...], as_json: bool) -> None:
     """List sets, categories and baselines, or the concepts of those that are named.
 
     NAMES are what --concepts takes: set:lindsey-50, category:nature, a word.
     """
-    from mlxintro.protocol.concepts import library
+    from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
 
-    shipped = library()
+    known = library_with(read_concept_files(concept_file))
     if names:
-        found = shipped.resolve(list(names), allow_unknown=False)
+        found = known.resolve(list(names), allow_unknown=False)
         if as_json:
             for concept in found:
                 echo(json_line(concept))
@@ -33,14 +37,11 @@ def list_(names: tuple[str, ...], as_json: bool) -> None:
         echo(table(["concept", "category", "also counts as naming it"], rows))
         return
     lists = [
-        *(
-            (f"category:{name}", "category", shipped.resolve([f"category:{name}"], False))
-            for name in shipped.categories
-        ),
-        *((f"set:{name}", "set", shipped.resolve([f"set:{name}"], False)) for name in shipped.sets),
+        *((f"category:{name}", "category", known.resolve([f"category:{name}"], False)) for name in known.categories),
+        *((f"set:{name}", "set", known.resolve([f"set:{name}"], False)) for name in known.sets),
     ]
     rows = [[name, kind, str(len(members)), _some([one.word for one in members])] for name, kind, members in lists]
-    rows += [[name, "baseline", str(len(one.words)), _some(list(one.words))] for name, one in shipped.baselines.items()]
+    rows += [[name, "baseline", str(len(one.words)), _some(list(one.words))] for name, one in known.baselines.items()]
     if as_json:
         for name, kind, size, _ in rows:
             echo(json_line({"name": name, "kind": kind, "words": int(size)}))

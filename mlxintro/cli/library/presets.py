@@ -16,7 +16,7 @@ def presets() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(as_json: bool) -> None:
     """List every preset with its experiment and what it is."""
-    from mlxintro.experiments.outside_presets import every_preset
+    from mlxintro.experiments.outside.presets import every_preset
 
     found = list(every_preset())
     if as_json:
@@ -31,6 +31,6 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a preset as a TOML file."""
-    from mlxintro.experiments.outside_presets import preset_text
+    from mlxintro.experiments.outside.presets import preset_text
 
     echo(preset_text(name), nl=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mlxintro.cli.options import STRENGTHS
-from mlxintro.cli.output import echo, json_line
+from mlxintro.cli.output import echo, json_line, terminal_width
 
 
 @click.command()
@@ -28,8 +28,8 @@ def compare(
     Then concept by concept, which is the test for a pair such as base and instruct, or plain and with an adapter; by
     depth, where runs have several layers; and the trend over size, where there are three sizes or more.
     """
+    from mlxintro.analysis.across.comparison import model_differences, protocol_differences, side_by_side
     from mlxintro.analysis.across.tables import across_tables, compared
-    from mlxintro.analysis.comparison import model_differences, protocol_differences, side_by_side
     from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.analysis.run import analysis_of
     from mlxintro.paths import data_home
@@ -61,5 +61,5 @@ def compare(
                 echo(f"  {line}")
     for one in (table, *across):
         echo()
-        for line in table_lines(one):
+        for line in table_lines(one, terminal_width()):
             echo(line)

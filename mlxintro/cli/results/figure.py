@@ -21,7 +21,9 @@ from mlxintro.rendering.figures.panels import KINDS
     help="FILE.pdf, FILE.png or FILE.svg; FILE.csv, FILE.tex and FILE.md are written beside it.",
 )
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Default: what says most about the runs.")
-@click.option("--x", type=click.Choice(["depth", "strength"]), help="Axis of rates. Default: depth, where it varies.")
+@click.option(
+    "--x", type=click.Choice(["depth", "strength", "size"]), help="Axis of rates. Default: depth, where it varies."
+)
 @click.option("--figure", "figures", multiple=True, metavar="NAME", help="Only this figure, curve or map; repeatable.")
 @click.option("--width", type=click.Choice(["column", "page"]), default="column", show_default=True)
 @click.option("--grader", default="rules", show_default=True, help="Whose verdicts.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,8 @@ def beside_each_other(
     store: Store, found: Sequence[Run], made: Sequence[ReportContent], grader: str
 ) -> tuple[list[Table], PaperFigure | None]:
     """Compare runs in tables and, where they have anything to draw, in a figure."""
+    from mlxintro.analysis.across.comparison import side_by_side
     from mlxintro.analysis.across.tables import across_tables, compared
-    from mlxintro.analysis.comparison import side_by_side
     from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.rendering.figures.building import drawn_runs, kinds_of, paper_figure
 
@@ -77,11 +76,10 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
     """Collect what the report of one run says."""
     from mlxintro import experiments
     from mlxintro.analysis.counted_rows import analysed_rows, example_rows
-    from mlxintro.analysis.run import display_of, frozen_facts, study_of
+    from mlxintro.analysis.run import analysis_of, display_of, study_of
     from mlxintro.protocol import study_file
     from mlxintro.rendering.methods import methods
     from mlxintro.rendering.report import PER_CLASS, ReportContent, examples_of
-    from mlxintro.thinking.counts import channel_tables
 
     rows, study = analysed_rows(store, found, grader), study_of(found)
     model = found.model
@@ -95,11 +93,8 @@ def report_of(store: Store, found: Run, grader: str) -> ReportContent:
         ("grader", grader if experiments.find(found.experiment).graded else "the experiment's own measure"),
         ("mlxintro", str(found.environment.get("packages", {}).get("mlxintro", "?"))),
         ("begun (UTC)", found.created[:16]),
-        *frozen_facts(store, found),
     )
-    experiment = experiments.find(found.experiment)
-    analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-    analysis = replace(analysis, tables=(*analysis.tables, *channel_tables(store, found, grader)))
+    analysis = analysis_of(store, found, grader, rows)
     examples = examples_of(example_rows(store, found, grader, rows, PER_CLASS), display_of(found))
     words = methods(store, found, grader)
     return ReportContent(found.name, facts, analysis, examples, study_file.write(study), words)

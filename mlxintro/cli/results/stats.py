@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlxintro.backends.errors import UsageError
-from mlxintro.cli.output import chatter, echo, json_line, shell, table
+from mlxintro.cli.output import chatter, echo, json_line, shell, table, terminal_width
 
 if TYPE_CHECKING:
     from mlxintro.analysis.results import Row
@@ -66,7 +66,7 @@ def show_stats(
     analysis = analysis_of(store, run, grader, rows)
     card = None
     if published:
-        from mlxintro.analysis.published import compare
+        from mlxintro.analysis.across.published import compare
 
         card = compare(run, rows, grader)
     if as_json:
@@ -92,10 +92,10 @@ def show_stats(
         )
         _show_arms(rows)
     echo()
-    for line in lines(analysis, curves=curves):
+    for line in lines(analysis, curves=curves, width=terminal_width()):
         echo(line)
     if card is not None:
-        from mlxintro.analysis.published import card_lines
+        from mlxintro.analysis.across.published import card_lines
 
         echo()
         for line in card_lines(card):

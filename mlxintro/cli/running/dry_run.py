@@ -9,8 +9,8 @@ from mlxintro.cli.output import chatter, echo, json_line
 if TYPE_CHECKING:
     from mlxintro.backends.base import Backend
     from mlxintro.experiments.base import Plan
-    from mlxintro.running.estimate import StudyEstimate
     from mlxintro.running.launch import Checked
+    from mlxintro.running.preview.estimate import StudyEstimate
     from mlxintro.running.study_order import StudyOrder
 
 
@@ -21,7 +21,7 @@ def describe_all(order: StudyOrder, flags: dict[str, Any]) -> int:
     """
     from mlxintro.backends.errors import KnownError
     from mlxintro.cli.running.executing import planned_on
-    from mlxintro.running.preflight import problems_of
+    from mlxintro.running.preview.preflight import problems_of
 
     alone = len(order.parts) == 1
     problems = [None] if alone else problems_of(order.parts)
@@ -61,10 +61,10 @@ def describe(checked: Checked, planned: Plan, backend: Backend, as_json: bool) -
     """Print trials, rows, memory, time and power.
 
     ``--json`` is one object: ``trials``, ``layers`` (indices), ``study`` (resolved), and the fields of
-    ``mlxintro.estimate.StudyEstimate``, in bytes and seconds.
+    ``mlxintro.running.preview.estimate.StudyEstimate``, in bytes and seconds.
     """
     from mlxintro.rendering.estimate_text import estimate_lines
-    from mlxintro.running.estimate import estimate
+    from mlxintro.running.preview.estimate import estimate
     from mlxintro.running.thinking import check_says_thinking
 
     check_says_thinking(checked.study, checked.experiment, backend)

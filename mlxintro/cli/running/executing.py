@@ -38,7 +38,7 @@ def planned_on(told: Told, checked: Checked, batch_size: int | None) -> Iterator
 
 def backend_of(settings: Any, batch_size: int | None = None) -> Any:
     """Load the model that the settings of a study name."""
-    from mlxintro.running.preflight import LOADING
+    from mlxintro.running.preview.preflight import LOADING
 
     return load_backend(**{name: settings.get(name) for name in LOADING}, batch_size=batch_size)
 

@@ -27,7 +27,7 @@ LINE_SECONDS = 5.0
 
 
 class Bar:
-    """Rich's progress bar when stderr is a terminal, sparse lines otherwise. Drawn when there is something to count."""
+    """Shows Rich's progress bar when stderr is a terminal, sparse lines otherwise, once there is something to count."""
 
     def __init__(self, what: str, *, unit: str = "") -> None:
         self.what = what

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxintro.cli.options import CONTROLS, LAYERS, STRENGTHS, WORDS, model_options
+from mlxintro.cli.options import CONCEPT_FILE, CONTROLS, LAYERS, STRENGTHS, WORDS, model_options, thinking_options
 from mlxintro.cli.output import echo
 from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
 from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     help="Words, set:NAME, category:NAME, vector:NAME; comma-separated. Default: set:blueprint.",
 )
 @click.option("--any-word", is_flag=True, help="Accept words that are not in the concept library.")
+@CONCEPT_FILE
 @click.option("--layers", type=LAYERS, help="Indices, ranges (10-20:2), depth fractions (0.66), or even:10.")
 @click.option("--strengths", type=STRENGTHS, help="Comma-separated, in the unit of --unit.")
 @click.option(
@@ -52,16 +53,7 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--max-tokens", type=click.IntRange(1))
-@click.option(
-    "--thinking",
-    type=click.Choice(["off", "on", "empty"]),
-    help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
-)
-@click.option(
-    "--thinking-tokens",
-    type=click.IntRange(1),
-    help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
-)
+@thinking_options
 @click.option("--preset", help="Wording and settings of a protocol. Default: the experiment's.")
 @click.option(
     "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."
@@ -107,7 +99,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     if resume is not None:
         if experiment or given - _BESIDE_RESUME - {"resume"}:
             raise click.UsageError("--resume takes everything from the stored run: leave the other settings out")
-        return _resume(path, resume, flags)
+        return _resume(path, resume, flags, options["concept_file"])
     if experiment is None:
         raise click.UsageError("say which experiment, e.g. `mlxintro run injected-thoughts`, or --resume RUN")
     if experiment.endswith(".py"):
@@ -118,7 +110,7 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     changes = given_extraction({name: chosen.pop(name, None) for name in EXTRACTION if name not in _PRESETS})
     order = order_of(path, experiment, {**chosen, **({"extraction": changes} if changes else {})})
     if flags["explain"]:
-        from mlxintro.running.explain import explain
+        from mlxintro.running.preview.explain import explain
 
         echo("\n\n".join("\n".join(explain(part.checked)) for part in order.parts))
         return 0
@@ -133,13 +125,17 @@ def run(context: click.Context, /, experiment: str | None, resume: str | None, *
     return _run_one(path, order, flags)
 
 
-def _resume(path: Path, name: str, flags: dict[str, Any]) -> int:
+def _resume(path: Path, name: str, flags: dict[str, Any], concept_files: tuple[Path, ...]) -> int:
     """Go on with a stored run, on the model and the plan it was begun with."""
     from mlxintro.cli.running.executing import go_on_with
+    from mlxintro.protocol.words.own_concepts import check_same_concepts, read_concept_files
     from mlxintro.store.store import Store
 
     with Store(path) as store:
-        return go_on_with(store, store.runs.find(name), flags)
+        found = store.runs.find(name)
+        if concept_files:
+            check_same_concepts(found.name, found.study, read_concept_files(concept_files))
+        return go_on_with(store, found, flags)
 
 
 def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
@@ -158,7 +154,7 @@ def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
 
 
 _PRESETS = ("preset", "preset_file")
-_BESIDE_RESUME = {"as_json", "no_grade", "batch_size", *WORKER_FLAGS}
+_BESIDE_RESUME = {"as_json", "concept_file", "no_grade", "batch_size", *WORKER_FLAGS}
 
 
 def _given(context: click.Context) -> list[tuple[str, bool]]:

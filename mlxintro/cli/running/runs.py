@@ -129,7 +129,7 @@ def export(context: click.Context, runs: tuple[str, ...], format_: str, output: 
     """
     from mlxintro.rendering.exporting import write_dataset, write_rows
     from mlxintro.rendering.inspect_log import write_log
-    from mlxintro.store.export import export_rows
+    from mlxintro.store.exporting.export import export_rows
 
     with open_store(context) as store:
         found = list({found.id: found for run in runs for found in store.studies.runs_of(run)}.values())

@@ -50,7 +50,7 @@ def dose(
     from mlxintro.tools.dose import LADDER, find, propose, usable_cells
 
     names = (*words, *(concepts or ())) or ("ocean", "bread", "fear")
-    loading = {name: value for name, value in settings.items() if name not in EXTRACTION}
+    loading = {name: value for name, value in settings.items() if name not in (*EXTRACTION, "concept_file")}
     extracted = ExtractedVectors(context, names, True, settings)
     with extracted as (backend, vectors, found):
         places = list(dict.fromkeys(backend.info.layer(layer) for layer in layers))
@@ -73,6 +73,8 @@ def dose(
             given["extraction"] = extracted.changes
         if words or concepts:
             given |= {"concepts": names, "any_word": True}
+        if extracted.own is not None:
+            given["own_concepts"] = extracted.own
         echo(write(make_study(**given, unit="resid", **asdict(cells))), nl=False)
         return
     _print_ladder(steps, proposals)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mlxintro.cli.options import load_backend
+from mlxintro.cli.options import CONCEPT_FILE, load_backend
 from mlxintro.cli.output import chatter, table
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ RECIPES = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 
 
 def extraction_options(function: F) -> F:
-    """Add how vectors are extracted: a preset, and where it differs from that."""
-    return PRESET(PRESET_FILE(recipe_options(function)))
+    """Add how vectors are extracted: concepts of one's own, a preset, and where it differs from that."""
+    return CONCEPT_FILE(PRESET(PRESET_FILE(recipe_options(function))))
 
 
 def recipe_options(function: F) -> F:
@@ -97,19 +97,22 @@ EXTRACTION = ("preset", "preset_file", "recipe", "pairs", "site", "read")
 
 
 class ExtractedVectors:
-    """Load a model and extract vectors, for the time of a ``with``."""
+    """Loads a model and extracts vectors, for the time of a ``with``."""
 
     def __init__(
         self, context: click.Context, names: tuple[str, ...], any_word: bool, settings: dict[str, Any]
     ) -> None:
         from mlxintro.paths import data_home
         from mlxintro.protocol import presets
-        from mlxintro.protocol.imported import resolve_concepts
+        from mlxintro.protocol.words.imported import resolve_concepts
+        from mlxintro.protocol.words.own_concepts import library_with, read_concept_files
         from mlxintro.vectors.library import references_among
 
         chosen = {name: settings.pop(name, None) for name in EXTRACTION}
         self._home = data_home(context.find_root().obj)
-        resolved = resolve_concepts(names, any_word, references_among(names, self._home.db))
+        self.own = read_concept_files(settings.pop("concept_file", ()))
+        references = references_among(names, self._home.db)
+        resolved = resolve_concepts(names, any_word, references, library_with(self.own))
         self.found = [concept for concept, _ in resolved.values()]
         self._references = {word: reference for word, (_, reference) in resolved.items()}
         self.preset = named_preset(context, chosen)
@@ -161,13 +164,18 @@ class ExtractedVectors:
             chatter(f"vectors are kept, but not listed: {error}")
 
 
+def share_of(ratio: float) -> str:
+    """Return a norm beside the stream's in words: ``20%``, and ``1.9e+29 times`` where a percentage says nothing."""
+    return f"{ratio:.0%}" if ratio < 10 else f"{ratio:.2g} times"
+
+
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
     """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),
             f"{vectors[0].resid_norms[layer]:.4g}",
-            *(f"{v.norms[layer]:.3g} ({v.norms[layer] / v.resid_norms[layer]:.0%})" for v in vectors),
+            *(f"{v.norms[layer]:.3g} ({share_of(v.norms[layer] / v.resid_norms[layer])})" for v in vectors),
         ]
         for layer in layers
     ]

@@ -21,7 +21,7 @@ from mlxintro.ladder.contrasted import certifying
 from mlxintro.ladder.rows import Rows, by_place
 from mlxintro.ladder.shifts import log_odds, question_shifts, trial_shift
 from mlxintro.ladder.verdict import verdict as verdict_of
-from mlxintro.protocol import concepts, controls
+from mlxintro.protocol import controls
 from mlxintro.protocol.study import Study
 
 ENOUGH_CONTROLS = 20
@@ -29,7 +29,7 @@ ENOUGH_CONTROLS = 20
 
 def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     """Return everything the rows of an ``injected-thoughts`` run say."""
-    run = Rows.of(rows)
+    run = Rows.of(rows, thinks=study.thinking == "on")
     best = best_cell(run)
     whole = Case(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
     held_out = None
@@ -62,7 +62,8 @@ def _figures(run: Rows, seen: Case) -> tuple[Figure, ...]:
             difference(seen.identification, seen.false_alarms),
         ),
     ]
-    named = naming([(row.concept, row.response) for row in seen.injected if detects(row) and row.concept])
+    claims = [row for row in seen.injected if detects(row) and row.concept]
+    named = naming([(row.concept or "", row.response) for row in claims], claims[0].library if claims else None)
     if named is not None:
         note = f"{named.by_luck:.0%} with concepts exchanged, p = {named.p:.2g}"
         found.append(Figure("named_of_claims", "names the concept, of all claims", named.right, note))
@@ -203,8 +204,7 @@ def _groups(name: str, title: str, column: str, rows: Sequence[Row], of: Callabl
 
 
 def _category(row: Row) -> str:
-    known = concepts.library().find(row.concept or "")
-    return known.category if known else concepts.CUSTOM
+    return row.library.category(row.concept or "")
 
 
 def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:

@@ -16,22 +16,22 @@ from mlxintro.protocol.trials import TrialSpec
 
 
 class DetectionOptions(Data):
-    """Settings of injected thoughts alone. All but the first are what ``mlxintro certify`` finds out about a model."""
+    """Holds settings of injected thoughts alone. All but the first are what ``mlxintro certify`` finds out."""
 
     trial_numbers: int = Field(default=1, ge=1, le=1000)
     """The number shown to the subject runs from 1 to this, so that repeats differ in their text."""
     centred: bool = False
-    """Vectors are word minus the mean of the study's other words, so that no direction is shared by all."""
+    """Whether a vector is the word minus the mean of the study's other words, so that no direction is shared by all."""
     spanning: tuple[str, ...] = ()
     """Unrelated questions whose logits stand around the trial question's."""
     matched: tuple[float, ...] = ()
-    """By pair, the strength at which a random vector has the impact of the pair's concept."""
+    """Strength at which a random vector has the impact of the pair's concept, for each pair."""
     matched_other: tuple[float, ...] = ()
-    """By pair, the same for another concept's vector."""
+    """Strength at which another concept's vector has that impact, for each pair."""
     impacts: tuple[tuple[float, float, float], ...] = ()
-    """By pair, impacts in nats: of the concept, of the matched random vector, of the matched other concept."""
+    """Impacts in nats for each pair: of the concept, of the matched random vector, of the matched other concept."""
     partners: dict[str, str] = Field(default_factory=dict)
-    """By word, another whose vector resembles it least."""
+    """Another word for each word: the one whose vector resembles it least."""
 
 
 class DetectionTrials:

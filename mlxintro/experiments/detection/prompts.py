@@ -14,13 +14,13 @@ from mlxintro.protocol.windows import ReplyWindow, WindowName
 
 @dataclass(frozen=True, slots=True)
 class TrialPrompt:
-    """A dialogue of the plan and the window of its injections."""
+    """Holds a dialogue of the plan and the window of its injections."""
 
     asked: Asked
     window: ReplyWindow
     """Token positions ``[start, stop)``; ``None`` reaches through the reply."""
     length: int
-    """Tokens."""
+    """Number of tokens."""
 
     @property
     def key(self) -> str:
@@ -29,7 +29,7 @@ class TrialPrompt:
 
 
 class TrialPrompts:
-    """The dialogue of a preset in every form that trials ask for, each made once."""
+    """Makes the dialogue of a preset in every form that trials ask for, each once."""
 
     def __init__(self, dialogue: Dialogue, window: WindowName, dialogues: Dialogues) -> None:
         self.dialogue = dialogue
@@ -39,11 +39,8 @@ class TrialPrompts:
 
     @property
     def aside(self) -> ThinkingMode:
-        """Return how replies begin that no thought belongs before.
-
-        A witness's, whose text is what it is asked about.
-        """
-        return "off" if self._dialogues.thinking == "off" else "empty"
+        """Return how a witness's replies begin, whose text is what it is asked about."""
+        return self._dialogues.aside
 
     def at(self, number: int, question: str = "") -> TrialPrompt:
         """Return the dialogue at a trial number, with another trial question unless that is empty."""

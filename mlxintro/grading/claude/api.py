@@ -93,7 +93,7 @@ def fatal(error: AnthropicError, model: str) -> ApiError | None:
 
 
 class Meter(Account, Middleware):
-    """Follows one question through the SDK's attempts."""
+    """Follows one question through the SDK's attempts, and counts what each costs."""
 
     def __init__(self, budget: Budget, worst: float, on_lost: Callable[[], None]) -> None:
         """See ``Account``."""

@@ -14,7 +14,7 @@ class BudgetSpentError(KnownError):
 
 
 class Budget:
-    """US dollars: spent, and set aside for questions under way. Safe to use from several threads.
+    """Counts US dollars: spent, and set aside for questions under way. Safe to use from several threads.
 
     ``spent + held`` never exceeds ``limit``, so neither do the true costs as long as no question costs more than what
     was set aside for it.

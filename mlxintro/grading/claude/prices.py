@@ -19,7 +19,7 @@ class _Data(BaseModel):
 
 
 class Long(_Data):
-    """Prices of long requests."""
+    """Holds prices of long requests."""
 
     above: int
     input: float
@@ -27,7 +27,7 @@ class Long(_Data):
 
 
 class Model(_Data):
-    """US dollars per million tokens."""
+    """Holds prices of a model in US dollars per million tokens."""
 
     input: float
     output: float
@@ -46,7 +46,7 @@ class PriceTable(_Data):
 
 
 class Usage(BaseModel):
-    """Tokens as the API counts and bills them."""
+    """Counts tokens as the API counts and bills them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,7 +75,7 @@ def find(model: str) -> Model | None:
 
 
 class Tariff:
-    """Prices of one model, for single requests or for batches."""
+    """Works out the price of one model, for single requests or for batches."""
 
     def __init__(self, model: Model, *, batch: bool = False) -> None:
         self._model = model

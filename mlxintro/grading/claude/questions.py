@@ -42,7 +42,7 @@ class _Fields(BaseModel):
 
 
 class Stance(_Fields):
-    """Answer to the first question."""
+    """Is the answer to the first question: what the reply claims."""
 
     affirms: JudgeAnswer
     coherent: JudgeAnswer
@@ -50,7 +50,7 @@ class Stance(_Fields):
 
 
 class Naming(_Fields):
-    """Answer to the second."""
+    """Is the answer to the second question: what the reply names."""
 
     identifies: JudgeAnswer
     level: Literal["exact", "close", "category", "none"]
@@ -66,7 +66,7 @@ class _Block(BaseModel):
 
 
 class Answer(BaseModel):
-    """The part of a Messages API response that is used, whatever else it brings."""
+    """Reads the part of a Messages API response that is used, whatever else it brings."""
 
     content: list[_Block]
     stop_reason: str | None
@@ -78,12 +78,12 @@ class Answer(BaseModel):
 
 
 class UnscoredError(Exception):
-    """An answer that decides nothing; says why."""
+    """Says why an answer decides nothing."""
 
 
 @dataclass(slots=True)
 class Dossier:
-    """One reply and what has been answered about it."""
+    """Holds one reply and what has been answered about it."""
 
     key: str
     """Key of the trial."""
@@ -91,7 +91,9 @@ class Dossier:
     concept: str | None
     related: tuple[str, ...] = ()
     answers: dict[QuestionName, str] = field(default_factory=dict)
-    """As they came."""
+    """Answers in the order in which they came."""
+    thought: Dossier | None = None
+    """What was thought before the reply, as another text about which the same is asked; ``None`` without a thought."""
 
     @property
     def stance(self) -> Stance | None:
@@ -158,7 +160,7 @@ def unscored(reason: str) -> Grade:
 
 
 class ClaudeGrader:
-    """A Claude model with the rubric."""
+    """Grades with a Claude model and the rubric."""
 
     def __init__(self, model: str | None = None, *, name: str = "claude") -> None:
         """

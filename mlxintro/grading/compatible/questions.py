@@ -72,7 +72,7 @@ def read_completion(body: str, *, unreported: Usage) -> Answer:
 
 
 class CompatibleGrader:
-    """A model of an OpenAI-compatible endpoint with the rubric."""
+    """Grades with a model of an OpenAI-compatible endpoint and the rubric."""
 
     def __init__(self, model: str, *, name: str = "openai") -> None:
         """

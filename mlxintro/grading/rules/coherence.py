@@ -58,14 +58,14 @@ _EMPTY_TAIL = re.compile(r"(?<![\s0_\-=.*#~|])[\s0_\-=.*#~|]{12,}+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Up to where a reply can be read."""
+    """Says up to where a reply can be read."""
 
     flaw: str | None
     """Why the reply as a whole is unreadable; None when it can be graded."""
     stop: int
-    """Where its readable part ends, in characters; its length when nothing breaks up."""
+    """Offset in characters where its readable part ends; its length when nothing breaks up."""
     broken: str | None = None
-    """What is wrong with the part after ``stop``."""
+    """Kind of fault of the part after ``stop``."""
 
 
 def read_coherence(text: str, folded: str) -> Reading:
@@ -118,13 +118,13 @@ def _is_string_of_words(found: Connectedness, spoken: list[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Garble:
-    """A stretch of tokens that cannot be read."""
+    """Marks a stretch of tokens that cannot be read."""
 
     first: int
     stop: int
     why: str
     cut: int
-    """Where the text is cut, when what stands before is graded: where the garble is beyond doubt."""
+    """Offset where the text is cut, when what stands before is graded: where the garble is beyond doubt."""
 
 
 def _whole(text: str, folded: str) -> str | None:

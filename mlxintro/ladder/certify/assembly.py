@@ -16,12 +16,13 @@ from mlxintro.ladder.certify.certificate import DosedCell
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.ladder.claims import COLLINEAR, WELL_MATCHED
 from mlxintro.protocol import presets
-from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
+from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.running import launch
-from mlxintro.running.estimate import estimate
 from mlxintro.running.launch import Checked
+from mlxintro.running.preview.estimate import estimate
 from mlxintro.running.session import Session
+from mlxintro.running.thinking import check_says_thinking
 from mlxintro.tools import dose
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
@@ -36,7 +37,7 @@ class CertifyOrder:
     """Says what is asked for; what is ``None`` is chosen for the model."""
 
     model: str
-    """As the study stores it."""
+    """Name of the model as the study stores it."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Further settings of the study."""
     preset: str = "lindsey"
@@ -63,7 +64,7 @@ class CertifyOrder:
             UsageError: there are fewer.
         """
         chosen = tuple(self.concepts or certificate.WORDS)
-        words = [one.word for one in library().resolve(chosen, allow_unknown=True)]
+        words = [one.word for one in library_of(self.settings).resolve(chosen, allow_unknown=True)]
         if len(words) < 3:
             raise UsageError("concepts are the units of most tests: give three at least, and better ten")
         return words
@@ -71,7 +72,7 @@ class CertifyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A study that is ready to run."""
+    """Holds a study that is ready to run."""
 
     checked: Checked
     planned: Plan
@@ -97,7 +98,10 @@ def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
     size = certificate.fit_repeats(order.repeats, order.trials, lambda count: len(planned(count)[1]))
     if order.hours is not None:
         size = _within(order.hours, size, planned, backend)
-    return planned(size)
+    checked, plan = planned(size)
+    # Before anything is sought, which takes long.
+    check_says_thinking(checked.study, checked.experiment, backend)
+    return checked, plan
 
 
 def assemble(

@@ -180,7 +180,7 @@ def match(session: Session, specs: Sequence[TrialSpec], target: Float64) -> tupl
 
 @dataclass(slots=True)
 class _Search:
-    """The search for one strength; places are logarithms of its ratio to where it starts."""
+    """Searches for one strength; places are logarithms of its ratio to where it starts."""
 
     start: float
     aim: float
@@ -190,7 +190,7 @@ class _Search:
     high: float = math.log(REACH)
     best: float = 0.0
     off: float = math.inf
-    """By how much the best place misses, in logarithms."""
+    """Error of the best place, in logarithms."""
     last: tuple[float, float] | None = None
     """The place before, and by how much it missed."""
 

@@ -21,12 +21,12 @@ FOLDER = "certify"
 
 @dataclass
 class CertifyDraft:
-    """The settings of a command, and what was found so far."""
+    """Keeps the settings of a command, and what was found so far."""
 
     settings: dict[str, Any]
     """The command's options, as JSON takes them."""
     path: Path | None = None
-    """``None`` to keep nothing."""
+    """File of the draft; ``None`` to keep nothing."""
     found: dict[str, Any] = field(default_factory=dict)
     """Findings by name, as JSON takes them."""
 

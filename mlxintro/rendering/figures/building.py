@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mlxintro.analysis.counted_rows import analysed_rows
 from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis
 from mlxintro.analysis.run import analysis_of, tally_of
@@ -13,6 +14,7 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.figures.maps import curves, heat_maps, rung_panels, value_maps
 from mlxintro.rendering.figures.panels import KINDS, Axis, PaperFigure, PictureKind
 from mlxintro.rendering.figures.rates import Drawn, by_axis, has_axis, overall
+from mlxintro.rendering.figures.sizes import by_size
 from mlxintro.store.records import Run
 from mlxintro.store.store import Store
 
@@ -38,7 +40,12 @@ def drawn_runs(store: Store, runs: Sequence[Run], grader: str) -> list[Drawn]:
         said = ", ".join(f"{run.name} is {run.experiment}" for run in runs)
         raise UsageError(f"one figure shows runs of one experiment: {said}")
     labels = labels_of(runs)
-    return [Drawn(labels[run.id], run, analysis_of(store, run, grader), tally_of(store, run, grader)) for run in runs]
+    found = []
+    for run in runs:
+        rows = analysed_rows(store, run, grader)
+        analysis = analysis_of(store, run, grader, rows)
+        found.append(Drawn(labels[run.id], run, analysis, tally_of(store, run, grader), rows))
+    return found
 
 
 def labels_of(runs: Sequence[Run]) -> dict[str, str]:
@@ -60,6 +67,8 @@ def paper_figure(runs: Sequence[Drawn], choice: FigureChoice = FigureChoice()) -
     Raises:
         UsageError: the runs have nothing of that kind; the message says what they have.
     """
+    if choice.x == "size" and choice.kind in (None, "rates"):
+        return by_size(runs, choice.figures)
     kind = choice.kind or best_kind(runs)
     if kind not in kinds_of(runs):
         there = ", ".join(kinds_of(runs)) or "nothing yet"

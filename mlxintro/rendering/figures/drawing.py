@@ -115,7 +115,7 @@ def _height(panel: Panel, width: float) -> float:
         return 0.7 + 0.2 * len(panel.rungs)
     if isinstance(panel, DotPanel):
         return 0.6 + 0.3 * len(panel.rows)
-    return 1.75
+    return 2.35 if panel.ticks else 1.75
 
 
 def _entries(figure: PaperFigure) -> dict[str, str]:
@@ -128,6 +128,8 @@ def _entries(figure: PaperFigure) -> dict[str, str]:
         if isinstance(panel, LinePanel):
             for level in panel.levels:
                 counts.setdefault(level.label, []).append(level.measured.count)
+            for fit in panel.fits:
+                counts.setdefault(fit.label, [])
     known = {label: sorted(count for count in found if count is not None) for label, found in counts.items()}
     return {label: f"{label} (n = {span(found)})" if found else label for label, found in known.items() if label}
 

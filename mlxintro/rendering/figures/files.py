@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DrawnFigure:
-    """A figure of stored runs with its numbers and words; a notebook shows it as a picture."""
+    """Holds a figure of stored runs with its numbers and words; a notebook shows it as a picture."""
 
     shown: PaperFigure
     width: Width

@@ -22,24 +22,30 @@ def draw_lines(axes: Axes, panel: LinePanel, _width: float) -> None:
     """Draw every line with a bar at every point, and what it is set against dotted."""
     factor = 100.0 if panel.share else 1.0
     crowded = len(panel.lines) > _CROWDED
+    fitted = {fit.order for fit in panel.fits}
     xs = sorted({spot.x for line in panel.lines for spot in line.spots})
     reach = (xs[-1] - xs[0]) if len(xs) > 1 else 1.0
     for at, line in enumerate(panel.lines):
         shift = (at - (len(panel.lines) - 1) / 2) * min(_SPREAD, 0.06 / len(panel.lines)) * reach
         look = stroke(line.order)
-        places = [spot.x + shift for spot in line.spots]
+        places = [spot.x * 2.0 ** (shift / reach) if panel.ticks else spot.x + shift for spot in line.spots]
         values = [factor * spot.measured.value for spot in line.spots]
         axes.errorbar(
             places,
             values,
             yerr=_bars([spot.measured for spot in line.spots], factor),
             color=look.colour,
-            linestyle=look.dash,
+            linestyle="none" if line.order in fitted else look.dash,
             marker=look.marker,
             label=line.label,
             capsize=0 if crowded else 1.5,
             elinewidth=0.3 if crowded else 0.6,
         )
+    for fit in panel.fits:
+        (first, one), (last, two) = fit.ends
+        look = stroke(fit.order)
+        ends = [factor * one, factor * two]
+        axes.plot([first, last], ends, color=look.colour, linestyle=look.dash, linewidth=0.8, label=fit.label)
     for level in panel.levels:
         colour = "#666666" if level.order is None else stroke(level.order).colour
         measured = level.measured
@@ -54,7 +60,10 @@ def draw_lines(axes: Axes, panel: LinePanel, _width: float) -> None:
     axes.grid(axis="y", color="#dddddd", linewidth=0.4)
     axes.set_axisbelow(True)
     axes.set_xlabel(panel.x)
-    _mark_xs(axes, xs)
+    if panel.ticks:
+        _mark_names(axes, panel)
+    else:
+        _mark_xs(axes, xs)
     axes.set_ylabel(panel.y)
     axes.set_title(panel.title, loc="left")
 
@@ -92,6 +101,15 @@ def _bars(values: Sequence[Measured], factor: float) -> list[list[float]]:
     below = [0.0 if one.low is None else max(0.0, factor * (one.value - one.low)) for one in values]
     above = [0.0 if one.high is None else max(0.0, factor * (one.high - one.value)) for one in values]
     return [below, above]
+
+
+def _mark_names(axes: Axes, panel: LinePanel) -> None:
+    """Put the names of what is measured under a logarithmic axis, aslant so that long ones do not meet."""
+    places = [place for place, _ in panel.ticks]
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(places[0] / 1.25, places[-1] * 1.25)
+    axes.set_xticks([], minor=True)
+    axes.set_xticks(places, [name for _, name in panel.ticks], rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _mark_xs(axes: Axes, xs: Sequence[float]) -> None:

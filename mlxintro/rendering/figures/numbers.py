@@ -32,6 +32,9 @@ def records(figure: PaperFigure) -> Iterator[dict[str, Any]]:
             for line in panel.lines:
                 for spot in line.spots:
                     yield _record(panel.title, line.label, spot.x, spot.measured)
+            for fit in panel.fits:
+                for x, value in fit.ends:
+                    yield _record(panel.title, f"fit: {fit.label}", x, Measured(value))
         elif isinstance(panel, DotPanel):
             for line in panel.lines:
                 for spot in line.spots:

@@ -22,19 +22,19 @@ KINDS: dict[PictureKind, str] = {
 }
 """Every kind of figure, with what it shows."""
 
-Axis = Literal["depth", "strength"]
+Axis = Literal["depth", "strength", "size"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value with its 95 % interval and the number of observations it rests on."""
+    """Holds a value with its 95 % interval and the number of observations it rests on."""
 
     value: float
     low: float | None = None
     high: float | None = None
     count: int | None = None
     hits: int | None = None
-    """For rates, how many of ``count`` hold."""
+    """Number of observations that hold, for rates."""
 
     @classmethod
     def of(cls, value: Rate | Mean) -> Measured | None:
@@ -53,7 +53,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class PlottedPoint:
-    """A point of a line."""
+    """Is a point of a line."""
 
     x: float
     measured: Measured
@@ -78,6 +78,18 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedLine:
+    """A straight line through points, on the axis as it is drawn."""
+
+    label: str
+    """Says its slope."""
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    """x and value of both ends."""
+    order: int
+    """The line whose points it goes through."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinePanel:
     title: str
     x: str
@@ -86,16 +98,19 @@ class LinePanel:
     levels: tuple[Level, ...] = ()
     share: bool = False
     """Values are shares: the axis goes from 0 to 100 %."""
+    ticks: tuple[tuple[float, str], ...] = ()
+    """Places on a logarithmic axis with their names; where there are none, the axis follows its points."""
+    fits: tuple[FittedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DotPanel:
-    """Values side by side: a row for each figure, a mark in it for each run."""
+    """Shows values side by side: a row for each figure, a mark in it for each run."""
 
     title: str
     x: str
     rows: tuple[str, ...]
-    """From top to bottom."""
+    """Names of the rows, from top to bottom."""
     lines: tuple[Series, ...]
     """A line for each run; the x of a spot is the place of its row, from 0."""
     share: bool = False
@@ -103,26 +118,26 @@ class DotPanel:
 
 @dataclass(frozen=True, slots=True)
 class CellPanel:
-    """A value for every row and column."""
+    """Shows a value for every row and column."""
 
     title: str
     x: str
     y: str
     rows: tuple[str, ...]
-    """From top to bottom."""
+    """Names of the rows, from top to bottom."""
     columns: tuple[str, ...]
     cells: dict[tuple[str, str], Measured]
     share: bool
     """Values are shares; others go in two directions from 0 and are shaded where their interval does not hold 0."""
     largest: float = 1.0
-    """What gets the deepest shade, in either direction."""
+    """Value that gets the deepest shade, in either direction."""
 
 
 @dataclass(frozen=True, slots=True)
 class RungPanel:
     title: str
     rungs: tuple[str, ...]
-    """From the bottom up."""
+    """Rungs from the bottom up."""
     runs: tuple[str, ...]
     places: dict[tuple[str, str], Rung]
     """Rung and run -> where it stands."""
@@ -136,4 +151,4 @@ class PaperFigure:
     kind: PictureKind
     panels: tuple[Panel, ...]
     caption: str
-    """What is drawn, what the intervals are, and n: whole sentences."""
+    """Caption in whole sentences: what is drawn, what the intervals are, and n."""

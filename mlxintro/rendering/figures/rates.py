@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.head_figures import FigureKind, HeadFigure
-from mlxintro.analysis.results import Analysis
+from mlxintro.analysis.results import Analysis, Row
 from mlxintro.analysis.tally import Place, RunTally
 from mlxintro.backends.errors import UsageError
 from mlxintro.rendering.figures.panels import (
@@ -28,13 +28,15 @@ UNITS: dict[FigureKind, str] = {"rate": "% of trials", "mean": "mean over concep
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A run as a figure sees it."""
+    """Holds a run as a figure sees it."""
 
     label: str
     run: Run | None
-    """``None`` where a figure is of an analysis alone."""
+    """Stored run; ``None`` where a figure is drawn from an analysis alone."""
     analysis: Analysis
     tally: RunTally
+    rows: Sequence[Row] = ()
+    """Its trials as they were analysed."""
 
     @property
     def layers(self) -> int:

@@ -12,7 +12,7 @@ from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerMess
 
 
 class Cluster:
-    """A connection to Ray. Use as a context manager."""
+    """Holds a connection to Ray. Use as a context manager."""
 
     def __init__(self, address: str | None) -> None:
         """Connect.
@@ -64,7 +64,7 @@ class Cluster:
 
 
 class ActorLink:
-    """The near end of the way to one actor."""
+    """Is the near end of the way to one actor."""
 
     def __init__(self, ray: Any, setup: Any, needs: dict[str, float], name: str) -> None:
         self.name = name
@@ -124,7 +124,7 @@ class ActorLink:
 
 
 class _Actor:
-    """What runs at the far end."""
+    """Is what runs at the far end."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         from mlxintro.running.workers.worker import portable

@@ -36,7 +36,7 @@ class WorkerDied(Exception):
 
 
 class Link(Protocol):
-    """The near end of the way to one worker."""
+    """Is the near end of the way to one worker."""
 
     name: str
 
@@ -55,7 +55,7 @@ class Link(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Block:
-    """A block that was handed out."""
+    """Holds a block that was handed out."""
 
     specs: Sequence[TrialSpec]
     batch_size: int

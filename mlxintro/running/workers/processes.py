@@ -19,7 +19,7 @@ _ENDING_SECONDS = 2.0
 
 
 class ProcessLink:
-    """The near end of the pipe to one worker process."""
+    """Is the near end of the pipe to one worker process."""
 
     def __init__(self, setup: WorkerSetup, name: str) -> None:
         """Take note of what to start; nothing is started yet.

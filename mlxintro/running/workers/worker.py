@@ -27,7 +27,7 @@ WorkerMessage = tuple[Literal["ready", "outcomes", "failed", "done"], Any]
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """Everything a worker needs to measure trials of one run."""
+    """Holds everything a worker needs to measure trials of one run."""
 
     study: Study
     """Resolved; its device is the worker's."""
@@ -36,7 +36,7 @@ class WorkerSetup:
     """The day that the chat template writes into prompts, ISO 8601."""
     prompts: Mapping[str, PromptRecord]
     vectors: Mapping[str, ConceptVector]
-    """By recipe hash."""
+    """Vectors by recipe hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class WorkerFacts:
 
 
 class TrialWorker:
-    """A loaded model that measures what it is given. It lives as long as its process."""
+    """Measures what it is given with a loaded model. It lives as long as its process."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         """Load the model.

@@ -74,7 +74,7 @@ Bit = Literal[0, 1]
 
 
 class ImportedRow(BaseModel):
-    """A row as the other store holds it, by column."""
+    """Holds a row as the other store holds it, by column."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -26,7 +26,7 @@ _LONGEST = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A table that is brought in."""
+    """Describes a table that is brought in."""
 
     name: str
     row: type[rows.ImportedRow]
@@ -79,7 +79,7 @@ _REFERENCES = (
 
 
 class _NotText:
-    """Text that is not UTF-8."""
+    """Marks text that is not UTF-8."""
 
 
 def _text(data: bytes) -> str | _NotText:
@@ -90,7 +90,7 @@ def _text(data: bytes) -> str | _NotText:
 
 
 class Source:
-    """A snapshot of another store's rows."""
+    """Reads a snapshot of another store's rows."""
 
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path = path

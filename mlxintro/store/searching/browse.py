@@ -21,20 +21,20 @@ OrderColumn = Literal["ordinal", "concept", "layer", "strength"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A trial with what was last said of it."""
+    """Holds a trial with what was last said of it."""
 
     row: int
-    """Its number in the store."""
+    """Number of the trial in the store."""
     trial: Trial
     grades: tuple[GradeRecord, ...]
-    """By grader, in the order of their names."""
+    """Latest grades by grader, in the order of their names."""
     labels: tuple[Label, ...]
-    """By labeller; those withdrawn are left out."""
+    """Labels by labeller; those withdrawn are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Values that a run's trials have."""
+    """Holds values that a run's trials have."""
 
     arms: tuple[str, ...]
     concepts: tuple[str, ...]

@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from mlxintro.backends.errors import ModelError
 from mlxintro.backends.machine import memory
 from mlxintro.backends.machine.footprint import Shape, predict, rows_that_fit
-from mlxintro.backends.pytorch.stand_in import write_stand_in
+from mlxintro.backends.pytorch.yardsticks.stand_in import write_stand_in
 from mlxintro.backends.registry import open_backend, place_of
 from mlxintro.experiments.base import Plan
 from mlxintro.protocol.trials import TrialSpec
-from mlxintro.running.estimate import Clock, Duration, estimate, workload_of
+from mlxintro.running.preview.estimate import Clock, Duration, estimate, workload_of
 from mlxintro.tools.forecast.outline import StudyOutline
 from mlxintro.tools.forecast.rated import Forecast
 

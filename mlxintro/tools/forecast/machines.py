@@ -17,7 +17,7 @@ HERE = "here"
 
 @dataclass(frozen=True, slots=True)
 class RatedMachine:
-    """A machine by its maker's data sheet."""
+    """Describes a machine by its maker's data sheet."""
 
     name: str
     title: str

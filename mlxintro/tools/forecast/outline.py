@@ -20,7 +20,7 @@ from mlxintro.running.launch import Checked
 
 @dataclass(frozen=True, slots=True)
 class _Unloaded:
-    """What planning asks of a backend, without one."""
+    """Answers what planning asks of a backend, without one."""
 
     info: ModelInfo
     tokenizer: Tokenizer
@@ -28,7 +28,7 @@ class _Unloaded:
 
 @dataclass(frozen=True, slots=True)
 class StudyOutline:
-    """One run of a study before its model is loaded."""
+    """Describes one run of a study before its model is loaded."""
 
     checked: Checked
     planned: Plan

@@ -13,7 +13,7 @@ from math import ceil
 
 from mlxintro.backends.machine.footprint import Footprint, Shape, predict, rows_that_fit
 from mlxintro.backends.machine.memory import needed
-from mlxintro.running.estimate import reading_count, workload_of
+from mlxintro.running.preview.estimate import reading_count, workload_of
 from mlxintro.tools.forecast.machines import RatedMachine
 from mlxintro.tools.forecast.outline import StudyOutline
 
@@ -30,7 +30,7 @@ _SAMPLING = 4e-9
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one run takes on one machine."""
+    """Says what one run takes on one machine."""
 
     fits: bool
     needed: int
@@ -40,7 +40,7 @@ class Forecast:
     rows: int
     trials: int
     seconds: tuple[float, float] | None
-    """From the quickest to the slowest; ``None`` where it does not fit."""
+    """Seconds, from the quickest to the slowest; ``None`` where it does not fit."""
     note: str = ""
     likely: float | None = None
     """Seconds in the middle of the range, where they were measured."""

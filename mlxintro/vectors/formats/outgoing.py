@@ -17,7 +17,7 @@ from mlxintro.vectors.vector import content_hash
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutgoingVector:
-    """A stored vector with all that is known of it."""
+    """Holds a stored vector with all that is known of it."""
 
     record: VectorRecord
     directions: LayerDirections
@@ -25,7 +25,7 @@ class OutgoingVector:
     resid_norms: Float32 | None
     """(layers,) of the directions: norm of the stream there; ``None`` for imported vectors, which know no model."""
     made: Mapping[str, str]
-    """When and with what."""
+    """Time and versions with which it was made."""
 
     @classmethod
     def of(cls, record: VectorRecord, entry: Entry, imported: LayerDirections | None) -> OutgoingVector | None:

@@ -33,7 +33,7 @@ class VectorFile:
     directions: LayerDirections
     format: FileFormat
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What the file says of itself: model, recipe, feature. Nobody has checked it."""
+    """Statements of the file about itself: model, recipe, feature. Nobody has checked them."""
 
 
 def check_regular(path: Path, largest: int = LARGEST) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Two measured rates of the machine, and what the model asks of them."""
+    """Holds two measured rates of the machine, and what the model asks of them."""
 
     bandwidth: float
     """Bytes per second, read from memory."""

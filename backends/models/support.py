@@ -10,8 +10,8 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from .errors import ModelError
-from .models import aliases, measured
+from ..errors import ModelError
+from . import aliases, measured
 
 _MLX_READS = ("awq", "gptq", "bitnet", "mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt")
 """Quantisations of other libraries that mlx-lm converts while loading; it misreads the rest in silence."""

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
-from mlxintro.protocol.concepts import Concept, custom, library
+from mlxintro.protocol.concepts import Concept, Library
+from mlxintro.protocol.layers import as_option, in_sentence
 from mlxintro.vectors.reading import ReadSite
 
 PREFIX = "vector:"
@@ -17,7 +18,7 @@ PREFIX = "vector:"
 
 
 class VectorReference(Data):
-    """An imported vector in a study: enough to plan trials without the file."""
+    """Names an imported vector in a study, with enough to plan trials without the file."""
 
     content: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Hash of its layers, site and numbers."""
@@ -25,7 +26,7 @@ class VectorReference(Data):
     """The concept that is right to name."""
     width: Annotated[int, Field(ge=1)]
     layers: tuple[int, ...]
-    """Where it has a direction."""
+    """Layers at which it has a direction."""
     site: ReadSite = "resid_post"
 
     def check_layers(self, layers: Sequence[int]) -> None:
@@ -36,17 +37,16 @@ class VectorReference(Data):
         """
         missing = [layer for layer in layers if layer not in self.layers]
         if missing:
-            first, last = self.layers[0], self.layers[-1]
-            there = f"only layer {first}" if first == last else f"layers {first} to {last}"
+            only = "only " if len(self.layers) == 1 else ""
             raise UsageError(
-                f"the imported vector of {self.word!r} has no direction at layer {missing[0]}: it has {there}, so "
-                f"give --layers {first if first == last else f'{first}-{last}'}",
+                f"the imported vector of {self.word!r} has no direction at layer {missing[0]}: it has {only}"
+                f"{in_sentence(self.layers)}, so give --layers {as_option(self.layers)}",
                 setting="layers",
             )
 
 
 def resolve_concepts(
-    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference]
+    names: Sequence[str], allow_unknown: bool, references: Mapping[str, VectorReference], library: Library
 ) -> dict[str, tuple[Concept, VectorReference | None]]:
     """Return the concepts by name, ``set:NAME``, ``category:NAME`` or ``vector:NAME``, each with its imported vector.
 
@@ -67,9 +67,9 @@ def resolve_concepts(
                     "one in with `mlxintro vectors import FILE --name NAME`",
                     setting="concepts",
                 )
-            members = [(library().find(reference.word) or custom(reference.word), reference)]
+            members = [(library.concept(reference.word), reference)]
         else:
-            members = [(concept, None) for concept in library().resolve([name], allow_unknown)]
+            members = [(concept, None) for concept in library.resolve([name], allow_unknown)]
         for concept, reference in members:
             before = found.setdefault(concept.word, (concept, reference))
             if before[1] != reference:

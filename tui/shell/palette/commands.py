@@ -14,9 +14,10 @@ from textual.binding import Binding
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.events import Mount
 
-from .error_border import Guarded
-from .home import home_of
-from .places import PLACES
+from ..error_border import Guarded
+from ..home import home_of
+from ..places import PLACES
+from ..steady_size import SteadySize
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Action:
     call: Any
 
 
-class Palette(Guarded, CommandPalette):
-    """Textual's, which closes another screen when two keys choose, and cannot turn a page before it is laid out."""
+class Palette(Guarded, SteadySize, CommandPalette):
+    """Replaces Textual's, which closes another screen when two keys choose, and turns no page before it is laid out."""
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP, exit_on_error=False)
     async def _gather_commands(self, search_value: str) -> None:
@@ -56,7 +57,7 @@ class Palette(Guarded, CommandPalette):
 
 
 class Actions(Provider):
-    """Places, what works here, and, when something is sought, what other screens can do."""
+    """Offers places, what works here, and, when something is sought, what other screens can do."""
 
     def _all(self) -> Iterator[Action]:
         app, home = self.app, home_of(self.screen)

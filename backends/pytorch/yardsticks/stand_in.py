@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ...errors import ModelError
 
 _LARGE = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 """Endings of files that hold weights."""

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 from textual.widgets import Label
 
-from .error_border import Popup
+from ..shell.error_border import Popup
 
 LETTERS = "asdfghjkletuiopcvbnm"
 
@@ -23,7 +23,7 @@ def targets(page: Widget, focusable: Sequence[Widget]) -> dict[str, tuple[Widget
 
 
 class JumpMode(Popup[Widget]):
-    """The letters; any other key leaves."""
+    """Shows the letters; any other key leaves."""
 
     HELP = "Press the letter of a pane or field to go there; any other key leaves."
 

@@ -8,7 +8,7 @@ from typing import Any
 from mlxintro import experiments
 from mlxintro.backends.entry_points import outside_names
 from mlxintro.backends.errors import PrerequisiteError, UsageError
-from mlxintro.experiments.own_files import own_files
+from mlxintro.experiments.outside.own_files import own_files
 from mlxintro.protocol import presets
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.toml_text import as_document

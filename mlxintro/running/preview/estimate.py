@@ -39,12 +39,12 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """In seconds, for this machine as busy as it is now."""
+    """Holds times in seconds, for this machine as busy as it is now."""
 
     extraction: float
     """Seconds to extract all concept vectors; fewer where some are cached."""
     replies: float
-    """If every reply is as long as it may be; replies that end early make it shorter."""
+    """Time of the replies if each is as long as it may be; replies that end early make it shorter."""
     readouts: float
     """Seconds for trials that are measured without a reply."""
     per_token: float
@@ -74,16 +74,16 @@ class StudyEstimate:
     replies: int
     """Trials that are measured by a reply."""
     rows: int
-    """That run together."""
+    """Number of rows that run together."""
     batches: int
     workload: Workload
     memory: Footprint | None
-    """``None`` for a simulated subject."""
+    """Memory in bytes, by cause; ``None`` for a simulated subject."""
     free: int
     """Bytes that are free now, with the weights loaded."""
     seconds: Duration
     power: Power | None
-    """``None`` for experiments whose replies are not graded as claims."""
+    """Power of the study; ``None`` for experiments whose replies are not graded as claims."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON takes. Keys are those of the fields, in bytes and seconds."""
@@ -238,7 +238,7 @@ def _injection(planned: Any) -> Injection:
 
 
 class Placeholders(Mapping[str, ConceptVector]):
-    """For every recipe a vector of length 1 at every layer: a small one, so that replies go on as without it."""
+    """Gives every recipe a small vector of length 1 at every layer, so that replies go on as without it."""
 
     def __init__(self, recipes: Mapping[str, VectorRecipe], backend: Backend) -> None:
         self._recipes = recipes

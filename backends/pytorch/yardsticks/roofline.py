@@ -1,13 +1,13 @@
-"""Measures the inputs of ``backends.roofline`` with PyTorch."""
+"""Measures the inputs of ``backends.machine.roofline`` with PyTorch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ..roofline import Roofline, shortest
-from .model import Network
-from .past.slots import SlotCache, Write
+from ...machine.roofline import Roofline, shortest
+from ..model import Network
+from ..past.slots import SlotCache, Write
 
 _SIDE = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 """Rows of the square matrices that are multiplied: enough for full speed, few enough for a second."""

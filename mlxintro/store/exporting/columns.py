@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of an exported trial."""
+    """Describes one column of an exported trial."""
 
     name: str
     kind: str
@@ -53,6 +53,9 @@ TRIAL_COLUMNS = (
     Column("max_tokens", "whole", "Most tokens of a reply."),
     Column("response", "text", "The reply, whole."),
     Column("finish", "text", "Why it ended: stop or length."),
+    Column("thought", "text", "What was thought before the reply; empty where the subject did not think."),
+    Column("thought_tokens", "whole", "Tokens of the thought."),
+    Column("thought_end", "text", "What ended it: itself; budget or turn, which cut it off."),
     Column("tokens", "whole", "Tokens of the reply."),
     Column("error", "text", "Why the trial failed; empty where it did not."),
     Column("created", "text", "When it was stored, UTC."),
@@ -70,6 +73,9 @@ GRADE_COLUMNS = (
     Column("named_before_affirming", "yes/no", "The name stands before the claim."),
     Column("coherent", "yes/no", "Readable and not degenerate."),
     Column("refuses", "yes/no", "Declines to take part."),
+    Column("thought_affirms", "yes/no", "The thought before the reply claims to notice something."),
+    Column("thought_identifies", "yes/no", "The thought names the concept."),
+    Column("channels", "text", "The thought's verdict x the reply's, e.g. noticed, not said; thought cut off apart."),
     Column("naming", "text", "exact, close or category: how the concept is named."),
     Column("state", "text", "scored, abstained (read, and cannot tell) or unscored (failed)."),
     Column("reason", "text", "Why, in one sentence."),

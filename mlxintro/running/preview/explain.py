@@ -47,6 +47,9 @@ def explain(checked: Checked) -> list[str]:
         f"  controls    {_controls(study, checked.experiment)}",
         f"  grading     {_grading(checked.experiment)}",
     ]
+    if (own := study.own_concepts) is not None:
+        words = ", ".join(f"{len(table)} {name}" for name, table in own.concepts.items())
+        said.append(f"  own words   {words or 'none'}; sets: {', '.join(own.sets) or 'none'} (stored with the run)")
     if study.options:
         said.append(f"  options     {', '.join(f'{name} = {value}' for name, value in study.options.items())}")
     said += ["  differences from the source:", *(f"    - {text}" for text in preset.differences)]

@@ -15,7 +15,7 @@ from mlxintro import data, experiments
 from mlxintro.analysis.results import Cell, Figure, Row
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
-from mlxintro.protocol.imported import resolve_concepts
+from mlxintro.protocol.words.imported import resolve_concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
 
@@ -31,20 +31,20 @@ class Protocol(_Data):
     experiment: str
     preset: str
     window: str | None = None
-    """Left out where the place of the injection is part of the experiment's design."""
+    """Window of the injection; left out where the experiment's design says where it is."""
     strengths: tuple[float, ...]
     unit: str
     temperature: float
     max_tokens: int
     concepts: int
     grader: str | None = None
-    """``None`` where nothing is read by anybody, e.g. of probabilities."""
+    """Who reads the replies; ``None`` where nobody does, e.g. for probabilities."""
     model: str
     depth: float | None = None
 
 
 class Number(_Data):
-    """One published figure: a count where one is published, else a rate alone, without an interval."""
+    """Holds one published figure: a count where one is published, else a rate alone, without an interval."""
 
     count: int | None = None
     trials: int | None = None
@@ -60,7 +60,7 @@ class Result(_Data):
 
     setting: str
     figures: Mapping[str, Number]
-    """By the names of the experiment's own figures."""
+    """Published figures, by the names of the experiment's own."""
     basis: str | None = None
     strengths: tuple[float, ...] | None = None
     depth: float | None = None
@@ -70,7 +70,7 @@ class PublishedSource(_Data):
     source: str
     url: str
     basis: str
-    """Where the figures stand: in the text, in released data."""
+    """Place where the figures stand: in the text, in released data."""
     protocol: Protocol
     results: tuple[Result, ...]
 
@@ -81,7 +81,7 @@ class PublishedSource(_Data):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One published result, and what differs from the run."""
+    """Sets one published result beside the run, with what differs between them."""
 
     source: str
     url: str
@@ -100,7 +100,7 @@ class Card:
 
 
 class _Cells:
-    """Figures of the run's cells, each analysed once."""
+    """Holds figures of the run's cells, each analysed once."""
 
     def __init__(self, run: Run, rows: Sequence[Row]) -> None:
         self._study = study_of(run)
@@ -199,7 +199,7 @@ def differences(protocol: Protocol, run: Run, grader: str, *, same_cell: bool) -
             said.append(f"{name.replace('_', ' ')}: {_text(ours)} here, {_text(theirs)} there")
     if not same_cell and tuple(study.strengths or ()) != protocol.strengths:
         said.append(f"strengths: {_list(study.strengths or ())} here, {_list(protocol.strengths)} there")
-    count = len(resolve_concepts(study.concepts, True, study.vectors or {}))
+    count = len(resolve_concepts(study.concepts, True, study.vectors or {}, study.library))
     if count != protocol.concepts:
         said.append(f"concepts: {count} here, {protocol.concepts} there")
     total = int(run.model.get("layers") or 0)

@@ -10,15 +10,15 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from mlxintro.backends.errors import KnownError
-from mlxintro.protocol import concepts
+from mlxintro.protocol.words.own_concepts import library_with
 from mlxintro.rendering.cleaning import visible
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.searching.browse import Seen
 from mlxintro.store.store import Store
 
-from ..reading import wording
-from ..trials.trial_scan import ScannedTrials
-from .home import Home, home_of
+from ...reading import wording
+from ...trials.trial_scan import ScannedTrials
+from ..home import Home, home_of
 
 _TRIALS, _CONCEPTS = 6, 8
 _EXACT = 1_000.0
@@ -36,7 +36,7 @@ class _InStore(Provider):
 
 
 class FoundRuns(_InStore):
-    """Runs, by name, model and experiment."""
+    """Finds runs by name, model and experiment."""
 
     async def startup(self) -> None:
         self._runs: Sequence[Run] = ()
@@ -67,12 +67,12 @@ class FoundRuns(_InStore):
 
 
 class FoundConcepts(_InStore):
-    """Concepts: their replies in the open run, or a new study of one when none is open."""
+    """Finds concepts: their replies in the open run, or a new study of one when none is open."""
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         found = []
-        for concept in concepts.library().concepts:
+        for concept in library_with(self.home.own_concepts).concepts:
             score = _EXACT if concept.word == query.strip().casefold() else matcher.match(concept.word)
             if score > 0:
                 found.append((score, concept.word))
@@ -90,7 +90,7 @@ class FoundConcepts(_InStore):
 
 
 class FoundTrials(_InStore):
-    """Trials of the open run, by words of their replies."""
+    """Finds trials of the open run by words of their replies."""
 
     async def search(self, query: str) -> Hits:
         run = self.home.run_id

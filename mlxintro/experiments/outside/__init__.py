@@ -1,0 +1,1 @@
+"""Experiments from outside: files of one's own, and the presets that other packages bring."""

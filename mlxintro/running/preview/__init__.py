@@ -1,0 +1,1 @@
+"""What can be known of a study before it runs: cost, protocol in words, and what would stop it."""

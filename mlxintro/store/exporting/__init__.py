@@ -1,0 +1,1 @@
+"""Trials as flat rows for other programs, and what each of their columns holds."""

@@ -1,0 +1,62 @@
+"""A window that is dragged: two sizes under way at once are laid out once, and the last one stays."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+
+from tests.tui_kit import shown, text, until
+
+
+class Between(Message):
+    """Keeps two sizes apart, so that Textual does not take them for one."""
+
+
+@pytest.mark.parametrize("opened", ["page", "help", "command_palette"])
+def test_sizes_under_way_at_once_do_not_follow_each_other_for_ever(tmp_path: Path, opened: str) -> None:
+    laid_out: list[Size | None] = []
+
+    async def go() -> None:
+        async with shown(tmp_path, (80, 24)) as (app, pilot):
+            await until(pilot, lambda: "No runs yet" in text(app))
+            if opened != "page":
+                getattr(app, f"action_{opened}")()
+                await until(pilot, lambda: len(app.screen_stack) > 1)
+            await pilot.pause(0.3)
+            screen: Any = app.screen
+            lay_out = screen._refresh_layout
+
+            def counted(size: Size | None = None, scroll: bool = False) -> None:
+                laid_out.append(size)
+                if len(laid_out) > 30:
+                    # Else the test would not come to its end.
+                    screen._refresh_layout = lambda *_, **__: None
+                lay_out(size, scroll)
+
+            screen._refresh_layout = counted
+            for size in (Size(100, 30), Size(80, 24), Size(60, 20), Size(80, 24)):
+                screen.post_message(events.Resize(size, size))
+                screen.post_message(Between())
+            await pilot.pause(0.3)
+
+    asyncio.run(go())
+    assert len(laid_out) < 10
+    assert {one for one in laid_out if one is not None} <= {Size(80, 24)}
+
+
+def test_a_window_that_is_dragged_ends_at_its_last_size(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (80, 24)) as (app, pilot):
+            await until(pilot, lambda: "No runs yet" in text(app))
+            for width in (90, 100, 110, 120, 70, 130):
+                await pilot.resize_terminal(width, 30)
+            await until(pilot, lambda: app.screen.size == Size(130, 30))
+            assert len(text(app).splitlines()) == 30
+
+    asyncio.run(go())
