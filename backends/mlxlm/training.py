@@ -127,7 +127,7 @@ class MLXTrainer(AdapterTrainer):
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         network = self._network
         assert network is not None, "closed"
-        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
+        weights = sum(sum(row.weights) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         self._gradients = {}

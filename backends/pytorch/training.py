@@ -114,7 +114,7 @@ class TorchTrainer(AdapterTrainer):
 
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         self._optimiser.zero_grad(set_to_none=True)
-        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
+        weights = sum(sum(row.weights) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         with torch.enable_grad(), _products_in(self._products):
