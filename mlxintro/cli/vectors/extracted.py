@@ -173,13 +173,18 @@ class ExtractedVectors:
             chatter(f"vectors are kept, but not listed: {error}")
 
 
+def share_of(ratio: float) -> str:
+    """Return a norm beside the stream's in words: ``20%``, and ``1.9e+29 times`` where a percentage says nothing."""
+    return f"{ratio:.0%}" if ratio < 10 else f"{ratio:.2g} times"
+
+
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
     """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),
             f"{vectors[0].resid_norms[layer]:.4g}",
-            *(f"{v.norms[layer]:.3g} ({v.norms[layer] / v.resid_norms[layer]:.0%})" for v in vectors),
+            *(f"{v.norms[layer]:.3g} ({share_of(v.norms[layer] / v.resid_norms[layer])})" for v in vectors),
         ]
         for layer in layers
     ]
