@@ -16,7 +16,8 @@ from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol import controls
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
-from mlxintro.thinking.swaps import SWAP_SIDES, swap_table
+from mlxintro.thinking.swapped import SWAP_SIDES
+from mlxintro.thinking.swaps import swap_table
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.reading import PromptReading
 from tests.cli import mlxintro
