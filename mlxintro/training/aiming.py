@@ -73,7 +73,8 @@ def discriminants(seen: NDArray[np.float64], kinds: Sequence[str]) -> Float32:
     rows = fit.scalings_[:, : count - 1].T
     spread = (fit.means_ @ rows.T).std(axis=0)
     # As loud as the vectors are along their own rows: ``backends.training.reading_rows``.
-    return (rows / (np.sqrt(3) * spread)[:, None]).astype(np.float32)
+    found: Float32 = (rows / (np.sqrt(3) * spread)[:, None]).astype(np.float32)
+    return found
 
 
 def _asked(stuff: Material, words: list[str]) -> Iterator[tuple[str, str]]:
