@@ -153,7 +153,7 @@ def swapped_case(state: float, notes: float, own: float, clear: float = 0.0) -> 
         ((6.0, 0.0, 6.0, 0.0), "excluded", False),  # reads its state
         ((4.5, 2.0, 6.5, 0.0), "excluded", False),  # reads both, its state more
         ((0.0, 6.0, 6.0, 0.0), "not excluded", True),  # reads its thought
-        ((0.4, 6.0, 6.4, 0.0), "not excluded", True),  # a trace of its state, which is well above none
+        ((1.5, 5.0, 6.5, 0.0), "not excluded", True),  # a trace of its state, which is well above none
         ((3.0, 0.0, 3.0, 3.0), "not excluded", False),  # moves every answer as far
         ((0.0, 0.0, 0.0, 0.0), "not tested", False),  # nothing to explain
     ],
