@@ -72,7 +72,7 @@ def discriminants(seen: NDArray[np.float64], kinds: Sequence[str]) -> Float32:
     fit.fit(seen, kinds)
     rows = fit.scalings_[:, : count - 1].T
     spread = (fit.means_ @ rows.T).std(axis=0)
-    # As loud as the vectors are along their own rows: ``backends.training.reading_rows``.
+    # As loud as the vectors are along their own rows: ``backends.adapters.beginning.reading_rows``.
     found: Float32 = (rows / (np.sqrt(3) * spread)[:, None]).astype(np.float32)
     return found
 

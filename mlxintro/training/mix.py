@@ -30,9 +30,9 @@ class RowMix:
     prompt_only: float = 0.0
     """Share of injected rows whose window ends before the reply."""
     reach: float = 1.0
-    """Under the trial question, random vectors are up to so many times as long as the longest concept vector: once a
-    subject notices concepts, isotropic ones move its next token as far only where they are that long, and it must not
-    take length for a thought."""
+    """Longest random vector under the trial question, in lengths of the longest concept vector: once a subject notices
+    concepts, isotropic ones move its next token as far only where they are that long, and it must not take length for
+    a thought."""
     decision: float = 1.0
     """Weight of the token that decides between yes and no, the first one of every answer; the dozen others of a claim
     would else drown it."""
