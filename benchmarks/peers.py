@@ -56,6 +56,7 @@ CONTESTANTS = {
         for rows in (1, 64, LARGEST)
     },
     "mlx-patched": Contestant("patched mlx-lm", ("mlx-lm",), peers_mlx.mlx_patched),
+    "mlx-lens": Contestant("mlx-lens", ("mlx-lens",), peers_mlx.mlx_lens, everywhere=True),
     "mlx-batch-16": Contestant(
         "mlx-lm batch, 16 rows", ("mlx-lm",), peers_mlx.mlx_batch, rows=16, trials=16, injected=False
     ),
@@ -71,7 +72,17 @@ CONTESTANTS = {
     "mlxintro-mlx-1": Contestant("**mlxintro**, mlx, 1 row", ("mlx-lm",), mlxintro("mlx"), trials=3),
 }
 BASES = {"hooks": "plain hooks", "hooks-64": "batched hooks", "mlx-patched": "patched mlx-lm"}
-PACKAGES = ("torch", "transformers", "nnsight", "transformer-lens", "steering-vectors", "mlx", "mlx-lm", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "nnsight",
+    "transformer-lens",
+    "steering-vectors",
+    "mlx",
+    "mlx-lm",
+    "mlx-lens",
+    "numpy",
+)
 WARM_UP = 4
 """Tokens generated before the clock starts."""
 QUICK_TOKENS, QUICK_TRIALS = 8, 8
@@ -100,8 +111,8 @@ def compete(name: str, path: Path, new: int) -> Timing | Missing:
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     if any(len(row) != new for row in tokens):
         return Missing("a reply ended early")
-    # At one layer only the first trial is the one everybody runs.
-    compared = tokens[:1] if contestant.one_layer else tokens
+    # At one layer only the first trial is the one everybody runs; at every position none is.
+    compared = tokens[:1] if contestant.one_layer else [] if contestant.everywhere else tokens
     wanted = work.expected[: len(compared)] if contestant.injected else [work.plain] * len(compared)
     same = sum(found == expected[:new] for found, expected in zip(compared, wanted, strict=True))
     return Timing(len(trials), seconds, cpu, same, len(compared))
@@ -114,7 +125,7 @@ def compare(names: Sequence[str], rounds: int, new: int, path: Path) -> tuple[di
     for number in range(rounds):
         for name in names:
             loads.append(os.getloadavg()[0])
-            blas = "mlx-lm" in CONTESTANTS[name].packages
+            blas = CONTESTANTS[name].packages[0].startswith("mlx")
             one = _child("--compete", name, str(path), "--tokens", str(new), blas=blas)
             found = Missing(one["reason"]) if "reason" in one else Timing(**one)
             results[name].append(found)

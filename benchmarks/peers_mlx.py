@@ -44,6 +44,23 @@ def mlx_patched(work: Work) -> Run:
     return run
 
 
+def mlx_lens(work: Work) -> Run:
+    """``LensModel.steer`` around mlx-lm's ``stream_generate``, which its ``generate`` joins to a text."""
+    from mlx_lens import LensModel
+    from mlx_lm import stream_generate
+
+    lens = LensModel(folder("mlx"))
+    # A reply that ended early would be another amount of work.
+    lens.tokenizer._eos_token_ids = set()
+
+    def run(trials: Sequence[Trial], new: int) -> list[list[int]]:
+        [trial] = trials
+        with lens.steer(layer=trial.layer, vector=trial.vector, scale=1.0):
+            return [[one.token for one in stream_generate(lens.model, lens.tokenizer, work.prompt, max_tokens=new)]]
+
+    return run
+
+
 def mlx_batch(work: Work) -> Run:
     """mlx-lm's own batches, without injection: what batching alone gives."""
     from mlx_lm import batch_generate

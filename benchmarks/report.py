@@ -64,6 +64,7 @@ def table(
     for name, rounds in results.items():
         one = contestants[name]
         injects = "no" if not one.injected else "one layer for all" if one.one_layer else "a layer per trial"
+        injects = "at every position" if one.everywhere else injects
         timed = [timing for timing in rounds if isinstance(timing, Timing)]
         if not timed:
             reasons = [missing.reason for missing in rounds if isinstance(missing, Missing)]
@@ -79,7 +80,7 @@ def table(
                     *(_ratio(rounds, results.get(base, ())) for base in bases),
                     f"{rate / ceiling:.0%}",
                     f"{median(timing.cpu_seconds / timing.trials for timing in timed):.2f}",
-                    f"{min(timing.same for timing in timed)} of {timed[0].compared}",
+                    f"{min(timing.same for timing in timed)} of {timed[0].compared}" if timed[0].compared else "-",
                     f"{timed[0].trials} x {len(timed)}",
                 ]
             )

@@ -60,6 +60,8 @@ class Contestant:
     injected: bool = True
     one_layer: bool = False
     """Whether all trials of a batch must inject at the same layer."""
+    everywhere: bool = False
+    """Whether it can inject at every position only, prompt and reply: as much work, but other tokens."""
 
 
 def prepare(path: Path, count: int = LARGEST, new: int = NEW) -> None:

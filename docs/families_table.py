@@ -84,6 +84,8 @@ def _said(found: dict[str, Any]) -> str:
         ("another form", "refused: reads another form of it"),
         ("mlx-lm does not know the architecture", "refused: unknown to mlx-lm"),
         ("a form of its own", "refused: keeps its state in a cache of its own"),
+        ("by a table of its own", "refused: masks tokens by a table of its own"),
+        ("no decoder layers", "refused: laid out in another way"),
         ("mask per token", "refused: takes no mask per token"),
         ("does not know for", "refused: ignores a setting"),
     ):

@@ -22,6 +22,7 @@ from mlxintro.rendering.grids import fitted
 from mlxintro.rendering.text import cell_text, figure_lines, table_lines
 from mlxintro.tui.reading.first_steps import first_steps
 from mlxintro.tui.reading.head_text import read_out
+from mlxintro.tui.reading.wording import fit_figure
 from mlxintro.tui.widgets import heatmap
 
 RATES = [rate_of(52, 400), rate_of(31, 400), rate_of(9, 40)]
@@ -72,6 +73,19 @@ def test_figures_and_their_notes_fit() -> None:
         assert f"{figure.label} {cell_text(figure.value)}" in shown
     assert "p = 0.067, Fisher's exact test over all pairs" in shown
     assert figure_lines(figures)[1].endswith("all pairs")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, "finds the sentence 8/12 = 67 % [39, 86]"),
+        (38, "finds the sentence 8/12 = 67 %"),
+        (29, "finds the sentence 67 %"),
+        (20, "finds the sentence …"),
+    ],
+)
+def test_a_figure_loses_its_interval_and_then_its_counts_before_it_is_cut(width: int, shown: str) -> None:
+    assert fit_figure("finds the sentence 8/12 = 67 % [39, 86]", width) == shown.ljust(width)
 
 
 @pytest.mark.parametrize("width", [40, 50, 80, 160])

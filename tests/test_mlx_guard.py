@@ -108,7 +108,9 @@ def test_a_family_that_cannot_run_is_refused_before_it_is_downloaded() -> None:
         assert "\n" not in str(refused.value)
     for kind in ("mamba", "qwen3_next", "llama4", "qwen2_5_vl"):
         support.check_architecture("some/model", {"model_type": kind}, "torch")
-    assert "try --backend mlx" in measured.alternative("unheard_of", "torch")
+    assert "try --backend mlx" in measured.alternative("bailing_moe", "torch")
+    assert "try --backend torch" in measured.alternative("gpt-sw3", "mlx")
+    assert "mlx-lm has no module of that name" in measured.alternative("unheard_of", "torch")
 
 
 def test_another_release_of_a_library_is_not_judged_by_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks import gpu_peers
+from benchmarks.gpu_peers import CardWork
 from benchmarks.report import BEGIN, END, Missing, Timing, table, write
 from benchmarks.workload import Contestant
 
@@ -48,3 +52,16 @@ def test_results_go_between_the_markers_and_nowhere_else(tmp_path: Path) -> None
     document.write_text("no markers")
     with pytest.raises(SystemExit, match="has no"):
         write(document, "new")
+
+
+def test_on_a_card_hooks_and_we_are_asked_for_the_same(tiny: Callable[[str], Path]) -> None:
+    """Here on the CPU, where a tiny model stands in for the one of 7B shapes."""
+    random = np.random.default_rng(0)
+    vectors = (8 * random.standard_normal((6, 64))).astype(np.float32)
+    prompt = tuple(random.integers(4, 400, 40).tolist())
+    work = CardWork(tiny("llama"), "cpu", "float32", prompt, 1, vectors, 8)
+    lines = gpu_peers.table(work).splitlines()
+    same = {cells(line)[0]: cells(line)[4] for line in lines[2:] if line.startswith("|")}
+    assert same["plain hooks"] == "4 of 4"
+    assert same["plain hooks, 6 rows"] == same["**mlxintro**, 6 rows"] == "6 of 6"
+    assert len(set(map(tuple, gpu_peers.hooks(work)(range(6))))) > 1

@@ -48,17 +48,6 @@ def notebook_lines_run(code: str, width: int, tmp_path: Path) -> None:
     assert lines[-1].endswith(f", {width})")
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    commands = set(re.findall(r"^mlxintro ([a-z]+)(?: ([a-z]+))?", README, re.MULTILINE))
-    assert len(commands) > 6
-    for command, sub in commands:
-        words = [command, sub] if command in ("concepts", "models", "presets", "runs") else [command]
-        done = subprocess.run(
-            [sys.executable, "-m", "mlxintro", *words, "--help"], capture_output=True, text=True, env=_environment()
-        )
-        assert done.returncode == 0, (words, done.stderr)
-
-
 def _environment() -> dict[str, str]:
     import os
 

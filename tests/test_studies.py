@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mlxintro.protocol.study_parts import combinations
 from mlxintro.running.study_order import order_of
 from mlxintro.store.store import Store
 from tests.cli import Call, events, mlxintro, started, until
+from tests.messages_server import KEY, MessagesServer, serving
 
 LADDER = """
 name = "ladder"
@@ -204,3 +206,43 @@ def test_names_of_studies_are_found_like_those_of_runs(tmp_path: Path) -> None:
             store.studies.runs_of("night")
         with pytest.raises(UsageError, match="already a study called"):
             store.studies.create("night", {}, ())
+
+
+ANSWER = (1000 * 1.0 + 90 * 10.0) / 1e6
+"""US dollars that the server bills for an answer, at the prices below."""
+
+
+def graded_study(folder: Path, server: MessagesServer, budget: float | None) -> str:
+    grader = f'{{name = "openai", base_url = "{server.url}/v1", model = "judge-1", price = [1.0, 10.0]}}'
+    limit = "" if budget is None else f"budget = {budget}\n"
+    return written(folder, LADDER.replace('backend = "fake"', f'backend = "fake"\ngrader = {grader}\n{limit}'))
+
+
+def test_one_budget_holds_for_all_runs_of_a_study_and_nothing_is_paid_twice(
+    call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving() as server:
+        assert call("run", graded_study(tmp_path, server, None), "--name", "free").code == 0
+        whole = Counter((asked.question, asked.reply, asked.concept) for asked in server.paid)
+        server.paid.clear()
+        budget = 0.5 * whole.total() * ANSWER
+        path = graded_study(tmp_path, server, budget)
+        stopped = call("run", path)
+        assert stopped.code == 1
+        assert "raise --budget" in stopped.err
+        spent = [len(server.paid) * ANSWER]
+        assert 0 < spent[0] <= budget
+        # The same line once more has nothing left to spend beyond what is not covered by a worst case.
+        assert call("run", path).code == 1
+        spent.append(len(server.paid) * ANSWER)
+        assert spent[0] <= spent[1] <= budget
+        done = call("run", graded_study(tmp_path, server, 2.0 * whole.total() * ANSWER))
+        assert done.code == 0, done.err
+        assert Counter((asked.question, asked.reply, asked.concept) for asked in server.paid) == whole
+        with Store(home / "mlxintro.db") as store:
+            runs = store.studies.runs_of("ladder")
+            booked = sum(store.calls.spent(run.id, "openai") for run in runs)
+            assert booked == pytest.approx(len(server.paid) * ANSWER)
+            graded = [{one.key for one in store.grades.latest(run.id, grader="openai")} for run in runs]
+            assert [len(keys) for keys in graded] == [run.done for run in runs]

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 
+from mlxintro.backends.machine.kind import device_kind
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.linear import apply, few_tokens, linears
 from mlxintro.backends.registry import open_backend
+
+
+@pytest.fixture(autouse=True)
+def from_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+@pytest.fixture
+def by_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
 
 SHAPES = [(24, 40), (40, 24), (24, 24), (24, 1700)]
 """More outputs than inputs, fewer, as many, and more than one block of them."""
@@ -92,3 +106,43 @@ def test_a_model_says_the_same(family: str, tiny: Callable[[str], Path]) -> None
             found = network.model(input_ids=ids).logits
         assert nn.Linear not in taken
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("by_inputs")
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma2"])
+def test_weights_that_lie_by_inputs_are_the_same_weights(family: str, tiny: Callable[[str], Path]) -> None:
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny(family), dtype=torch.float32).eval()
+    with open_backend(str(tiny(family)), "torch", device="cpu", dtype="float32") as opened:
+        assert isinstance(opened, TorchBackend)
+        network = opened.network
+        assert not network.linears
+        turned = [name for name, weight in network.model.named_parameters() if not weight.is_contiguous()]
+        assert len(turned) == 7 * len(network.blocks)
+        assert not any("embed" in name or "head" in name for name in turned)
+        expected = plain.state_dict()
+        for name, value in network.model.state_dict().items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+        ids = torch.randint(0, 50, (5, 9), generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(
+            network.model(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.usefixtures("by_inputs")
+def test_a_model_in_16_bits_lies_as_it_lay(tiny: Callable[[str], Path]) -> None:
+    with open_backend(str(tiny("llama")), "torch", device="cpu", dtype="bfloat16") as opened:
+        assert isinstance(opened, TorchBackend)
+        assert all(weight.is_contiguous() for weight in opened.network.model.parameters())
+
+
+def test_processors_with_other_instructions_are_of_another_kind(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_backend(str(tiny("llama")), "torch", device="cpu") as opened:
+        kinds = []
+        for capability in ("AVX2", "AVX512"):
+            monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+            kinds.append(device_kind(opened.info))
+    first, second = kinds
+    assert {name for name in first if first[name] != second[name]} == {"instructions"}

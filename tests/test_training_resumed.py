@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tests.cli import COMMAND, ROOT, environment
 SMALL = ("--rank", "2", "--rows", "4", "--words", "8", "--evaluate-every", "1000", "--save-every", "2")
 
 
-def begin(home: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [*COMMAND, "train", "-m", "smollm2", "--backend", "torch", "-o", str(folder), *SMALL, *more]
+def begin(
+    home: Path, folder: Path, *more: str, model: str = "smollm2", backend: str = "torch"
+) -> subprocess.Popen[str]:
+    command = [*COMMAND, "train", "-m", model, "--backend", backend, "-o", str(folder), *SMALL, *more]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -28,22 +31,22 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.mark.slow
-def test_a_timed_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = begin(tmp_path, killed, "--minutes", "2")
-    progress = killed / "progress.jsonl"
+def kill_between_checkpoints(process: subprocess.Popen[str], folder: Path) -> int:
+    """Kill a training after at least three steps; returns how many steps were planned."""
+    progress = folder / "progress.jsonl"
     deadline = time.monotonic() + 1800
-    while not (killed / "checkpoint.safetensors").exists() or len(progress.read_text().splitlines()) < 3:
+    while not (folder / "checkpoint.safetensors").exists() or len(progress.read_text().splitlines()) < 3:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    steps = json.loads((killed / "training.json").read_text())["steps"]
+    steps = int(json.loads((folder / "training.json").read_text())["steps"])
     assert 2 < len(progress.read_text().splitlines()) < steps, "it was not killed between a checkpoint and the end"
-    assert "going on" in finish(begin(tmp_path, killed))
-    finish(begin(tmp_path, whole, "--steps", str(steps)))
+    return steps
+
+
+def assert_same(killed: Path, whole: Path, steps: int) -> None:
     for name in ("checkpoint.safetensors", "adapter_model.safetensors", "adapter_config.json", "training.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     lines = [
@@ -52,3 +55,24 @@ def test_a_timed_training_killed_and_resumed_ends_with_the_weights_of_an_uninter
     ]
     assert lines[0] == lines[1]
     assert [line["step"] for line in lines[0]] == list(range(1, steps + 1))
+
+
+@pytest.mark.slow
+def test_a_timed_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    steps = kill_between_checkpoints(begin(tmp_path, killed, "--minutes", "2"), killed)
+    assert "going on" in finish(begin(tmp_path, killed))
+    finish(begin(tmp_path, whole, "--steps", str(steps)))
+    assert_same(killed, whole, steps)
+
+
+@pytest.mark.slow
+def test_a_training_on_mlx_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    killed, whole, model = tmp_path / "killed", tmp_path / "whole", str(tiny("llama"))
+    process = begin(tmp_path, killed, "--steps", "400", "--layers", "1", model=model, backend="mlx")
+    steps = kill_between_checkpoints(process, killed)
+    assert "going on" in finish(begin(tmp_path, killed, model=model, backend="mlx"))
+    finish(begin(tmp_path, whole, "--steps", str(steps), "--layers", "1", model=model, backend="mlx"))
+    assert_same(killed, whole, steps)

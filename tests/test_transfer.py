@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from mlxintro.analysis.run import analysis_of
 from mlxintro.backends.base import Backend
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.models import sources
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.protocol import presets
@@ -26,21 +28,22 @@ from tests.rotated import make_rotated
 CONCEPTS = ("ocean", "bread", "silence", "music", "fear", "celebration")
 
 
-@pytest.fixture(scope="module")
-def stored(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+LOAD: dict[str, Callable[..., Backend]] = {"torch": torch_backend.load, "mlx": mlx_backend.load}
+
+
+@contextmanager
+def transferred(kind: Literal["torch", "mlx"], model_folder: Path, copy_folder: Path, home: Path) -> Iterator[Any]:
     """A finished run on the rotated copy of a tiny model, with what the model's vectors were carried to."""
-    home = tmp_path_factory.mktemp("transfer")
-    make_rotated(tiny("qwen2"), home / "copy")
 
     def load(folder: Path) -> Backend:
-        return torch_backend.load(sources.resolve(str(folder), "torch"), device="cpu")
+        return LOAD[kind](sources.resolve(str(folder), kind), device="cpu")
 
     plan = AlignmentPlan.of(CONCEPTS, presets.load("lindsey").extraction, layers=(2,), prompts=2)
-    with load(tiny("qwen2")) as model, load(home / "copy") as copy, Store(home / "mlxintro.db") as store:
+    with load(model_folder) as model, load(copy_folder) as copy, Store(home / "mlxintro.db") as store:
         found = fit(read_model(model, plan), read_model(copy, plan), plan)
         VectorLibrary(store).bring_in(outcomes(found, "turned"))
         study = make_study(
-            experiment="transfer", model=str(home / "copy"), backend="torch", concepts=CONCEPTS, layers=(2,),
+            experiment="transfer", model=str(copy_folder), backend=kind, concepts=CONCEPTS, layers=(2,),
             strengths=(1.0,), max_tokens=4, options={"alignment": "turned", "prompts": 2},
         )  # fmt: skip
         checked = launch.check(with_references(study, store.path))
@@ -50,6 +53,14 @@ def stored(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
         for _ in launch.execute(store, run, checked, planned, session):
             pass
         yield store, store.runs.get(run.id), checked, planned
+
+
+@pytest.fixture(scope="module")
+def stored(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    home = tmp_path_factory.mktemp("transfer")
+    make_rotated(tiny("qwen2"), home / "copy")
+    with transferred("torch", tiny("qwen2"), home / "copy", home) as done:
+        yield done
 
 
 def figures(store: Store, run: Run) -> dict[str, Any]:
@@ -108,3 +119,33 @@ def test_an_alignment_without_a_concept_is_refused_with_the_way_out(stored: Any)
         with pytest.raises(UsageError, match="only layer 2"):
             launch.plan(launch.check(other), copy)
     assert store.runs.get(run.id).state == "done"
+
+
+def steered(store: Store, run: Run) -> dict[Any, list[float]]:
+    """Log-probabilities of the names, by the trial's place in the plan."""
+    return {
+        (row.spec.arm, row.spec.concept, row.spec.trial, row.spec.detail["prompt"], bool(row.spec.injections)): list(
+            row.measurements["logprobs"].values()
+        )
+        for row in store.trials.of_run(run.id)
+        # Random vectors are drawn by the recipe's key, which names the backend.
+        if row.spec.detail["question"] == "steer" and row.spec.arm != "random"
+    }
+
+
+@pytest.mark.slow
+def test_on_mlx_vectors_are_carried_and_steer_as_on_pytorch(
+    stored: Any, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    store, run, _, _ = stored
+    expected = steered(store, run)
+    with transferred("mlx", tiny("qwen2"), Path(run.study["model"]), tmp_path) as (other, on_mlx, _, _):
+        found = steered(other, on_mlx)
+        one, two = figures(store, run), figures(other, on_mlx)
+    assert list(found) == list(expected)
+    assert len(expected) > 50
+    for place, theirs in expected.items():
+        np.testing.assert_allclose(found[place], theirs, atol=2e-3)
+    assert set(one) == set(two)
+    for name in ("cosine", "cosine_permuted", "cosine_unmapped", "cosine_other"):
+        assert two[name].value == pytest.approx(one[name].value, abs=1e-3)

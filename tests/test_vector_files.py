@@ -350,16 +350,46 @@ def test_a_study_injects_exactly_the_imported_numbers(experiment: str, store: St
         )
 
 
+def test_vectors_in_the_type_that_models_compute_in_are_read(tmp_path: Path) -> None:
+    """bfloat16, which NumPy does not have: as PyTorch rounds to it and widens it again."""
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    given = torch.from_numpy(rows(5, 16)).to(torch.bfloat16)
+    save_torch({"layer_2": given[0], "layer_4": given[1]}, tmp_path / "half.safetensors")
+    found = read_vector_file(tmp_path / "half.safetensors")
+    assert found.directions.layers == (2, 4)
+    np.testing.assert_array_equal(found.directions.direction, given[:2].float().numpy())
+    sae_folder(tmp_path / "sae")
+    weights = tmp_path / "sae" / "sae_weights.safetensors"
+    for kind in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
+        # The decoder is not the first tensor of the file.
+        save_torch({"W_dec": given.to(kind), "W_enc": given.T.to(torch.float64).contiguous()}, weights)
+        for index in (0, 3, 4):
+            row = read_vector_file(tmp_path / "sae", index=index).directions.direction
+            np.testing.assert_array_equal(row, given[index : index + 1].float().numpy())
+
+
+def test_a_pickled_autoencoder_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "sae_weights.pt").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(UsageError, match=r"holds sae_weights\.pt, which is never opened"):
+        read_vector_file(tmp_path, index=0)
+
+
 def test_a_vector_that_does_not_fit_is_refused_before_anything_runs(store: Store) -> None:
     with fake.load() as subject:
         info = subject.info
         bring(store, rows(info.layers, info.width + 1), "wide")
         bring(store, rows(info.layers + 1, info.width), "deep")
         bring(store, rows(2, info.width), "two", layers=np.array([1, 2]))
+        bring(store, rows(3, info.width), "gap", layers=np.array([1, 2, 4]))
+        bring(store, rows(1, info.width), "one", layers=np.array([2]))
         for name, message in (
             ("wide", f"width {info.width + 1}, and the model {info.width}"),
             ("deep", f"reaches layer {info.layers}"),
             ("two", "no direction at layer 3: it has layers 1 to 2, so give --layers 1-2"),
+            ("gap", "no direction at layer 3: it has layers 1-2, 4, so give --layers 1-2,4"),
+            ("one", "no direction at layer 3: it has only layer 2, so give --layers 2"),
             ("none", "no imported vector called 'none'"),
         ):
             study = make_study(model="fake", concepts=(f"vector:{name}",), layers=(3,), controls="none")

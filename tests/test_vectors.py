@@ -206,6 +206,14 @@ def test_a_strength_means_the_same_in_every_unit(strength: float, layer: int) ->
         assert dose.resid_norm == resid
 
 
+def test_a_vector_whose_square_no_norm_can_hold_is_refused_and_is_fine_beside_the_stream() -> None:
+    huge = replace(a_vector(), direction=a_vector().direction * np.float32(1e30))
+    with pytest.raises(UsageError, match=r"adds a norm of .*--unit resid"):
+        huge.scaled(1, 2.0, "raw")
+    added, _ = huge.scaled(1, 2.0, "resid")
+    assert np.linalg.norm(added) == pytest.approx(2 * huge.resid_norms[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("unit", ["raw", "norm", "resid"])
 @pytest.mark.parametrize("transform", ["none", "negate", "random"])
 def test_strength_0_adds_exactly_nothing(unit: Unit, transform: Any) -> None:

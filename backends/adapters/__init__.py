@@ -1,1 +1,1 @@
-"""Low-rank adapters on disk: finding them, reading them, writing them. No framework is imported here."""
+"""Low-rank adapters: finding, reading and writing them, and how one begins. No framework is imported here."""

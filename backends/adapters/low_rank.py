@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
+from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..values import Float32
 from .peft_folder import PREFIX
 from .sources import AdapterSource
+from .tensors import parse_tensors
 
 _PEFT = re.compile(r"(.+)\.lora_([AB])\.(?:default\.)?weight")
 _MLX = re.compile(r"(.+)\.lora_([ab])")
-_TYPES: dict[str, Any] = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 _NOT_LOW_RANK = {
     "use_dora": "DoRA",
     "modules_to_save": "whole modules beside the low-rank ones",
@@ -54,9 +54,8 @@ def load_tensors(source: AdapterSource) -> dict[str, Float32]:
         ModelError: it is damaged.
     """
     try:
-        tables = deserialize(source.weights.read_bytes())  # type: ignore[no-untyped-call]
-        found = {name: _widened(name, table) for name, table in tables}
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        found = {name: _widened(name, values) for name, values in parse_tensors(source.weights.read_bytes()).items()}
+    except (OSError, ValueError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{source.weights} cannot be read ({line}): save or fetch the adapter again") from None
     if not found:
@@ -64,15 +63,10 @@ def load_tensors(source: AdapterSource) -> dict[str, Float32]:
     return found
 
 
-def _widened(name: str, table: Mapping[str, Any]) -> Float32:
-    raw, kind = table["data"], table["dtype"]
-    if kind == "BF16":  # NumPy has no such type: it is the upper half of a float32
-        values = (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
-    elif kind in _TYPES:
-        values = np.frombuffer(raw, _TYPES[kind])
-    else:
-        raise ValueError(f"{name} has the type {kind}")
-    found: Float32 = values.astype(np.float32).reshape(table["shape"])
+def _widened(name: str, values: NDArray[Any]) -> Float32:
+    if values.dtype.kind != "f":
+        raise ValueError(f"{name} has the type {values.dtype}")
+    found: Float32 = values.astype(np.float32)
     if not np.isfinite(found).all():
         raise ValueError(f"{name} holds NaN or infinity")
     return found

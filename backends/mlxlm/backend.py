@@ -37,6 +37,7 @@ from ..machine.roofline import Roofline
 from ..models.foreign import told
 from ..models.sources import ModelSource
 from ..models.tokenizer import ChatTokenizer
+from ..training import AdapterShape, AdapterTrainer, Products
 from . import cache as mlx_cache
 from . import guard
 from . import model as mlx_model
@@ -291,6 +292,13 @@ class MLXBackend(Backend):
         network = self._network
         with network.scope():
             return mlx_roofline.measure(network, self.memory().free, mlx_model.DTYPES[self.info.dtype])
+
+    def trainer(
+        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+    ) -> AdapterTrainer:
+        from .training import MLXTrainer
+
+        return MLXTrainer(self._network, self.info, shape, products=products, directions=directions)
 
     def close(self) -> None:
         if self._open is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,8 @@ def alternative(kind: str, backend: ModelLibrary) -> str:
     """
     other: ModelLibrary = "torch" if backend == "mlx" else "mlx"
     if not is_known(kind):
+        if not _has_code_for(kind, other):
+            return f"{_RELEASES[other]} has no module of that name, so choose another model"
         return f"try --backend {other}, or choose another model"
     if works(kind, other):
         return f"use --backend {other}"
@@ -70,6 +73,16 @@ def check(kind: str, backend: ModelLibrary) -> None:
         )
     if backend == "torch":
         raise ModelError(f"the torch backend cannot run {kind} with {library}: {alternative(kind, backend)}")
+
+
+def _has_code_for(kind: str, backend: ModelLibrary) -> bool:
+    """Tell whether a library has a module for a family, by its files: importing it takes seconds."""
+    found = find_spec("mlx_lm" if backend == "mlx" else "transformers")
+    if found is None or not found.submodule_search_locations:
+        return False
+    models = Path(found.submodule_search_locations[0], "models")
+    name = kind.replace("-", "_")
+    return (models / f"{name}.py").exists() or (models / name).is_dir()
 
 
 def _finding(kind: str, backend: ModelLibrary) -> dict[str, Any]:

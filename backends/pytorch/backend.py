@@ -43,7 +43,7 @@ from .hooks import Recorder
 from .loading import DTYPES, load_model
 from .model import Network
 from .sampling import log_softmax
-from .selftest import check_decoding
+from .selftest import check_decoding, check_masks
 from .yardsticks import roofline as torch_roofline
 
 _RECORD_BYTES = 2**30
@@ -121,6 +121,7 @@ def _proven(model: object, source: ModelSource) -> Network:
     advice = measured.alternative(str(source.config["model_type"]), "torch")
     with loading(f"{source.name} was loaded but does not run", advice):
         network = Network.of(model)
+        check_masks(network)
         network.verify()
         check_decoding(network)
     return network

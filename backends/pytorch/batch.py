@@ -22,6 +22,7 @@ from .hooks import Injector, hooked
 from .lanes import Edit
 from .linear import few_tokens
 from .model import Network
+from .past import masks
 from .past.slots import ROOM, SlotCache, Write
 from .sampling import choose
 
@@ -120,6 +121,12 @@ class TorchBatch:
         self._logits = self._network.logits(ends)
         return self
 
+    @property
+    def _shared(self) -> int:
+        """Columns that all rows share and that attention may take together: where reading memory is what takes time."""
+        apart = self._network.device.type == "cpu" and self._network.dtype == torch.float32
+        return self._cache.shared if apart and masks.sees_all(self._network.config) else 0
+
     def proofs(self, row: int) -> tuple[Proof, ...]:
         return self._injector.proofs(row)
 
@@ -169,7 +176,8 @@ class TorchBatch:
             positions = self._lengths[:, None] + np.arange(part.shape[1])
             self._lengths = self._lengths + part.shape[1]
             where = torch.from_numpy(positions).to(self._network.device)
-            parts.append(self._forward(part, positions, where, Write(where, int(self._lengths.max()), len(self)), {}))
+            write = Write(where, int(self._lengths.max()), len(self), self._shared)
+            parts.append(self._forward(part, positions, where, write, {}))
         return torch.cat(parts, dim=1)
 
     @torch.inference_mode()

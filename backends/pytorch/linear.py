@@ -1,8 +1,14 @@
-"""Products of few tokens with the model's weights, on the CPU.
+"""Products of few tokens with the model's weights, on the CPU in float32.
 
-BLAS libraries are tuned for ``tokens x weights`` with many tokens. For the few of a decoding step the same product from
-the other side, ``weights x tokens``, keeps the weights in the order they lie in and is up to twice as fast with MKL on
-AVX2. The sums are those of ``nn.Linear``, in another order.
+BLAS libraries are tuned for ``tokens x weights`` with many tokens. What helps with the few of a decoding step depends
+on the processor, and is settled by its instructions alone, so that a machine always adds in the same order:
+
+- AVX2 and others: the same product from the other side, ``weights x tokens``, keeps the weights in the order they lie
+  in and is up to twice as fast. ``few_tokens`` sees to it during a pass.
+- AVX-512: weights that lie by inputs instead of by outputs are 1.4 to 1.7 times as fast at 64 to 128 tokens, and no
+  slower at other numbers. ``lay_out`` turns their memory once, when a model is loaded: shapes and values stay.
+
+The sums are those of ``nn.Linear``, in another order.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +28,27 @@ _COLUMN_MAJOR = 16
 _MLP = re.compile(r"(^|\.)(\w*mlp|feed_forward|experts)\.")
 _BLOCK = 768
 """Outputs that are turned to row-major order at a time, while they are in the processor's cache."""
+
+
+def _by_inputs() -> bool:
+    """Tell whether this processor is fastest with weights that lie by inputs."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@torch.no_grad()
+def lay_out(model: Any) -> None:
+    """Turn the memory of a model's weights, embedding and head aside, where this processor wants them by inputs.
+
+    One weight at a time is held twice. A head is so wide that turning it makes it slower, and an embedding that is tied
+    to it is read by rows.
+
+    Args:
+        model: a transformers model that nobody else uses.
+    """
+    tables = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part}
+    for module in model.modules() if _by_inputs() else ():
+        if _is_plain(module) and id(module.weight) not in tables:
+            module.weight.data = module.weight.T.contiguous().T
 
 
 class _FromTheLeft(nn.Linear):
@@ -74,6 +101,10 @@ def _table(x: Tensor) -> Tensor:
 
 
 def _suits(module: nn.Module) -> TypeGuard[nn.Linear]:
+    return not _by_inputs() and _is_plain(module)
+
+
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
     # A subclass may do something of its own.
     if type(module) is not nn.Linear:
         return False
@@ -81,7 +112,10 @@ def _suits(module: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def linears(model: nn.Module) -> dict[nn.Linear, type[nn.Linear]]:
-    """Return the modules that ``few_tokens`` can take over, and as what: plain ones, in float32 on the CPU."""
+    """Return the modules that ``few_tokens`` can take over, and as what: plain ones, in float32 on the CPU.
+
+    None where the processor is faster without.
+    """
     return {
         module: _Inwards if _MLP.search(name) and module.out_features > module.in_features else _FromTheLeft
         for name, module in model.named_modules()

@@ -14,12 +14,13 @@ from ..models import foreign
 from ..models.sources import ModelSource
 from . import attention as torch_attention
 from . import devices
+from . import linear as torch_linear
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_model(
-    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None, own_attention: bool = True
+    source: ModelSource, *, device: str, dtype: str, quantize: str | None = None, own_products: bool = True
 ) -> Any:  # a transformers model; the library is untyped
     """Load weights from a local folder.
 
@@ -28,7 +29,7 @@ def load_model(
         device: ``cpu``, ``mps``, ``cuda``, ``cuda:1``...; ``cuda`` spreads a model too large for one GPU over all.
         dtype: a key of ``DTYPES``.
         quantize: ``4bit`` to quantise while loading (NF4, CUDA only).
-        own_attention: whether this project's attention takes the place of transformers'.
+        own_products: whether this project's attention and order of weights take the place of transformers'.
 
     Raises:
         PrerequisiteError: a library or device is missing.
@@ -54,8 +55,9 @@ def load_model(
                 f"{source.name} does not fit into the memory of {device}: choose a smaller model, or --quantize 4bit"
             ) from error
     _check_report(source, report)
-    if own_attention:
+    if own_products:
         torch_attention.use_in(model)
+        torch_linear.lay_out(model)
     return model.eval()
 
 

@@ -14,6 +14,26 @@ _PROMPTS = ((1, 2, 3), (2, 1))
 _NEXT = 1
 
 
+def check_masks(network: Network) -> None:
+    """Refuse a model whose attention holds a mask of its own that is more than causal (local attention of GPT-Neo).
+
+    It takes the last rows of that mask for whatever tokens it is given, so a batch of rows at different positions would
+    see other columns than each alone, and no short reading shows it: windows are hundreds of tokens wide.
+
+    Raises:
+        ModelError: there is such a mask.
+    """
+    for block in network.blocks:
+        for name, held in block.named_buffers():
+            if held.dtype != torch.bool or held.ndim < 2 or held.shape[-1] != held.shape[-2]:
+                continue
+            if not torch.equal(held, torch.ones_like(held).tril()):
+                raise ModelError(
+                    f"{type(network.model).__name__} masks tokens by a table of its own ({name}), which does not hold "
+                    f"for rows at different positions: {measured.alternative(network.config.model_type, 'torch')}"
+                )
+
+
 @torch.inference_mode()
 def check_decoding(network: Network) -> None:
     """Compare logits read through the cache, in a batch, with those of plain forward passes.

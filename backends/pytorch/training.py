@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,23 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
-from ..base import Float32, ModelInfo, Prompt, Proof
-from ..errors import PrerequisiteError, UsageError
-from ..training import READING, AdapterShape, AdapterTrainer, Products, TrainingRow, common_beginning, reading_rows
+from ..adapters.beginning import first_matrices
+from ..base import Float32, ModelInfo, Proof
+from ..errors import PrerequisiteError
+from ..training import (
+    BETAS,
+    LARGEST_GRADIENT,
+    AdapterShape,
+    AdapterTrainer,
+    Matrices,
+    Products,
+    TrainingRow,
+    asked_tokens,
+    common_beginning,
+    table,
+)
 from .hooks import Injector, hooked
 from .model import Network
-
-_BETAS = (0.9, 0.98)
-_LARGEST_GRADIENT = 1.0
 
 
 class TorchTrainer(AdapterTrainer):
@@ -48,19 +58,15 @@ class TorchTrainer(AdapterTrainer):
         self._network: Network | None = network
         self._products = products
         self._frozen = [(parameter, parameter.requires_grad) for parameter in network.model.parameters()]
-        self._wrapped = _put_in(network, shape)
-        if directions is not None:
-            _aim(network, shape, directions)
+        homes = {id(block): block for block in network.blocks[shape.first_layer :]}
+        blocks = {path: module for path, module in network.model.named_modules() if id(module) in homes}
+        self._wrapped = _put_in(network, shape, blocks)
+        sizes = {path: (module.out_features, module.in_features) for path, module in self._wrapped.items()}
+        self._take(first_matrices(shape, sizes, blocks, directions, partial(_gain, network, info.width)))
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
-        self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=_BETAS, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=BETAS, weight_decay=0.0)
 
-    def begin_with(self, matrices: Mapping[str, tuple[Float32, Float32]]) -> None:
-        own = self.matrices()
-        fits = set(own) == set(matrices) and all(
-            part.shape == given.shape for path in own for part, given in zip(own[path], matrices[path], strict=True)
-        )
-        if not fits:
-            raise UsageError("the adapter to start from has another rank, or lies in other layers")
+    def _take(self, matrices: Matrices) -> None:
         with torch.no_grad():
             for path, module in self._wrapped.items():
                 for part, given in zip((module.lora_A, module.lora_B), matrices[path], strict=True):
@@ -75,12 +81,7 @@ class TorchTrainer(AdapterTrainer):
                     found[f"{name}/{moment}"] = _numpy(value)
         return found
 
-    def restore(self, state: Mapping[str, Float32], steps: int) -> None:
-        held = {name for name in state if "/" not in name}
-        if held != set(self._parameters) or any(
-            state[name].shape != tuple(parameter.shape) for name, parameter in self._parameters.items()
-        ):
-            raise UsageError("the checkpoint is of an adapter of another shape: train into another folder")
+    def _resume(self, state: Mapping[str, Float32], steps: int) -> None:
         self._optimiser.state.clear()
         for name, parameter in self._parameters.items():
             with torch.no_grad():
@@ -92,7 +93,7 @@ class TorchTrainer(AdapterTrainer):
                 }
                 self._optimiser.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
 
-    def matrices(self) -> dict[str, tuple[Float32, Float32]]:
+    def matrices(self) -> Matrices:
         return {
             path: (_numpy(module.lora_A["default"].weight), _numpy(module.lora_B["default"].weight))
             for path, module in self._wrapped.items()
@@ -124,7 +125,7 @@ class TorchTrainer(AdapterTrainer):
         return loss, proofs
 
     def _update(self, rate: float) -> float:
-        norm = nn.utils.clip_grad_norm_(self._parameters.values(), _LARGEST_GRADIENT)
+        norm = nn.utils.clip_grad_norm_(self._parameters.values(), LARGEST_GRADIENT)
         for settings in self._optimiser.param_groups:
             settings["lr"] = rate
         self._optimiser.step()
@@ -140,85 +141,55 @@ class TorchTrainer(AdapterTrainer):
         # States that layers carry are not shared between rows: there each row is read from its first token.
         first = 0 if network.carries else first
         cache = None if network.carries else DynamicCache()
+        tokens, positions = table(group, first)
         if first and cache is not None:
-            self._forward(network, [Prompt(prompts[0].tokens[:first])], 0, cache, None)
+            beginning = np.array([prompts[0].tokens[:first]])
+            self._forward(network, beginning, np.arange(first)[None], cache)
             for layer in cache.layers:
                 layer.keys = layer.keys.expand(len(group), -1, -1, -1)
                 layer.values = layer.values.expand(len(group), -1, -1, -1)
         injector = Injector(network, prompts)
-        hidden = self._forward(network, prompts, first, cache, injector)
-        rows: list[int] = []
-        columns: list[int] = []
-        targets: list[int] = []
-        weights: list[float] = []
-        for number, row in enumerate(group):
-            start = len(row.prompt.tokens) - 1 - first
-            rows += [number] * len(row.answer)
-            columns += range(start, start + len(row.answer))
-            targets += row.answer
-            weights += [row.weight] * len(row.answer)
-        logits = network.logits(hidden[rows, columns])
-        losses = nn.functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
-        return losses @ losses.new_tensor(weights), [injector.proofs(number) for number in range(len(group))]
-
-    def _forward(
-        self, network: Network, prompts: Sequence[Prompt], first: int, cache: Any, injector: Injector | None
-    ) -> Tensor:
-        """Hidden states after the final norm, from column ``first`` on."""
         lengths = np.array([len(prompt.tokens) for prompt in prompts])
-        width = int(lengths.max())
-        tokens = np.zeros((len(prompts), width - first), np.int64)
-        for number, prompt in enumerate(prompts):
-            tokens[number, : lengths[number] - first] = prompt.tokens[first:]
-        columns = np.arange(first, width)
-        positions = np.where(columns < lengths[:, None], columns, -1)
-        ids, touched = torch.from_numpy(np.stack([tokens, positions])).to(network.device)
-        where = torch.from_numpy(columns).to(network.device)[None]
-        measured = None
-        if injector is not None:
-            measured = injector.begin(touched, np.full(len(prompts), first), lengths)
+        touched = torch.from_numpy(positions.astype(np.int64)).to(network.device)
+        measured = injector.begin(touched, np.full(len(prompts), first), lengths)
         with hooked(network, measured.edits if measured else {}):
-            hidden = network.read(ids, where, width, cache)
+            hidden = self._forward(network, tokens, np.arange(first, first + tokens.shape[1])[None], cache)
         if measured:
             measured.settle()
-        return hidden
+        asked = asked_tokens(group, first)
+        logits = network.logits(hidden[asked.rows, asked.columns])
+        targets = torch.tensor(asked.tokens, device=logits.device)
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+        return losses @ losses.new_tensor(asked.weights), [injector.proofs(number) for number in range(len(group))]
+
+    def _forward(self, network: Network, tokens: Any, columns: Any, cache: Any) -> Tensor:
+        """Hidden states after the final norm of tokens (rows, n) in columns (1, n)."""
+        ids, where = (torch.from_numpy(part).to(network.device) for part in (tokens, columns))
+        return network.read(ids, where, int(columns[0, -1]) + 1, cache)
 
 
-def _put_in(network: Network, shape: AdapterShape) -> dict[str, Any]:
+def _put_in(network: Network, shape: AdapterShape, blocks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Wrap every linear map of the chosen blocks; path -> peft's module."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise PrerequisiteError("training an adapter with torch needs peft: pip install peft") from error
-    blocks = {id(block) for block in network.blocks[shape.first_layer :]}
-    homes = [path for path, module in network.model.named_modules() if id(module) in blocks]
     chosen = [
         f"{home}.{path}"
-        for home in homes
-        for path, module in network.model.get_submodule(home).named_modules()
+        for home, block in blocks.items()
+        for path, module in block.named_modules()
         if isinstance(module, nn.Linear)
     ]
     settings: Any = LoraConfig  # peft says int for alpha and divides by it
     settings = settings(r=shape.rank, lora_alpha=shape.alpha, lora_dropout=0.0, target_modules=chosen)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(shape.seed)
         inject_adapter_in_model(settings, network.model)
     return {path: network.model.get_submodule(path) for path in chosen}
 
 
-def _aim(network: Network, shape: AdapterShape, directions: Float32) -> None:
-    """Let the maps that read the residual stream begin with what will be injected into it."""
-    adapted: list[Any] = list(network.blocks[shape.first_layer :])
-    for turn, block in enumerate(adapted):
-        second = getattr(block, "pre_feedforward_layernorm", None) or block.post_attention_layernorm
-        for norm, home in ((block.input_layernorm, block.self_attn), (second, block.mlp)):
-            with torch.no_grad():
-                gain = norm(torch.ones(1, directions.shape[1], device=network.device))[0]
-                rows = torch.from_numpy(reading_rows(directions, _numpy(gain), shape.rank, turn, len(adapted)))
-                for name in READING:
-                    if hasattr(home, name):
-                        weight = getattr(home, name).lora_A["default"].weight
-                        weight.copy_(rows.to(weight.device, weight.dtype))
+def _gain(network: Network, width: int, norm: nn.Module) -> Float32:
+    with torch.no_grad():
+        return _numpy(norm(torch.ones(1, width, device=network.device, dtype=network.dtype))[0])
 
 
 def _replace(model: Any, path: str, module: nn.Module) -> None:

@@ -51,7 +51,7 @@ class TrainingPlan(BaseModel):
     evaluate_every: int = Field(default=20, ge=1)
     save_every: int = Field(default=10, ge=1)
     products: Literal["float32", "bfloat16"] = "float32"
-    """Type of number in which the CPU multiplies; see ``backends.pytorch.training``."""
+    """Type of number in which the CPU multiplies; see ``backends.training.Products``."""
 
     @model_validator(mode="after")
     def _ordered(self) -> TrainingPlan:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
+from mlxintro.protocol.layers import in_sentence
 from mlxintro.protocol.trials import Dose, Transform, Unit
 from mlxintro.vectors.recipe import VectorRecipe
 
@@ -83,15 +84,19 @@ class ConceptVector:
         elif transform == "negate":
             multiple = -multiple
         size = abs(multiple) * norm
-        if size > float(np.finfo(np.float32).max):
-            raise UsageError(f"strength {strength} ({unit}) exceeds what float32 can hold: choose a smaller one")
+        # A model squares the stream to normalise it; what overflows there is set to zero without a word.
+        if size > float(np.finfo(np.float32).max) ** 0.5:
+            raise UsageError(
+                f"strength {strength} ({unit}) exceeds what float32 can hold: it adds a norm of {size:.2g}; choose a "
+                "smaller one, or --unit resid"
+            )
         return (raw * multiple).astype(np.float32), Dose(multiple, size, size / resid, norm, resid)
 
     def _nothing_at(self, layer: int) -> str:
         given = np.flatnonzero(self.norms)
         if self.recipe.method == "imported" and len(given):
-            layers = f"layer {given[0]}" if len(given) == 1 else f"layers {given[0]} to {given[-1]}"
-            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {layers}"
+            there = in_sentence(given.tolist())
+            return f"the vector of {self.recipe.word!r} has no direction at layer {layer}: it was made for {there}"
         where = f"the vector of {self.recipe.word!r} is zero at layer {layer}"
         return f"{where}, where all words look alike: choose a later layer"
 

@@ -24,7 +24,7 @@ SYMBOLS = {
 RUNG_SIGNS: Mapping[RungState, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
-_COUNT, _INTERVAL = re.compile(r" n=\d+"), re.compile(r" \[[^\]]*\]")
+_COUNT, _INTERVAL, _COUNTS = re.compile(r" n=\d+"), re.compile(r" \[[^\]]*\]"), re.compile(r"\d+/\d+ = ")
 
 
 def state(run: Run) -> str:
@@ -97,10 +97,11 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_figure(text: str, width: int) -> str:
-    """Return a figure, ``detects 52/400 = 13 % [10, 17]``; without its interval or count where these have no room."""
-    for shorter in (text, _COUNT.sub("", text), _INTERVAL.sub("", _COUNT.sub("", text))):
-        if cell_len(shorter) <= width:
-            return fit(shorter, width)
+    """Return a figure, ``detects 52/400 = 13 % [10, 17]``; without its interval or counts where these have no room."""
+    shorter = text
+    for left_out in (_COUNT, _INTERVAL, _COUNTS):
+        if cell_len(shorter) > width:
+            shorter = left_out.sub("", shorter)
     return fit(shorter, width)
 
 

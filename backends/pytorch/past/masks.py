@@ -38,6 +38,11 @@ def kinds_of(config: Any) -> frozenset[str]:
     return kinds
 
 
+def sees_all(config: Any) -> bool:
+    """Tell whether every token of every layer sees all earlier columns."""
+    return kinds_of(config) == {"full_attention"}
+
+
 def build(config: Any, positions: Tensor, width: int, dtype: torch.dtype) -> Any:
     """Return which columns are attended, a column being a position; in the form the model takes them in.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from ..attention import mark_shared
 from .states import LayerStates
 
 ROOM = 64
@@ -32,6 +33,8 @@ class Write:
     """Columns attended."""
     rows: int
     """Rows that take part, the first slots."""
+    shared: int = 0
+    """Columns, from the first, in which all rows hold the same and which all tokens of the pass see."""
 
     @property
     def first(self) -> int:
@@ -68,6 +71,8 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]  # the library is untyped
             setattr(self, name, store)
             write.into(store, new)
             found.append(store[:rows, :, : write.width])
+        if write.shared:
+            mark_shared(found[0], write.shared)
         return found[0], found[1]
 
     def get_seq_length(self) -> int:
@@ -114,6 +119,14 @@ class SlotCache(Cache):  # type: ignore[misc]
         super().__init__(layers=[])
         self.write: Write | None = None
         self.layers = [SlotLayer(self) for _ in range(layers)]
+        self._origin = object()
+        self._beginning: tuple[object, int] | None = None
+        """Whose one row all rows here were copied from, and how many columns of it."""
+
+    @property
+    def shared(self) -> int:
+        """Return in how many columns, from the first, all rows hold the same."""
+        return 0 if self._beginning is None else self._beginning[1]
 
     def get_conv_state(self, layer_idx: int, state_idx: int = 0) -> Tensor | None:
         return self._states(layer_idx).get(("conv", state_idx), self._rows)
@@ -164,6 +177,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         twin = SlotCache(0)
         twin.write = self.write
         twin.layers = [layer.copied(twin, rows, columns, room) for layer in self.layers]
+        twin._beginning = (self._origin, columns) if columns and len(set(rows)) == 1 else self._beginning
         return twin
 
     def stores(self) -> list[Tensor]:
@@ -202,6 +216,12 @@ class SlotCache(Cache):  # type: ignore[misc]
 
     def absorb(self, other: SlotCache, first: int, rows: int) -> None:
         """Take the first rows of another cache in, from slot ``first`` on."""
+        if first == 0:
+            self._beginning = other._beginning
+        elif self._beginning is not None and other._beginning is not None and self._beginning[0] is other._beginning[0]:
+            self._beginning = min(self._beginning, other._beginning, key=lambda one: one[1])
+        else:
+            self._beginning = None
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.absorb(theirs, first, rows)
 

@@ -20,7 +20,7 @@ def logprobs(source: ModelSource, tokens: Sequence[int], dtype: str) -> list[flo
     Raises:
         ModelError: transformers cannot load it.
     """
-    model = load_model(source, device="cpu", dtype=dtype, own_attention=False)
+    model = load_model(source, device="cpu", dtype=dtype, own_products=False)
     ids = torch.tensor([list(tokens)])
     logits = model(input_ids=ids, use_cache=False).logits[0, :-1].double()
     found: list[float] = torch.log_softmax(logits, -1).gather(1, ids[0, 1:, None])[:, 0].tolist()

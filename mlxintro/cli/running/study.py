@@ -43,7 +43,7 @@ def conduct(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
     with Store(path) as store:
         study = stored_study(store, order, flags["name"])
         work = _Work(store, order, flags, study.id)
-        waiting = _waiting(study, order, problems)
+        waiting = _waiting(study, order, problems, work)
         _tell(study, waiting)
         try:
             for part, problem in waiting:
@@ -64,9 +64,9 @@ def _refuse_hopeless(order: StudyOrder, problems: Sequence[str | None]) -> None:
 
 
 def _waiting(
-    study: StoredStudy, order: StudyOrder, problems: Sequence[str | None]
+    study: StoredStudy, order: StudyOrder, problems: Sequence[str | None], work: _Work
 ) -> list[tuple[StoredPart, str | None]]:
-    """Parts that are not settled, each with what is known against it.
+    """Parts of which something is to be run or graded, each with what is known against it.
 
     Raises:
         KnownError: another process works on one of them.
@@ -78,7 +78,12 @@ def _waiting(
                 f"{part.run.name} is being run by process {part.run.pid} on {part.run.host}: wait for it, or stop it "
                 "in the terminal app"
             )
-    return [(part, against.get(part.key)) for part in study.parts if not part.settled]
+    return [
+        # What is run needs no model any more.
+        (part, None if part.settled else against.get(part.key))
+        for part in study.parts
+        if not part.settled or work.is_to_be_graded(part)
+    ]
 
 
 def _tell(study: StoredStudy, waiting: Sequence[tuple[StoredPart, str | None]]) -> None:
@@ -126,6 +131,15 @@ class _Work:
             chatter("".join(traceback.format_exception(error)))
             self._failed(part, f"{type(error).__name__}: {error}")
 
+    def is_to_be_graded(self, part: StoredPart) -> bool:
+        """Tell whether a finished part lacks verdicts of the study's grader: money had run out, or it was killed."""
+        from mlxintro.grading.passes import is_graded
+
+        grader, run = self.order.manner.grader, part.run
+        if grader is None or grader.name == "rules" or self.flags["no_grade"] or run is None or run.state != "done":
+            return False
+        return not is_graded(self.store, run, grader.name)
+
     def leave(self) -> None:
         """Forget a study of which nothing has begun, so that what was wrong with it leaves no trace."""
         study = self.store.studies.get(self.study)
@@ -141,7 +155,11 @@ class _Work:
     def _run(self, part: StoredPart) -> int:
         from mlxintro.cli.running.executing import go_on_with
 
-        code = self._begin(part) if part.run is None else go_on_with(self.store, part.run, self.flags)
+        code = 0
+        if part.run is None:
+            code = self._begin(part)
+        elif not part.settled:
+            code = go_on_with(self.store, part.run, self.flags)
         self.store.studies.failed(self.study, part.ordinal, None)
         now = self.store.studies.get(self.study).parts
         run = next(one.run for one in now if one.ordinal == part.ordinal)
@@ -207,11 +225,12 @@ def conclude(study: StoredStudy, *, as_json: bool) -> None:
     write = chatter if as_json else echo
     rows = parts_table(study)
     write("\n" + table(["run", "model", "state", "trials", "failed", "note"], rows, right=(3, 4)))
-    left = sum(not part.settled for part in study.parts)
+    left = sum(not part.settled or part.error is not None for part in study.parts)
     name = shell(study.name)
     if left:
         count = len(study.parts)
-        chatter(f"\n{left} of {count} runs are not done: the same line goes on, or mlxintro studies resume {name}")
+        said = f"{left} of {count} runs are not done or not graded"
+        chatter(f"\n{said}: the same line goes on, or mlxintro studies resume {name}")
     else:
         chatter(
             f"\nstudy {study.name} is done: mlxintro compare {name}, mlxintro report {name} -o {name}.html; "

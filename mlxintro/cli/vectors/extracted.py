@@ -100,8 +100,14 @@ class ExtractedVectors:
     """Loads a model and extracts vectors, for the time of a ``with``."""
 
     def __init__(
-        self, context: click.Context, names: tuple[str, ...], any_word: bool, settings: dict[str, Any]
+        self,
+        context: click.Context,
+        names: tuple[str, ...],
+        any_word: bool,
+        settings: dict[str, Any],
+        layers: Sequence[int | float] = (),
     ) -> None:
+        """``layers``: what the command looks at, so that a slip is told before the words are read."""
         from mlxintro.paths import data_home
         from mlxintro.protocol import presets
         from mlxintro.protocol.words.imported import resolve_concepts
@@ -120,6 +126,7 @@ class ExtractedVectors:
         preset = presets.of_settings(self.preset)
         self.extraction = presets.with_extraction(preset, self.changes).extraction
         self._settings = settings
+        self._layers = layers
 
     def __enter__(self) -> Any:
         from mlxintro.cli.running.progress import word_progress
@@ -130,6 +137,8 @@ class ExtractedVectors:
 
         self.backend = load_backend(**self._settings)
         try:
+            for layer in self._layers:
+                self.backend.info.layer(layer)
             recipes = [
                 recipe_for(self.extraction, concept.word, self.backend.info, self._references[concept.word])
                 for concept in self.found
@@ -164,13 +173,18 @@ class ExtractedVectors:
             chatter(f"vectors are kept, but not listed: {error}")
 
 
+def share_of(ratio: float) -> str:
+    """Return a norm beside the stream's in words: ``20%``, and ``1.9e+29 times`` where a percentage says nothing."""
+    return f"{ratio:.0%}" if ratio < 10 else f"{ratio:.2g} times"
+
+
 def norms_table(vectors: Sequence[ConceptVector], layers: Sequence[int]) -> str:
     """Return the norms by layer, beside those of the stream."""
     rows = [
         [
             str(layer),
             f"{vectors[0].resid_norms[layer]:.4g}",
-            *(f"{v.norms[layer]:.3g} ({v.norms[layer] / v.resid_norms[layer]:.0%})" for v in vectors),
+            *(f"{v.norms[layer]:.3g} ({share_of(v.norms[layer] / v.resid_norms[layer])})" for v in vectors),
         ]
         for layer in layers
     ]

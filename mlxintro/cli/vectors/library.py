@@ -68,6 +68,8 @@ def show(context: click.Context, /, vector: str, as_json: bool) -> None:
     """
     import numpy as np
 
+    from mlxintro.cli.vectors.extracted import share_of
+
     with _library(context) as library:
         record = library.find(vector)
         loaded = library.load(record)
@@ -79,13 +81,15 @@ def show(context: click.Context, /, vector: str, as_json: bool) -> None:
             plain["resid_norms"] = dict(streams)
         echo(json_line({**plain, "made": dict(loaded.made)}))
         return
-    for name, value in _facts(record).items():
+    shown = _facts(record)
+    for name, value in shown.items():
         if name not in ("recipe", "facts") and value not in ("", [], None):
             echo(f"{name:<10} {value}")
     for name, value in {**record.recipe.get("facts", {}), **loaded.made}.items():
-        echo(f"  {name}: {value}")
+        if shown.get(name) != value:
+            echo(f"  {name}: {value}")
     rows = [
-        [str(layer), f"{norm:.4g}", *([] if loaded.resid_norms is None else [f"{norm / loaded.resid_norms[at]:.0%}"])]
+        [str(layer), f"{norm:.4g}", *([] if loaded.resid_norms is None else [share_of(norm / loaded.resid_norms[at])])]
         for at, (layer, norm) in enumerate(zip(loaded.directions.layers, norms, strict=True))
     ]
     header = ["layer", "norm", *([] if loaded.resid_norms is None else ["of the stream"])]
@@ -110,6 +114,7 @@ def export(context: click.Context, /, vector: str, output: Path, file_format: st
     safetensors holds directions, norms of the stream and the recipe; npz the same; gguf the directions of layer 1 and
     later, since llama.cpp has none for layer 0.
     """
+    from mlxintro.protocol.layers import in_sentence
     from mlxintro.rendering.whole_file import whole_file
     from mlxintro.vectors.formats.writer import SUFFIXES, export
 
@@ -122,7 +127,7 @@ def export(context: click.Context, /, vector: str, output: Path, file_format: st
         loaded = library.load(library.find(vector))
     with whole_file(output) as place:
         layers = export(loaded, place, chosen)
-    chatter(f"wrote {loaded.word} as {chosen}: layers {layers[0]} to {layers[-1]}, width {loaded.directions.width}")
+    chatter(f"wrote {loaded.word} as {chosen}: {in_sentence(layers)}, width {loaded.directions.width}")
     if left := [layer for layer in loaded.directions.layers if layer not in layers]:
         chatter(f"left out: layer {left[0]}, which the format has no place for")
 
@@ -160,6 +165,7 @@ def import_(
     With -m the vector is held against a model: whether it fits, and its norm beside the stream's. Nothing in the file
     is trusted: it is read without unpickling and checked before it is kept.
     """
+    from mlxintro.protocol.layers import in_sentence
     from mlxintro.vectors.formats.reader import read_vector_file
     from mlxintro.vectors.library import Bringing
 
@@ -171,9 +177,8 @@ def import_(
     if as_json:
         echo(json_line(_facts(record)))
     else:
-        there = brought.directions.layers
         echo(
-            f"{brought.name}: {brought.format}, concept {brought.word}, layers {there[0]} to {there[-1]} at "
+            f"{brought.name}: {brought.format}, concept {brought.word}, {in_sentence(brought.directions.layers)} at "
             f"{brought.directions.site}, width {brought.directions.width}"
         )
         if checked is not None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import Concept, Library
+from mlxintro.protocol.layers import as_option, in_sentence
 from mlxintro.vectors.reading import ReadSite
 
 PREFIX = "vector:"
@@ -36,11 +37,10 @@ class VectorReference(Data):
         """
         missing = [layer for layer in layers if layer not in self.layers]
         if missing:
-            first, last = self.layers[0], self.layers[-1]
-            there = f"only layer {first}" if first == last else f"layers {first} to {last}"
+            only = "only " if len(self.layers) == 1 else ""
             raise UsageError(
-                f"the imported vector of {self.word!r} has no direction at layer {missing[0]}: it has {there}, so "
-                f"give --layers {first if first == last else f'{first}-{last}'}",
+                f"the imported vector of {self.word!r} has no direction at layer {missing[0]}: it has {only}"
+                f"{in_sentence(self.layers)}, so give --layers {as_option(self.layers)}",
                 setting="layers",
             )
 

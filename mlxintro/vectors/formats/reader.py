@@ -64,7 +64,9 @@ def _arrays_of_npz(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:
         # zipfile, zlib, lzma and numpy each have errors of their own for damaged input.
-        raise UsageError(f"{path} is no npz of plain numbers, or damaged: {_first_line(error)}") from None
+        raise UsageError(
+            f"{path} is no npz of plain numbers, or damaged ({_first_line(error)}): save the vector again"
+        ) from None
 
 
 def _named(path: Path, arrays: Mapping[str, Any], layer: int | None) -> tuple[dict[int, Any], Any, dict[str, Any], str]:
@@ -93,16 +95,17 @@ def _named(path: Path, arrays: Mapping[str, Any], layer: int | None) -> tuple[di
 
 def _safetensors(path: Path, layer: int | None) -> VectorFile:
     """A file of ours, whose checksum must hold, or any whose arrays are named by layer."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from mlxintro.backends.adapters.tensors import parse_tensors
 
     data = path.read_bytes()
     try:
         header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
         metadata = header.get("__metadata__") or {}
-        arrays = load(data)
-    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is no safetensors file of plain numbers: {_first_line(error)}") from None
+        arrays = parse_tensors(data)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is no safetensors file of plain numbers ({_first_line(error)}): save the vector again"
+        ) from None
     if "sha256" in metadata and "key" in metadata:
         from mlxintro.vectors.cache import DamagedError, parse
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from mlxintro.backends.adapters.tensors import read_row
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.plain_data import parse_json
 from mlxintro.vectors.formats.untrusted import VectorFile, check_regular, checked
 
 WEIGHTS = ("sae_weights.safetensors", "params.npz", "params.safetensors")
+_PICKLES = (".pt", ".pth", ".bin", ".pkl")
 _LARGEST = 2**37
 """Bytes of a decoder; only one row of it is read."""
 _HOOK = re.compile(r"blocks\.(\d{1,4})\.(?:hook_(resid_post|resid_pre|attn_out|mlp_out))")
@@ -40,6 +42,9 @@ def read_feature(path: Path, index: int, layer: int | None = None) -> VectorFile
     if path.is_dir():
         found = [path / name for name in WEIGHTS if (path / name).exists()]
         if not found:
+            pickled = next((one.name for one in sorted(path.iterdir()) if one.suffix in _PICKLES), None)
+            if pickled is not None:
+                raise UsageError(f"{path} holds {pickled}, which is never opened: save it as {WEIGHTS[0]}")
             raise UsageError(f"{path} holds no sparse autoencoder: it has none of {', '.join(WEIGHTS)}")
         weights = found[0]
     else:
@@ -87,9 +92,9 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = parse_json(path.read_text("utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"{path} is no configuration: {error}") from None
+        raise UsageError(f"{path} is no configuration ({error}): fetch the autoencoder again") from None
     if not isinstance(config, dict):
-        raise UsageError(f"{path} is no configuration: it holds no table")
+        raise UsageError(f"{path} is no configuration (it holds no table): fetch the autoencoder again")
     return config
 
 
@@ -100,12 +105,12 @@ def _safetensors_row(path: Path, index: int) -> Any:
         with safe_open(path, framework="numpy") as file:
             if "W_dec" not in file.keys():  # noqa: SIM118  # it is no mapping
                 raise UsageError(f"{path} has no decoder W_dec: give the weights of a sparse autoencoder")
-            rows = file.get_slice("W_dec")
-            shape = rows.get_shape()
-            _check_index(path, shape, index)
-            return np.asarray(rows[index : index + 1])[0]
+            _check_index(path, file.get_slice("W_dec").get_shape(), index)
+        return read_row(path, "W_dec", index)
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} is no safetensors file that can be read: {str(error)[:120]}") from None
+        raise UsageError(
+            f"{path} is no safetensors file that can be read ({str(error)[:120]}): fetch it again"
+        ) from None
 
 
 def _npz_row(path: Path, index: int) -> Any:
