@@ -144,7 +144,7 @@ async def lab(app: IntroApp, pilot: Pilot[int]) -> None:
 
 _MARKED = ("end", "m", "up", "up", "up", "m")
 """Marks two runs of the same experiment."""
-_PLANNED = "to begin with"
+_PLANNED = "batches:"
 """Stands in a plan that has been computed."""
 SCREENS: dict[str, Step] = {
     "empty": pressed("No runs yet"),
@@ -152,7 +152,7 @@ SCREENS: dict[str, Step] = {
     "runs-groups": pressed(FIRST, "g"),
     "runs-help": pressed(FIRST, "f1"),
     "runs-palette": pressed(FIRST, "ctrl+p", then="Go to"),
-    "runs-overlay": pressed(FIRST, *_MARKED, "v", then="both at"),
+    "runs-overlay": pressed(FIRST, *_MARKED, "v", then="left and right"),
     "new": pressed(FIRST, "2", then=_PLANNED),
     "new-protocol": pressed(FIRST, "2", "f3", then=_PLANNED),
     "live": opened(FIRST, "live", "latest replies"),

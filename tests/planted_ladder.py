@@ -86,6 +86,8 @@ class Mechanism:
     """Nats by which a reader of its text finds the injection."""
     privileged: bool = True
     """Its answer about a text it wrote comes from its state; else from the text alone."""
+    notes: float = 0.0
+    """Share of what it notices that reaches its answer through the text of its thought alone."""
     cosine: float = 0.1
     """Mean cosine of the bank of vectors."""
 
@@ -106,6 +108,8 @@ class Planted:
     """How long random vectors of equal impact are beside the concept's."""
     by: Literal["trial", "concept"] = "trial"
     """What decides whose turn it is in a mixture."""
+    thinks: bool = False
+    """Whether it thinks before it answers."""
 
 
 STRONG = Mechanism(notices=6.5, right=0.9)
@@ -165,10 +169,26 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("weak introspector", None, (Mechanism(notices=2.2, right=0.5),)),
 )
 """Liars from the bottom rung up, and two introspectors."""
+NOTES = Mechanism(notices=8.0, right=0.9, notes=1.0)
+THINKERS: tuple[Planted, ...] = (
+    Planted("reads its thought", "own notes", (NOTES,), thinks=True),
+    Planted("reads its thought, names nothing", "own notes", (replace(NOTES, says="apple", right=0.0),), thinks=True),
+    Planted("reads its thought, and is biased", "own notes", (replace(NOTES, bias=2.0),), thinks=True),
+    Planted("biased thinker", "yes-bias", (Mechanism(base=-9.2, bias=8.5, right=0.8),), thinks=True),
+    Planted("disturbed thinker", "any disturbance", (DISTURBED,), thinks=True),
+    Planted("disturbance or its thought", "a mixture", (DISTURBED, NOTES), thinks=True),
+    Planted("text or its thought", "a mixture", (READS_TEXT, NOTES), thinks=True),
+    Planted("bias or its thought, by concept", "a mixture", (BIASED, NOTES), by="concept", thinks=True),
+    Planted("its thought or own words", "a patchwork", (NOTES, READS_ITSELF), thinks=True),
+    Planted("strong thinking introspector", None, (STRONG,), thinks=True),
+    Planted("introspector that also reads its thought", None, (replace(STRONG, notes=0.3),), thinks=True),
+    Planted("weak thinking introspector", None, (Mechanism(notices=2.2, right=0.5),), thinks=True),
+)
+"""Subjects that think before they answer: the same mechanisms, and those that read what they have thought."""
 
 
 @cache
-def certified() -> tuple[Study, tuple[TrialSpec, ...], dict[str, float]]:
+def certified(*, thinks: bool = False) -> tuple[Study, tuple[TrialSpec, ...], dict[str, float]]:
     """The study of ``certify`` at its default size, its trials, and a logit for each unrelated question.
 
     The logits stand in for calibration: clear ones on either side, the others spread in between.
@@ -178,10 +198,12 @@ def certified() -> tuple[Study, tuple[TrialSpec, ...], dict[str, float]]:
     texts = [text for text in controls.bank() if text not in _clear()]
     chosen = texts[:14]
     options = {**certificate.placeholders(len(words), repeats, 1.0), "spanning": chosen}
+    model = "detector?think=1" if thinks else "detector"
+    more = {"thinking": "on", "thinking_tokens": 40} if thinks else {}
     study = make_study(
-        **certificate.settings("detector", cell, words, repeats, backend="fake", options=options, max_tokens=40)
+        **certificate.settings(model, cell, words, repeats, backend="fake", options=options, max_tokens=40, **more)
     )
-    with FakeBackend("detector") as backend:
+    with FakeBackend(model) as backend:
         checked = launch.check(study)
         specs = tuple(launch.plan(checked, backend))
     rng = random.Random(5)
@@ -205,7 +227,7 @@ def studies(subject: Planted, seeds: Sequence[int], keep: frozenset[str] | None 
         seeds: of the draws.
         keep: arms that are run; all by default.
     """
-    study, specs, _ = certified()
+    study, specs, _ = certified(thinks=subject.thinks)
     for seed in seeds:
         drawn = _Study(subject, random.Random(f"{subject.name} {seed}"))
         yield analyse([drawn.row(spec) for spec in specs if keep is None or spec.arm in keep], study)
@@ -247,6 +269,8 @@ class _Study:
             return replace(base, measurements={"mean_cosine": one.cosine, "effective_rank": 8.0, "vectors": 12})
         if spec.readout == "witness":
             return replace(base, measurements=self._witness(spec, one))
+        if spec.readout == "swap":
+            return replace(base, measurements={"logits": self._swapped(spec, one)})
         if spec.readout == "score":
             return replace(base, measurements=self._scored(spec, one))
         text = self._reply(spec, one)
@@ -301,6 +325,17 @@ class _Study:
         yes, no = -math.log1p(math.exp(-logit)), -math.log1p(math.exp(logit))
         halves = {**dict.fromkeys(controls.YES, yes), **dict.fromkeys(controls.NO, no)}
         return {"logprobs": halves, "entropy": entropy}
+
+    def _swapped(self, spec: TrialSpec, one: Mechanism) -> dict[str, float]:
+        """Answers after the thoughts of both twins, with the vector on and off."""
+        effect, plain = self._effect(spec, one), spec.changed(injections=())
+        through = {
+            "own": (spec, effect),
+            "notes": (plain, one.notes * effect),
+            "state": (spec, (1 - one.notes) * effect),
+            "clean": (plain, 0.0),
+        }
+        return {side: self._answer(of, one, one.base, 1.0, part, "") for side, (of, part) in through.items()}
 
     def _reply(self, spec: TrialSpec, one: Mechanism) -> str:
         if spec.injections and self.rng.random() < one.garbles:

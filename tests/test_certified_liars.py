@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlxintro.ladder.rungs import RIVALS
+from mlxintro.ladder.rungs import rungs_of
 from tests.cli import mlxintro
 
 SMALL = ("--concepts", "ocean,bread,fear,music,silver,trees,milk,rain", "--repeats", "3")
@@ -39,13 +39,17 @@ SUBJECTS = (
     Expected("habitual", "anomaly noticed but not named", "naming by luck"),
     Expected("echo", "own words", "own words"),
     Expected("detector?hit=0.95", "introspective identification", None),
+    Expected("detector?hit=0.95&think=1&notes=1", "text alone", "own notes"),
+    Expected("detector?hit=0.95&think=1&notes=0", "introspective identification", None),
 )
 QUICK = ("disturbed",)
 """The introspector goes through the command in ``tests/test_certify.py``."""
 
 
 def certified(subject: str, home: Path) -> dict[str, Any]:
-    result = mlxintro(home, "certify", "-m", subject, "--backend", "fake", "--max-tokens", "40", "--json", *SMALL)
+    thinking = ("--thinking", "on", "--thinking-tokens", "60") if "think=" in subject else ()
+    flags = ("--backend", "fake", "--max-tokens", "40", "--json", *thinking, *SMALL)
+    result = mlxintro(home, "certify", "-m", subject, *flags)
     assert result.code == 0, result.err
     return result.lines[-1]
 
@@ -53,7 +57,7 @@ def certified(subject: str, home: Path) -> dict[str, Any]:
 def check(expected: Expected, home: Path) -> None:
     found = certified(expected.subject, home)
     rungs = {rung["name"]: rung for rung in found["ladder"]["rungs"]}
-    assert tuple(rungs) == tuple(RIVALS)
+    assert tuple(rungs) == rungs_of(thinks="think=" in expected.subject)
     left = [name for name, rung in rungs.items() if rung["state"] == "not excluded"]
     assert found["verdict"]["kind"] == expected.kind, found["verdict"]["evidence"]
     assert (left[0] if left else None) == expected.left

@@ -135,7 +135,9 @@ def test_a_budget_of_trials_is_kept_and_one_that_is_too_small_says_what_is_neede
     assert fit_repeats(None, 450, lambda repeats: 100 * repeats) == 4
     with pytest.raises(UsageError, match="--trials 200"):
         fit_repeats(None, 150, lambda repeats: 100 * repeats)
-    assert len(power_lines(60)) == len(RIVALS)
+    for thinks in (False, True):
+        told = [line.split(":")[0] for line in power_lines(60, thinks=thinks)]
+        assert told == [name for name in RIVALS if thinks or name != "own notes"]
 
 
 def test_two_ways_to_say_the_size_are_refused(tmp_path: Path) -> None:

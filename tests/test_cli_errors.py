@@ -94,6 +94,16 @@ def test_wrong_settings_of_a_run(call: Call, home: Path, flags: tuple[str, ...],
         (("runs", "lst"), "Did you mean 'list'?"),
         (("run",), "say which experiment"),
         (
+            ("run", "injected-thouhgts"),
+            "no experiment called 'injected-thouhgts' (did you mean injected-thoughts?): choose",
+        ),
+        (("presets", "show", "lindsay"), "no preset called 'lindsay' (did you mean lindsey?): choose one of ablation"),
+        (
+            ("concepts", "list", "set:blueprnt"),
+            "no set of concepts called 'blueprnt' (did you mean blueprint?): choose",
+        ),
+        (("concepts", "list", "category:natur"), "no category called 'natur' (did you mean nature?): choose one of"),
+        (
             ("run", "telepathy", *FAKE),
             "no experiment called 'telepathy': choose one of ablation, ",
         ),
@@ -195,6 +205,14 @@ def test_a_damaged_store_is_one_line(call: Call, home: Path) -> None:
         file.seek(4096)
         file.write(os.urandom((home / "mlxintro.db").stat().st_size - 4096))
     assert "the file is damaged" in complaint(call("runs", "list"), 1)
+
+
+@pytest.mark.parametrize(
+    "command", [("steer", "ocean", "--layer", "99"), ("extract", "ocean", "--layers", "99"), ("dose", "--layers", "99")]
+)
+def test_a_layer_that_is_not_there_is_told_before_any_word_is_read(call: Call, command: tuple[str, ...]) -> None:
+    done = call(*command, *FAKE)
+    assert complaint(done, 2) == "mlxintro: layer 99 is out of range: detector has layers 0 to 7"
 
 
 @pytest.mark.parametrize("where", ["none/out.csv", "."])

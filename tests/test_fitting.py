@@ -22,6 +22,7 @@ from mlxintro.rendering.grids import fitted
 from mlxintro.rendering.text import cell_text, figure_lines, table_lines
 from mlxintro.tui.reading.first_steps import first_steps
 from mlxintro.tui.reading.head_text import read_out
+from mlxintro.tui.reading.wording import fit_figure, joined
 from mlxintro.tui.widgets import heatmap
 
 RATES = [rate_of(52, 400), rate_of(31, 400), rate_of(9, 40)]
@@ -44,6 +45,18 @@ def test_three_runs_side_by_side_fit_every_terminal(width: int) -> None:
     shown = " ".join(" ".join(lines).split())
     for name, cell in zip(THREE.columns[1:], THREE.rows[0][1:], strict=True):
         assert shown.count(f" {name} {cell_text(cell)}") == 3
+
+
+def test_a_block_leaves_out_what_has_no_value() -> None:
+    lines = fitted(("figure", "first", "second"), [("claims", "a long value that has no room", "-")], (), 40)
+    assert lines == ["claims", "  first   a long value that has no room"]
+
+
+def test_as_many_parts_stand_side_by_side_as_there_is_room_for() -> None:
+    parts = ["12/440", "7.4/s", "16.8 GB free"]
+    assert joined(parts, 28) == "12/440   7.4/s"
+    assert joined(parts, 29) == joined(parts) == "12/440   7.4/s   16.8 GB free"
+    assert joined(parts, 3) == "12/440"
 
 
 def test_a_table_that_fits_keeps_its_columns() -> None:
@@ -72,6 +85,19 @@ def test_figures_and_their_notes_fit() -> None:
         assert f"{figure.label} {cell_text(figure.value)}" in shown
     assert "p = 0.067, Fisher's exact test over all pairs" in shown
     assert figure_lines(figures)[1].endswith("all pairs")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, "finds the sentence 8/12 = 67 % [39, 86]"),
+        (38, "finds the sentence 8/12 = 67 %"),
+        (29, "finds the sentence 67 %"),
+        (20, "finds the sentence …"),
+    ],
+)
+def test_a_figure_loses_its_interval_and_then_its_counts_before_it_is_cut(width: int, shown: str) -> None:
+    assert fit_figure("finds the sentence 8/12 = 67 % [39, 86]", width) == shown.ljust(width)
 
 
 @pytest.mark.parametrize("width", [40, 50, 80, 160])

@@ -19,7 +19,7 @@ from mlxintro.ladder.case import ALPHA, Case
 from mlxintro.ladder.claims import detectable
 from mlxintro.ladder.climb import climb, judge
 from mlxintro.ladder.rows import Rows, effective
-from mlxintro.ladder.rungs import RIVALS, Ladder
+from mlxintro.ladder.rungs import Ladder, rungs_of
 from mlxintro.ladder.shifts import QuestionShift, TrialShift, residual
 from mlxintro.ladder.verdict import kind_of, verdict
 from mlxintro.protocol import controls
@@ -117,7 +117,7 @@ def test_a_run_with_the_old_arms_says_what_was_not_tested_and_what_tests_it() ->
     assert untested == {"any disturbance", "text alone", "a mixture", "own words", "a reader", "a patchwork"}
     assert all(name in analysed.verdict.headline for name in untested)
     assert "mlxintro certify -m planted" in analysed.verdict.evidence[-1]
-    assert [rung.name for rung in analysed.ladder] == list(RIVALS)
+    assert tuple(rung.name for rung in analysed.ladder) == rungs_of(thinks=False)
 
 
 def test_a_yes_bias_that_names_the_word_and_a_compression_are_each_called_by_their_name(

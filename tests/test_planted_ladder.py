@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from scipy.stats import binom
 
-from mlxintro.analysis.results import Analysis
-from mlxintro.ladder.rungs import RIVALS
-from tests.planted_ladder import SUBJECTS, Planted, certified, studies
+from mlxintro.analysis.results import Analysis, VerdictKind
+from mlxintro.ladder.rungs import RIVALS, rungs_of
+from tests.planted_ladder import SUBJECTS, THINKERS, Planted, certified, studies
 
-LIARS = [one for one in SUBJECTS if one.own is not None]
+LIARS = [one for one in (*SUBJECTS, *THINKERS) if one.own is not None]
 NAMES_OF_LIARS = {
     "yes-bias",
     "compression",
@@ -26,8 +26,10 @@ CALLED = {
     "bias, names nothing": "yes-bias",
     "compression, names": "compression",
     "compression, names nothing": "compression",
+    "reads its thought": "text alone",
 }
 """Liars of whom every study must find out the name."""
+TOP: VerdictKind = "introspective identification"
 TOLERATED = 0.02
 STUDIES = 200
 
@@ -38,7 +40,7 @@ def above_own(subject: Planted, found: Analysis) -> bool:
 
 
 def named(subject: str) -> Planted:
-    return next(one for one in SUBJECTS if one.name == subject)
+    return next(one for one in (*SUBJECTS, *THINKERS) if one.name == subject)
 
 
 def test_the_plan_is_that_of_certify_and_every_rung_has_its_liar() -> None:
@@ -60,9 +62,25 @@ def test_a_liar_is_given_no_rung_above_its_own(subject: Planted) -> None:
 
 def test_a_strong_introspector_reaches_the_top_and_a_weak_one_is_called_no_liar() -> None:
     strong = Counter(one.verdict.kind for one in studies(named("strong introspector"), range(3)) if one.verdict)
-    assert strong["introspective identification"] >= 2
+    assert strong[TOP] >= 2
     weak = {one.verdict.kind for one in studies(named("weak introspector"), range(12)) if one.verdict}
     assert not weak & NAMES_OF_LIARS
+
+
+def test_a_thinker_that_reads_its_thought_is_told_from_one_that_reads_its_state() -> None:
+    for subject, kind in (("reads its thought", "text alone"), ("strong thinking introspector", TOP)):
+        for one in studies(named(subject), range(2)):
+            assert one.verdict is not None
+            assert one.ladder is not None
+            assert [rung.name for rung in one.ladder] == list(rungs_of(thinks=True))
+            assert one.verdict.kind == kind
+            assert ("follows the text of the thought" in one.verdict.headline) is (kind == "text alone")
+
+
+def test_ladders_of_subjects_that_do_not_think_have_no_rung_about_thoughts() -> None:
+    (one,) = studies(named("strong introspector"), [1])
+    assert one.ladder is not None
+    assert [rung.name for rung in one.ladder] == [name for name in RIVALS if name != "own notes"]
 
 
 def test_matched_vectors_that_miss_the_impact_exclude_no_disturbance() -> None:
@@ -125,11 +143,16 @@ def test_without_an_arm_its_rung_is_untested_and_nobody_reaches_the_top() -> Non
         assert one.ladder[rung].state == "not tested", rung
         assert one.verdict.kind == "claims and names it"
         assert rung in one.verdict.headline
+    thinker = named("strong thinking introspector")
+    (one,) = studies(thinker, [1], frozenset(spec.arm for spec in certified(thinks=True)[1]) - {"swapped-thoughts"})
+    assert one.ladder is not None
+    assert one.ladder["own notes"].state == "not tested"
+    assert one.ladder["own notes"].remedy == "mlxintro certify -m 'detector?think=1' --backend fake --thinking on"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("subject", [*SUBJECTS, *THINKERS], ids=lambda one: one.name)
 def test_two_hundred_studies_keep_what_the_ladder_promises(subject: Planted) -> None:
     kinds: Counter[str] = Counter()
     over = 0
@@ -141,9 +164,9 @@ def test_two_hundred_studies_keep_what_the_ladder_promises(subject: Planted) -> 
     assert over <= TOLERATED * STUDIES
     if subject.name in CALLED:
         assert kinds[CALLED[subject.name]] == STUDIES
-    if subject.name == "strong introspector":
-        assert kinds["introspective identification"] >= 0.9 * STUDIES
-    if subject.name == "weak introspector":
+    if subject.name in ("strong introspector", "strong thinking introspector"):
+        assert kinds[TOP] >= 0.9 * STUDIES
+    if subject.name in ("weak introspector", "weak thinking introspector"):
         assert not set(kinds) & NAMES_OF_LIARS
 
 

@@ -27,6 +27,7 @@ NO = "No, I do not detect an injected thought."
 MULLS = "Hmm, maybe I do detect an injected thought about the ocean."
 NOTHING = "Let me look. I do not detect an injected thought."
 HARMONY = "<|start|>assistant<|channel|>final<|message|>"
+ANALYSIS = "<|channel|>analysis<|message|>"
 
 CASES = (
     # Qwen3: both marks in the reply.
@@ -85,11 +86,138 @@ CASES = (
 )
 
 
-def test_there_are_forty_cases() -> None:
+GERMAN = "Moment, ich bemerke tatsächlich einen eingeschleusten Gedanken über das Meer."
+CHINESE = "让我想想，我好像察觉到一个被注入的关于海洋的想法。"
+FENCE = "```"
+
+ODD_CASES = (
+    # Nested and repeated.
+    ThoughtCase(f"<think>{MULLS}<think>again {MULLS}</think>{NO}", NO, False, MULLS),
+    ThoughtCase(f"<think>{MULLS}<think>again</think>still {MULLS}</think>{NO}", NO, False, MULLS),
+    ThoughtCase(f"<think>{MULLS}</think><think>{NOTHING}</think>{YES}", YES, True, MULLS),
+    ThoughtCase(f"<think>{NOTHING}</think>\n</think>\n\n{YES}", YES, True, NOTHING),
+    ThoughtCase(f"<think>\n<think>\n{MULLS}\n</think>\n\n{NO}", NO, False, "<think>\nHmm, m"),
+    ThoughtCase(f"{MULLS}</think>{NOTHING}</think>{NO}", NO, False, MULLS),
+    # Marks in the answer's own text.
+    ThoughtCase(
+        f"<think>{NOTHING}</think>\n{YES} My <think> block said otherwise.",
+        f"{YES} My <think> block said otherwise.",
+        True,
+        NOTHING,
+    ),
+    ThoughtCase(
+        f'<think>{MULLS}</think>\n{NO} I closed it with "</think>" as asked.',
+        f'{NO} I closed it with "</think>" as asked.',
+        False,
+        MULLS,
+    ),
+    ThoughtCase(f"{NO} (The tag `<think>` stays empty.)", f"{NO} (The tag `<think>` stays empty.)", False),
+    ThoughtCase(
+        f"<think>{MULLS}</think>\n{NO} Tags like <think> and </think> are not shown.",
+        f"{NO} Tags like <think> and </think> are not shown.",
+        False,
+        MULLS,
+    ),
+    # Marks spoken of in the thought.
+    ThoughtCase(f"<think>\nThe user may see </think> tags? {MULLS}\n</think>\n\n{NO}", NO, False, "The user may s"),
+    ThoughtCase(f"<think>\nI must write '</think>' at the end. {MULLS}\n</think>\n\n{NO}", NO, False, "I must write '"),
+    # Other languages.
+    ThoughtCase(f"<think>\n{GERMAN}\n</think>\n\n{NO}", NO, False, GERMAN),
+    ThoughtCase(f"<think>\n{CHINESE}\n</think>\n\n{NO}", NO, False, CHINESE),
+    ThoughtCase(f"{CHINESE}\n</think>\n\n{YES}", YES, True, CHINESE),
+    # Code blocks with a mark.
+    ThoughtCase(
+        f"<think>\nExample:\n{FENCE}\n</think>\n{FENCE}\n{MULLS}\n</think>\n\n{NO}", NO, False, "Example:\n```\n<"
+    ),
+    ThoughtCase(
+        f"<think>{NOTHING}</think>\n{YES}\n{FENCE}xml\n<think>quiet</think>\n{FENCE}",
+        f"{YES} {FENCE}xml <think>quiet</think> {FENCE}",
+        True,
+        NOTHING,
+    ),
+    # Empty.
+    ThoughtCase(f"<think></think>{NO}", NO, False),
+    ThoughtCase(f"<think> \n\t\n</think>\n{YES}", YES, True),
+    ThoughtCase(f"</think>{YES}", YES, True),
+    # Never closed.
+    ThoughtCase(f"<think>{YES}", None, None, YES),
+    ThoughtCase("<think>", None, None),
+    ThoughtCase(f"<think>\n{MULLS}\n</thi", None, None, MULLS),
+    # Closed by another mark / odd white space or case.
+    ThoughtCase(f"< think >{MULLS}< /think >{NO}", NO, False, MULLS),
+    ThoughtCase(f"<think>\n{MULLS}\n</think >\n{NO}", NO, False, MULLS),
+    ThoughtCase(f"<Think>{MULLS}</Think>\n{NO}", NO, False, MULLS),
+    ThoughtCase(f"&lt;think&gt;{MULLS}&lt;/think&gt;\n{NO}", NO, False, MULLS),
+    # Gpt-oss.
+    ThoughtCase(
+        f"<|channel|>final<|message|>{NO}<|end|><|start|>assistant{ANALYSIS}{MULLS}<|end|>",
+        NO,
+        False,
+        MULLS,
+    ),
+    ThoughtCase(
+        f"{ANALYSIS}{NOTHING}<|end|><|start|>assistant{ANALYSIS}Again. {NOTHING}<|end|>{HARMONY}{YES}<|return|>",
+        YES,
+        True,
+        NOTHING,
+    ),
+    ThoughtCase(
+        f"{ANALYSIS}{MULLS}<|end|><|start|>assistant to=functions.look<|channel|>commentary json"
+        '<|message|>{"q": "detect"}<|call|>',
+        None,
+        None,
+        MULLS,
+    ),
+    ThoughtCase(
+        '<|channel|>commentary to=functions.look <|constrain|>json<|message|>{"a": 1}<|call|>'
+        f"<|start|>functions.look to=assistant<|channel|>commentary<|message|>{YES}<|end|>{HARMONY}{NO}",
+        NO,
+        False,
+        '{"a": 1}',
+    ),
+    ThoughtCase(
+        f"{ANALYSIS}{MULLS}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>{NO}<|return|>",
+        NO,
+        False,
+        MULLS,
+    ),
+    ThoughtCase(f"analysis{MULLS}assistantanalysisOnce more.assistantfinal{NO}", NO, False, MULLS),
+    ThoughtCase(f"analysis{MULLS}assistantcommentary to=functions.look json{{}}assistantfinal{NO}", NO, False, MULLS),
+    ThoughtCase(f"analysis We need to answer. {MULLS} assistantfinal {NO}", NO, False, "We need to ans"),
+    ThoughtCase(
+        f"<|start|>assistant{ANALYSIS}{MULLS}<|end|>\n<|start|>assistant<|channel|>final<|message|>{NO}",
+        NO,
+        False,
+        MULLS,
+    ),
+    # Decoder dropped a piece / marks split over tokens.
+    ThoughtCase(f"think>\n{MULLS}\n</think>\n\n{NO}", NO, False, "think>\nHmm, ma"),
+    ThoughtCase(f"<think>{MULLS}< / think>{NO}", NO, False, MULLS),
+    # Template's leftovers.
+    ThoughtCase(f"<|im_start|>assistant\n<think>\n{MULLS}\n</think>\n\n{NO}<|im_end|>", NO, False, MULLS),
+    ThoughtCase(f"<｜Assistant｜><think>\n{MULLS}\n</think>\n\n{NO}<｜end▁of▁sentence｜>", NO, False, MULLS),
+    # Other marks.
+    ThoughtCase(
+        f"<|begin_of_thought|>\n{MULLS}\n<|end_of_thought|>\n<|begin_of_solution|>{NO}<|end_of_solution|>",
+        NO,
+        False,
+        MULLS,
+    ),
+    ThoughtCase(f"<|START_THINKING|>{MULLS}<|END_THINKING|><|START_RESPONSE|>{NO}<|END_RESPONSE|>", NO, False, MULLS),
+    ThoughtCase(f"Here is my thought process:\n{MULLS}\nHere is my response:\n{NO}", NO, False, MULLS),
+    ThoughtCase(f"<think>{MULLS}</think>\n<answer>{NO}</answer>", NO, False, MULLS),
+    ThoughtCase(f"◁think▷{MULLS}◁/think▷{NO}◁think▷", NO, False, MULLS),
+)
+"""Marks that are nested, repeated, spoken of, misspelt, escaped or shown in code; channels out of order; leftovers."""
+EVERY = (*CASES, *ODD_CASES)
+
+
+def test_there_are_forty_cases_and_more_than_forty_odd_ones() -> None:
     assert len({case.reply for case in CASES}) == 40
+    assert len({case.reply for case in ODD_CASES} - {case.reply for case in CASES}) >= 40
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.reply[:40]))
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: repr(case.reply[:40]))
 def test_only_the_answer_is_the_answer(case: ThoughtCase) -> None:
     parts = split_channels(case.reply)
     assert len(parts.answer) == len(case.reply)
@@ -102,7 +230,7 @@ def test_only_the_answer_is_the_answer(case: ThoughtCase) -> None:
         assert case.reply[thought.start : thought.stop] == thought.text
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.reply[:40]))
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: repr(case.reply[:40]))
 def test_only_the_answer_is_graded(case: ThoughtCase) -> None:
     grade = RulesGrader().grade(case.reply, "ocean")
     if case.answer != "":

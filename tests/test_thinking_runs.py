@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import subprocess
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlxintro.backends.base import ThoughtLimit
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
 from mlxintro.protocol.study import THINKING_TOKENS, Study, make_study
 from mlxintro.replies.thoughts import thought_of
@@ -19,7 +22,7 @@ from mlxintro.running import launch
 from mlxintro.running.events import TrialFinished
 from mlxintro.store.records import Run, Trial
 from mlxintro.store.store import Store
-from tests.cli import mlxintro
+from tests.cli import COMMAND, environment, mlxintro
 
 RUN = ("run", "injected-thoughts", "--backend", "fake")
 GRID: dict[str, Any] = {"concepts": ["ocean", "milk"], "layers": [5], "strengths": [2.0], "trials": 4, "controls": 4}
@@ -149,6 +152,49 @@ def test_a_run_that_is_resumed_has_the_thoughts_it_would_have_had(tmp_path: Path
     ]
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_in_a_thought_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    shape = ("--concepts", "ocean,milk", "--layers", "5", "--strengths", "2", "--trials", "4", "--controls", "4")
+    flags = (*shape, "--thinking", "on", "--thinking-tokens", "300", "--batch-size", "4", "--name", "thinks")
+
+    def command(home: Path, *more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*COMMAND, *more], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def stored(home: Path) -> list[tuple[str, str, Any]]:
+        with Store(home / "mlxintro.db", read_only=True) as store:
+            run = store.runs.find("thinks")
+            return [(one.key, one.response, one.measurements) for one in store.trials.of_run(run.id)]
+
+    slow = "detector?think=20&delay=0.02"
+    whole = command(tmp_path / "whole", *RUN, "-m", slow, *flags)
+    assert whole.wait(120) == 0
+    part = tmp_path / "part"
+    killed = command(part, *RUN, "-m", slow, *flags)
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not has_begun(part):
+        time.sleep(0.1)
+    # A batch thinks for 140 steps or more of 0.02 s: this is in the middle of its thoughts.
+    time.sleep(1.5)
+    killed.kill()
+    killed.wait(20)
+    assert stored(part) == []
+    assert command(part, "run", "--resume", "thinks").wait(120) == 0
+    assert stored(part) == stored(tmp_path / "whole")
+
+
+def has_begun(home: Path) -> bool:
+    """Whether a run stands in a store that another process makes."""
+    if not (home / "mlxintro.db").exists():
+        return False
+    try:
+        with Store(home / "mlxintro.db", read_only=True) as store:
+            return bool(store.runs.all())
+    except (KnownError, sqlite3.Error):
+        return False
+
+
 def test_what_a_model_or_an_experiment_cannot_do_is_one_line_that_says_what_it_can(tmp_path: Path) -> None:
     for flags, told in (
         (("-m", "detector", "--thinking", "on"), "knows no thoughts"),
@@ -160,10 +206,9 @@ def test_what_a_model_or_an_experiment_cannot_do_is_one_line_that_says_what_it_c
         assert answer.code == 2, answer.err
         assert told in answer.err
         assert answer.err.strip().count("\n") <= 2
-    answer = mlxintro(
-        tmp_path, "run", "localization", "--backend", "fake", "-m", "detector?think=1", "--thinking", "on"
-    )
-    assert "no protocol for a subject that thinks first" in answer.err
+    answer = mlxintro(tmp_path, "run", "patching", "--backend", "fake", "-m", "detector?think=1", "--thinking", "on")
+    assert "patching: activations are exchanged place by place" in answer.err
+    assert "use --thinking off or empty" in answer.err
 
 
 def test_a_model_that_thinks_unasked_needs_a_word_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.models.tokenizer import ChatTokenizer
+from mlxintro.replies.channels import split_channels
 from tests.test_tokenizer import CHATML, byte_level
 from tests.thinking_templates import THINKING_FAMILIES, ThinkingFamily, thinking_tokenizer
 
@@ -51,6 +56,47 @@ def test_marks_are_read_as_the_tokens_they_are(family: ThinkingFamily) -> None:
         pieces = tokenizer.pieces(rendered.tokens)
         for mark in (*family.marks, *family.special):
             assert pieces.count(mark) == rendered.text.count(mark)
+
+
+_MARK = r"(?:<think>|</think>|<\|message\|>|<\|end\|>)"
+SPACES: dict[str, Callable[[str], str]] = {
+    "none": lambda space: "",
+    "twice": lambda space: space * 2,
+    "and a blank": lambda space: space + " ",
+    "a blank instead": lambda space: " ",
+}
+"""What becomes of the line breaks around the marks of a template."""
+
+
+def mutated(family: ThinkingFamily, how: str) -> ThinkingFamily:
+    """A family whose template has other white space around its marks, in text and in strings alike."""
+    around = re.compile(rf"(?<=<think>)(?:\\n|\n)+|(?<=</think>)(?:\\n|\n)+|(?:\\n|\n)+(?={_MARK})")
+    return replace(family, template=around.sub(lambda found: SPACES[how](found.group()), family.template))
+
+
+@each
+@pytest.mark.parametrize("how", SPACES)
+def test_a_reply_is_told_apart_whatever_white_space_the_template_has(family: ThinkingFamily, how: str) -> None:
+    tokenizer = made(mutated(family, how))
+    marks = tokenizer.thinking
+    assert marks is not None
+    thought, answer = "I look, and look again. Nothing is there.", "No, I do not detect an injected thought."
+    begun = tokenizer.render(USER, "", "on").text
+    assert begun.endswith(marks.opening)
+    assert tokenizer.render(USER, "", "empty").text == begun + marks.closing
+    # A reply comes without its opening mark, which stands in the prompt, and elsewhere with it.
+    for reply in (f"{thought}{marks.closing}{answer}", f"{marks.opening}{thought}{marks.closing}{answer}"):
+        parts = split_channels(reply)
+        assert [one.text.strip() for one in parts.thoughts] == [thought]
+        assert parts.answer.strip() == answer
+        assert parts.finished
+    # Cut off, there is no answer.
+    assert not split_channels(f"{marks.opening}{thought}").finished
+    # What the template itself writes of a finished reply is what is put together here.
+    said = {"role": "assistant", "content": answer, "reasoning_content": thought, "thinking": thought}
+    written = tokenizer._tokenizer.apply_chat_template([*USER, said], tokenize=False, enable_thinking=True)
+    if thought in written:
+        assert f"{marks.opening}{thought}{marks.closing}{answer}" in written
 
 
 def test_a_switch_with_marks_of_its_own_for_off() -> None:

@@ -12,7 +12,8 @@ from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.replies.thoughts import StoredThought, thought_of
 from mlxintro.store.records import GradeRecord
 from mlxintro.store.store import Store
-from mlxintro.thinking.counts import CHANNEL_CLASSES, ChannelClass, channel_of, count_channels
+from mlxintro.thinking.channels import CHANNEL_CLASSES, ChannelClass, channel_of
+from mlxintro.thinking.counts import count_channels
 from mlxintro.thinking.grades import both_channels, grade_channels, thought_verdict
 from tests.cli import mlxintro
 from tests.test_thinking_runs import ON, claims, finished

@@ -157,6 +157,26 @@ def test_rows_that_think_and_rows_that_do_not_share_a_call(backend: Backend) -> 
     assert mixed[0].tokens == free(backend, ANSWER)
 
 
+def test_rows_of_a_batch_that_close_at_different_steps_keep_their_budgets(backend: Backend) -> None:
+    marks, before = ending_with(backend)
+    room = len(before) + 2
+    budgets = [(2, 1), (room, 6), (1, ANSWER), (room, 3), (3, 2)]
+    """Tokens of the thought and of the answer; the model ends its thought by itself where it has the room."""
+    requests = [
+        Request(prompt_of(backend), Sampling(answer, thought=ThoughtLimit(thought, marks)))
+        for thought, answer in budgets
+    ]
+    together = all_of(backend, requests)
+    for (thought, answer), request, done in zip(budgets, requests, together, strict=True):
+        assert done.thought is not None
+        itself = thought > len(before)
+        assert done.thought.closed == ("itself" if itself else "budget")
+        assert len(done.thought.tokens) == (len(before) if itself else thought)
+        assert len(done.tokens) <= answer
+        [alone] = all_of(backend, [request])
+        assert (done.thought, done.tokens) == (alone.thought, alone.tokens)
+
+
 def test_windows_over_thought_and_answer_are_proven_where_they_lie(backend: Backend) -> None:
     begin = len(prompt_of(backend).tokens)
     drawn = np.random.default_rng(0).standard_normal(backend.info.width).astype(np.float32)

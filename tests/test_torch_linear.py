@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from mlxintro.backends.machine.kind import device_kind
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.pytorch.linear import apply, few_tokens, linears
 from mlxintro.backends.registry import open_backend
@@ -133,3 +134,15 @@ def test_a_model_in_16_bits_lies_as_it_lay(tiny: Callable[[str], Path]) -> None:
     with open_backend(str(tiny("llama")), "torch", device="cpu", dtype="bfloat16") as opened:
         assert isinstance(opened, TorchBackend)
         assert all(weight.is_contiguous() for weight in opened.network.model.parameters())
+
+
+def test_processors_with_other_instructions_are_of_another_kind(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_backend(str(tiny("llama")), "torch", device="cpu") as opened:
+        kinds = []
+        for capability in ("AVX2", "AVX512"):
+            monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+            kinds.append(device_kind(opened.info))
+    first, second = kinds
+    assert {name for name in first if first[name] != second[name]} == {"instructions"}

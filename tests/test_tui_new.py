@@ -228,6 +228,25 @@ def test_every_field_has_a_reader_that_says_what_is_wrong_in_words() -> None:
         assert error.value.problems[name].startswith(TITLES[name])
 
 
+def test_thinking_and_its_budget_are_fields_of_the_form(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            page = await form(pilot, app)
+            page._highlight("fake")
+            page.query_one("#thinking", Input).value = "on"
+            page.query_one("#thinking_tokens", Input).value = "64"
+            await pilot.pause(0.1)
+            study = page._draft().study()
+            assert (study.thinking, study.thinking_tokens) == ("on", 64)
+            page.query_one("#thinking", Input).value = "loudly"
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: "Thinking: 'loudly' is none" in text(app))
+            assert page.query_one("#thinking", Input).has_class("-wrong")
+            assert page.focused is page.query_one("#thinking")
+
+    asyncio.run(go())
+
+
 def test_an_adapter_is_a_field_of_the_form_and_the_simulated_subject_refuses_it(home: Path) -> None:
     async def go() -> None:
         async with shown(home) as (app, pilot):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -294,21 +296,40 @@ def run_app(db: str | Path | None = None, own_concepts: OwnConcepts | None = Non
         KnownError: the store cannot be opened.
     """
     home = data_home(db)
-    Store(home.db).close()
-    log = home.logs / "tui.log"
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(log, encoding="utf-8")
-    except OSError as error:
-        raise KnownError(f"{log}: {error.strerror}: choose another place with --db") from error
+    _check_store(home)
+    log, handler = _log_of(home)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
         app = IntroApp(home, own_concepts)
+        app.log_file = log
         _keeps_promise: Home = app
         return app.run() or 0
     finally:
         root.removeHandler(handler)
         handler.close()
+
+
+def _check_store(home: DataHome) -> None:
+    """Open the store for writing, which makes it or brings it up to date; one that is read only is read as it is."""
+    try:
+        Store(home.db).close()
+    except KnownError as error:
+        try:
+            Store(home.db, read_only=True).close()
+        except KnownError:
+            raise error from None
+
+
+def _log_of(home: DataHome) -> tuple[Path, logging.Handler]:
+    """Open the app's log beside the store, or where that cannot be written in the folder for temporary files."""
+    log = home.logs / "tui.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log, logging.FileHandler(log, encoding="utf-8")
+    except OSError:
+        number, name = tempfile.mkstemp(prefix="mlxintro-tui-", suffix=".log")
+        os.close(number)
+        return Path(name), logging.FileHandler(name, encoding="utf-8")

@@ -26,6 +26,11 @@ def device_kind(info: ModelInfo) -> dict[str, str]:
 
         place = info.device if ":" in info.device else None
         found["device"] = torch.cuda.get_device_name(place)
+    if device == "cpu" and info.backend == "torch":
+        import torch
+
+        # Products are laid out, and add up, by what the processor can do.
+        found["instructions"] = torch.backends.cpu.get_cpu_capability()
     for library in _LIBRARIES:
         try:
             found[library] = metadata.version(library)

@@ -1,7 +1,7 @@
 """Marks between which models think before they answer, as their chat templates write them. Plain text, no tokens.
 
 Sources: the chat templates that ship with Qwen3, QwQ, DeepSeek-R1, SmolLM3, GLM-4.5, Magistral, Kimi, Seed-OSS,
-OpenThinker and gpt-oss (the "harmony" response format, OpenAI 2025).
+OpenThinker, Command A Reasoning and gpt-oss (the "harmony" response format, OpenAI 2025).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ MARK_PAIRS: tuple[tuple[str, str], ...] = (
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 """Marks that open and close a block of thought. Tags such as ``<thought>`` or ``<reasoning>`` are not among them:
 models use them as headings within answers."""

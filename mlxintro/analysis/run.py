@@ -22,7 +22,7 @@ from mlxintro.ladder import freeze
 from mlxintro.protocol.study import Study
 from mlxintro.store.records import Run, TrialFilter
 from mlxintro.store.store import Store
-from mlxintro.thinking.counts import channel_tables
+from mlxintro.thinking.counts import thought_tables
 
 _CORRECTABLE = {
     "detection": ("detects", "injected"),
@@ -78,12 +78,12 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
         from mlxintro.vectors.library import origin_of_carried
 
         known = [*filter(None, [origin_of_carried(study, store)]), *known]
+    tables = (*analysis.tables, *thought_tables(store, run, grader, graded=experiment.graded))
     if not experiment.graded:
-        return replace(analysis, remarks=(*analysis.remarks, *known)) if known else analysis
+        return replace(analysis, tables=tables, remarks=(*analysis.remarks, *known))
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
     unequal = warnings(arm_rates(rows))
     remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *known)
-    tables = (*analysis.tables, *channel_tables(store, run, grader))
     return replace(analysis, figures=figures, tables=tables, remarks=remarks)
 
 

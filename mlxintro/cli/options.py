@@ -91,6 +91,21 @@ def model_options(function: F) -> F:
     return function
 
 
+def thinking_options(function: F) -> F:
+    """Add ``--thinking`` and ``--thinking-tokens``."""
+    mode = click.option(
+        "--thinking",
+        type=click.Choice(["off", "on", "empty"]),
+        help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
+    )
+    budget = click.option(
+        "--thinking-tokens",
+        type=click.IntRange(1),
+        help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
+    )
+    return mode(budget(function))
+
+
 class Listing(click.ParamType[Any]):
     """Reads a comma-separated list."""
 

@@ -15,6 +15,7 @@ from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.experiments.base import Experiment
 from mlxintro.experiments.outside.own_files import load_file, own_files, remember
 from mlxintro.protocol import presets
+from mlxintro.protocol.spelling import nearest
 
 GROUP: Literal["mlxintro.experiments"] = "mlxintro.experiments"
 _NO_EXPERIMENTS = {
@@ -68,7 +69,8 @@ def find(name: str) -> Experiment:
                 raise PrerequisiteError(f"{path} is not the experiment {name!r} any more: run it again") from None
             return own
         raise UsageError(
-            f"no experiment called {name!r}: choose one of {', '.join(names())}", setting="experiment"
+            f"no experiment called {name!r}{nearest(name, names())}: choose one of {', '.join(names())}",
+            setting="experiment",
         ) from None
     if not isinstance(found, Experiment) or found.name != name:
         raise PrerequisiteError(

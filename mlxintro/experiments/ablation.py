@@ -20,7 +20,6 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, injected
 from mlxintro.mechanism.ablation_arms import CONCEPT, REFUSAL, arm_of, random_arm
-from mlxintro.protocol import windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -44,6 +43,7 @@ class AblationOptions(Data):
 class Ablation(Experiment):
     name = "ablation"
     preset = "ablation"
+    thinks = True
     graded = True
     summary = (
         "ask the trial question while a direction is projected out: the concept's, the refusal direction, any other"
@@ -69,7 +69,7 @@ class _Planner:
         self.options = AblationOptions.model_validate(grid.study.options)
         messages, question = grid.preset.dialogue.at_trial(1)
         self.asked: Asked = grid.ask(messages, grid.preset.dialogue.prefill)
-        self.window = windows.resolve(grid.study.window or "question", self.asked.rendered, question)
+        self.window = grid.window(self.asked, question)
         chosen = dict.fromkeys(grid.info.layer(layer) for layer in self.options.at)
         self.layers = sorted(chosen) or list(range(grid.info.layers))
         for layer, _ in grid.cells:

@@ -62,6 +62,8 @@ class Experiment(abc.ABC):
     """Whether graders of claims and names (``mlxintro.grading``) apply to its sampled replies."""
     thinks: ClassVar[bool] = False
     """Whether its subject may think before it answers (``--thinking on``)."""
+    thoughtless: ClassVar[str] = ""
+    """Why it may not, in half a sentence for people."""
     own_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Presets that come with an experiment of another package, by name, as plain data of the same shape as the TOML
     files of those that ship."""

@@ -27,10 +27,10 @@ from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.cells import CellReport, paired, places_of, rows_at
 from mlxintro.experiments.grid import Grid, Occasion, distractors, injected
 from mlxintro.ladder.contrasted import ContrastedRival
-from mlxintro.protocol import windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import TrialSpec
+from mlxintro.protocol.windows import ReplyWindow
 from mlxintro.replies.short_replies import most_likely, names, word_forms
 from mlxintro.replies.text import sentences
 
@@ -73,6 +73,7 @@ class ForcedIdentificationOptions(Data):
 class ForcedIdentification(Experiment):
     name = "forced-identification"
     preset = "forced-identification"
+    thinks = True
     summary = "begin the answer for the subject, and let it name the injected thought"
     scored = "the first concept named in the first sentence, by rules; ten candidate words by log-probability"
     compared = "no injection, random vectors, the study's other concepts; with full another concept's vector"
@@ -86,7 +87,7 @@ class ForcedIdentification(Experiment):
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
-        window = windows.resolve(study.window or "question", asked.rendered, question)
+        window = grid.window(asked, question)
         options = ForcedIdentificationOptions.model_validate(study.options)
         among = study.library.resolve([options.candidates], allow_unknown=False)
 
@@ -107,7 +108,7 @@ class ForcedIdentification(Experiment):
         return grid.plan(trials)
 
     def _conditions(
-        self, grid: Grid, pair: Occasion, base: TrialSpec, window: tuple[int, int | None], other: str
+        self, grid: Grid, pair: Occasion, base: TrialSpec, window: ReplyWindow, other: str
     ) -> Iterator[TrialSpec]:
         if pair.number < grid.uninjected:
             yield base

@@ -18,7 +18,7 @@ from mlxintro import data
 from mlxintro.backends.base import Message, ModelInfo, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Plan, seed_of
-from mlxintro.protocol import concepts
+from mlxintro.protocol import concepts, windows
 from mlxintro.protocol.concepts import Concept
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked, Dialogues
@@ -179,9 +179,24 @@ class Grid:
     def tokenizer(self) -> Tokenizer:
         return self.dialogues.tokenizer
 
-    def ask(self, messages: Sequence[Message], prefill: str = "") -> Asked:
-        """Render a dialogue and keep it."""
-        return self.dialogues.ask(messages, prefill)
+    def ask(self, messages: Sequence[Message], prefill: str = "", *, aside: bool = False) -> Asked:
+        """Render a dialogue and keep it.
+
+        Args:
+            messages: of the dialogue.
+            prefill: how the answer begins.
+            aside: whether its reply is no answer of the subject's, so that no thought belongs before it.
+        """
+        return self.dialogues.ask(messages, prefill, thinking=self.dialogues.aside if aside else None)
+
+    def window(self, asked: Asked, question: str) -> ReplyWindow:
+        """Return where the study's window lies in a dialogue, by default from the question on.
+
+        Raises:
+            UsageError: the question does not stand in it, or the window is over a thought and there is none.
+        """
+        marks = self.tokenizer.thinking if self.dialogues.thinking == "on" else None
+        return windows.resolve_by_part(self.study.window or "question", asked.rendered, question, marks)
 
     def vector(self, word: str) -> str:
         """Return the key of a word's vector; the plan extracts it."""

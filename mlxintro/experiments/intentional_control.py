@@ -73,6 +73,9 @@ class IntentionalControl(Experiment):
         "tell the subject to think about a word, or not to, while it writes, and look for the word in its activations"
     )
     where = "nothing"
+    thoughtless = (
+        "activations are read on a sentence that the subject writes at once, and a thought would come before it"
+    )
     scored = (
         "cosine of the residual stream on the reply's sentence with the word's vector, by layer, raw and "
         "centred on replies without a word"

@@ -94,6 +94,7 @@ class LatentOptions(Data):
 class Latent(Experiment):
     name = "latent"
     preset = "latent"
+    thinks = True
     summary = "inject in the first turn only, and read yes against no in the second without sampling"
     where = "into the first turn"
     scored = (
@@ -266,8 +267,8 @@ def _chosen(known: Mapping[str, str], names: Sequence[str], what: str, setting: 
 
 
 def _lens(session: Session, spec: TrialSpec) -> Outcome:
-    """Logit lens at the last position: log-probability of yes and of no at every layer."""
-    prompt, doses = readouts.prompt_of(session, spec)
+    """Logit lens where the answer begins, after the own thought: log-probability of yes and of no at every layer."""
+    ((prompt, doses, thought),) = readouts.ready_to_answer(session, [spec])
     (captured,) = session.backend.capture([prompt], positions=(-1,))
     yes, no = spec.detail["yes"], spec.detail["no"]
     logprobs = session.backend.lens(captured["resid_post"][:, 0], [*yes, *no]).astype(np.float64)
@@ -275,7 +276,7 @@ def _lens(session: Session, spec: TrialSpec) -> Outcome:
         "yes": np.logaddexp.reduce(logprobs[:, : len(yes)], axis=1).tolist(),
         "no": np.logaddexp.reduce(logprobs[:, len(yes) :], axis=1).tolist(),
     }
-    return Outcome(spec.key, "", "captured", 0, doses=doses, measurements={"lens": found})
+    return Outcome(spec.key, "", "captured", 0, doses=doses, measurements={"lens": found, **thought})
 
 
 EXPERIMENT = Latent()

@@ -75,6 +75,7 @@ class LocalizationOptions(Data):
 class Localization(Experiment):
     name = "localization"
     preset = "localization"
+    thinks = True
     summary = "inject into one of several sentences: which one was it, and which of two was stronger?"
     where = "into one sentence's tokens"
     scored = "the likeliest number, by log-probability"

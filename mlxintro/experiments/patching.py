@@ -68,6 +68,10 @@ class Patching(Experiment):
         "exchange activations between a clean and an injected run, place by place: where does the answer come from?"
     )
     where = "into the prompt alone"
+    thoughtless = (
+        "activations are exchanged place by place, and the thoughts of a clean and an injected run have other words in "
+        "the same places"
+    )
     scored = (
         "log-odds of yes against no and the log-probability of the concept's name, of either run with one place "
         "patched from the other, as a share of the gap between the two"

@@ -97,6 +97,7 @@ class PrefillOptions(Data):
 class Prefill(Experiment):
     name = "prefill"
     preset = "prefill"
+    thinks = True
     summary = "put a word in the subject's mouth, with and without its vector before it: did it mean to say that?"
     where = "into the sentence's tokens of the first turn"
     scored = (

@@ -74,6 +74,7 @@ class ThoughtVsTextOptions(Data):
 class ThoughtVsText(Experiment):
     name = "thought-vs-text"
     preset = "thought-vs-text"
+    thinks = True
     summary = "inject a vector on a sentence's tokens: name the word it brings to mind, and repeat the sentence"
     where = "into the sentence's tokens"
     scored = (

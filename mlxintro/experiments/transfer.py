@@ -24,11 +24,11 @@ from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, injected, user
-from mlxintro.protocol import windows
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.trials import Outcome, PlannedInjection, Transform, TrialSpec
+from mlxintro.protocol.windows import ReplyWindow
 from mlxintro.protocol.words.imported import VectorReference
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
@@ -49,6 +49,7 @@ class TransferOptions(Data):
 class Transfer(Experiment):
     name = "transfer"
     preset = "transfer"
+    thinks = True
     summary = "inject vectors carried over from another model: do they steer and get named as the model's own do?"
     scored = "log-probability of the concept's names on neutral prompts; the concept named in the reply, by rules"
     compared = "no injection, the model's own vector, a permuted map, another word's carried vector, random vectors"
@@ -60,7 +61,7 @@ class Transfer(Experiment):
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         messages, question = preset.dialogue.at_trial(1)
         asked = grid.ask(messages, preset.dialogue.prefill)
-        window = windows.resolve(study.window or "question", asked.rendered, question)
+        window = grid.window(asked, question)
         options = TransferOptions.model_validate(study.options)
         vectors = _Carried(grid, options.alignment)
         return grid.plan(partial(_trials, grid, vectors, options.prompts, asked, window))
@@ -153,9 +154,7 @@ class _Carried:
             yield OTHER, other, self.keys[other][""], "none"
 
 
-def _trials(
-    grid: Grid, vectors: _Carried, prompts: int, asked: Asked, window: tuple[int, int | None]
-) -> Iterator[TrialSpec]:
+def _trials(grid: Grid, vectors: _Carried, prompts: int, asked: Asked, window: ReplyWindow) -> Iterator[TrialSpec]:
     neutral = neutral_prompts()
     for pair in grid.pairs:
         own = vectors.own(pair.word)
@@ -167,10 +166,10 @@ def _trials(
             prompt = neutral[at % len(neutral)]
             detail = {"question": STEER, "own": own, "prompt": at}
             scored = grid.trial(
-                pair, grid.ask([user(prompt.user)], prompt.prefill),
-                readout="score", options=names, detail=detail, max_tokens=1,
+                pair, grid.ask([user(prompt.user)], prompt.prefill, aside=True),
+                readout="score", options=names, detail=detail, max_tokens=1, thinking_tokens=0,
             )  # fmt: skip
-            places.append((scored, (0, None)))
+            places.append((scored, ReplyWindow(0, None)))
         for base, where in places:
             if pair.number < grid.uninjected:
                 yield base

@@ -28,8 +28,10 @@ from mlxintro.replies.channels import answer_text
 from mlxintro.replies.grade_terms import GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
-from mlxintro.store.records import Run, Trial
+from mlxintro.replies.thoughts import thought_of
+from mlxintro.store.records import GradeRecord, Run, Trial
 from mlxintro.store.store import Store
+from mlxintro.thinking.grades import beside_thought, both_graded, thought_fields
 
 YES = ("Yes", " Yes", "yes", " yes", "YES", " YES")
 NO = ("No", " No", "no", " no", "NO", " NO")
@@ -182,9 +184,9 @@ def estimate_time(
     Returns:
         None when there is nothing to judge, or so little that it is done at once.
     """
-    have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
+    have = _graded(store, run, judge)
     chosen = (trial for trial in gradable(store, run) if keys is None or trial.key in keys)
-    todo = [trial for trial in chosen if again or trial.key not in have]
+    todo = [trial for trial in chosen if again or not _has(have, trial)]
     if len(todo) <= SAMPLE:
         return None
     texts = [(trial.response, trial.concept) for trial in todo[:SAMPLE]]
@@ -211,7 +213,7 @@ def judge_run(
         keys: trials to grade, all when ``None``.
         progress: told how many have been graded.
     """
-    have = {g.key for g in store.grades.latest(run.id, grader=judge.name) if g.version == judge.version}
+    have = _graded(store, run, judge)
     library = library_of(run.study)
     skipped = graded = abstained = 0
 
@@ -220,25 +222,45 @@ def judge_run(
         for trial in gradable(store, run):
             if keys is not None and trial.key not in keys:
                 continue
-            if trial.key in have and not again:
+            if _has(have, trial) and not again:
                 skipped += 1
             else:
                 yield trial
 
     for trials in _chunks(todo(), CHUNK):
-        judged = judge.judge_texts([(trial.response, trial.concept) for trial in trials], library)
-        store.grades.add(
-            run.id,
-            [
-                replace(to_record(trial.key, judge, one.grade), raw=_raw(one.readings))
-                for trial, one in zip(trials, judged, strict=True)
-            ],
-        )
+        records = _judged_trials(judge, trials, library)
+        store.grades.add(run.id, records)
         graded += len(trials)
-        abstained += sum(one.grade.abstained for one in judged)
+        abstained += sum(one.state is GradeState.ABSTAINED for one in records)
         if progress is not None:
             progress(graded)
     return Pass(graded, abstained, skipped)
+
+
+def _graded(store: Store, run: Run, judge: LocalJudge) -> dict[str, GradeRecord]:
+    latest = store.grades.latest(run.id, grader=judge.name)
+    return {one.key: one for one in latest if one.version == judge.version}
+
+
+def _has(graded: Mapping[str, GradeRecord], trial: Trial) -> bool:
+    return trial.key in graded and both_graded(trial, graded[trial.key])
+
+
+def _judged_trials(judge: LocalJudge, trials: Sequence[Trial], library: Library) -> list[GradeRecord]:
+    """Verdicts on replies, each with that on the thought before it."""
+    found = ((trial.key, thought_of(trial.measurements)) for trial in trials)
+    thoughts = {key: thought.text for key, thought in found if thought is not None}
+    texts = [(trial.response, trial.concept) for trial in trials]
+    texts += [(thoughts[one.key], one.concept) for one in trials if one.key in thoughts]
+    judged = judge.judge_texts(texts, library)
+    noticed = dict(zip(thoughts, judged[len(trials) :], strict=True))
+    records = []
+    for trial, one in zip(trials, judged, strict=False):
+        thought = noticed[trial.key].grade if trial.key in noticed else None
+        grade = beside_thought(one.grade, thought, trial.concept)
+        raw = json.dumps({**_readings(one.readings), **thought_fields(thought)})
+        records.append(replace(to_record(trial.key, judge, grade), raw=raw))
+    return records
 
 
 def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
@@ -279,8 +301,8 @@ def _reason(reading: JudgeReading) -> str:
     return f"P(affirms) = {reading.yes:.2f}"
 
 
-def _raw(readings: dict[str, JudgeReading]) -> str:
-    return json.dumps({name: {"yes": round(r.yes, 6), "mass": round(r.mass, 6)} for name, r in readings.items()})
+def _readings(readings: Mapping[str, JudgeReading]) -> dict[str, dict[str, float]]:
+    return {name: {"yes": round(r.yes, 6), "mass": round(r.mass, 6)} for name, r in readings.items()}
 
 
 def _chunks(trials: Iterable[Trial], size: int) -> Iterator[list[Trial]]:

@@ -6,14 +6,16 @@ can be labelled (``label RUN --open NAME``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.grading.base import Grade
-from mlxintro.grading.passes import Pass, graded_trials, to_record
+from mlxintro.grading.passes import Pass, counted, graded_trials, to_record
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.store.records import GradeRecord, Run
 from mlxintro.store.store import Store
+from mlxintro.thinking.grades import as_raw, thought_verdict
 
 _CHUNK = 500
 
@@ -50,6 +52,13 @@ def agreed(one: Grade, other: Grade) -> Grade:
     )
 
 
+def _on_thoughts(store: Store, run: Run, grader: str) -> dict[str, Grade]:
+    """What one grader says of thoughts, by trial."""
+    verdicts = ((one.key, thought_verdict(one)) for one in store.grades.latest(run.id, grader=grader))
+    counted_ = ((key, counted(one)) for key, one in verdicts)
+    return {key: grade for key, grade in counted_ if grade is not None}
+
+
 def grade_by_pair(store: Store, run: Run, first: str, second: str) -> tuple[Pair, Pass]:
     """Store the joint verdict of two graders on every reply that both have graded.
 
@@ -74,6 +83,7 @@ def grade_by_pair(store: Store, run: Run, first: str, second: str) -> tuple[Pair
         versions.append(latest[-1].version if latest else "")
     pair = Pair(f"{first}+{second}", " + ".join(versions))
     others = {trial.key: grade for trial, grade in graded_trials(store, run, second)}
+    thoughts = [_on_thoughts(store, run, name) for name in (first, second)]
     waiting: list[GradeRecord] = []
     graded = abstained = missing = 0
     for trial, one in graded_trials(store, run, first):
@@ -84,7 +94,9 @@ def grade_by_pair(store: Store, run: Run, first: str, second: str) -> tuple[Pair
         joint = agreed(one, other)
         graded += 1
         abstained += joint.abstained
-        waiting.append(to_record(trial.key, pair, joint))
+        of_thought = [found.get(trial.key) for found in thoughts]
+        noticed = None if None in of_thought else agreed(*cast(list[Grade], of_thought))
+        waiting.append(replace(to_record(trial.key, pair, joint), raw=as_raw(noticed)))
         if len(waiting) == _CHUNK:
             store.grades.add(run.id, waiting)
             waiting = []

@@ -25,7 +25,7 @@ from mlxintro.store import records
 from mlxintro.store.records import Run, Trial, TrialFilter
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
-from mlxintro.thinking.grades import as_raw, grade_channels
+from mlxintro.thinking.grades import as_raw, both_graded, grade_channels
 
 GRADERS: dict[str, Callable[[], Grader]] = {"rules": RulesGrader, "rules-strict": partial(RulesGrader, strict=True)}
 _CHUNK = 500
@@ -91,7 +91,7 @@ def grade_run(store: Store, run: Run, grader: Grader, *, again: bool = False) ->
     graded = abstained = skipped = 0
     waiting: list[records.GradeRecord] = []
     for trial, last in _with_verdicts(store, run, grader.name, gradable(store, run)):
-        if last is not None and last.version == grader.version and not again:
+        if last is not None and both_graded(trial, last) and last.version == grader.version and not again:
             skipped += 1
             continue
         related = library.related(trial.concept)

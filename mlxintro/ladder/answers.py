@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.stats import rate
@@ -18,7 +17,7 @@ FEWEST_OF_A_KIND = 3
 def yes_bias(case: Case) -> Finding:
     """The trial question moves further than clear-no and than clear-yes questions, and less so when turned around."""
     trial = case.trial_question
-    moved = {kind: _shifts(case, kind) for kind in ("clear-no", "clear-yes")}
+    moved = {kind: case.shifts_of(kind) for kind in ("clear-no", "clear-yes")}
     habit = says_yes_anyway(case)
     if trial is None or min(map(len, moved.values())) < FEWEST_OF_A_KIND:
         if habit:
@@ -127,10 +126,6 @@ def _pulls_together(case: Case, found: Residual) -> bool:
     falls = [-one.shift for one in case.questions if one.base > 0]
     sides = (above(rises), above(falls))
     return found.slope_p < MARK and found.slope < 0 and all(p is not None and p < MARK for p in sides)
-
-
-def _shifts(case: Case, kind: str) -> Sequence[float]:
-    return [one.shift for one in case.questions if one.kind == kind]
 
 
 def _entropies(case: Case) -> bool:

@@ -24,6 +24,7 @@ from mlxintro.protocol import controls
 from mlxintro.protocol.concepts import Library
 from mlxintro.replies.mentions import Names
 from mlxintro.replies.text import fold
+from mlxintro.thinking.swapped import SwappedThoughts
 
 ALPHA = 0.01
 """Level of every test, halved where a run is judged twice (whole, and by its best cell)."""
@@ -132,10 +133,19 @@ class Case:
         """Return the unrelated questions, with what the injection does to their answers."""
         return question_shifts(self.run.arms, (*controls.UNRELATED, controls.SPANNING))
 
+    def shifts_of(self, kind: str) -> list[float]:
+        """Return what the injection does to the answers to unrelated questions of one kind, in nats."""
+        return [one.shift for one in self.questions if one.kind == kind]
+
     @cached_property
     def question_variance(self) -> float:
         """Return by how much two questions of one kind may differ in their shifts, in square nats."""
         return question_variance(self.questions)
+
+    @cached_property
+    def swapped(self) -> SwappedThoughts:
+        """Return what answers come to after another trial's thought."""
+        return SwappedThoughts.of((row.concept or "", row.measurements) for row in self.arm(controls.SWAPPED))
 
     @property
     def more_trials(self) -> str:

@@ -13,8 +13,8 @@ from mlxintro.ladder.case import ALPHA, FEW, Case
 from mlxintro.ladder.claims import any_disturbance, chance, steering_leak, text_alone
 from mlxintro.ladder.mixture import a_mixture, a_patchwork
 from mlxintro.ladder.naming import naming_by_luck, own_words
-from mlxintro.ladder.observers import a_reader
-from mlxintro.ladder.rungs import RIVALS, Finding, Ladder, Rung, RungName
+from mlxintro.ladder.observers import a_reader, own_notes
+from mlxintro.ladder.rungs import RIVALS, Finding, Ladder, Rung, RungName, rungs_of
 
 TESTS: dict[RungName, Callable[[Case], Finding]] = {
     "chance": chance,
@@ -23,6 +23,7 @@ TESTS: dict[RungName, Callable[[Case], Finding]] = {
     "compression": compression,
     "any disturbance": any_disturbance,
     "text alone": text_alone,
+    "own notes": own_notes,
     "a mixture": a_mixture,
     "naming by luck": naming_by_luck,
     "own words": own_words,
@@ -33,15 +34,15 @@ TESTS: dict[RungName, Callable[[Case], Finding]] = {
 
 
 def climb(case: Case, advice: str = "mlxintro certify") -> Ladder:
-    """Test every rung.
+    """Test every rung that is one for this subject.
 
     Args:
         case: what is judged.
         advice: the command that runs the arms of untested rungs.
     """
     rungs = []
-    for name, test in TESTS.items():
-        found = test(case)
+    for name in rungs_of(thinks=case.run.thinks):
+        found = TESTS[name](case)
         untested = found.state == "not tested" and found.needs is not None
         remedy = f"{advice} {found.needs}".strip() if untested else ""
         rungs.append(Rung(name, RIVALS[name], found.state, found.said, found.shown, found.p, found.more, remedy))

@@ -67,7 +67,8 @@ def with_untested(headline: str, ladder: Ladder) -> str:
 
 def certifying(study: Study) -> str:
     """Return the command that climbs the whole ladder with a study's subject."""
-    return f"mlxintro certify {_subject(study)}"
+    thinking = f" --thinking {study.thinking}" if study.thinking in ("on", "empty") else ""
+    return f"mlxintro certify {_subject(study)}{thinking}"
 
 
 def running(study: Study) -> str:

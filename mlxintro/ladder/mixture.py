@@ -20,6 +20,7 @@ from mlxintro.ladder.rungs import Finding
 from mlxintro.ladder.shifts import FEWEST_CONCEPTS, FEWEST_QUESTIONS, QuestionShift, TrialShift, trial_shift
 from mlxintro.ladder.witnesses import READABLE
 from mlxintro.protocol import controls
+from mlxintro.thinking.swapped import SwappedThoughts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,16 +95,21 @@ def _noticing(case: Case, rng: np.random.Generator) -> dict[str, Sample] | str:
         return "it needs the arms of all rungs below"
     if min(len(trial.values), len(first.values)) < FEWEST_CONCEPTS or len(case.questions) < FEWEST_QUESTIONS:
         return "too few concepts or questions"
+    if case.run.thinks and len(case.swapped.by_concept) < FEWEST_CONCEPTS:
+        return "it needs the arms of all rungs below"
     import numpy as np
 
     alarms = _alone(case.run.pool, rng)
     effect = _rates(case.injected, rng) - alarms
     odd = _part(_rates(tampered, rng) - alarms, effect)
-    return {
+    shares = {
         "disturbance": _part(_rates(matched, rng) - alarms, effect),
         "text": np.maximum(odd, _part(_means(third.values, rng), _means(first.values, rng))),
         "drifting answers": _answers(trial, case.questions, rng),
     }
+    if case.run.thinks:
+        shares["own notes"] = _notes(case.swapped, rng)
+    return shares
 
 
 def _part(some: Sample, whole: Sample) -> Sample:
@@ -142,6 +148,15 @@ def _alone(rows: Sequence[Row], rng: np.random.Generator) -> Sample:
     if claims.value is None:
         return np.zeros(RESAMPLES)
     return np.asarray(rng.binomial(claims.trials, claims.value, size=RESAMPLES) / claims.trials)
+
+
+def _notes(swapped: SwappedThoughts, rng: np.random.Generator) -> Sample:
+    """Share of the answer's shift that is missing where the thought is another's: what only its own thought brings."""
+    import numpy as np
+
+    shifts = np.array([swapped.own, swapped.state]).T
+    drawn = shifts[rng.integers(len(shifts), size=(RESAMPLES, len(shifts)))].mean(axis=1)
+    return _part(drawn[:, 0] - drawn[:, 1], drawn[:, 0])
 
 
 def _means(values: Sequence[float], rng: np.random.Generator) -> Sample:

@@ -18,16 +18,24 @@ class Rows:
     pool: list[Row]
     """Uninjected replies."""
     arms: Mapping[str, list[Row]]
+    thinks: bool = False
+    """Whether the subject thought before it answered."""
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Rows:
+    def of(cls, rows: Sequence[Row], *, thinks: bool = False) -> Rows:
+        """Sort the rows of a run.
+
+        Args:
+            rows: all of them.
+            thinks: whether the subject thought before it answered.
+        """
         arms: dict[str, list[Row]] = {}
         for row in rows:
             if row.arm:
                 arms.setdefault(row.arm, []).append(row)
         main = [row for row in rows if not row.arm]
         injected = [row for row in main if row.condition == "injected"]
-        return cls(injected, [row for row in main if row.condition == "control"], arms)
+        return cls(injected, [row for row in main if row.condition == "control"], arms, thinks)
 
     @property
     def places(self) -> list[Place]:

@@ -20,6 +20,7 @@ RungName = Literal[
     "compression",
     "any disturbance",
     "text alone",
+    "own notes",
     "a mixture",
     "naming by luck",
     "own words",
@@ -34,6 +35,7 @@ RIVALS: dict[RungName, str] = {
     "compression": "the vector pulls all answers towards the middle, and the trial question's most",
     "any disturbance": "any vector with as much impact is claimed as often",
     "text alone": "the text looks odd, and anyone who reads it could say so",
+    "own notes": "the answer follows the text of the thought, which anyone who reads it could",
     "a mixture": "several of these together make up the whole effect",
     "naming by luck": "the word that is named is a habit or a guess",
     "own words": "the subject reads the words that the vector made it write",
@@ -49,9 +51,23 @@ DETECTION: tuple[RungName, ...] = (
     "compression",
     "any disturbance",
     "text alone",
+    "own notes",
     "a mixture",
 )
 """Rungs about noticing that something is injected; those above them are about knowing what, and from where."""
+
+
+OF_THOUGHTS: frozenset[RungName] = frozenset({"own notes"})
+"""Rungs that only the ladders of subjects have that think before they answer."""
+
+
+def rungs_of(*, thinks: bool) -> tuple[RungName, ...]:
+    """Return the rungs of a subject's ladder, from the bottom.
+
+    Args:
+        thinks: whether it thinks before it answers.
+    """
+    return tuple(name for name in RIVALS if thinks or name not in OF_THOUGHTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ SHOWN: dict[str, VerdictKind] = {
     "compression": "compression",
     "any disturbance": "any disturbance",
     "text alone": "text alone",
+    "own notes": "text alone",
     "a mixture": "rivals not excluded",
     "own words": "own words",
     "a reader": "a reader does as well",
@@ -86,6 +87,8 @@ def _headline(kind: VerdictKind, case: Case, ladder: Ladder) -> str:
             return f"The subject claims a thought when there is one, and names it.{missing}"
         case "claims a thought":
             return f"The subject claims a thought more often when there is one.{missing}"
+        case "text alone" if not ladder["text alone"].shown:
+            return "The answer follows the text of the thought, whoever thought it: a reader could answer the same."
         case _:
             return HEADLINES[kind] + (missing if kind == "anomaly noticed but not named" else "")
 

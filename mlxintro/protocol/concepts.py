@@ -14,7 +14,7 @@ from typing import Any
 
 from mlxintro import data as packaged
 from mlxintro.backends.errors import UsageError
-from mlxintro.protocol.spelling import comparable, composed
+from mlxintro.protocol.spelling import comparable, composed, nearest
 
 CONTRAST = "contrast"
 """Category of concepts that are contrasts of prompts rather than words."""
@@ -145,7 +145,9 @@ class Library:
         elif colon and kind == "category":
             if rest not in self.categories:
                 raise UsageError(
-                    f"no category called {rest!r}: choose one of {', '.join(self.categories)}", setting="concepts"
+                    f"no category called {rest!r}{nearest(rest, self.categories)}: choose one of "
+                    f"{', '.join(self.categories)}",
+                    setting="concepts",
                 )
             yield from (concept for concept in self.concepts if concept.category == rest)
         elif colon and kind == "set":
@@ -228,5 +230,7 @@ def _word_lists(tables: Mapping[str, Any]) -> dict[str, WordList]:
 
 def _one_of(lists: Mapping[str, WordList], name: str, what: str) -> WordList:
     if name not in lists:
-        raise UsageError(f"no {what} called {name!r}: choose one of {', '.join(lists)}", setting="concepts")
+        raise UsageError(
+            f"no {what} called {name!r}{nearest(name, lists)}: choose one of {', '.join(lists)}", setting="concepts"
+        )
     return lists[name]

@@ -16,6 +16,7 @@ from mlxintro import data as packaged
 from mlxintro.backends.base import Message
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol.bounds import Data, Layers, Strengths, Suite, Temperature, Tokens, TopP, Trials
+from mlxintro.protocol.spelling import nearest
 from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
 from mlxintro.protocol.trials import Unit
 from mlxintro.protocol.windows import WindowName
@@ -109,7 +110,9 @@ def text(name: str) -> str:
         UsageError: there is no such preset.
     """
     if name not in names():
-        raise UsageError(f"no preset called {name!r}: choose one of {', '.join(names())}", setting="preset")
+        raise UsageError(
+            f"no preset called {name!r}{nearest(name, names())}: choose one of {', '.join(names())}", setting="preset"
+        )
     return packaged.text(f"presets/{name}.toml")
 
 

@@ -48,6 +48,11 @@ class Dialogues:
             self._modes[key] = mode
         return Asked(self._keys[said], self)
 
+    @property
+    def aside(self) -> ThinkingMode:
+        """Return how replies begin that no thought belongs before, in a study whose subject may think."""
+        return "off" if self.thinking == "off" else "empty"
+
     def rendered(self, key: str) -> Rendered:
         """Return the rendering of a dialogue that was asked; anew, unless it is the latest."""
         if self._latest is None or self._latest[0] != key:

@@ -8,7 +8,8 @@ Unicode (Unicode Standard Annex 15), here called composed.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 _JAMO = ("\u1160", "\u11ff")
 """Vowels and finals of Korean, which compose with what stands before them though they are no marks."""
@@ -49,6 +50,12 @@ def find(text: str, wanted: str) -> tuple[int, int] | None:
         return None
     at = places(text)
     return at[start], at[start + len(phrase)]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question after the name that was meant, in brackets and with a space before it; else nothing."""
+    close = get_close_matches(comparable(name.strip()), list(known), n=1, cutoff=0.7)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _joins(character: str) -> bool:

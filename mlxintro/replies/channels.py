@@ -10,22 +10,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mlxintro.backends.thinking.marks import MARK_PAIRS
 from mlxintro.replies.text import Piece, trim_invented_turns
-
-_OPENING = frozenset(opening.lower() for opening, _ in MARK_PAIRS)
-_ALL_MARKS = [mark for pair in MARK_PAIRS for mark in pair]
-# A mark in quotes or in code is spoken of, not used.
-_MARK = re.compile(
-    rf"(?<![`\"'“‘])(?:{'|'.join(map(re.escape, sorted(_ALL_MARKS, key=len, reverse=True)))})", re.IGNORECASE
-)
+from mlxintro.replies.thought_marks import blanked_headers, end_of_turn, thought_marks
 
 # What gpt-oss writes before each part of a reply, and what ends the part.
 _CHANNEL = re.compile(r"(?:<\|start\|>assistant[^<]*)?<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>.*", re.DOTALL)
-# The same after a decoder has dropped special tokens: "analysisWe need to ... assistantfinalYes."
+# The same after a decoder has dropped special tokens: "analysisWe need to ... assistantfinalYes.", or with spaces.
 _GLUED = re.compile(r"(?:\A\s*|assistant)(analysis|commentary|final)(?=[^\sa-z])|assistant(final)(?=\S)")
 _GLUED_REPLY = re.compile(r"\A\s*analysis(?=[A-Z\"'“(*])|assistantfinal(?=\S)")
+_SPACED = re.compile(r"(?:\A\s*|\bassistant\s?)(analysis|commentary|final)(?=\s)")
+_SPACED_REPLY = re.compile(r"\bassistant\s?final\s+\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +45,10 @@ def split_channels(reply: str) -> ReplyChannels:
     """
     if "<|channel|>" in reply:
         return _by_channel(reply, [(m.start(), m.end(), m.group(1)) for m in _CHANNEL.finditer(reply)])
-    if _GLUED_REPLY.search(reply):
-        return _by_channel(reply, [(m.start(), m.end(), m.group(1) or m.group(2)) for m in _GLUED.finditer(reply)])
+    for told, header in ((_GLUED_REPLY, _GLUED), (_SPACED_REPLY, _SPACED)):
+        if told.search(reply):
+            found = [(m.start(), m.end(), m.group(m.lastindex or 0)) for m in header.finditer(reply)]
+            return _by_channel(reply, found)
     return _by_marks(reply)
 
 
@@ -71,24 +68,21 @@ def _by_marks(reply: str) -> ReplyChannels:
     hidden: list[tuple[int, int, int, int]] = []
     """Blocks: where the opening mark starts, where the thought starts and stops, where the closing mark ends."""
     outside, opened = 0, None
-    for mark in _MARK.finditer(reply):
-        opens = mark.group().lower() in _OPENING
-        if opened is None and opens:
+    for mark in thought_marks(reply):
+        if opened is None and mark.opens:
             opened = mark
-        elif opened is not None and not opens and _belong(opened.group(), mark.group()):
-            hidden.append((opened.start(), opened.end(), mark.start(), mark.end()))
-            outside, opened = mark.end(), None
-        elif opened is None and not opens:
-            hidden.append((outside, outside, mark.start(), mark.end()))
-            outside = mark.end()
+        elif opened is not None and not mark.opens and opened.pair == mark.pair:
+            hidden.append((opened.start, opened.stop, mark.start, mark.stop))
+            outside, opened = mark.stop, None
+        elif opened is None and not mark.opens:
+            hidden.append((outside, outside, mark.start, mark.stop))
+            outside = mark.stop
+    finished = opened is None
     if opened is not None:
-        hidden.append((opened.start(), opened.end(), len(reply), len(reply)))
-    return _assembled(reply, hidden, finished=opened is None)
-
-
-def _belong(opening: str, closing: str) -> bool:
-    """Tell whether two marks are a pair."""
-    return any(one.lower() == opening.lower() and other.lower() == closing.lower() for one, other in MARK_PAIRS)
+        # A second thought behind an answer leaves the answer as it is.
+        finished = bool(hidden) and bool(blanked_headers(reply[outside : opened.start]).strip())
+        hidden.append((opened.start, opened.stop, len(reply), len(reply)))
+    return _assembled(reply, hidden, finished=finished)
 
 
 def _by_channel(reply: str, headers: list[tuple[int, int, str]]) -> ReplyChannels:
@@ -125,7 +119,9 @@ def _assembled(reply: str, hidden: list[tuple[int, int, int, int]], *, finished:
         characters[start:end] = " " * (end - start)
         if reply[first:stop].strip():
             thoughts.append(Piece(reply[first:stop], first))
-    answer = "".join(characters)
+    answer = blanked_headers("".join(characters))
+    stop = end_of_turn(answer)
+    answer = answer[:stop] + " " * (len(answer) - stop)
     begin = 0
     for start, _, _, end in sorted(hidden):
         if not answer[:start].strip():

@@ -17,10 +17,8 @@ def check_thinking(study: Study, experiment: Experiment, backend: Backend) -> No
     """
     mode, marks = study.thinking, backend.tokenizer.thinking
     if mode == "on" and not experiment.thinks:
-        raise UsageError(
-            f"{experiment.name} has no protocol for a subject that thinks first: use --thinking off or empty",
-            setting="thinking",
-        )
+        why = experiment.thoughtless or "it has no protocol for a subject that thinks first"
+        raise UsageError(f"{experiment.name}: {why}: use --thinking off or empty", setting="thinking")
     if study.window in THOUGHT_WINDOWS and mode != "on":
         raise UsageError(f"the window {study.window} is for a subject that thinks: add --thinking on", setting="window")
     if mode in ("on", "empty") and marks is None:

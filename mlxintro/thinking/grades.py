@@ -33,10 +33,18 @@ def grade_channels(
     if thought is None:
         return answer, None
     noticed = grade_thought(grader, thought.text, concept, related)
-    if answer.affirms and concept is not None and _names_first(noticed):
-        # Who has read the word in its own thought may infer from it that something was injected.
-        answer = replace(answer, named_before_affirming=True)
-    return answer, noticed
+    return beside_thought(answer, noticed, concept), noticed
+
+
+def beside_thought(answer: Grade, noticed: Grade | None, concept: str | None) -> Grade:
+    """Return the grade of an answer, given that of the thought before it.
+
+    Who has read the word in its own thought may infer from it that something was injected, so a concept that stands in
+    the thought before any claim there was named first.
+    """
+    if noticed is not None and answer.affirms and concept is not None and _names_first(noticed):
+        return replace(answer, named_before_affirming=True)
+    return answer
 
 
 def grade_thought(grader: Grader, text: str, concept: str | None, related: Sequence[str]) -> Grade:
@@ -61,10 +69,20 @@ def _names_first(thought: Grade) -> bool:
 
 def as_raw(thought: Grade | None) -> str | None:
     """Return the verdict on a thought as a grade's record holds it; nothing where nothing was thought."""
+    return None if thought is None else json.dumps(thought_fields(thought))
+
+
+def thought_fields(thought: Grade | None) -> dict[str, Any]:
+    """Return the verdict on a thought as plain data under its name; nothing where nothing was thought."""
     if thought is None:
-        return None
+        return {}
     fields: dict[str, Any] = {name: getattr(thought, name) for name in GRADE_FIELDS}
-    return json.dumps({THOUGHT: {**fields, "state": thought.state.value, "reason": thought.reason}})
+    return {THOUGHT: {**fields, "state": thought.state.value, "reason": thought.reason}}
+
+
+def both_graded(trial: Trial, record: GradeRecord) -> bool:
+    """Tell whether a verdict on a trial covers its thought as well, where it has one."""
+    return thought_of(trial.measurements) is None or thought_verdict(record) is not None
 
 
 def thought_verdict(record: GradeRecord) -> GradeRecord | None:

@@ -15,7 +15,7 @@ from mlxintro.protocol import controls
 from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running import readouts
 from mlxintro.running.session import Session
-from mlxintro.thinking.swaps import SWAP_SIDES
+from mlxintro.thinking.swapped import SWAP_SIDES
 
 
 def measure_swaps(session: Session, specs: Sequence[TrialSpec]) -> Iterator[Outcome]:

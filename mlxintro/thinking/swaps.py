@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlxintro.analysis import stats
 from mlxintro.analysis.results import Table
 from mlxintro.ladder.shifts import above
-
-SWAP_SIDES = ("own", "notes", "state", "clean")
-"""Injected twin's thought with the vector; that thought without it; the uninjected twin's thought with the vector; that
-thought without it."""
-
-_COMPARED = (
-    ("reads its state", "state", "clean", "uninjected twin's thought: vector on minus off"),
-    ("reads its notes", "notes", "clean", "vector off: injected twin's thought minus uninjected twin's"),
-    ("both", "own", "clean", "injected twin's thought with the vector on minus neither"),
-)
+from mlxintro.thinking.swapped import SwappedThoughts
 
 
 def swap_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table | None:
@@ -28,18 +17,15 @@ def swap_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table | None:
     Args:
         rows: concepts and measurements of finished trials.
     """
-    shifts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for concept, measurements in rows:
-        logits = measurements.get("logits")
-        if not isinstance(logits, Mapping) or not all(side in logits for side in SWAP_SIDES):
-            continue
-        for name, first, second, _ in _COMPARED:
-            shifts[name][concept].append(float(logits[first]) - float(logits[second]))
-    if not shifts:
+    found = SwappedThoughts.of(rows)
+    if not found.by_concept:
         return None
     shown = []
-    for name, _, _, what in _COMPARED:
-        values = [math.fsum(one) / len(one) for one in shifts[name].values()]
+    for name, what, values in (
+        ("reads its state", "uninjected twin's thought: vector on minus off", found.state),
+        ("reads its notes", "vector off: injected twin's thought minus uninjected twin's", found.notes),
+        ("both", "injected twin's thought with the vector on minus neither", found.own),
+    ):
         p = above(values)
         shown.append((name, what, stats.mean(values), "" if p is None else f"{p:.2g}"))
     return Table(
@@ -47,5 +33,6 @@ def swap_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table | None:
         "Swapped thoughts: change of log P(yes)/P(no) at the answer's first token, in nats",
         ("what", "compared", "mean over concepts", "p (above 0)"),
         tuple(shown),
-        "An answer that follows the notes alone shows what the subject can read in its own words, not its state.",
+        "An answer that follows the notes alone shows what the subject can read in its own words, not its state: see "
+        "the ladder's rung about its own notes.",
     )

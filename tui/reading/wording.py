@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -24,7 +25,7 @@ SYMBOLS = {
 RUNG_SIGNS: Mapping[RungState, str] = {"excluded": "✓", "not excluded": "▲", "not tested": "?"}
 
 
-_COUNT, _INTERVAL = re.compile(r" n=\d+"), re.compile(r" \[[^\]]*\]")
+_COUNT, _INTERVAL, _COUNTS = re.compile(r" n=\d+"), re.compile(r" \[[^\]]*\]"), re.compile(r"\d+/\d+ = ")
 
 
 def state(run: Run) -> str:
@@ -97,11 +98,19 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_figure(text: str, width: int) -> str:
-    """Return a figure, ``detects 52/400 = 13 % [10, 17]``; without its interval or count where these have no room."""
-    for shorter in (text, _COUNT.sub("", text), _INTERVAL.sub("", _COUNT.sub("", text))):
-        if cell_len(shorter) <= width:
-            return fit(shorter, width)
+    """Return a figure, ``detects 52/400 = 13 % [10, 17]``; without its interval or counts where these have no room."""
+    shorter = text
+    for left_out in (_COUNT, _INTERVAL, _COUNTS):
+        if cell_len(shorter) > width:
+            shorter = left_out.sub("", shorter)
     return fit(shorter, width)
+
+
+def joined(parts: Sequence[str], width: int | None = None) -> str:
+    """Return parts side by side, as many of the first as there is room for, and at least one."""
+    texts = list(accumulate(parts, lambda before, part: f"{before}   {part}"))
+    fitting = [text for text in texts if width is None or cell_len(text) <= width]
+    return (fitting or texts[:1] or [""])[-1]
 
 
 def fit_middle(text: str, width: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -11,6 +11,7 @@ import click
 
 from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.errors import UsageError
+from mlxintro.backends.thinking.marks import THINKING_MODES
 from mlxintro.cli.options import LAYERS, ControlsParam
 from mlxintro.protocol import study_file
 from mlxintro.protocol.study import Study, make_study
@@ -25,6 +26,8 @@ TITLES: Mapping[str, str] = {
     "max_tokens": "Max. tokens",
     "unit": "Unit",
     "seed": "Seed",
+    "thinking": "Thinking",
+    "thinking_tokens": "Thought max",
     "adapter": "Adapter",
 }
 """Fields that are typed, in the order in which they stand, with their titles."""
@@ -162,10 +165,13 @@ def _of_command(kind: click.ParamType[Any]) -> Callable[[str], Any]:
     return read
 
 
-def _unit(text: str) -> str:
-    if text not in _UNITS:
-        raise ValueError(f"{text!r} is none of {', '.join(_UNITS)}")
-    return text
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    return read
 
 
 def adapter_name(text: str) -> str:
@@ -187,8 +193,10 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "controls": _of_command(ControlsParam()),
     "temperature": _temperature,
     "max_tokens": _whole(1),
-    "unit": _unit,
+    "unit": _one_of(_UNITS),
     "seed": _whole(0),
+    "thinking": _one_of(THINKING_MODES),
+    "thinking_tokens": _whole(1),
     "adapter": adapter_name,
 }
 """What reads a field's text; raises ``ValueError`` with what is wrong, in words."""

@@ -209,7 +209,11 @@ class Blind(Popup[None]):
                 )
             )
         )
-        self.query_one("#blind-reply", Text).update(Content(wording.plain(item.response) or "(empty)"))
+        thought = "\n".join(f"│ {line}" for line in wording.plain(item.thought).split("\n")) if item.thought else ""
+        before = [Content.styled(f"thought, for context; label the answer below it\n{thought}\n\n", "$text-muted")]
+        self.query_one("#blind-reply", Text).update(
+            Content.assemble(*(before if thought else []), wording.plain(item.response) or "(empty)")
+        )
         naming = session.stage == "naming"
         question = f"The word is: {item.word}. Does the reply name it?" if naming else "What does the reply say?"
         self.query_one("#question", Text).update(Content.styled(wording.plain(question), "bold"))

@@ -15,14 +15,17 @@ from mlxintro import experiments
 from mlxintro.backends.adapters import sources as adapters
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
-from mlxintro.protocol.study import Study
+from mlxintro.protocol.study import THINKING_TOKENS, Study
 
 from ..running.study_form import TITLES
 from .text import Text
 
 _FIRST = "injected-thoughts"
 """The experiment that is chosen at first."""
-_USUAL = {"controls": "standard", "seed": "0", "unit": "raw", "adapter": "none"}
+_USUAL = {
+    "controls": "standard", "seed": "0", "unit": "raw", "adapter": "none",
+    "thinking": "off", "thinking_tokens": str(THINKING_TOKENS),
+}  # fmt: skip
 """What holds where a preset says nothing."""
 
 

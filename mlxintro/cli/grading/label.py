@@ -115,7 +115,7 @@ def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: i
     session = LabellingSession(labeller, [item for item in items(trials, chosen.keys) if item.key not in have])
     total = len(chosen.keys)
     while (item := session.item) is not None:
-        _show(session, item, total)
+        show_item(session, item, total)
         key = _key()
         if key in ("q", ""):
             break
@@ -133,9 +133,14 @@ def _label(store: Store, run: Run, labeller: str, name: str, count: int, seed: i
     chatter(f"{labeller}: {total - left} of {total} labelled; {after}")
 
 
-def _show(session: LabellingSession, item: Item, total: int) -> None:
+def show_item(session: LabellingSession, item: Item, total: int) -> None:
+    """Print what a labeller reads, and the keys that answer the question that stands."""
     if session.stage == "claim":
         echo(f"\n--- {total - len(session.queue) + 1} of {total} " + "-" * 60)
+        if item.thought:
+            echo("thought, for context; label the answer below it:")
+            echo("\n".join(f"  | {line}" for line in item.thought.splitlines()))
+            echo("\nanswer:")
         echo(item.response or "(empty)")
         echo()
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxintro.cli.options import CONCEPT_FILE, WORDS, load_backend, model_options
+from mlxintro.cli.options import CONCEPT_FILE, WORDS, load_backend, model_options, thinking_options
 from mlxintro.cli.output import chatter, echo, json_line, shell
 from mlxintro.cli.vectors.extracted import PRESET_FILE, named_preset
 
@@ -24,6 +24,7 @@ from mlxintro.cli.vectors.extracted import PRESET_FILE, named_preset
 @click.option("--trials", type=click.IntRange(1), help="Most trials of the whole study, all arms together.")
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Most hours the run may take on this machine.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Of a reply. Default: the preset's.")
+@thinking_options
 @click.option("--centred", is_flag=True, help="Vectors minus the mean of the other concepts', where all are alike.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--name", help="What to call the run. Default: certify-1, certify-2 ...")
@@ -99,7 +100,7 @@ def _order(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     loading["adapter"] = adapter_name(options)
     model = model_name({**loading, "model": options["model"]})
     given = {key: value for key, value in loading.items() if value is not None}
-    settings = {**given, "seed": options["seed"], "max_tokens": options["max_tokens"]}
+    settings = {**given, **{name: options.get(name) for name in ("seed", "max_tokens", "thinking", "thinking_tokens")}}
     if (own := options.get("preset_data")) is not None:
         settings["preset_data"] = own
     if (own := options.get("own_concepts")) is not None:
@@ -119,7 +120,7 @@ def _describe(options: dict[str, Any]) -> int:
     with load_backend(order.model, **loading) as backend:
         checked, planned = outline(backend, order)
         pairs = len(checked.study.concepts) * (checked.study.trials or 1)
-        lines = certificate.power_lines(pairs)
+        lines = certificate.power_lines(pairs, thinks=checked.study.thinking == "on")
         if options["as_json"]:
             echo(json_line({"could_exclude": lines}))
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxintro.cli.options import CONCEPT_FILE, CONTROLS, LAYERS, STRENGTHS, WORDS, model_options
+from mlxintro.cli.options import CONCEPT_FILE, CONTROLS, LAYERS, STRENGTHS, WORDS, model_options, thinking_options
 from mlxintro.cli.output import echo
 from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
 from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
@@ -53,16 +53,7 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=click.FloatRange(0, 10))
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--max-tokens", type=click.IntRange(1))
-@click.option(
-    "--thinking",
-    type=click.Choice(["off", "on", "empty"]),
-    help="Of models that think: off by their template's switch; on; empty puts an empty thought in their mouth.",
-)
-@click.option(
-    "--thinking-tokens",
-    type=click.IntRange(1),
-    help="--thinking on: most tokens of a thought, then it is closed and the answer follows. Default: 1024.",
-)
+@thinking_options
 @click.option("--preset", help="Wording and settings of a protocol. Default: the experiment's.")
 @click.option(
     "--preset-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own, as TOML; see docs/protocols.md."

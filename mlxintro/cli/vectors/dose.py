@@ -51,7 +51,7 @@ def dose(
 
     names = (*words, *(concepts or ())) or ("ocean", "bread", "fear")
     loading = {name: value for name, value in settings.items() if name not in (*EXTRACTION, "concept_file")}
-    extracted = ExtractedVectors(context, names, True, settings)
+    extracted = ExtractedVectors(context, names, True, settings, layers)
     with extracted as (backend, vectors, found):
         places = list(dict.fromkeys(backend.info.layer(layer) for layer in layers))
         steps = find(backend, vectors, places, ladder=strengths or LADDER)

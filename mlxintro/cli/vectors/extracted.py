@@ -100,8 +100,14 @@ class ExtractedVectors:
     """Loads a model and extracts vectors, for the time of a ``with``."""
 
     def __init__(
-        self, context: click.Context, names: tuple[str, ...], any_word: bool, settings: dict[str, Any]
+        self,
+        context: click.Context,
+        names: tuple[str, ...],
+        any_word: bool,
+        settings: dict[str, Any],
+        layers: Sequence[int | float] = (),
     ) -> None:
+        """``layers``: what the command looks at, so that a slip is told before the words are read."""
         from mlxintro.paths import data_home
         from mlxintro.protocol import presets
         from mlxintro.protocol.words.imported import resolve_concepts
@@ -120,6 +126,7 @@ class ExtractedVectors:
         preset = presets.of_settings(self.preset)
         self.extraction = presets.with_extraction(preset, self.changes).extraction
         self._settings = settings
+        self._layers = layers
 
     def __enter__(self) -> Any:
         from mlxintro.cli.running.progress import word_progress
@@ -130,6 +137,8 @@ class ExtractedVectors:
 
         self.backend = load_backend(**self._settings)
         try:
+            for layer in self._layers:
+                self.backend.info.layer(layer)
             recipes = [
                 recipe_for(self.extraction, concept.word, self.backend.info, self._references[concept.word])
                 for concept in self.found

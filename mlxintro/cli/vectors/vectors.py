@@ -44,7 +44,7 @@ def extract(
     """
     from mlxintro.vectors.literal import stored_check
 
-    with ExtractedVectors(context, concepts, any_word, settings) as (backend, vectors, _):
+    with ExtractedVectors(context, concepts, any_word, settings, layers or ()) as (backend, vectors, _):
         chosen = range(backend.info.layers) if layers is None else [backend.info.layer(layer) for layer in layers]
         if as_json:
             for vector in vectors.values():
@@ -116,7 +116,7 @@ def steer(
         raise click.UsageError("--prompt is not UTF-8: no tokenizer reads it")
     if validate and strength == 0:
         raise click.UsageError("--strength 0 changes nothing that could be tested: give another, or --no-validate")
-    extracted = ExtractedVectors(context, (concept,), any_word, settings)
+    extracted = ExtractedVectors(context, (concept,), any_word, settings, layer)
     if len(extracted.found) != 1:
         raise click.UsageError(f"steer takes one concept, and {concept} is {len(extracted.found)}")
     with extracted as (backend, vectors, found):

@@ -29,7 +29,7 @@ ENOUGH_CONTROLS = 20
 
 def analyse(rows: Sequence[Row], study: Study) -> Analysis:
     """Return everything the rows of an ``injected-thoughts`` run say."""
-    run = Rows.of(rows)
+    run = Rows.of(rows, thinks=study.thinking == "on")
     best = best_cell(run)
     whole = Case(run, run.injected, "all cells of the grid" if len(run.places) > 1 else "all trials")
     held_out = None

@@ -39,11 +39,8 @@ class TrialPrompts:
 
     @property
     def aside(self) -> ThinkingMode:
-        """Return how replies begin that no thought belongs before.
-
-        A witness's, whose text is what it is asked about.
-        """
-        return "off" if self._dialogues.thinking == "off" else "empty"
+        """Return how a witness's replies begin, whose text is what it is asked about."""
+        return self._dialogues.aside
 
     def at(self, number: int, question: str = "") -> TrialPrompt:
         """Return the dialogue at a trial number, with another trial question unless that is empty."""

@@ -11,6 +11,7 @@ from mlxintro.backends.errors import PrerequisiteError, UsageError
 from mlxintro.experiments.outside.own_files import own_files
 from mlxintro.protocol import presets
 from mlxintro.protocol.presets import Preset
+from mlxintro.protocol.spelling import nearest
 from mlxintro.protocol.toml_text import as_document
 
 
@@ -32,8 +33,9 @@ def preset_text(name: str) -> str:
         return presets.text(name)
     outside = _outside()
     if name not in outside:
-        known = ", ".join([*presets.names(), *outside])
-        raise UsageError(f"no preset called {name!r}: choose one of {known}", setting="preset")
+        known = [*presets.names(), *outside]
+        meant = nearest(name, known)
+        raise UsageError(f"no preset called {name!r}{meant}: choose one of {', '.join(known)}", setting="preset")
     return as_document(outside[name])
 
 

@@ -143,7 +143,7 @@ class BatchRunner:
             if question is None:
                 self._progress()
                 continue
-            request = job.grader.request(dossier, question.name)
+            request = job.request(question)
             worst = job.worst(request)
             try:
                 job.budget.reserve(worst)
@@ -169,7 +169,7 @@ class BatchRunner:
     def _submit(self, chunk: list[tuple[Question, dict[str, Any], float]]) -> None:
         job = self._job
         token = secrets.token_hex(8)
-        asks = [PaidQuestion(question.dossier.key, question.name, worst) for question, _, worst in chunk]
+        asks = [PaidQuestion(question.dossier.key, question.stored, worst) for question, _, worst in chunk]
         batch, calls = job.store.calls.open_batch(job.where, token, asks)
         for _, _, worst in chunk:
             # Settled when it is collected; until then all of it counts as spent.
@@ -324,7 +324,7 @@ class BatchRunner:
 
     def _settle(self, call: Call, dossier: Dossier, result: _Result) -> None:
         job = self._job
-        question = Question(dossier, "naming" if call.question == "naming" else "stance")
+        question = Question.stored_as(dossier, call.question)
         if result.type == "succeeded" and result.message is not None:
             cost = job.tariff.cost(result.message.usage)
             job.budget.settle(0.0, cost - call.reserved)

@@ -153,7 +153,7 @@ class _Live:
             if question is None:
                 return
             job = self._job
-            request = job.grader.request(question.dossier, question.name)
+            request = job.request(question)
             worst = job.worst(request)
             try:
                 job.budget.reserve(worst)
@@ -161,7 +161,7 @@ class _Live:
                 self._ready.appendleft(question)
                 self._full, job.report.stopped = True, str(spent)
                 return
-            call = job.store.calls.open(job.where, PaidQuestion(question.dossier.key, question.name, worst))
+            call = job.store.calls.open(job.where, PaidQuestion(question.dossier.key, question.stored, worst))
             account = self._put.account(job.budget, worst, partial(self._events.put, _Lost(call, worst)))
             self._tasks.put(_Sent(call, question, request, worst, account))
             self._under_way += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -34,10 +34,12 @@ from mlxintro.grading.rubric import QuestionName
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.channels import answer_text
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.store.calls import Call, GradingPass, Settled
 from mlxintro.store.database import now
 from mlxintro.store.records import GradeRecord, Run, Trial
 from mlxintro.store.store import Store
+from mlxintro.thinking.grades import beside_thought, both_graded, thought_fields
 
 GIVE_UP = 5
 """Failures in a row after which the API is taken to be down, and the rest is left for later."""
@@ -73,12 +75,42 @@ class Estimate:
     """US dollars, at most, unless attempts are lost on the way."""
 
 
+_OF_THOUGHT = "thought-"
+"""Begins the stored names of questions about a thought."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Holds a question that can be sent once its request is made."""
 
     dossier: Dossier
+    """The trial's reply, with what has been answered about it."""
     name: QuestionName
+    on_thought: bool = False
+    """Whether it is asked about the thought before the reply."""
+
+    @classmethod
+    def stored_as(cls, dossier: Dossier, name: str) -> Question:
+        """Return the question that a stored call has asked."""
+        return cls(dossier, cast(QuestionName, name.removeprefix(_OF_THOUGHT)), name.startswith(_OF_THOUGHT))
+
+    @classmethod
+    def missing(cls, dossier: Dossier) -> Question | None:
+        """Return what is to be asked next; ``None`` when there is enough for a grade of reply and thought."""
+        if dossier.missing is not None:
+            return cls(dossier, dossier.missing)
+        thought = dossier.thought
+        return None if thought is None or thought.missing is None else cls(dossier, thought.missing, True)
+
+    @property
+    def stored(self) -> str:
+        """Return the name under which it is stored."""
+        return f"{_OF_THOUGHT}{self.name}" if self.on_thought else self.name
+
+    @property
+    def about(self) -> Dossier:
+        """Return the text that it is asked about."""
+        return (self.dossier.thought or self.dossier) if self.on_thought else self.dossier
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +225,8 @@ class ClaudePass:
         failed = {key for (key, _), state in last.items() if state == "failed"} - self._failed
         waiting = {key for (key, _), state in last.items() if state == "sent"}
         latest = self.store.grades.latest(self.run.id, grader=self.grader.name)
-        have = {g.key for g in latest if g.version == self.where.version and g.created > self._since} - failed
+        graded = {g.key: g for g in latest if g.version == self.where.version and g.created > self._since}
+        have = set(graded) - failed
         if self._before is None:
             self._before = _Before(have, failed)
         self.report.skipped = self.report.waiting = 0
@@ -202,7 +235,7 @@ class ClaudePass:
                 continue
             if trial.key in waiting:
                 self.report.waiting += 1
-            elif trial.key in have:
+            elif trial.key in have and both_graded(trial, graded[trial.key]):
                 self.report.skipped += trial.key in self._before.have
             elif not only_failed or trial.key in self._before.failed:
                 yield _dossier(trial, answers.get(trial.key, {}), self._library)
@@ -212,15 +245,19 @@ class ClaudePass:
         answers = _answers(self.store.calls.of_pass(self.where))
         return lambda key: _dossier(self.store.trials.find(self.run.id, key), answers.get(key, {}), self._library)
 
+    def request(self, question: Question) -> dict[str, Any]:
+        """Return the parameters of a question."""
+        return self.grader.request(question.about, question.name)
+
     def worst(self, request: dict[str, object]) -> float:
         """Return the US dollars of a request at worst."""
         return self.tariff.at_most(size(request), MAX_TOKENS)
 
     def next_question(self, dossier: Dossier) -> Question | None:
         """Return what to ask next; stores the grade and returns ``None`` when nothing is missing."""
-        name = dossier.missing
-        if name is not None:
-            return Question(dossier, name)
+        question = Question.missing(dossier)
+        if question is not None:
+            return question
         self.store.calls.settle(self.run.id, (), [self._finish(dossier)])
         return None
 
@@ -240,11 +277,11 @@ class ClaudePass:
             return None
         self._in_a_row = 0
         dossier = question.dossier
-        dossier.answers[question.name] = text
+        question.about.answers[question.name] = text
         settled = Settled(call, "answered", cost, answer.usage.read, answer.usage.output_tokens, text)
-        done = dossier.missing is None
-        self.store.calls.settle(self.run.id, [settled], [self._finish(dossier)] if done else [])
-        return None if done else Question(dossier, cast(QuestionName, dossier.missing))
+        following = Question.missing(dossier)
+        self.store.calls.settle(self.run.id, [settled], [self._finish(dossier)] if following is None else [])
+        return following
 
     def failed(self, call: int, question: Question, why: str, cost: float) -> None:
         """Store that a question stayed without an answer: the trial is unscored, not a "no"."""
@@ -266,14 +303,8 @@ class ClaudePass:
         dollars = worst = 0.0
         for dossier in dossiers:
             replies += 1
-            if not dossier.reply.strip():
-                continue
-            names: tuple[QuestionName, ...] = ("stance", "naming") if dossier.concept is not None else ("stance",)
-            for name in names:
-                if name in dossier.answers:
-                    continue
-                request = self.grader.request(dossier, name)
-                length = size(request)
+            for question in _possible(dossier):
+                length = size(self.request(question))
                 questions += 1
                 tokens += prices.estimated_tokens(length)
                 dollars += self.tariff.about(length, TYPICAL_TOKENS)
@@ -281,10 +312,11 @@ class ClaudePass:
         return Estimate(replies, questions, tokens, questions * TYPICAL_TOKENS, dollars, worst)
 
     def _finish(self, dossier: Dossier) -> GradeRecord:
-        grade = dossier.grade()
+        noticed = None if dossier.thought is None else dossier.thought.grade()
+        grade = beside_thought(dossier.grade(), noticed, dossier.concept)
         self.report.graded += 1
         self.report.abstained += grade.abstained
-        return self._record(dossier, grade, dossier.answers)
+        return self._record(dossier, grade, {**_raw(dossier), **thought_fields(noticed)})
 
     def _fail(self, call: int, question: Question, why: str, cost: float, answer: Answer | None = None) -> None:
         why, text = scrub(why), None if answer is None else scrub(answer.text)
@@ -292,7 +324,7 @@ class ClaudePass:
         tokens = (used.read, used.output_tokens) if used else (0, 0)
         self.report.failed += 1
         self._failed.add(question.dossier.key)
-        raw = {**question.dossier.answers, **({question.name: text} if text is not None else {})}
+        raw = {**_raw(question.dossier), **({question.stored: text} if text is not None else {})}
         self.store.calls.settle(
             self.run.id,
             [Settled(call, "failed", cost, *tokens, text, why)],
@@ -303,16 +335,40 @@ class ClaudePass:
         return replace(to_record(dossier.key, self.grader, grade), raw=json.dumps(raw, ensure_ascii=False))
 
 
-def _answers(calls: Iterable[Call]) -> dict[str, dict[QuestionName, str]]:
-    """By trial and question."""
-    found: dict[str, dict[QuestionName, str]] = {}
-    for call in calls:
-        if call.state == "answered" and call.answer is not None:
-            found.setdefault(call.key, {})[cast(QuestionName, call.question)] = call.answer
+def _possible(dossier: Dossier) -> Iterator[Question]:
+    """Every question that may still be asked about a reply and its thought."""
+    for on_thought, about in ((False, dossier), (True, dossier.thought)):
+        if about is None or not about.reply.strip():
+            continue
+        names: tuple[QuestionName, ...] = ("stance", "naming") if dossier.concept is not None else ("stance",)
+        yield from (Question(dossier, name, on_thought) for name in names if name not in about.answers)
+
+
+def _raw(dossier: Dossier) -> dict[str, str]:
+    """The answers about a reply and about its thought, by the names they are stored under."""
+    found: dict[str, str] = dict(dossier.answers.items())
+    if dossier.thought is not None:
+        found |= {_OF_THOUGHT + name: text for name, text in dossier.thought.answers.items()}
     return found
 
 
-def _dossier(trial: Trial, answers: dict[QuestionName, str], library: Library) -> Dossier:
+def _answers(calls: Iterable[Call]) -> dict[str, dict[str, str]]:
+    """By trial and question."""
+    found: dict[str, dict[str, str]] = {}
+    for call in calls:
+        if call.state == "answered" and call.answer is not None:
+            found.setdefault(call.key, {})[call.question] = call.answer
+    return found
+
+
+def _dossier(trial: Trial, answers: Mapping[str, str], library: Library) -> Dossier:
     # Thoughts and what a model wrote as somebody else's turn are not its answer; every grader reads the same part.
-    related = library.related(trial.concept)
-    return Dossier(trial.key, answer_text(trial.response), trial.concept, related, dict(answers))
+    concept, related = trial.concept, library.related(trial.concept)
+    thought = thought_of(trial.measurements)
+    found = Dossier(trial.key, answer_text(trial.response), concept, related)
+    if thought is not None:
+        found.thought = Dossier(trial.key, thought.text, concept, related)
+    for name, text in answers.items():
+        question = Question.stored_as(found, name)
+        question.about.answers[question.name] = text
+    return found

@@ -92,6 +92,8 @@ class Dossier:
     related: tuple[str, ...] = ()
     answers: dict[QuestionName, str] = field(default_factory=dict)
     """Answers in the order in which they came."""
+    thought: Dossier | None = None
+    """What was thought before the reply, as another text about which the same is asked; ``None`` without a thought."""
 
     @property
     def stance(self) -> Stance | None:

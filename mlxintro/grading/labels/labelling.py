@@ -16,6 +16,7 @@ from mlxintro.grading.base import Grade
 from mlxintro.replies.grade_terms import NAMING_LEVELS, GradeState, NamingLevel
 from mlxintro.replies.mentions import find_mentions
 from mlxintro.replies.text import fold
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.store.records import GRADE_FIELDS, Label, Trial
 
 Stage = Literal["claim", "naming", "done"]
@@ -62,6 +63,8 @@ class Item:
     """Shown for the naming question; None when the run has no concepts at all."""
     decoy: bool
     """Whether the word is a decoy, which the labeller is not told."""
+    thought: str = ""
+    """What was thought before the reply; it is shown, and not labelled."""
 
 
 def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | None = None) -> list[Item]:
@@ -84,7 +87,8 @@ def items(trials: Sequence[Trial], keys: Sequence[str], words: Sequence[str] | N
             continue
         decoy = trial.concept is None or trial.condition != "injected"
         word = (random.Random(key).choice(words) if words else None) if decoy else trial.concept
-        found.append(Item(key, trial.response, word, decoy))
+        thought = thought_of(trial.measurements)
+        found.append(Item(key, trial.response, word, decoy, "" if thought is None else thought.text.strip()))
     return found
 
 

@@ -22,6 +22,7 @@ from mlxintro.running import launch
 from mlxintro.running.launch import Checked
 from mlxintro.running.preview.estimate import estimate
 from mlxintro.running.session import Session
+from mlxintro.running.thinking import check_says_thinking
 from mlxintro.tools import dose
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
@@ -97,7 +98,10 @@ def outline(backend: Backend, order: CertifyOrder) -> tuple[Checked, Plan]:
     size = certificate.fit_repeats(order.repeats, order.trials, lambda count: len(planned(count)[1]))
     if order.hours is not None:
         size = _within(order.hours, size, planned, backend)
-    return planned(size)
+    checked, plan = planned(size)
+    # Before anything is sought, which takes long.
+    check_says_thinking(checked.study, checked.experiment, backend)
+    return checked, plan
 
 
 def assemble(

@@ -11,7 +11,7 @@ from mlxintro.analysis.stats import rate
 from mlxintro.backends.errors import UsageError
 from mlxintro.ladder.case import ALPHA
 from mlxintro.ladder.claims import POWER, detectable
-from mlxintro.ladder.rungs import RIVALS
+from mlxintro.ladder.rungs import RIVALS, rungs_of
 from mlxintro.protocol import controls
 from mlxintro.tools.dose import Proposal
 
@@ -82,6 +82,7 @@ def choose_cell(proposals: Sequence[Proposal], layers: int) -> DosedCell:
 
 def settings(model: str, cell: DosedCell, words: Sequence[str], repeats: int, **given: Any) -> dict[str, Any]:
     """Return the settings of the study without what calibration finds; see ``placeholders``."""
+    arms = (*ARMS, controls.SWAPPED) if given.get("thinking") == "on" else ARMS
     return {
         "model": model,
         "concepts": tuple(words),
@@ -89,7 +90,7 @@ def settings(model: str, cell: DosedCell, words: Sequence[str], repeats: int, **
         "strengths": (cell.strength,),
         "unit": "resid",
         "trials": repeats,
-        "controls": ARMS,
+        "controls": arms,
         **given,
     }
 
@@ -144,8 +145,14 @@ def sought_replies(sought: Sequence[str], words: int = 3, questions: int = 3) ->
     return cells * words * questions
 
 
-def power_lines(pairs: int, false_alarms: float = 0.02) -> list[str]:
-    """Return what a ladder of this size could exclude, a line per rung."""
+def power_lines(pairs: int, false_alarms: float = 0.02, *, thinks: bool = False) -> list[str]:
+    """Return what a ladder of this size could exclude, a line per rung.
+
+    Args:
+        pairs: concepts x trials.
+        false_alarms: the rate that is reckoned with.
+        thinks: whether the subject thinks before it answers.
+    """
     alarms = rate(round(false_alarms * pairs), pairs)
     found = detectable(pairs, alarms, ALPHA)
     enough = "no detection rate" if found is None else f"a detection rate of {found:.0%}"
@@ -154,9 +161,10 @@ def power_lines(pairs: int, false_alarms: float = 0.02) -> list[str]:
         "chance": over,
         "any disturbance": f"{over}; random vectors that claim as often are not",
         "text alone": f"{over}; and a first person's yes above a third person's over concepts",
+        "own notes": "where the answer moves although the thought before it is that of an uninjected trial",
         "naming by luck": f"the concept named in {enough.removeprefix('a detection rate of ')} of replies or more",
         "own words": "naming as frequent with the vector off",
         "a reader": f"only where a probe on the state reaches an AUROC of 0.60, over {pairs} transcripts",
         "a patchwork": "only where all rivals together explain clearly less than every claim",
     }
-    return [f"{name}: {needs.get(name, RIVALS[name] + ', judged over concepts')}" for name in RIVALS]
+    return [f"{name}: {needs.get(name, RIVALS[name] + ', judged over concepts')}" for name in rungs_of(thinks=thinks)]

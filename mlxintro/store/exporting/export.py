@@ -12,10 +12,13 @@ from typing import Any
 
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.words.own_concepts import library_of
+from mlxintro.replies.thoughts import thought_of
 from mlxintro.store.exporting.columns import GRADE_COLUMNS
 from mlxintro.store.records import GradeRecord, Label, Run, Trial
 from mlxintro.store.store import Store
 from mlxintro.store.trials import PAGE
+from mlxintro.thinking.channels import channel_of
+from mlxintro.thinking.grades import thought_verdict
 
 _DOSES = ("raw", "norm", "resid")
 _SAMPLING = ("trial", "seed", "temperature", "top_p", "max_tokens")
@@ -46,16 +49,33 @@ def export_rows(store: Store, runs: Sequence[str]) -> Iterator[dict[str, Any]]:
             for trial in page:
                 yield {
                     **_of_trial(run, trial, library),
-                    **_grades(graders, trial.key, grades),
+                    **_grades(graders, trial, grades),
                     **_labels(people, trial.key, labels[run.id]),
                 }
 
 
-def _grades(graders: Sequence[str], key: str, grades: Mapping[tuple[str, str], GradeRecord]) -> dict[str, Any]:
+def _grades(graders: Sequence[str], trial: Trial, grades: Mapping[tuple[str, str], GradeRecord]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for grader in graders:
+        record = grades.get((trial.key, grader))
+        beside = _on_thought(trial, record)
+        row |= {
+            f"{grader}.{column.name}": beside.get(column.name, getattr(record, column.name, None))
+            for column in GRADE_COLUMNS
+        }
+    return row
+
+
+def _on_thought(trial: Trial, record: GradeRecord | None) -> dict[str, Any]:
+    """What a grader says of the thought before a reply, and both together; nothing where there is no thought."""
+    thought = thought_of(trial.measurements)
+    if thought is None or record is None:
+        return {}
+    noticed = thought_verdict(record)
     return {
-        f"{grader}.{column.name}": getattr(grades.get((key, grader)), column.name, None)
-        for grader in graders
-        for column in GRADE_COLUMNS
+        "thought_affirms": noticed.affirms if noticed else None,
+        "thought_identifies": noticed.identifies if noticed else None,
+        "channels": channel_of(thought, record),
     }
 
 
@@ -78,6 +98,7 @@ def _of_trial(run: Run, trial: Trial, library: Library) -> dict[str, Any]:
     spec, doses = plain["spec"], plain["doses"]
     first = doses[0] if doses else {}
     layers = run.model.get("layers")
+    thought = thought_of(plain["measurements"])
     return {
         "run": run.name,
         "run_id": run.id,
@@ -103,6 +124,9 @@ def _of_trial(run: Run, trial: Trial, library: Library) -> dict[str, Any]:
         **{name: spec.get(name) for name in _SAMPLING},
         "response": trial.response,
         "finish": trial.finish,
+        "thought": thought.text if thought else None,
+        "thought_tokens": thought.tokens if thought else None,
+        "thought_end": thought.closed if thought else None,
         "tokens": trial.tokens,
         "error": trial.error,
         "created": trial.created,
