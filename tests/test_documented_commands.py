@@ -1,9 +1,11 @@
-"""Every command that README and docs show can be read by the program: its name, its options and their values."""
+"""Every command and file that README and docs show can be read by the program: names, options, keys and values."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import tomllib
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import click
 import pytest
 
 from mlxintro.cli.main import cli
+from mlxintro.protocol import presets, study_file
+from mlxintro.protocol.words.own_concepts import read_concept_files
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
@@ -77,3 +81,22 @@ def test_the_pages_show_enough_commands_for_this_to_mean_something() -> None:
     assert counts["docs/cloud.md"] >= 10
     with pytest.raises(click.UsageError):
         read("run injected-thoughts --no-such-option")
+
+
+def test_every_shown_file_is_one_that_the_program_reads(tmp_path: Path) -> None:
+    read_as = Counter[str]()
+    for page in PAGES:
+        for text in re.findall(r"^```toml\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE):
+            data, path = tomllib.loads(text), tmp_path / "shown.toml"
+            path.write_text(text, "utf-8")
+            if "sets" in data:
+                read_concept_files([path])
+                read_as["concepts"] += 1
+            elif "based_on" in data:
+                presets.validated(presets.read_file(path), "shown")
+                read_as["preset"] += 1
+            else:
+                study_file.read(str(path))
+                read_as["study"] += 1
+    assert read_as["study"] >= 3
+    assert read_as["concepts"] == read_as["preset"] == 1
