@@ -183,4 +183,32 @@ GUARDS = (
         "^\\W*(?:[\\w']+\\W+){0,2}?",
         "tests/test_assertion.py -k grows --timeout 60",
     ),
+    (
+        "guard: a trace of the state beside a thought counts as reading it",
+        "mlxintro/ladder/observers.py",
+        '        "half of both": above(half),\n',
+        "",
+        "tests/test_thinking_swaps.py -k own_notes",
+    ),
+    (
+        "guard: a state that moves every answer counts as being read",
+        "mlxintro/ladder/observers.py",
+        '        **{kind: beyond(swaps.state, case.shifts_of(kind)) for kind in ("clear-no", "clear-yes")},\n',
+        "",
+        "tests/test_thinking_swaps.py -k own_notes",
+    ),
+    (
+        "guard: a verdict without one on the thought counts as done",
+        "mlxintro/thinking/grades.py",
+        "thought_of(trial.measurements) is None or thought_verdict(record) is not None",
+        "True",
+        "tests/test_thinking_graders.py -k earlier_pass",
+    ),
+    (
+        "guard: a mark that is named in a sentence opens a thought",
+        "mlxintro/replies/thought_marks.py",
+        "[mark for mark in _all_marks(reply) if not _named(reply, mark)]",
+        "list(_all_marks(reply))",
+        "tests/test_thinking_replies.py",
+    ),
 )

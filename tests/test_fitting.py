@@ -22,7 +22,7 @@ from mlxintro.rendering.grids import fitted
 from mlxintro.rendering.text import cell_text, figure_lines, table_lines
 from mlxintro.tui.reading.first_steps import first_steps
 from mlxintro.tui.reading.head_text import read_out
-from mlxintro.tui.reading.wording import fit_figure
+from mlxintro.tui.reading.wording import fit_figure, joined
 from mlxintro.tui.widgets import heatmap
 
 RATES = [rate_of(52, 400), rate_of(31, 400), rate_of(9, 40)]
@@ -45,6 +45,18 @@ def test_three_runs_side_by_side_fit_every_terminal(width: int) -> None:
     shown = " ".join(" ".join(lines).split())
     for name, cell in zip(THREE.columns[1:], THREE.rows[0][1:], strict=True):
         assert shown.count(f" {name} {cell_text(cell)}") == 3
+
+
+def test_a_block_leaves_out_what_has_no_value() -> None:
+    lines = fitted(("figure", "first", "second"), [("claims", "a long value that has no room", "-")], (), 40)
+    assert lines == ["claims", "  first   a long value that has no room"]
+
+
+def test_as_many_parts_stand_side_by_side_as_there_is_room_for() -> None:
+    parts = ["12/440", "7.4/s", "16.8 GB free"]
+    assert joined(parts, 28) == "12/440   7.4/s"
+    assert joined(parts, 29) == joined(parts) == "12/440   7.4/s   16.8 GB free"
+    assert joined(parts, 3) == "12/440"
 
 
 def test_a_table_that_fits_keeps_its_columns() -> None:

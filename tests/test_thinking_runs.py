@@ -167,16 +167,16 @@ def test_a_run_that_is_killed_in_a_thought_ends_like_one_that_was_not(tmp_path: 
             run = store.runs.find("thinks")
             return [(one.key, one.response, one.measurements) for one in store.trials.of_run(run.id)]
 
-    slow, quick = "detector?think=30&delay=0.03", "detector?think=30"
-    whole = command(tmp_path / "whole", *RUN, "-m", quick, *flags)
+    slow = "detector?think=20&delay=0.02"
+    whole = command(tmp_path / "whole", *RUN, "-m", slow, *flags)
     assert whole.wait(120) == 0
     part = tmp_path / "part"
     killed = command(part, *RUN, "-m", slow, *flags)
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and not has_begun(part):
         time.sleep(0.1)
-    # A batch thinks for 200 steps or more of 0.03 s: this is in the middle of its thoughts.
-    time.sleep(2)
+    # A batch thinks for 140 steps or more of 0.02 s: this is in the middle of its thoughts.
+    time.sleep(1.5)
     killed.kill()
     killed.wait(20)
     assert stored(part) == []

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mlxintro.analysis.results import Row
 from mlxintro.analysis.stats import Mean
 from mlxintro.backends.base import Prompt
 from mlxintro.backends.errors import UsageError
 from mlxintro.backends.simulated.backend import FakeBackend
+from mlxintro.ladder.case import Case
+from mlxintro.ladder.observers import own_notes
+from mlxintro.ladder.rows import Rows
 from mlxintro.protocol import controls
 from mlxintro.protocol.study import make_study
 from mlxintro.running import launch
@@ -114,3 +119,52 @@ def test_where_vectors_are_read_is_said(tmp_path: Path) -> None:
     assert "inside an opened thought" in shown
     with pytest.raises(UsageError, match="read outside of thoughts"):
         launch.check(make_study(model="x", extraction={"method": "contrast-pairs", "thinking": "on"}))
+
+
+def swapped_case(state: float, notes: float, own: float, clear: float = 0.0) -> Case:
+    """A case of eight concepts whose answers move by these nats, and clear questions by others."""
+
+    def row(arm: str, concept: str | None, at: int, measurements: dict[str, Any], question: str = "") -> Row:
+        condition = "injected" if concept else "control"
+        return Row("", condition, arm, concept, 5, 2.0, at, "", measurements, {"question": question}, None)
+
+    def odds(logit: float) -> dict[str, Any]:
+        yes, no = -math.log1p(math.exp(-logit)), -math.log1p(math.exp(logit))
+        return {"logprobs": {**dict.fromkeys(controls.YES, yes), **dict.fromkeys(controls.NO, no)}}
+
+    words = [f"word {at}" for at in range(8)]
+    rows = []
+    for at, word in enumerate(words):
+        # Concepts differ a little, and so do questions.
+        more = 0.05 * (at - 3.5)
+        sides = dict(zip(SWAP_SIDES, (own - 4 + more, notes - 4 + more, state - 4 + more, -4.0), strict=True))
+        rows.append(row("swapped-thoughts", word, at, {"logits": sides}))
+        for arm, base in (("clear-no", -5.0), ("clear-yes", 5.0)):
+            rows.append(row(arm, None, at, odds(base), f"{arm} {at}"))
+            rows.append(row(arm, word, at, odds(base + clear + 2 * more), f"{arm} {at}"))
+    run = Rows.of(rows, thinks=True)
+    return Case(run, run.injected, "all trials")
+
+
+@pytest.mark.parametrize(
+    ("moved", "state", "shown"),
+    [
+        # The vector, its own thought, both; clear questions: by how many nats each moves the answer.
+        ((6.0, 0.0, 6.0, 0.0), "excluded", False),  # reads its state
+        ((4.5, 2.0, 6.5, 0.0), "excluded", False),  # reads both, its state more
+        ((0.0, 6.0, 6.0, 0.0), "not excluded", True),  # reads its thought
+        ((1.5, 5.0, 6.5, 0.0), "not excluded", True),  # a trace of its state, which is well above none
+        ((3.0, 0.0, 3.0, 3.0), "not excluded", False),  # moves every answer as far
+        ((0.0, 0.0, 0.0, 0.0), "not tested", False),  # nothing to explain
+    ],
+)
+def test_the_rung_about_own_notes_follows_from_what_moves_the_answer(
+    moved: tuple[float, float, float, float], state: str, shown: bool
+) -> None:
+    found = own_notes(swapped_case(*moved))
+    assert (found.state, found.shown) == (state, shown), (found.said, found.more)
+
+
+def test_without_swapped_thoughts_the_rung_is_not_tested() -> None:
+    run = Rows.of([], thinks=True)
+    assert own_notes(Case(run, (), "all trials")).state == "not tested"

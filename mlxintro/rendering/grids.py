@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from mlxintro.rendering.cleaning import visible
 
+NOTHING = "-"
+"""Stands for a value that nothing was measured for."""
 _INDENT = "  "
 
 
@@ -48,13 +50,18 @@ def fitted(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 
 def _block(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
-    """Return one row as a block: its first cell, and below it the other columns' names and cells, a line each."""
+    """Return one row as a block: its first cell, and below it the other columns' names and cells, a line each.
+
+    Cells without a value are left out.
+    """
     from rich.cells import cell_len
 
     names = [" ".join(visible(name).split("\n")) for name in header[1:]]
     room = max(map(cell_len, names), default=0)
     found = [" ".join(visible(row[0]).split("\n"))]
     for name, cell in zip(names, row[1:], strict=True):
+        if cell == NOTHING:
+            continue
         padding = " " * (room - cell_len(name))
         found += fitted_line(f"{_INDENT}{name}{padding}", visible(cell), "", width)
     return found

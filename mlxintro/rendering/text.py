@@ -10,11 +10,9 @@ from typing import Any
 from mlxintro.analysis.results import Analysis, Cell, Figure, HeatMap, Plot, Table, ValueMap
 from mlxintro.analysis.stats import Difference, Mean, Rate
 from mlxintro.grading.correction import CorrectedRate
-from mlxintro.rendering.grids import fitted, fitted_line, grid
+from mlxintro.rendering.grids import NOTHING, fitted, fitted_line, grid
 
 SHADES = " ░▒▓█"
-NOTHING = "-"
-"""Stands for a value that nothing was measured for."""
 _BAR = 44
 _MANY = 12
 """Columns of a map from which on they are narrow."""

@@ -26,7 +26,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def progress(sight: RunSight, paces: Sequence[float], memories: Sequence[float], pace: float | None, width: int) -> str:
-    """Return how far and how fast it is, with what is left."""
+    """Return how far and how fast it is, with what is left: as much as there is room for."""
     run = sight.run
     parts = [f"{wording.bar(run.done, run.planned, 24 if width >= 100 else 12)} {run.done:,}/{run.planned:,}"]
     if run.state == "running":
@@ -38,7 +38,7 @@ def progress(sight: RunSight, paces: Sequence[float], memories: Sequence[float],
             parts.append(f"{wording.size(sight.free)} free")
     if run.batch_size:
         parts.append(f"batch {run.batch_size}")
-    return "   ".join(parts)
+    return wording.joined(parts, width)
 
 
 def so_far(tally: RunTally, *, dark: bool) -> Content:

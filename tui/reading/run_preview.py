@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
-
-from rich.cells import cell_len
+from collections.abc import Mapping
 
 from mlxintro.store.records import Run
 
@@ -44,19 +41,12 @@ def about(run: Run | None, row: Mapping[str, str] | None, width: int | None = No
     if row is not None and "result" in row:
         more = row["more"].split("; ")
         figures = [one for one in (row["result"], row["against"], *more) if one != NOT_KNOWN]
-        lines.append(_joined(figures, width))
+        lines.append(wording.joined(figures, width))
     lines.append(_concepts(run))
     grid = [f"{name.replace('_', ' ')} {text}" for name in _GRID if (text := _text(run, name))]
-    lines.append(_joined(grid, width))
-    lines.append(_joined(_history(run), width))
+    lines.append(wording.joined(grid, width))
+    lines.append(wording.joined(_history(run), width))
     return "\n".join(line for line in lines if line)
-
-
-def _joined(parts: Sequence[str], width: int | None) -> str:
-    """Return parts side by side, as many as there is room for."""
-    texts = list(accumulate(parts, lambda before, part: f"{before}   {part}"))
-    fitting = [text for text in texts if width is None or cell_len(text) <= width]
-    return (fitting or texts[:1] or [""])[-1]
 
 
 def _concepts(run: Run) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -103,6 +104,13 @@ def fit_figure(text: str, width: int) -> str:
         if cell_len(shorter) > width:
             shorter = left_out.sub("", shorter)
     return fit(shorter, width)
+
+
+def joined(parts: Sequence[str], width: int | None = None) -> str:
+    """Return parts side by side, as many of the first as there is room for, and at least one."""
+    texts = list(accumulate(parts, lambda before, part: f"{before}   {part}"))
+    fitting = [text for text in texts if width is None or cell_len(text) <= width]
+    return (fitting or texts[:1] or [""])[-1]
 
 
 def fit_middle(text: str, width: int) -> str:

@@ -22,6 +22,8 @@ from ..trials.trial_line import TrialLines
 from ..widgets.heatmap import RateGrid, RateMap, highest
 from ..widgets.text import Text
 
+_BESIDE = 2
+"""Columns at the sides of a line."""
 _LEAST_MAP = 16
 """Lines of the panes above the replies that the figures beside the map need."""
 
@@ -193,7 +195,7 @@ class LivePage(RunPage):
         if run.state == "planned":
             return self.home.keyed("Nothing of it has run yet: {live.resume} starts it.")
         return live_text.progress(
-            sight, self._watcher.paces, self._watcher.memories, self._watcher.pace(), self.app.size.width
+            sight, self._watcher.paces, self._watcher.memories, self._watcher.pace(), self.app.size.width - _BESIDE
         )
 
     def on_rate_map_cell_opened(self, event: RateMap.CellOpened) -> None:

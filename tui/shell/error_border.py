@@ -17,7 +17,7 @@ from textual.worker import Worker, WorkerState
 from mlxintro.backends.errors import KnownError
 
 from .home import Home
-from .steady_size import SteadySize
+from .steady_screen import SteadyScreen
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Guarded(MessagePump):
             cast(Home, self.app).trouble(event.worker.error)
 
 
-class Popup(Guarded, SteadySize, ModalScreen[T]):
+class Popup(Guarded, SteadyScreen, ModalScreen[T]):
     """Asks a question over the current screen, by ``Home.consult``, which guards what is done with the answer."""
 
     _answered = False

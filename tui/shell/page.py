@@ -23,7 +23,7 @@ from .dialogues import Confirm
 from .error_border import Guarded, Popup, guarded
 from .home import Home, home_of
 from .places import PLACES
-from .steady_size import SteadySize
+from .steady_screen import SteadyScreen
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Places(Text):
         self.update(Content.assemble(*parts))
 
 
-class Page(Guarded, SteadySize, Screen[None]):
+class Page(Guarded, SteadyScreen, Screen[None]):
     """Is a screen that one goes to. Subclasses give ``body`` and ``begin``, and ``look`` to bring it up to date."""
 
     PLACE: ClassVar[str]

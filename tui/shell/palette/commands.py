@@ -17,7 +17,7 @@ from textual.events import Mount
 from ..error_border import Guarded
 from ..home import home_of
 from ..places import PLACES
-from ..steady_size import SteadySize
+from ..steady_screen import SteadyScreen
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Action:
     call: Any
 
 
-class Palette(Guarded, SteadySize, CommandPalette):
+class Palette(Guarded, SteadyScreen, CommandPalette):
     """Replaces Textual's, which closes another screen when two keys choose, and turns no page before it is laid out."""
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP, exit_on_error=False)

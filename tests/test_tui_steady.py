@@ -1,4 +1,4 @@
-"""A window that is dragged: two sizes under way at once are laid out once, and the last one stays."""
+"""What comes too late: sizes of a window that is dragged, and clicks on what has been removed."""
 
 from __future__ import annotations
 
@@ -58,5 +58,21 @@ def test_a_window_that_is_dragged_ends_at_its_last_size(tmp_path: Path) -> None:
                 await pilot.resize_terminal(width, 30)
             await until(pilot, lambda: app.screen.size == Size(130, 30))
             assert len(text(app).splitlines()) == 30
+
+    asyncio.run(go())
+
+
+def test_a_click_on_what_has_been_removed_and_is_still_drawn_is_left_out(tmp_path: Path) -> None:
+    """``shown`` fails the test when a bug is told."""
+
+    async def go() -> None:
+        async with shown(tmp_path, (80, 24)) as (app, pilot):
+            await until(pilot, lambda: "No runs yet" in text(app))
+            widget = app.screen.query_one("#places")
+            parent, widget._parent = widget._parent, None
+            x, y = widget.region.x + 2, widget.region.y
+            app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y))
+            await pilot.pause(0.2)
+            widget._parent = parent
 
     asyncio.run(go())
