@@ -171,7 +171,10 @@ def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str,
         for name, value in options.items()
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
-    wanted = plan_of(info, {**given, "steps": given.get("steps", plan.steps)})
+    try:
+        wanted = plan_of(info, {"layers": plan.layers, "steps": plan.steps, **given})
+    except ValueError as error:
+        raise click.UsageError(str(error).splitlines()[-1]) from error
     fields = {name: "start" if name == "adapter" else name for name in given}
     changed = [name for name, field in fields.items() if getattr(wanted, field) != getattr(plan, field)]
     if changed:
