@@ -272,7 +272,12 @@ class Backend(abc.ABC):
         return None
 
     def trainer(
-        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+        self,
+        shape: AdapterShape,
+        *,
+        products: Products = "float32",
+        directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> AdapterTrainer:
         """Put a new low-rank adapter into the model and train it; the model speaks with it until the trainer closes.
 
@@ -280,6 +285,8 @@ class Backend(abc.ABC):
             products: see ``training.Products``.
             directions: (count, width), what will be injected; maps that read the residual stream then begin by reading
                 these, see ``training.reading_rows``.
+            discriminants: (count, width), further directions that these maps begin by reading, in their last rows, half
+                of them at most: what tells prompts apart in the normalised stream, whatever is injected.
 
         Raises:
             UsageError: this backend cannot train, or the shape does not fit the model.

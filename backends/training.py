@@ -54,8 +54,13 @@ class TrainingRow:
     prompt: Prompt
     answer: tuple[int, ...]
     """Token ids, the end token included."""
-    weight: float = 1.0
-    """How much each of its tokens counts in the loss."""
+    decision: float = 1.0
+    """How much the first token of the answer, which decides between yes and no, counts in the loss; others count 1."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Return how much each token of the answer counts."""
+        return (self.decision, *(1.0 for _ in self.answer[1:]))
 
     @property
     def whole(self) -> Prompt:
@@ -68,7 +73,7 @@ class StepReport:
     """Says what one step of training did."""
 
     loss: float
-    """Mean cross-entropy of the answers' tokens, by their rows' weights, in nats, before the step."""
+    """Mean cross-entropy of the answers' tokens, by their weights, in nats, before the step."""
     gradient: float
     """L2 norm of the gradient before clipping."""
     injections: int
@@ -109,8 +114,8 @@ class AdapterTrainer(abc.ABC):
         for row in rows:
             if not row.answer:
                 raise UsageError("an answer to learn has no tokens")
-            if not row.weight > 0:
-                raise UsageError(f"the weight of a row is above 0, got {row.weight}")
+            if not row.decision > 0:
+                raise UsageError(f"the weight of an answer's first token is above 0, got {row.decision}")
             check_prompt(row.prompt, self.info, len(row.answer))
         loss, proofs = self._backward(groups)
         for row, found in zip(rows, proofs, strict=True):
@@ -123,12 +128,22 @@ class AdapterTrainer(abc.ABC):
     def begin_with(self, matrices: Matrices) -> None:
         """Take the matrices of another adapter, as ``matrices`` gives them, in the place of the first ones.
 
+        Where they have a lower rank, the further rows of A stay as they are, and their columns of B at zero.
+
         Raises:
-            UsageError: they are of another shape.
+            UsageError: they have a higher rank, or lie in other layers.
         """
-        if _sizes(self.matrices()) != _sizes(matrices):
-            raise UsageError("the adapter to start from has another rank, or lies in other layers")
-        self._take(matrices)
+        own = self.matrices()
+        if set(own) != set(matrices) or not all(_fits(given, own[path]) for path, given in matrices.items()):
+            raise UsageError("the adapter to start from has a higher rank, or lies in other layers")
+        whole = {}
+        for path, (down, up) in matrices.items():
+            below, beside = own[path]
+            whole[path] = (
+                np.concatenate([down, below[len(down) :]]),
+                np.concatenate([up, beside[:, len(down) :]], axis=1),
+            )
+        self._take(whole)
 
     def restore(self, state: Mapping[str, Float32], steps: int) -> None:
         """Go on from a state after so many steps.
@@ -180,8 +195,10 @@ class AdapterTrainer(abc.ABC):
         self.close()
 
 
-def _sizes(matrices: Matrices) -> dict[str, list[tuple[int, ...]]]:
-    return {path: [part.shape for part in pair] for path, pair in matrices.items()}
+def _fits(given: tuple[Float32, Float32], own: tuple[Float32, Float32]) -> bool:
+    """Tell whether a pair of matrices is of the same map as another and of at most its rank."""
+    (down, up), (below, beside) = given, own
+    return len(down) <= len(below) and down.shape[1:] == below.shape[1:] and up.shape == (len(beside), len(down))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +224,7 @@ def asked_tokens(group: Sequence[TrainingRow], first: int) -> AskedTokens:
         asked.rows.extend([number] * len(row.answer))
         asked.columns.extend(range(start, start + len(row.answer)))
         asked.tokens.extend(row.answer)
-        asked.weights.extend([row.weight] * len(row.answer))
+        asked.weights.extend(row.weights)
     return asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ THINKING = [name for name in experiments.names() if experiments.find(name).think
 OTHERS = [name for name in experiments.names() if not experiments.find(name).thinks]
 
 
-def made(name: str, **settings: Any) -> tuple[Backend, Ran]:
+@cache
+def made(name: str) -> tuple[Backend, Ran]:
+    """A small run of an experiment whose subject thinks; nothing changes it."""
     backend: Backend = FakeBackend(MODEL)
-    return backend, ran(backend, name, **{**SMALL, **FEW.get(name, {}), **settings})
+    return backend, ran(backend, name, **{**SMALL, **FEW.get(name, {})})
 
 
 @pytest.mark.parametrize("name", THINKING)
@@ -72,9 +75,10 @@ def test_an_experiment_without_thoughts_says_why_in_one_line(name: str) -> None:
         made(name)
     assert "\n" not in str(error.value)
     assert experiments.find(name).thoughtless in str(error.value)
-    backend, found = made(name, thinking="empty", thinking_tokens=None)
-    assert backend.tokenizer.thinking is not None
-    assert all(not spec.thinking_tokens for spec in found.specs)
+    with FakeBackend(MODEL) as backend:
+        _, plan = planned(backend, name, **{**SMALL, "thinking": "empty", "thinking_tokens": None})
+    assert len(plan)
+    assert all(not spec.thinking_tokens for spec in plan)
 
 
 def test_there_are_experiments_of_both_kinds() -> None:

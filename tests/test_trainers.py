@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten
 
 from mlxintro.backends.adapters import low_rank, peft_folder
 from mlxintro.backends.adapters import sources as adapters
-from mlxintro.backends.adapters.beginning import reading_rows
+from mlxintro.backends.adapters.beginning import reading_rows, telling_rows
 from mlxintro.backends.base import Backend, Float32, Injection, Prompt
 from mlxintro.backends.errors import InjectionError, UsageError
 from mlxintro.backends.mlxlm import backend as mlx_backend
@@ -76,8 +76,8 @@ def test_the_loss_of_a_step_is_what_the_backend_scores_one_by_one_with_the_same_
     with backend.trainer(SHAPE) as trainer:
         report = trainer.step([rows[:3], rows[3:]], 0.0)
     assert report.loss == pytest.approx(expected, rel=1e-5)
-    heavy = [replace(one, weight=3.0 if at == 1 else 1.0) for at, one in enumerate(rows)]
-    weights = [3.0 if at == 1 else 1.0 for at, one in enumerate(rows) for _ in one.answer]
+    heavy = [replace(one, decision=3.0 if at == 1 else 1.0) for at, one in enumerate(rows)]
+    weights = [3.0 if (at, token) == (1, 0) else 1.0 for at, one in enumerate(rows) for token in range(len(one.answer))]
     with backend.trainer(SHAPE) as trainer:
         weighted = trainer.step([heavy[:3], heavy[3:]], 0.0).loss
     assert weighted == pytest.approx(-float(np.average(np.concatenate(scored), weights=weights)), rel=1e-5)
@@ -238,10 +238,48 @@ def test_a_trainer_begins_with_the_matrices_it_is_given_and_refuses_those_of_ano
     with backend.trainer(replace(SHAPE, seed=4)) as trainer:
         trainer.begin_with(learnt)
         np.testing.assert_array_equal(backend.capture([group()[0].prompt])[0]["resid_post"], spoken)
-        with pytest.raises(UsageError, match="another rank"):
+        with pytest.raises(UsageError, match="higher rank"):
+            trainer.begin_with({path: (down[[0, 1, 1]], up[:, [0, 1, 1]]) for path, (down, up) in learnt.items()})
+        with pytest.raises(UsageError, match="higher rank"):
             trainer.begin_with({path: (down[:1], up) for path, (down, up) in learnt.items()})
         with pytest.raises(UsageError, match="other layers"):
             trainer.begin_with(dict(list(learnt.items())[1:]))
+
+
+def test_the_last_rows_of_an_aimed_trainer_read_what_tells_prompts_apart(backend: Backend) -> None:
+    rng = np.random.default_rng(2)
+    directions, apart = (rng.standard_normal((n, backend.info.width)).astype("f4") for n in (50, 1))
+    with backend.trainer(SHAPE, directions=directions, discriminants=apart) as trainer:
+        aimed = {path.split("layers.")[-1]: down for path, (down, _) in trainer.matrices().items()}
+    with backend.trainer(SHAPE, directions=directions) as trainer:
+        without = {path.split("layers.")[-1]: down for path, (down, _) in trainer.matrices().items()}
+    gains = {name.split("layers.")[-1]: value for name, value in weights(backend).items() if "layernorm" in name}
+    for name, norm in (("2.self_attn.q_proj", "2.input_layernorm"), ("3.mlp.up_proj", "3.post_attention_layernorm")):
+        # The stream comes multiplied by the gain, so what is read before it is nearly the discriminant itself.
+        read = aimed[name][1] * gains[f"{norm}.weight"]
+        assert read @ apart[0] / np.linalg.norm(read) / np.linalg.norm(apart[0]) > 0.99
+        np.testing.assert_allclose(aimed[name][0], without[name][0], rtol=1e-5)
+
+
+def test_a_gain_is_made_up_for_but_where_it_is_next_to_nothing() -> None:
+    gain = np.array([2.0, 0.5, 1.0, 1e-4], np.float32)
+    rows = telling_rows(np.ones((1, 4), np.float32), gain)
+    np.testing.assert_allclose((rows * gain)[0, :3], 1.0, atol=0.06)
+    assert abs(rows[0, 3]) < 0.1
+
+
+def test_an_adapter_begins_a_training_of_a_higher_rank_and_answers_as_before(backend: Backend) -> None:
+    prompt = row_of(6, seed=3).prompt
+    with backend.trainer(SHAPE) as small:
+        for _ in range(3):
+            small.step([group()], 1e-2)
+        learnt = small.matrices()
+        expected = backend.capture([prompt])[0]["resid_post"]
+    larger = replace(SHAPE, rank=4, alpha=16.0, seed=9)
+    with backend.trainer(larger) as trainer:
+        trainer.begin_with(learnt)
+        np.testing.assert_allclose(backend.capture([prompt])[0]["resid_post"], expected, atol=1e-4)
+        assert all(down[2:].any() for down, _ in trainer.matrices().values()), "further rows keep their start"
 
 
 def five_steps(load: Callable[..., Backend], folder: Path, rows: list[list[TrainingRow]]) -> Any:

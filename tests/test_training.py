@@ -18,10 +18,12 @@ from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import forms, questions
 from mlxintro.training import rows
+from mlxintro.training.aiming import discriminants
 from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
 from mlxintro.training.loop import word_vectors
 from mlxintro.training.material import WordSplit, in_turn, material, split_words
+from mlxintro.training.mix import mix_of
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import RowDraft, RowMaker, relabelled
 from mlxintro.training.timing import coarse
@@ -47,6 +49,32 @@ def test_what_is_not_counted_is_not_put_into_the_plural() -> None:
     words = set(material().words)
     assert {"knowledge", "sunshine", "quartz"} <= words
     assert words.isdisjoint({"knowledges", "sunshines", "quartzes"})
+
+
+def test_discriminants_tell_kinds_of_questions_apart_under_vectors_that_are_many_times_as_long() -> None:
+    rng = np.random.default_rng(6)
+    width, kinds = 40, ["asked", "turned", "unrelated"]
+    means = 0.1 * rng.standard_normal((3, width))
+    loud = 2 * rng.standard_normal((12, width))
+
+    def drawn(count: int) -> tuple[Any, list[str]]:
+        """States under vectors of twelve directions; those of two kinds differ by a twentieth of a vector."""
+        which = rng.integers(3, size=count)
+        vectors = rng.standard_normal((count, 12)) @ loud / 12**0.5
+        return means[which] + vectors + 0.02 * rng.standard_normal((count, width)), [kinds[at] for at in which]
+
+    rows = discriminants(*drawn(600))
+    assert rows.shape == (2, width)
+    states, asked = drawn(300)
+
+    def right(axes: Any) -> float:
+        """Share of states whose kind's mean is the nearest along some axes."""
+        distances = np.linalg.norm((states @ axes.T)[:, None] - means @ axes.T, axis=2)
+        return float(np.mean([kinds[at] == one for at, one in zip(distances.argmin(axis=1), asked, strict=True)]))
+
+    assert right(rows) > 0.95
+    assert right(np.eye(width)) < 0.6, "the vectors drown the difference"
+    np.testing.assert_allclose((means @ rows.T).std(axis=0), 3**-0.5, rtol=0.1)
 
 
 def test_half_of_the_words_are_plurals_so_that_number_is_not_what_all_vectors_share() -> None:
@@ -146,6 +174,14 @@ def drawn(backend: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 
 
 Drawn = list[tuple[RowDraft, str, str]]
+
+
+def test_a_subject_that_says_yes_to_any_vector_is_shown_enough_trials_without_one() -> None:
+    mix = mix_of(plan(labels="any-disturbance"))
+    claims = mix.shares["injected"] + mix.shares["random"]
+    assert 0.35 < mix.shares["uninjected"] / (claims + mix.shares["uninjected"]) < 0.5, "yes would be a habit"
+    assert sum(mix.shares.values()) == pytest.approx(1)
+    assert mix_of(plan()) != mix, "the honest control has its noes under random vectors"
 
 
 def test_without_forms_only_the_trial_question_and_unrelated_ones_are_asked(

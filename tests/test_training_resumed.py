@@ -71,7 +71,7 @@ def test_a_training_on_mlx_killed_and_resumed_ends_with_the_weights_of_an_uninte
     tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     killed, whole, model = tmp_path / "killed", tmp_path / "whole", str(tiny("llama"))
-    process = begin(tmp_path, killed, "--steps", "400", "--layers", "1", model=model, backend="mlx")
+    process = begin(tmp_path, killed, "--steps", "40", "--layers", "1", model=model, backend="mlx")
     steps = kill_between_checkpoints(process, killed)
     assert "going on" in finish(begin(tmp_path, killed, model=model, backend="mlx"))
     finish(begin(tmp_path, whole, "--steps", str(steps), "--layers", "1", model=model, backend="mlx"))

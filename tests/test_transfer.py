@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,15 @@ def test_the_carried_vector_is_the_copys_own_and_a_permuted_maps_is_not(stored: 
     assert found["cosine_own"].value == pytest.approx(1)
     assert abs(found["cosine_permuted"].value) < 0.25
     assert abs(found["cosine_unmapped"].value) < 0.25
+
+
+def test_the_analysis_says_where_the_vectors_come_from(stored: Any) -> None:
+    store, run, _, _ = stored
+    remarks = analysis_of(store, run, "rules").remarks
+    (found,) = [remark for remark in remarks if remark.startswith("carried over from ")]
+    assert re.search(
+        r"from \S*qwen2\S*, learned on \d+ words: layer 2 to 2 \(procrustes, cosine (1.00|0.99) on ", found
+    )
 
 
 def test_it_steers_as_the_own_does(stored: Any) -> None:

@@ -15,6 +15,8 @@ _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 """Maps that read the residual stream, after a normalisation; those of a block that has others start at random."""
 _LEAST_SHARE = 1e-4
 """Share of the whole variance below which a direction is not made louder."""
+_LEAST_GAIN = 0.1
+"""Share of the mean gain below which a coordinate is not made up for."""
 
 
 def first_matrices(
@@ -22,6 +24,7 @@ def first_matrices(
     sizes: Mapping[str, tuple[int, int]],
     blocks: Mapping[str, Any],
     directions: Float32 | None,
+    discriminants: Float32 | None,
     gain: Callable[[Any], Float32],
 ) -> Matrices:
     """Return the matrices of an untrained adapter: B is zero, so it changes nothing.
@@ -33,6 +36,8 @@ def first_matrices(
         sizes: module path -> outputs and inputs of every map that is adapted.
         blocks: module path -> block, those that are adapted, in order.
         directions: (count, width), what will be injected.
+        discriminants: (count, width), what the last rows read beside it, half of all at most: what tells prompts apart
+            in the normalised stream, whatever is injected.
         gain: gives what a normalisation makes of ones, (width,).
     """
     found = {
@@ -41,13 +46,17 @@ def first_matrices(
     }
     if directions is None:
         return found
+    none = np.empty((0, directions.shape[1]), np.float32)
+    apart = none if discriminants is None else discriminants[: shape.rank // 2]
     for turn, (home, block) in enumerate(blocks.items()):
         first = getattr(block, "input_layernorm", None)
         second = getattr(block, "pre_feedforward_layernorm", None) or getattr(block, "post_attention_layernorm", None)
         for norm, part, names in ((first, "self_attn", _ATTENTION), (second, "mlp", _MLP)):
             if norm is None:
                 continue
-            rows = reading_rows(directions, gain(norm), shape.rank, turn, len(blocks))
+            seen = gain(norm)
+            aimed = reading_rows(directions, seen, shape.rank - len(apart), turn, len(blocks))
+            rows = np.concatenate([aimed, telling_rows(apart, seen)])
             for path in (f"{home}.{part}.{name}" for name in names):
                 if path in found:
                     found[path] = (rows, found[path][1])
@@ -90,3 +99,14 @@ def reading_rows(directions: Float32, gain: Float32, rank: int, turn: int, turns
     # As loud under what is injected as the usual random start, whose entries have a variance of 1 / (3 inputs).
     rows[: len(chosen)] = chosen / np.sqrt(3 * directions.shape[1])
     return rows
+
+
+def telling_rows(discriminants: Float32, gain: Float32) -> Float32:
+    """Return rows of the initial A that read the discriminants of a normalised stream from behind a norm's gain.
+
+    Args:
+        discriminants: (count, width), to be read before the gain.
+        gain: (width,) of the normalisation before the map; where it is next to nothing, little is read.
+    """
+    floor = _LEAST_GAIN * float(np.sqrt(np.mean(gain**2)))
+    return (discriminants * gain / (gain**2 + floor**2)).astype(np.float32)

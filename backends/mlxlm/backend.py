@@ -294,11 +294,18 @@ class MLXBackend(Backend):
             return mlx_roofline.measure(network, self.memory().free, mlx_model.DTYPES[self.info.dtype])
 
     def trainer(
-        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+        self,
+        shape: AdapterShape,
+        *,
+        products: Products = "float32",
+        directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> AdapterTrainer:
         from .training import MLXTrainer
 
-        return MLXTrainer(self._network, self.info, shape, products=products, directions=directions)
+        return MLXTrainer(
+            self._network, self.info, shape, products=products, directions=directions, discriminants=discriminants
+        )
 
     def close(self) -> None:
         if self._open is None:

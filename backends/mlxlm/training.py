@@ -9,6 +9,7 @@ matrices beside them (Dettmers et al. 2023, arXiv 2305.14314, QLoRA).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -50,7 +51,7 @@ class MLXTrainer(AdapterTrainer):
     Args:
         network: the loaded model; its weights stay as they are.
         products: see ``backends.training.Products``.
-        directions: see ``Backend.trainer``.
+        directions, discriminants: see ``Backend.trainer``.
 
     Raises:
         UsageError: products in another precision than the model's.
@@ -64,6 +65,7 @@ class MLXTrainer(AdapterTrainer):
         *,
         products: Products = "float32",
         directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> None:
         super().__init__(info, shape)
         if products != "float32":
@@ -77,7 +79,8 @@ class MLXTrainer(AdapterTrainer):
             self._layers = _put_in(network.model, shape, blocks)
             sizes = {path: (layer.lora_b.shape[1], layer.lora_a.shape[0]) for path, layer in self._layers.items()}
             self._optimiser = optim.AdamW(0.0, betas=list(BETAS), weight_decay=0.0, bias_correction=True)
-            self._take(first_matrices(shape, sizes, blocks, directions, lambda norm: _gain(norm, info.width)))
+            gain = partial(_gain, width=info.width)
+            self._take(first_matrices(shape, sizes, blocks, directions, discriminants, gain))
             self._optimiser.init(self._parameters)
 
     def state(self) -> dict[str, Float32]:
@@ -124,7 +127,7 @@ class MLXTrainer(AdapterTrainer):
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         network = self._network
         assert network is not None, "closed"
-        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
+        weights = sum(sum(row.weights) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         self._gradients = {}

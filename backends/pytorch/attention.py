@@ -11,7 +11,7 @@ over both parts: the same sum in another order (Juravsky et al. 2024, "Hydragen"
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -71,9 +71,11 @@ def attend(
     if mask is not None and tokens > 1 and group > 1:
         mask = mask.repeat(1, 1, group, 1)
     shared = getattr(key, _SHARED, 0)
-    if softcap is None and mask is not None and tokens == 1 and min(rows, shared) >= _WORTH:
+    # A mask that is added, or that is of its own for every head, may say more than which columns are seen.
+    alike = mask is not None and mask.dtype == torch.bool and mask.shape[1] == 1
+    if softcap is None and alike and tokens == 1 and min(rows, shared) >= _WORTH:
         scale = size**-0.5 if scaling is None else scaling
-        return _attend_apart(query[:, :, 0] * scale, key, value, mask, shared)[:, None], None
+        return _attend_apart(query[:, :, 0] * scale, key, value, cast(Tensor, mask), shared)[:, None], None
     grouped = query.reshape(rows, kinds, group * tokens, size)
     if softcap is None:
         found = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)

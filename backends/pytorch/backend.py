@@ -194,11 +194,18 @@ class TorchBackend(Backend):
         return torch_roofline.measure(self.network, self.memory().free)
 
     def trainer(
-        self, shape: AdapterShape, *, products: Products = "float32", directions: Float32 | None = None
+        self,
+        shape: AdapterShape,
+        *,
+        products: Products = "float32",
+        directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> AdapterTrainer:
         from .training import TorchTrainer
 
-        return TorchTrainer(self.network, self.info, shape, products=products, directions=directions)
+        return TorchTrainer(
+            self.network, self.info, shape, products=products, directions=directions, discriminants=discriminants
+        )
 
     def close(self) -> None:
         if self._network is None:

@@ -42,7 +42,7 @@ class TorchTrainer(AdapterTrainer):
     Args:
         network: the loaded model; its weights stay as they are.
         products: see ``backends.training.Products``.
-        directions: see ``Backend.trainer``.
+        directions, discriminants: see ``Backend.trainer``.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class TorchTrainer(AdapterTrainer):
         *,
         products: Products = "float32",
         directions: Float32 | None = None,
+        discriminants: Float32 | None = None,
     ) -> None:
         super().__init__(info, shape)
         self._network: Network | None = network
@@ -62,7 +63,8 @@ class TorchTrainer(AdapterTrainer):
         blocks = {path: module for path, module in network.model.named_modules() if id(module) in homes}
         self._wrapped = _put_in(network, shape, blocks)
         sizes = {path: (module.out_features, module.in_features) for path, module in self._wrapped.items()}
-        self._take(first_matrices(shape, sizes, blocks, directions, partial(_gain, network, info.width)))
+        gain = partial(_gain, network, info.width)
+        self._take(first_matrices(shape, sizes, blocks, directions, discriminants, gain))
         self._parameters = {name: parameter for name, parameter in network.model.named_parameters() if ".lora_" in name}
         self._optimiser = torch.optim.AdamW(self._parameters.values(), betas=BETAS, weight_decay=0.0)
 
@@ -112,7 +114,7 @@ class TorchTrainer(AdapterTrainer):
 
     def _backward(self, groups: Sequence[Sequence[TrainingRow]]) -> tuple[float, list[tuple[Proof, ...]]]:
         self._optimiser.zero_grad(set_to_none=True)
-        weights = sum(row.weight * len(row.answer) for group in groups for row in group)
+        weights = sum(sum(row.weights) for group in groups for row in group)
         loss = 0.0
         proofs: list[tuple[Proof, ...]] = []
         with torch.enable_grad(), _products_in(self._products):

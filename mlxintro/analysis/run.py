@@ -73,13 +73,17 @@ def analysis_of(store: Store, run: Run, grader: str, rows: Sequence[Row] | None 
     if rows is None:
         rows = analysed_rows(store, run, grader)
     analysis = experiment.analyse(rows, study, experiment.preset_of(study))
-    frozen = tuple(f"{name}: {said}" for name, said in frozen_facts(store, run))
+    known = [f"{name}: {said}" for name, said in frozen_facts(store, run)]
+    if study.options.get("alignment"):
+        from mlxintro.vectors.library import origin_of_carried
+
+        known = [*filter(None, [origin_of_carried(study, store)]), *known]
     tables = (*analysis.tables, *thought_tables(store, run, grader, graded=experiment.graded))
     if not experiment.graded:
-        return replace(analysis, tables=tables, remarks=(*analysis.remarks, *frozen))
+        return replace(analysis, tables=tables, remarks=(*analysis.remarks, *known))
     figures = (*analysis.figures, *_corrections(store, run, grader, analysis))
     unequal = warnings(arm_rates(rows))
-    remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *frozen)
+    remarks = (*analysis.remarks, *unequal, *_versions(store, run, grader), *known)
     return replace(analysis, figures=figures, tables=tables, remarks=remarks)
 
 

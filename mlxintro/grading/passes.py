@@ -5,11 +5,12 @@ A trial that fails to be graded stays ungraded. Grades are only ever added; the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Protocol
+from sys import intern
+from typing import Any, Protocol
 
 from mlxintro.analysis.results import Row
 from mlxintro.backends.entry_points import load_outside, outside_names
@@ -18,6 +19,7 @@ from mlxintro.grading.base import Evidence, Grade, Grader
 from mlxintro.grading.rules.grader import RulesGrader
 from mlxintro.protocol.concepts import Library
 from mlxintro.protocol.concepts import library as shipped_library
+from mlxintro.protocol.hashing import canonical_json
 from mlxintro.protocol.words.own_concepts import library_of
 from mlxintro.replies.grade_terms import GradeState
 from mlxintro.replies.thoughts import thought_of
@@ -184,7 +186,20 @@ def _with_verdicts(
 def rows_of(store: Store, run: Run, grader: str) -> list[Row]:
     """Return every finished trial as an experiment's ``analyse`` takes it, with one grader's verdicts."""
     library = library_of(run.study)
-    return [row_of(trial, grade, library) for trial, grade in graded_trials(store, run, grader)]
+    details: dict[str, Mapping[str, Any]] = {}
+    found = []
+    for trial, grade in graded_trials(store, run, grader):
+        row = row_of(trial, grade, library)
+        # Trials of one question have equal details: kept once, a large run takes half of the memory.
+        detail = details.setdefault(canonical_json(row.detail), row.detail)
+        measured = {intern(name): _interned(value) for name, value in row.measurements.items()}
+        found.append(replace(row, detail=detail, measurements=measured))
+    return found
+
+
+def _interned(value: Any) -> Any:
+    """Return the same with one copy of each key of a table."""
+    return {intern(name): one for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def row_of(trial: Trial, grade: Grade | None, library: Library | None = None) -> Row:

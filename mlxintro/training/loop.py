@@ -17,10 +17,11 @@ from mlxintro.backends.errors import UsageError
 from mlxintro.backends.training import AdapterTrainer
 from mlxintro.protocol import presets
 from mlxintro.protocol.trials import model_key
+from mlxintro.training.aiming import question_discriminants
 from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
 from mlxintro.training.evaluation import HeldOutRates, held_out_rates
-from mlxintro.training.material import digest, material, split_words
+from mlxintro.training.material import Material, digest, material, split_words
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import RowMaker
 from mlxintro.vectors.cache import VectorCache
@@ -56,11 +57,18 @@ def word_vectors(
     return {word: made[recipe.key] for word, recipe in recipes.items()}
 
 
-def open_trainer(backend: Backend, plan: TrainingPlan, vectors: Mapping[str, ConceptVector]) -> AdapterTrainer:
-    """Return the trainer of a plan, its adapter aimed at the vectors that are trained on."""
+def open_trainer(
+    backend: Backend, plan: TrainingPlan, stuff: Material, asker: Asker, vectors: Mapping[str, ConceptVector]
+) -> AdapterTrainer:
+    """Return the trainer of a plan.
+
+    Its adapter is aimed at the vectors that are trained on and, where every form is asked, at what tells questions
+    apart.
+    """
     first, last = plan.layers
     directions = np.concatenate([vector.direction[first : last + 1] for vector in vectors.values()])
-    trainer = backend.trainer(plan.shape, products=plan.products, directions=directions)
+    apart = question_discriminants(backend, plan, stuff, asker, vectors) if plan.forms else None
+    trainer = backend.trainer(plan.shape, products=plan.products, directions=directions, discriminants=apart)
     try:
         if plan.start is not None:
             trainer.begin_with(_matrices(plan))
@@ -112,7 +120,7 @@ def train(
     maker = RowMaker(plan, stuff, split, vectors, asker)
     best: float | None = None
     step = 0
-    with open_trainer(backend, plan, {word: vectors[word] for word in split.trained}) as trainer:
+    with open_trainer(backend, plan, stuff, asker, {word: vectors[word] for word in split.trained}) as trainer:
         if (found := folder.load()) is not None:
             state, kept = found
             step, best = kept["step"], kept["best"]

@@ -27,7 +27,7 @@ class TrainingPlan(BaseModel):
     forms: bool = False
     """Whether every form in which the ladder asks is trained on, or the trial question alone: ``training.mix``."""
     start: str | None = None
-    """An adapter of the same shape to begin with, as ``adapters.sources.resolve`` finds it."""
+    """An adapter of at most this rank, in the same layers, to begin with, as ``adapters.sources.resolve`` finds it."""
     start_revision: str | None = None
     """Hash of the content it starts from, so that a resumed training begins with nothing else."""
     material: str = ""

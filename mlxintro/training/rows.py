@@ -5,7 +5,7 @@ A step after a crash therefore has the rows it would have had without one. Kinds
 ``injected``    a concept vector: a claim that names it; in a part of them the window ends before the reply, so that the
     name is read from what was injected and not from what is injected while it is said
 ``random``      a direction that means nothing, isotropic or the vector's own components in random order, of a
-    concept vector's norm or up to five times as long: no
+    concept vector's norm or, with forms, up to three times as long: no
 ``uninjected``  nothing: no
 ``odd``         nothing, but a word where it does not belong in the text: no
 ``form``        a yes-no question about the trial, under a concept vector, a random one or none: what is true
@@ -26,7 +26,7 @@ from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.training import TrainingRow
 from mlxintro.training.asking import AskedPrompt, Asker
 from mlxintro.training.material import AskedForm, Material, Wording, WordSplit
-from mlxintro.training.mix import EVERY_FORM, TRIAL_QUESTION, RowKind
+from mlxintro.training.mix import RowKind, mix_of
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
@@ -34,10 +34,9 @@ VectorKind = Literal["concept", "random", "none"]
 Choice = TypeVar("Choice")
 
 _FORMS: Mapping[AskedForm, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
-_VECTORS: Mapping[VectorKind, float] = {"concept": 0.6, "random": 0.2, "none": 0.2}
+_VECTORS: Mapping[VectorKind, float] = {"concept": 0.5, "random": 0.25, "none": 0.25}
 _OWN_WORD = 0.5
 """Share of questions about a word that ask about the one that is injected."""
-_SHORT: frozenset[RowKind] = frozenset({"form", "unrelated", "witness"})
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
 _DEALT: tuple[frozenset[RowKind], ...] = (
@@ -76,7 +75,7 @@ class RowMaker:
             vectors: by word, of the subject without the adapter.
         """
         self._plan = plan
-        self._mix = EVERY_FORM if plan.forms else TRIAL_QUESTION
+        self._mix = mix_of(plan)
         self._material = material
         self._split = split
         self._vectors = vectors
@@ -101,7 +100,7 @@ class RowMaker:
             TrainingRow(
                 draft.prompt,
                 self._asker.answer(draft.answer),
-                self._mix.short_weight if draft.kind in _SHORT else 1.0,
+                1.0 if draft.kind == "task" else self._mix.decision,
             )
             for draft in answered
         )
@@ -129,7 +128,7 @@ class RowMaker:
         if kind == "injected" and rng.random() < self._mix.prompt_only:
             asked = replace(asked, stop=len(asked.tokens))
         under: Mapping[RowKind, VectorKind] = {"injected": "concept", "random": "random"}
-        prompt, word = self._under(under.get(kind, "none"), asked, rng)
+        prompt, word = self._under(under.get(kind, "none"), asked, rng, reach=self._mix.reach)
         answers = self._material.answers
         answer = answers.yes.replace("{word}", word or "") if kind == "injected" else answers.no
         claim = answers.yes.replace("{word}", self._word(rng)) if prompt.injections else answers.no
@@ -167,7 +166,7 @@ class RowMaker:
         return RowDraft(kind, prompt, word, answer, to_any)
 
     def _under(
-        self, vector: VectorKind, asked: AskedPrompt, rng: np.random.Generator, word: str = ""
+        self, vector: VectorKind, asked: AskedPrompt, rng: np.random.Generator, word: str = "", reach: float = 1.0
     ) -> tuple[Prompt, str | None]:
         """A prompt under a vector of that kind, and the word whose vector it is made from."""
         if vector == "none":
@@ -179,7 +178,7 @@ class RowMaker:
         if vector == "concept":
             scaled, _ = self._vectors[word].scaled(layer, float(rng.uniform(low, high)), "resid")
         else:
-            strength = float(np.exp(rng.uniform(np.log(low), np.log(self._mix.reach * high))))
+            strength = float(np.exp(rng.uniform(np.log(low), np.log(reach * high))))
             transform: Literal["random", "shuffle"] = "random" if rng.random() < 0.7 else "shuffle"
             scaled, _ = self._vectors[word].scaled(layer, strength, "resid", transform=transform, seed=seed)
         return Prompt(asked.tokens, (Injection(layer, scaled, asked.start, asked.stop),)), word

@@ -30,8 +30,9 @@ def fitting_steps(
     stuff = material()
     split = split_words(stuff, plan.words, plan.stopping, plan.seed)
     vectors = word_vectors(backend, [*split.trained, *split.stopping], cache, progress)
-    maker = RowMaker(plan, stuff, split, vectors, Asker(backend.tokenizer))
-    with open_trainer(backend, plan, vectors) as trainer:
+    asker = Asker(backend.tokenizer)
+    maker = RowMaker(plan, stuff, split, vectors, asker)
+    with open_trainer(backend, plan, stuff, asker, vectors) as trainer:
         trainer.step(maker.step(0), plan.rate_at(0))
         before = time.monotonic()
         for number in range(_TIMED):

@@ -17,7 +17,7 @@ from mlxintro.protocol.study import Study
 from mlxintro.protocol.words.imported import PREFIX, VectorReference
 from mlxintro.store.records import VectorRecord
 from mlxintro.store.store import Store
-from mlxintro.vectors.alignment import Alignment
+from mlxintro.vectors.alignment import Alignment, LayerMap
 from mlxintro.vectors.cache import VectorCache, directions_of
 from mlxintro.vectors.formats.outgoing import OutgoingVector
 from mlxintro.vectors.formats.untrusted import VectorFile
@@ -190,7 +190,7 @@ def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
         "model": alignment.target,
         "from": alignment.source,
         "learned on": f"{alignment.learned_on} words",
-        "maps": ", ".join(f"{one.source} to {one.target}: {one.kind}" for one in alignment.maps)[:200],
+        "maps": ", ".join(map(_in_words, alignment.maps))[:200],
     }
     kinds = {"": alignment.carried, "permuted/": alignment.permuted, "unmapped/": alignment.unmapped}
     return [
@@ -198,6 +198,23 @@ def outcomes(alignment: Alignment, name: str) -> list[Bringing]:
         for kind, vectors in kinds.items()
         for word, directions in vectors.items()
     ]
+
+
+def _in_words(one: LayerMap) -> str:
+    cosine = one.held_out.value
+    reached = "" if cosine is None else f", cosine {cosine:.2f} on held-out words"
+    return f"layer {one.source} to {one.target} ({one.kind}{reached})"
+
+
+def origin_of_carried(study: Study, store: Store) -> str | None:
+    """Say where the vectors of a study's alignment come from; ``None`` without one, or where they are not here."""
+    name = study.options.get("alignment")
+    contents = {one.content for key, one in (study.vectors or {}).items() if name and key.startswith(f"{name}/")}
+    for record in store.vectors.all() if contents else ():
+        facts = record.recipe.get("facts") or {}
+        if is_import(record) and record.recipe.get("content") in contents and "from" in facts:
+            return f"carried over from {facts['from']}, learned on {facts['learned on']}: {facts['maps']}"
+    return None
 
 
 def with_references(study: Study, db: Path) -> Study:

@@ -63,7 +63,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
     mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
-    With --adapter the training begins with that adapter, which must have the same rank and lie in the same layers.
+    With --adapter the training begins with that adapter, of the same rank or a lower one and in the same layers.
     No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
     and ends with the same weights.
     """
@@ -171,7 +171,10 @@ def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str,
         for name, value in options.items()
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
-    wanted = plan_of(info, {**given, "steps": given.get("steps", plan.steps)})
+    try:
+        wanted = plan_of(info, {"layers": plan.layers, "steps": plan.steps, **given})
+    except ValueError as error:
+        raise click.UsageError(str(error).splitlines()[-1]) from error
     fields = {name: "start" if name == "adapter" else name for name in given}
     changed = [name for name, field in fields.items() if getattr(wanted, field) != getattr(plan, field)]
     if changed:
