@@ -33,6 +33,8 @@ THREE = Table(
     "Side by side",
     ("figure", *RUNS, *(f"{run} - {RUNS[0]}" for run in RUNS[1:])),
     (ROW, ROW, ROW),
+    "differences of rates in points, with an explanation of their intervals that is longer than any terminal is wide "
+    * 2,
 )
 WORDS = st.text(st.characters(categories=("Ll", "Lo")), min_size=1, max_size=12)
 

@@ -88,12 +88,7 @@ def analyse(
         arm: _by_concept((row.concept or "", _late(own("centred")(row), late)) for row in arms[arm])
         for arm in sorted(arms)
     }
-    table = []
-    for first, second in contrasts:
-        if arms[first] and arms[second]:
-            raw, centred = (contrast(_bare(over_late(first, second, own(kind)))) for kind in ("raw", "centred"))
-            table.append((f"{first} - {second}", raw.mean, centred.mean, centred.pairs, centred.p))
-    columns = ("arms", "raw cosine", "centred cosine", "pairs", "p (above 0)")
+    present = [pair for pair in contrasts if all(arms[arm] for arm in pair)]
     return Analysis(
         verdict=_verdict(gap, beyond_band, beyond, ladder),
         ladder=ladder,
@@ -104,9 +99,21 @@ def analyse(
             *(Figure(f"cosine_{arm}", f"centred cosine, {arm}", value) for arm, value in means.items()),
         ),
         plots=tuple(_plot(arms, layers, kind) for kind in ("centred", "raw")),
-        tables=(Table("contrasts", "differences, latter half of the layers", columns, tuple(table)),),
+        tables=(_contrast_table(present, over_late),),
         remarks=tuple(_remarks(rows, named=bool(named))),
     )
+
+
+def _contrast_table(
+    pairs: Sequence[tuple[str, str]], over_late: Callable[[str, str, Value], list[tuple[int, str, float]]]
+) -> Table:
+    """Make the table of arm against arm; ``over_late`` gives gaps of two arms over the latter half of the layers."""
+    lines = []
+    for first, second in pairs:
+        raw, centred = (contrast(_bare(over_late(first, second, own(kind)))) for kind in ("raw", "centred"))
+        lines.append((f"{first} - {second}", raw.mean, centred.mean, centred.pairs, centred.p))
+    columns = ("arms", "raw cosine", "centred cosine", "pairs", "p (above 0)")
+    return Table("contrasts", "differences, latter half of the layers", columns, tuple(lines))
 
 
 def _remarks(rows: Sequence[Row], *, named: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -63,7 +64,7 @@ def table_lines(table: Table, width: int = 0) -> list[str]:
         if table.rows and all(isinstance(row[i], int | float) for row in table.rows)
     ]
     rows = [[cell_text(cell) for cell in row] for row in table.rows]
-    return [table.title, *fitted(table.columns, rows, numeric, width), *_noted(table.note)]
+    return [table.title, *fitted(table.columns, rows, numeric, width), *_noted(table.note, width)]
 
 
 def heat_map_lines(map_: HeatMap) -> list[str]:
@@ -104,7 +105,9 @@ def value_map_lines(map_: ValueMap) -> list[str]:
     return [title, *lines, *labels, *_noted(map_.note)]
 
 
-def _noted(note: str) -> list[str]:
+def _noted(note: str, width: int = 0) -> list[str]:
+    if note and width:
+        return textwrap.wrap(f"({note})", width)
     return [f"({note})"] if note else []
 
 
