@@ -54,6 +54,11 @@ def test_a_setting_that_mlx_lm_ignores_is_refused(
     assert "--backend torch" in text
 
 
+def test_a_no_where_the_family_says_yes_by_itself_is_refused(tmp_path: Path) -> None:
+    build("deepseek_v3", tmp_path / "model")
+    assert "rope_interleave" in refusal(edited(tmp_path / "model", tmp_path / "halves", rope_interleave=False))
+
+
 def test_the_settings_of_the_projects_families_are_known(tiny: Callable[[str], Path]) -> None:
     for family in tiny_models.FAMILIES:
         with open_backend(str(tiny(family)), "mlx", device="cpu") as backend:

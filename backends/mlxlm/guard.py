@@ -71,7 +71,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if key in read
         and key not in known | _CHECKED_ELSEWHERE
         and not _NO_MATTER.search(key)
-        and not _neutral(key, value)
+        and not _neutral(key, value, defaults.get(key))
         and not (_same(value, defaults.get(key)) and (proven or key != "partial_rotary_factor"))
         # What transformers derives from other settings was derived for the twin as well.
         and not (proven and key not in settings and key != "partial_rotary_factor")
@@ -123,8 +123,13 @@ def _check_family(kind: str) -> None:
     measured.check(kind, "mlx")
 
 
-def _neutral(key: str, value: Any) -> bool:
-    """Tell whether a value means "nothing of the kind", whatever the setting."""
+def _neutral(key: str, value: Any, default: Any) -> bool:
+    """Tell whether a value means "nothing of the kind", whatever the setting.
+
+    A no to what the family does by itself is no such value: it changes what is computed.
+    """
+    if value is False and default is True:
+        return False
     one = key.endswith(("_factor", "_multiplier", "_scaling", "_scale"))
     return value is None or value is False or value in ([], {}, 0, "") or (one and value == 1)
 
