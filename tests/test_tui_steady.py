@@ -1,4 +1,4 @@
-"""What comes too late: sizes of a window that is dragged, and clicks on what has been removed."""
+"""What comes too late or too early: sizes of a dragged window, clicks on what is gone, keys before a thing stands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.app import App, ComposeResult
 from textual.geometry import Size
 from textual.message import Message
+from textual.widgets import Input
 
+from mlxintro.tui.shell.dialogues import AskLine
+from mlxintro.tui.widgets.options import Options
 from tests.tui_kit import shown, text, until
 
 
@@ -74,5 +78,39 @@ def test_a_click_on_what_has_been_removed_and_is_still_drawn_is_left_out(tmp_pat
             app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y))
             await pilot.pause(0.2)
             widget._parent = parent
+
+    asyncio.run(go())
+
+
+def test_a_dialogue_that_is_left_before_it_stands_is_no_error(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with shown(tmp_path, (80, 24)) as (app, pilot):
+            await until(pilot, lambda: "No runs yet" in text(app))
+            dialogue = AskLine("A name", "", lambda line: "")
+            await app.push_screen(dialogue)
+            await dialogue.query("#line-hint").remove()
+            dialogue.on_mount()
+            dialogue.on_input_changed(Input.Changed(dialogue.query_one(Input), "x"))
+            await pilot.pause()
+            assert "bug" not in text(app)
+
+    asyncio.run(go())
+
+
+def test_a_page_is_not_turned_from_an_option_that_has_no_line_yet() -> None:
+    class Listed(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Options("one", "two")
+
+    async def go() -> None:
+        app = Listed()
+        async with app.run_test() as pilot:
+            options = app.query_one(Options)
+            await pilot.pause()
+            options._line_cache.index_to_line.pop(1)
+            options.highlighted = 1
+            options.action_page_down()
+            options.action_page_up()
+            assert options.highlighted == 1
 
     asyncio.run(go())

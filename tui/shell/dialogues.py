@@ -90,7 +90,7 @@ class AskLine(Popup[str]):
             yield Text(id="line-hint", classes="quiet")
 
     def on_mount(self) -> None:
-        self.query_one("#line-hint", Text).update(self._hint)
+        self.say("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.say("")
@@ -107,10 +107,10 @@ class AskLine(Popup[str]):
         self.dismiss(text)
 
     def say(self, wrong: str) -> None:
-        """Say what is wrong, or the hint again."""
-        hint = self.query_one("#line-hint", Text)
-        hint.set_class(bool(wrong), "wrong")
-        hint.update(f"✗ {wrong}" if wrong else self._hint)
+        """Say what is wrong, or the hint again; a dialogue that is left before it stands has no place for either."""
+        for hint in self.query("#line-hint").results(Text):
+            hint.set_class(bool(wrong), "wrong")
+            hint.update(f"✗ {wrong}" if wrong else self._hint)
 
 
 class OpenPath(AskLine):
