@@ -285,7 +285,9 @@ def test_a_repository_of_another_format_is_refused(hub: Hub, tmp_path: Path) -> 
     assert "no model*.safetensors" in message(FETCH, hub, tmp_path / "home")
 
 
-@pytest.mark.parametrize(("backend", "advice"), [("mlx", "--backend torch"), ("torch", "pip install -U transformers")])
+@pytest.mark.parametrize(
+    ("backend", "advice"), [("mlx", "pip install -U mlx-lm"), ("torch", "pip install -U transformers")]
+)
 def test_an_unknown_architecture_is_refused_before_its_weights_are_fetched(
     hub: Hub, files: Path, tmp_path: Path, backend: str, advice: str
 ) -> None:

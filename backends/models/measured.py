@@ -44,7 +44,7 @@ def alternative(kind: str, backend: ModelLibrary) -> str:
     other: ModelLibrary = "torch" if backend == "mlx" else "mlx"
     if not is_known(kind):
         if not _has_code_for(kind, other):
-            return f"{_RELEASES[other]} has no module of that name, so choose another model"
+            return f"choose another model ({_RELEASES[other]} has no module of that name)"
         return f"try --backend {other}, or choose another model"
     if works(kind, other):
         return f"use --backend {other}"
