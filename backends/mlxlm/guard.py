@@ -39,7 +39,7 @@ _CHECKED_ELSEWHERE = frozenset(
 _NO_MATTER = re.compile(
     # For training or other tasks; sizes with which weights of another shape would not load; how a sum is cut up.
     r"dropout|_pdrop|initializer|_loss|jitter|token_id|^output_|^use_cache$|^return_dict$|pretraining_tp|implementation"
-    r"|^max_position|label|problem_type|gradient|^vocab_size|_bias$|^tie_|hidden_size|intermediate_size|^num_hidden"
+    r"|^max_position|label|problem_type|gradient|_kernels$|^vocab_size|_bias$|^tie_|hidden_size|intermediate_size|^num_hidden"
     r"|_dim$|^(mamba_)?chunk_size$|num_attention_heads|num_key_value_heads|^model_type$|^dtype$|^torch_dtype$|classifier|layerdrop|keys_to|^per_layer_config$"
 )
 
