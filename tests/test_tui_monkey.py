@@ -184,7 +184,7 @@ def copied(stored: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("place", [one.name for one in PLACES])
 def test_random_events_end_nothing(stored: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkey(copied(stored, tmp_path), place, 20261125, 250)
+    monkey(copied(stored, tmp_path), place, 20261125, 150)
 
 
 STATES = {"as it is": as_it_is, "locked": locked, "read-only": read_only}

@@ -10,6 +10,7 @@ Sources: Arditi et al. 2024, "Refusal in language models is mediated by a single
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from pydantic import Field
 
@@ -146,10 +147,16 @@ class _Planner:
         recipe = ContrastPairs(
             word=REFUSAL,
             model=model_key(self.grid.info),
-            pairs=tuple(PromptPair(harmful, harmless) for harmful, harmless in data.load("refusal.toml")["pairs"]),
+            pairs=_refusal_pairs(),
         )
         self.grid.recipes[recipe.key] = recipe
         return recipe.key
+
+
+@cache
+def _refusal_pairs() -> tuple[PromptPair, ...]:
+    """Read the pairs of a harmful and a harmless prompt once: every trial that removes the direction asks for them."""
+    return tuple(PromptPair(harmful, harmless) for harmful, harmless in data.load("refusal.toml")["pairs"])
 
 
 EXPERIMENT = Ablation()
