@@ -17,11 +17,11 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import forms, questions
-from mlxintro.training import rows
+from mlxintro.training import loop, rows
 from mlxintro.training.aiming import discriminants
 from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
-from mlxintro.training.loop import word_vectors
+from mlxintro.training.loop import open_trainer, word_vectors
 from mlxintro.training.material import WordSplit, in_turn, material, split_words
 from mlxintro.training.mix import mix_of
 from mlxintro.training.plan import TrainingPlan
@@ -296,3 +296,19 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert max(rates) == pytest.approx(one.rate)
     assert rates[0] < rates[5] < rates[9]
     assert rates[-1] < 0.06 * one.rate
+
+
+@pytest.mark.parametrize("forms", [True, False])
+def test_a_training_on_every_form_begins_by_reading_what_tells_questions_apart(
+    backend: TorchBackend, monkeypatch: pytest.MonkeyPatch, forms: bool
+) -> None:
+    """One number for each discriminant in the last rows, which fewer directions than rows would leave at zero."""
+    apart = np.zeros((2, backend.info.width), np.float32)
+    apart[0, 0] = apart[1, 1] = 1.0
+    monkeypatch.setattr(loop, "question_discriminants", lambda *_: apart)
+    words = list(material().words[:3])
+    planned = plan(forms=forms, rank=8)
+    vectors = word_vectors(backend, words, None)
+    with open_trainer(backend, planned, material(), Asker(backend.tokenizer), vectors) as trainer:
+        reads, _ = next(both for name, both in sorted(trainer.matrices().items()) if "q_proj" in name)
+    assert np.count_nonzero(reads[-2:], axis=1).tolist() == ([1, 1] if forms else [0, 0])
