@@ -223,7 +223,7 @@ def test_a_concept_that_stands_in_any_reply_is_warned_of_before_it_is_run(call: 
 
 
 def test_a_run_on_a_nearly_full_disk_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     (warning,) = preflight.warnings_of(
         tmp_path / "not there yet" / "x.db", [make_study(model="null", concepts=("ocean",))]
     )
