@@ -46,6 +46,7 @@ from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, confirm, log_softmax
+from .packed import multiply_in_float32
 from .patch import Hook, find_blocks, patched
 from .reader import MLXPromptReader
 from .score import MLXScorer
@@ -92,6 +93,7 @@ def load(
     with told(f"{source.name} was loaded but does not run", mlx_model.advice(source)):
         blocks = find_blocks(model)
         quantization = _adjust(model, source, settings, dtype, quantize, adapter)
+        multiply_in_float32(model, where or mx.default_device())
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
             sizes = mlx_model.measure(model, blocks, settings)
