@@ -6,6 +6,8 @@ Every message is one line and ends with what to do next. The command line prints
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class KnownError(Exception):
     """Says in one line what failed, as was foreseeable, and names the way out."""
@@ -38,3 +40,14 @@ class InjectionError(KnownError):
 
 class OutOfMemory(KnownError):
     """The rows that ran together did not fit into the device's memory. What they held has been freed."""
+
+
+def reason_of(wrong: Mapping[str, object]) -> str:
+    """Return why a value was refused: what our own validator said, else pydantic's words.
+
+    Args:
+        wrong: one of ``ValidationError.errors()``, with its context.
+    """
+    context = wrong.get("ctx")
+    raised = context.get("error") if isinstance(context, dict) else None
+    return str(wrong["msg"] if raised is None else raised)

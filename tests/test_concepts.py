@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import concepts
-from mlxintro.protocol.concepts import Concept, library, same_word
+from mlxintro.protocol.concepts import Concept, Library, WordList, library, same_word
 
 COMMON = """
 a an and any are as assistant be but can detect do experiment happy help hope i idea injected injection is it just
@@ -119,6 +119,41 @@ def test_case_does_not_matter_for_finding() -> None:
     paris = library().find("paris")
     assert paris is not None
     assert paris.word == "Paris"
+
+
+def found_by_reading(word: str) -> Concept | None:
+    """The concept of a word, from every concept one after another."""
+    known = library()
+    for concept in (*known.concepts, *known.contrasts):
+        if concept.word.casefold() == word.casefold():
+            return concept
+    return next((concept for concept in known.concepts if same_word(concept.word, word)), None)
+
+
+def test_the_index_finds_what_reading_the_whole_list_finds() -> None:
+    words = [concept.word for concept in (*library().concepts, *library().contrasts)]
+    forms = [form for word in words for form in (word.upper(), *concepts.plurals(word))]
+    for word in (*words, *forms, *(word[:-1] for word in words), "zzz", ""):
+        found, wanted = library().find(word), found_by_reading(word)
+        assert (found is None) == (wanted is None), word
+        if found is not None and wanted is not None:
+            assert wanted.word in found.names, word
+
+
+def test_a_long_list_is_not_read_anew_for_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = tuple(f"word{number}" for number in range(2000))
+    many = Library(tuple(Concept(word, "mine") for word in words), {"all": WordList("all", "", words)}, {})
+    compared = 0
+
+    def counting(text: str) -> str:
+        nonlocal compared
+        compared += 1
+        return text.casefold()
+
+    monkeypatch.setattr(concepts, "comparable", counting)
+    assert len(many.resolve(["set:all", "category:mine"], allow_unknown=False)) == len(words)
+    assert all(many.find(f"{word}s") for word in words)
+    assert compared < 40 * len(words)
 
 
 def test_names_sets_and_categories_mix_without_repeats() -> None:

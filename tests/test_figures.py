@@ -198,6 +198,12 @@ def test_maps_of_means_are_pale_where_the_interval_holds_zero_and_hatched_below_
     assert above.get_facecolor() != below.get_facecolor()
 
 
+def test_a_caption_names_what_is_shown_whatever_the_run_is_called() -> None:
+    map_ = ValueMap("v", "yes: beyond no", ("1",), ("a",), {("1", "a"): Mean(0.5, 0.2, 0.8, 5)}, "nats", 0.5)
+    figure = paper_figure([only(Analysis(value_maps=(map_,)), "batch: two")], FigureChoice("maps"))
+    assert figure.caption.startswith("Yes: beyond no (nats).")
+
+
 def test_twenty_eight_lines_are_told_apart_and_bars_are_their_intervals() -> None:
     assert len({(stroke(n).colour, stroke(n).dash) for n in range(28)}) == 28
     curves = tuple(

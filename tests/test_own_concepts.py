@@ -6,6 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from mlxintro.protocol import study_file
 from mlxintro.protocol.concepts import library
 from mlxintro.protocol.study import make_study
 from mlxintro.protocol.words.own_concepts import OwnConcepts, library_of, library_with, read_concept_files
+from mlxintro.running.preview import preflight
 from mlxintro.store.exporting.export import export_rows
 from mlxintro.store.store import Store
 from tests.cli import RUN, Call
@@ -91,10 +93,13 @@ def test_words_of_a_file_have_categories_near_names_and_sets(file: Path) -> None
         ('[concepts."a b"]\nc = []', "no name"),
         ('[concepts.weather]\n"a,b" = []', "holds a comma"),
         ('[concepts.weather]\na = [""]', "own.toml:2: concepts.weather.a: '' is no concept"),
-        ("[concepts.weather]\na = []\nA = []", "own.toml:3: A: it is there twice"),
+        ("[concepts.weather]\na = []\nA = []", "own.toml:3: A: it is there twice (also as a)"),
         ("[concepts.weather]\na = []\n[concepts.other]\na = []", "a: it is there twice (also under weather)"),
-        ('[sets.wet]\nwords = ["zzz"]', "'zzz' is no concept: add it under"),
-        ('[sets.blueprint]\nwords = ["ocean"]', "there is a set or category of this name"),
+        ('[sets.wet]\nwords = ["zzz"]', "own.toml:1: [sets.wet]: 'zzz' is no concept: add it under"),
+        (
+            '[sets.blueprint]\nwords = ["ocean"]',
+            "own.toml:1: [sets.blueprint]: there is a set or category",
+        ),
         ('[sets.wet]\nword = ["ocean"]', "sets.wet: write [sets.NAME]"),
         ("[concepts.custom]\na = []", "has a meaning already"),
         ("", "holds no concepts"),
@@ -201,3 +206,25 @@ def test_replies_of_a_file_are_graded_by_own_near_names(call: Call, file: Path, 
     line = ("grade", "file", str(replies), "--grader", "rules-strict")
     for more, named in (((), False), (("--concept-file", str(file)), True)):
         assert call(*line, *more).lines[0]["identifies"] is named
+
+
+def test_a_concept_that_stands_in_any_reply_is_warned_of_before_it_is_run(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[concepts.mine]\nrefusal = ["No"]\n')
+    tiny = (*RUN, "-m", "null", "--layers", "0.66", "--strengths", "4", "--trials", "1", "--controls", "1")
+    given = (*tiny, "--concept-file", str(file), "--concepts", "yes,refusal", "--any-word")
+    said = "'yes' and 'No' stand in replies whatever is injected"
+    assert f"warning: {said}" in call(*given).err
+    assert f"warning:   {said}" in call(*given, "--dry-run").out
+    assert call(*given, "--dry-run", "--json").lines[0]["warning"].startswith(said)
+    plain = call(*tiny, "--concepts", "ocean", "--dry-run")
+    assert plain.code == 0
+    assert "warning" not in plain.out + plain.err
+
+
+def test_a_run_on_a_nearly_full_disk_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    (warning,) = preflight.warnings_of(
+        tmp_path / "not there yet" / "x.db", [make_study(model="null", concepts=("ocean",))]
+    )
+    assert warning.startswith("only 5 MB are free")

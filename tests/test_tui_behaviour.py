@@ -306,3 +306,16 @@ def test_state_survives_a_damaged_file(home: Path) -> None:
             await until(pilot, lambda: "first" in text(app))
 
     asyncio.run(go())
+
+
+def test_one_key_closes_every_notice(home: Path) -> None:
+    async def go() -> None:
+        async with shown(home) as (app, pilot):
+            await until(pilot, lambda: "first" in text(app))
+            for message in ("one", "two"):
+                app.notify(message, timeout=600)
+            await until(pilot, lambda: len(app._notifications) == 2)
+            await pilot.press("ctrl+n")
+            await until(pilot, lambda: not len(app._notifications))
+
+    asyncio.run(go())

@@ -72,6 +72,7 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
         ),
         Binding("ctrl+t", "toggle_light", "Light/dark", show=False, id="app.theme", tooltip="Light or dark theme"),
         Binding("f4", "change_theme", "Themes", show=False, id="app.themes", tooltip="Choose a theme"),
+        Binding("ctrl+n", "close_notices", "Close notices", show=False, id="app.notices", tooltip="Close every notice"),
         Binding("ctrl+g", "jump", "Jump", show=False, id="app.jump", tooltip="Go to a pane by its letter"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the app; runs go on"),
         Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit; runs go on"),
@@ -261,6 +262,10 @@ class IntroApp(error_border.Guarded, KeysInOrder, ThemedApp, StoreApp):
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen, self.keyed, self.data.db.parent, self.log_file))
+
+    def action_close_notices(self) -> None:
+        """Take away what notices are on the screen, which else stay for some seconds."""
+        self.clear_notifications()
 
     async def action_quit(self) -> None:
         """Leave; runs go on."""

@@ -24,7 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
-from ..errors import ModelError
+from ..errors import ModelError, reason_of
 
 SUFFIXES = frozenset({".json", ".jinja", ".model", ".txt", ".tiktoken"})
 """Endings of the files beside the weights that make a model what it is."""
@@ -142,9 +142,8 @@ def check_config(config: Mapping[str, Any], path: Path) -> None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
         value = repr(first.get("input"))
-        raise ModelError(
-            f"{path} says {where} {value[:60]}, which no model can have ({_reason(first['msg'])}): {_AGAIN}"
-        ) from None
+        why = reason_of(first).removeprefix("Input ")
+        raise ModelError(f"{path} says {where} {value[:60]}, which no model can have ({why}): {_AGAIN}") from None
 
 
 def end_tokens(folder: Path) -> tuple[int, ...]:
@@ -166,10 +165,6 @@ def end_tokens(folder: Path) -> tuple[int, ...]:
                 ) from None
             ends += found if isinstance(found, list) else [] if found is None else [found]
     return tuple(ends)
-
-
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

@@ -160,6 +160,8 @@ class Plot:
     x: str
     y: str
     curves: tuple[Curve, ...]
+    share: bool = False
+    """Whether values are shares, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mlxintro.analysis.head_figures import Display
 from mlxintro.analysis.results import Analysis, Figure, Row
 from mlxintro.analysis.stats import Rate
 from mlxintro.analysis.tally import RunTally
-from mlxintro.backends.errors import KnownError
+from mlxintro.backends.errors import KnownError, reason_of
 from mlxintro.grading.agreement import calibration_within
 from mlxintro.grading.correction import corrected
 from mlxintro.grading.passes import graded_trials, row_of
@@ -40,7 +40,9 @@ def study_of(run: Run) -> Study:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise KnownError(f"{run.name}: its study cannot be read ({where}: {first['msg']}): import it anew") from error
+        raise KnownError(
+            f"{run.name}: its study cannot be read ({where}: {reason_of(first)}): import it anew"
+        ) from error
 
 
 def display_of(run: Run) -> Display:

@@ -24,6 +24,7 @@ from mlxintro.backends.base import ModelInfo, OnToken, Tokenizer
 from mlxintro.backends.errors import UsageError
 from mlxintro.experiments.base import Data, Experiment, Plan
 from mlxintro.experiments.grid import Grid, Occasion, assistant, fill, holding, injected, user
+from mlxintro.protocol import presets
 from mlxintro.protocol.presets import Preset
 from mlxintro.protocol.prompts import Asked
 from mlxintro.protocol.study import Study
@@ -42,6 +43,10 @@ MOST_LISTED = 9
 LEANS_YES = TrialClass("leans to yes", "●", "hit")
 LEANS_NO = TrialClass("leans to no", "·", "quiet")
 YES_UNINJECTED = TrialClass("yes uninjected", "▲", "alarm")
+
+
+def _shipped_unrelated() -> str:
+    return str(presets.load("latent").wording["unrelated"])
 
 
 class LatentWording(Data):
@@ -63,19 +68,11 @@ class LatentWording(Data):
     infos: Mapping[str, str]
     questions: Mapping[str, tuple[str, ...]]
     """Unrelated questions by group."""
-    unrelated: Annotated[str, holding("question")] | None = None
+    unrelated: Annotated[str, holding("question")] = Field(default_factory=_shipped_unrelated)
     """The user's second turn with an unrelated question as ``{question}``. Presets stored before this was a setting
-    have none: there the unrelated question takes the place of what the trial question asks."""
+    have none, and ask as the preset that ships does."""
     identify_info: str = "explained"
     """Name of the information text that stands before the list, where it is among those chosen; else the first is."""
-
-    def unrelated_turn(self, text: str) -> str:
-        """Return the user's second turn, asking something that has nothing to do with injections."""
-        if self.unrelated is not None:
-            return fill(self.unrelated, question=text)
-        before, mark, rest = self.question.rpartition("Trial 1:")
-        _, end, form = rest.partition("?")
-        return f"{before}{mark}\n{text}{form}" if mark and end else f"{text} {self.question.partition('?')[2]}"
 
 
 class LatentOptions(Data):
@@ -219,7 +216,7 @@ class _Planner:
         texts = [(group, text) for group, texts in self.wording.questions.items() for text in texts]
         for number, (group, text) in enumerate(texts):
             pair = pairs[number % len(pairs)]
-            asked, window = self._ask(self.framings[0], self.infos[0], self.wording.unrelated_turn(text))
+            asked, window = self._ask(self.framings[0], self.infos[0], fill(self.wording.unrelated, question=text))
             base = self._scored(pair, asked, QUESTION + group, {"text": text, "info": self.infos[0]}).changed(
                 trial=number
             )

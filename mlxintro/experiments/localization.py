@@ -259,7 +259,7 @@ def _by_layer(rows: Sequence[Row], layers: Sequence[int], arms: Sequence[str]) -
                 points.append(Point(layer, one.value, one.low, one.high))
         if points:
             curves.append(Curve(arm or "injected", tuple(points)))
-    return Plot("accuracy_by_layer", "share right by layer", "layer", "share right", tuple(curves))
+    return Plot("accuracy_by_layer", "share right by layer", "layer", "share right", tuple(curves), share=True)
 
 
 EXPERIMENT = Localization()

@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlxintro import data
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.protocol.hashing import tagged_hash
 
 QuestionName = Literal["stance", "naming"]
@@ -97,7 +97,7 @@ def use(path: str | PathLike[str]) -> Rubric:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {reason_of(first)}") from None
     if "{tag}" not in chosen.message or "{reply}" not in chosen.message:
         raise UsageError(f"{path}: message: it must hold {{tag}} and {{reply}}, the marks of a reply")
     wanted = {"affirms", "coherent", "refuses", "identifies", "named_before_affirming"}

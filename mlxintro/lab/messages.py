@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.protocol.bounds import Strength
 from mlxintro.protocol.trials import Unit
 from mlxintro.protocol.windows import WindowName
@@ -236,5 +236,5 @@ def _first(error: ValidationError) -> str:
     where = " ".join(parts).replace("_", " ") or "the line"
     known = _IN_WORDS.get(wrong["type"])
     if known is None:
-        return f"{where}: {wrong['msg'].removeprefix('Value error, ')}"
+        return f"{where}: {reason_of(wrong)}"
     return f"{where}: {known.format(input=wrong['input'], **wrong.get('ctx', {}))}"

@@ -6,10 +6,10 @@ word can be a concept too; it then belongs to the category ``custom``. Nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from mlxintro import data as packaged
@@ -21,6 +21,13 @@ CONTRAST = "contrast"
 
 CUSTOM = "custom"
 """Category of words that are not in the library."""
+
+_ANSWERS = """
+yes no none nothing something anything maybe true false not thought thoughts word words concept concepts idea injected
+injection inject detect trial experiment model assistant
+"""
+ANSWER_WORDS = frozenset(_ANSWERS.split())
+"""Words of which replies to a trial question are made, whatever is injected."""
 
 _LONGEST = 80
 """Characters of a concept: a name or a short phrase, not a text."""
@@ -63,11 +70,12 @@ class WordList:
         return words
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Library:
     """Concepts by word, category and set: those that ship, or those with a person's own before them.
 
-    Compared and hashed by identity, since there is one of each content.
+    Compared and hashed by identity, since there is one of each content. Looking a word up takes as long in a long list
+    as in a short one: grading does it for every trial.
     """
 
     concepts: tuple[Concept, ...]
@@ -77,9 +85,32 @@ class Library:
     contrasts: tuple[Concept, ...] = ()
     """Ways of speaking and situations that have pairs of prompts of their own; no category to compare words from."""
 
+    @cached_property
+    def _by_category(self) -> Mapping[str, tuple[Concept, ...]]:
+        found: dict[str, list[Concept]] = {}
+        for concept in self.concepts:
+            found.setdefault(concept.category, []).append(concept)
+        return {category: tuple(members) for category, members in found.items()}
+
+    @cached_property
+    def _by_word(self) -> Mapping[str, Concept]:
+        found: dict[str, Concept] = {}
+        for concept in (*self.concepts, *self.contrasts):
+            found.setdefault(comparable(concept.word), concept)
+        return found
+
+    @cached_property
+    def _by_number(self) -> Mapping[str, Sequence[int]]:
+        """Places in ``concepts`` by every form that a word or its plural may have."""
+        found: dict[str, list[int]] = {}
+        for place, concept in enumerate(self.concepts):
+            for form in (comparable(concept.word), *plurals(concept.word)):
+                found.setdefault(form, []).append(place)
+        return found
+
     @property
     def categories(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(concept.category for concept in self.concepts))
+        return tuple(self._by_category)
 
     def find(self, word: str) -> Concept | None:
         """Return the concept of that word. Case does not matter.
@@ -87,10 +118,10 @@ class Library:
         Another number keeps its own spelling (ocean, oceans).
         """
         wanted = comparable(word.strip())
-        for concept in (*self.concepts, *self.contrasts):
-            if comparable(concept.word) == wanted:
-                return concept
-        for concept in self.concepts:
+        if (known := self._by_word.get(wanted)) is not None:
+            return known
+        near = [place for form in (wanted, *plurals(wanted)) for place in self._by_number.get(form, ())]
+        for concept in (self.concepts[place] for place in sorted(near)):
             if same_word(concept.word, wanted):
                 spelling = word.strip() if concept.word != concept.word.lower() else word.strip().lower()
                 related = (concept.word, *(name for name in concept.related if comparable(name) != wanted))
@@ -143,13 +174,13 @@ class Library:
         if colon and kind == "category" and rest == CONTRAST:
             yield from self.contrasts
         elif colon and kind == "category":
-            if rest not in self.categories:
+            if rest not in self._by_category:
                 raise UsageError(
                     f"no category called {rest!r}{nearest(rest, self.categories)}: choose one of "
                     f"{', '.join(self.categories)}",
                     setting="concepts",
                 )
-            yield from (concept for concept in self.concepts if concept.category == rest)
+            yield from self._by_category[rest]
         elif colon and kind == "set":
             for word in _one_of(self.sets, rest, "set of concepts").words:
                 yield self.concept(word)
@@ -181,6 +212,12 @@ def custom(word: str) -> Concept:
             setting="concepts",
         )
     return Concept(word, CUSTOM, tuple(sorted(plurals(word))))
+
+
+def answer_words(concepts: Iterable[Concept]) -> list[str]:
+    """Return names of concepts that stand in replies whatever is injected, each once."""
+    names = (name for concept in concepts for name in concept.names)
+    return list(dict.fromkeys(name for name in names if comparable(name) in ANSWER_WORDS))
 
 
 def same_word(a: str, b: str) -> bool:

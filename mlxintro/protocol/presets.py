@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mlxintro import data as packaged
 from mlxintro.backends.base import Message
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.protocol.bounds import Data, Layers, Strengths, Suite, Temperature, Tokens, TopP, Trials
 from mlxintro.protocol.spelling import nearest
 from mlxintro.protocol.toml_text import line_of, parsed, place, text_of
@@ -152,7 +152,7 @@ def with_extraction(preset: Preset, changes: Mapping[str, Any]) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(["extraction", *map(str, first["loc"])])
-        what = first["msg"].removeprefix("Value error, ")
+        what = reason_of(first)
         if first["type"] == "extra_forbidden":
             what = f"there is no such key; known are {', '.join(ExtractionSettings.model_fields)}"
         raise UsageError(f"{where}: {what[:1].lower()}{what[1:]}", setting="extraction") from None
@@ -188,7 +188,7 @@ def validated(data: dict[str, Any], where: str, text: str = "") -> Preset:
         first = error.errors()[0]
         keys = [str(part) for part in first["loc"]]
         known = next((key for key in reversed(keys) if line_of(text, key)), "")
-        what = first["msg"].removeprefix("Value error, ")
+        what = reason_of(first)
         if first["type"] == "model_type":
             what = f"this is a table: begin it with [{'.'.join(keys)}]"
         raise UsageError(f"{place(where, text, known)}{'.'.join(keys)}: {what[:1].lower()}{what[1:]}") from None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.backends.thinking.marks import ThinkingMode
 from mlxintro.protocol.bounds import Controls, Layers, Strengths, Temperature, Tokens, TopP, Trials, Words
 from mlxintro.protocol.concepts import Concept, Library
@@ -135,7 +135,7 @@ def make_study(**settings: Any) -> Study:
     except ValidationError as error:
         first = error.errors()[0]
         where = str(first["loc"][0]) if first["loc"] else ""
-        what = first["msg"].removeprefix("Value error, ")
+        what = reason_of(first)
         if first["type"] == "tuple_type":
             what = f"this is a list: write {where} = [{json.dumps(first['input'], default=str)}]"
         raise UsageError(f"{where}: {what}" if where else what, setting=where or None) from None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.protocol import presets
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.hashing import tagged_hash
@@ -65,7 +65,7 @@ def manner_of(data: dict[str, Any]) -> StudyManner:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
+        what = reason_of(first)
         raise UsageError(f"{where}: {what[:1].lower()}{what[1:]}", setting=str(first["loc"][0])) from None
     if found.budget is not None and (found.grader is None or found.grader.name not in ("claude", "openai")):
         raise UsageError(

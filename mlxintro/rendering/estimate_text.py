@@ -9,10 +9,10 @@ from mlxintro.analysis.power import POWER
 
 
 def estimate_lines(record: Mapping[str, Any]) -> list[str]:
-    """Say batches, memory, time and power in words.
+    """Say batches, memory, time, power and what is wrong with the concepts in words.
 
     Args:
-        record: ``Estimate.as_dict()``, in bytes and seconds.
+        record: ``StudyEstimate.as_dict()``, in bytes and seconds.
     """
     rows = f"{record['rows']} row{'s' * (record['rows'] != 1)}"
     longest = record["workload"]["prompt_tokens"]
@@ -28,6 +28,8 @@ def estimate_lines(record: Mapping[str, Any]) -> list[str]:
     lines.append(f"time:      about {duration(seconds['total'])} {shorter}, {extraction}")
     if record["power"] is not None:
         lines.append(f"power:     {_power(record['power'])}")
+    if record["warning"] is not None:
+        lines.append(f"warning:   {record['warning']}")
     return lines
 
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from mlxintro import experiments
 from mlxintro.backends.base import Backend
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.experiments.base import Experiment, Plan
 from mlxintro.ladder.freeze import frozen_record, write_record
 from mlxintro.paths import vectors_beside
@@ -87,7 +87,8 @@ def check_settings(experiment: Experiment, preset: Preset, study: Study) -> None
             where = ".".join(map(str, first["loc"]))
             known = f"; {experiment.name} has {', '.join(model.model_fields) or 'none'}"
             raise UsageError(
-                f"{what} {where}: {first['msg']}{known}", setting=where.split(".")[0] if what == "option" else "preset"
+                f"{what} {where}: {reason_of(first)}{known}",
+                setting=where.split(".")[0] if what == "option" else "preset",
             ) from None
 
 

@@ -20,10 +20,14 @@ def short(value: Rate | Mean) -> str:
     """Return a figure with its interval: ``13 % [9, 18]`` or ``+1.13 [0.80, 1.46]``."""
     if value.value is None:
         return NONE
+    number = f"{100 * value.value:.0f} %" if isinstance(value, Rate) else f"{value.value:+.2f}"
+    return " ".join(filter(None, (number, _bounds(value))))
+
+
+def _bounds(value: Rate | Mean) -> str:
     if isinstance(value, Rate):
-        return f"{100 * value.value:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"
-    bounds = "" if value.low is None or value.high is None else f" [{value.low:.2f}, {value.high:.2f}]"
-    return f"{value.value:+.2f}{bounds}"
+        return f"[{100 * value.low:.0f}, {100 * value.high:.0f}]"
+    return "" if value.low is None or value.high is None else f"[{value.low:.2f}, {value.high:.2f}]"
 
 
 def counted(tally: FigureTally) -> str:
@@ -118,8 +122,8 @@ def in_lines(tally: FigureTally, width: int, height: int) -> list[str]:
     equal = f"{counts} = {number}" if isinstance(value, Rate) else f"{number}  {counts}"
     lines = [next((one for one in (equal, f"{number} {counts}", number) if len(one) <= width), number)]
     if value.low is not None and value.high is not None:
-        interval = short(value).partition("[")[2]
-        lines.append(f"[{interval}" if interval and len(interval) < width else "")
+        interval = _bounds(value)
+        lines.append(interval if len(interval) <= width else "")
         if isinstance(value, Rate) and value.value is not None:
             lines.append(interval_bar(value.low, value.value, value.high, width))
     return lines[:height]

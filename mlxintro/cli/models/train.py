@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mlxintro.vectors.cache import VectorCache
 
 
+_WORDS = 600
+"""Words that are trained on, unless the training is too short to inject that many."""
+
+
 @click.command()
 @model_options
 @click.option(
@@ -43,7 +47,11 @@ if TYPE_CHECKING:
 @click.option("--rank", type=click.IntRange(1), default=32, show_default=True, help="Rank of the adapter's matrices.")
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Highest.")
-@click.option("--words", type=click.IntRange(1), default=600, show_default=True, help="How many words to train on.")
+@click.option(
+    "--words",
+    type=click.IntRange(1),
+    help="How many words to train on. Default: 600, or as many as all steps have rows where those are fewer.",
+)
 @click.option("--evaluate-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rates.")
 @click.option("--save-every", type=click.IntRange(1), default=10, show_default=True, help="Steps between checkpoints.")
 @click.option(
@@ -67,6 +75,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
     and ends with the same weights.
     """
+    from mlxintro.backends.adapters import sources
     from mlxintro.paths import data_home
     from mlxintro.protocol.trials import model_key
     from mlxintro.store.vectors import recorded_content
@@ -76,11 +85,15 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
 
     names = ("model", "backend", "device", "dtype", "quantize", "kv_bits", "dialogue")
     settings = {name: options.pop(name) for name in names}
+    if minutes is not None and options["steps"] is not None:
+        raise click.UsageError("give either --steps or --minutes")
+    if options["adapter"] is not None:
+        sources.resolve(options["adapter"])
     folder = TrainingFolder(output)
+    plan = folder.plan()
     home = data_home(context.obj)
     with load_backend(**settings) as backend:
         cache = VectorCache(home.vectors, chatter, recorded_content(home.db))
-        plan = folder.plan()
         if plan is None:
             plan = _planned(backend, options, minutes, cache)
             folder.begin(plan)
@@ -92,11 +105,15 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
             f"{plan.labels}, {model_key(backend.info)}"
         )
         started = time.monotonic()
-        for event in training(backend, plan, folder, cache=cache, progress=_words_read):
-            if as_json:
-                echo(json_line(event))
-            elif event.held_out is not None or event.step % 10 == 0:
-                chatter(_line(event, time.monotonic() - started))
+        try:
+            for event in training(backend, plan, folder, cache=cache, progress=_words_read):
+                if as_json:
+                    echo(json_line(event))
+                elif event.held_out is not None or event.step % 10 == 0:
+                    chatter(_line(event, time.monotonic() - started))
+        except KeyboardInterrupt:
+            chatter(f"the training is kept in {output}: give the same line again to go on from its last checkpoint")
+            raise
     chatter(f"the adapter is in {output}: use it with --adapter {output}")
     return 0
 
@@ -122,8 +139,6 @@ def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, c
     from mlxintro.backends.errors import UsageError
     from mlxintro.training.timing import fitting_steps
 
-    if minutes is not None and options["steps"] is not None:
-        raise click.UsageError("give either --steps or --minutes")
     try:
         plan = plan_of(backend.info, options)
         return plan if minutes is None else fitting_steps(backend, plan, minutes * 60, cache, _words_read)
@@ -146,17 +161,19 @@ def plan_of(info: Any, options: dict[str, Any]) -> Any:
     layers = [info.layer(layer) for layer in given.pop("layers", (0.66,))]
     strengths = given.pop("strengths", (0.4, 1.0))
     start = given.pop("adapter", None)
+    steps = given.pop("steps", 240)
     if layers[-1] + 1 >= info.layers:
         raise ValueError(f"the adapter lies above the last injected layer: choose one below {info.layers - 1}")
     return TrainingPlan.model_validate(
         {
             "model": model_key(info),
-            "steps": given.pop("steps", 240),
+            "steps": steps,
             "layers": (layers[0], layers[-1]),
             "strengths": (strengths[0], strengths[-1]),
             "start": None if start is None else sources.canonical(start),
             "start_revision": None if start is None else sources.resolve(start).revision,
             "material": digest(),
+            "words": min(_WORDS, steps * given["rows"]),
             **given,
         }
     )
@@ -172,7 +189,7 @@ def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str,
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
     try:
-        wanted = plan_of(info, {"layers": plan.layers, "steps": plan.steps, **given})
+        wanted = plan_of(info, {"layers": plan.layers, "steps": plan.steps, "rows": plan.rows, **given})
     except ValueError as error:
         raise click.UsageError(str(error).splitlines()[-1]) from error
     fields = {name: "start" if name == "adapter" else name for name in given}

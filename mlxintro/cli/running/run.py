@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlxintro.cli.options import CONCEPT_FILE, CONTROLS, LAYERS, STRENGTHS, WORDS, model_options, thinking_options
-from mlxintro.cli.output import echo
+from mlxintro.cli.output import chatter, echo
 from mlxintro.cli.running.workers import WORKER_FLAGS, check_workers, worker_options
 from mlxintro.cli.vectors.extracted import EXTRACTION, given_extraction, recipe_options
 
@@ -142,9 +142,12 @@ def _run_one(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
     """Run an experiment with the settings of the flags."""
     from mlxintro.cli.running.executing import execute, planned_on
     from mlxintro.running import launch
+    from mlxintro.running.preview.preflight import warnings_of
     from mlxintro.store.store import Store
 
     (part,) = order.parts
+    for warning in warnings_of(path, [part.asked]):
+        chatter(f"warning: {warning}")
     with Store(path) as store:
         if flags["name"]:
             launch.check_name(store, flags["name"])

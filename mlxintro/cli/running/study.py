@@ -30,14 +30,14 @@ def conduct(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
     Raises:
         KnownError: nothing can be run, or the store cannot be written.
     """
-    from mlxintro.running.preview.preflight import check_grader, disk_warning, problems_of
+    from mlxintro.running.preview.preflight import check_grader, problems_of, warnings_of
     from mlxintro.running.study_choice import stored_study
     from mlxintro.store.store import Store
 
     if not flags["no_grade"]:
         check_grader(order.manner.grader)
-    if (warning := disk_warning(path)) is not None:
-        chatter(warning)
+    for warning in warnings_of(path, [part.asked for part in order.parts]):
+        chatter(f"warning: {warning}")
     problems = problems_of(order.parts)
     _refuse_hopeless(order, problems)
     with Store(path) as store:

@@ -11,7 +11,19 @@ from mlxintro.analysis import taxonomy
 from mlxintro.analysis.across.categories import category_table
 from mlxintro.analysis.naming_test import naming
 from mlxintro.analysis.reply_tally import coherent, detects, names, share, trials_in
-from mlxintro.analysis.results import Analysis, Cell, Curve, Figure, HeatMap, Plot, Point, Row, Table, Verdict
+from mlxintro.analysis.results import (
+    Analysis,
+    Cell,
+    Curve,
+    Figure,
+    HeatMap,
+    Plot,
+    Point,
+    Row,
+    Table,
+    Verdict,
+    VerdictKind,
+)
 from mlxintro.analysis.stats import auroc, clustered, difference, exceeds, holm, mean, mean_difference
 from mlxintro.analysis.trial_classes import UNCLEAR, graded_class
 from mlxintro.ladder.best_cell import Best, best_cell
@@ -25,6 +37,9 @@ from mlxintro.protocol import controls
 from mlxintro.protocol.study import Study
 
 ENOUGH_CONTROLS = 20
+
+_NAMED: tuple[VerdictKind, ...] = ("introspective identification", "claims and names it", "claims a thought")
+"""Verdicts that a habit of saying the concept's name could bring about where only one was injected."""
 
 
 def analyse(rows: Sequence[Row], study: Study) -> Analysis:
@@ -159,7 +174,7 @@ def _plots(run: Rows) -> tuple[Plot, ...]:
             ]
             points = tuple(Point(float(v), one.value, one.low, one.high) for v, one in rates if one.value is not None)
             curves.append(Curve(label, points))
-        found.append(Plot(name, f"Rates by {x}", x, "rate", tuple(curves)))
+        found.append(Plot(name, f"Rates by {x}", x, "rate", tuple(curves), share=True))
     return tuple(found)
 
 
@@ -215,7 +230,7 @@ def _remarks(run: Rows, verdict: Verdict, best: Best | None) -> list[str]:
         said.append(f"only {graded} graded controls: the false-alarm rate is hardly known; add some with --controls")
     if verdict.kind != "too little data" and not {"random", controls.MATCHED} & set(run.arms):
         said.append("no random vectors were tried: --controls standard tells a concept from a disturbance")
-    if verdict.kind.startswith("claims") and len(run.words) == 1:
+    if verdict.kind in _NAMED and len(run.words) == 1:
         said.append("one concept cannot tell naming from a habit of saying its name: inject several")
     if best is not None:
         said.append(

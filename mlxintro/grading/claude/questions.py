@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mlxintro.backends.errors import reason_of
 from mlxintro.grading import rubric
 from mlxintro.grading.base import Evidence, Grade, Span
 from mlxintro.grading.claude import prices
@@ -228,7 +229,7 @@ def read(question: QuestionName, answer: Answer) -> str:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UnscoredError(
-            f"the grader's answer does not fit: {f'{where}: ' if where else ''}{first['msg']}"
+            f"the grader's answer does not fit: {f'{where}: ' if where else ''}{reason_of(first)}"
         ) from None
     return answer.text
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from mlxintro.backends.errors import UsageError
+from mlxintro.backends.errors import UsageError, reason_of
 from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.concepts import CONTRAST, CUSTOM, Concept, Library, WordList, custom, library, plurals
 from mlxintro.protocol.hashing import canonical_json
@@ -65,6 +65,14 @@ NearNames = Annotated[dict[OwnWord, tuple[NearName, ...]], BeforeValidator(_with
 SetWords = Annotated[tuple[OwnWord, ...], BeforeValidator(_words_of), Field(min_length=1)]
 
 
+class _EntryError(ValueError):
+    """Says what is wrong with an entry of a file, and which one it is."""
+
+    def __init__(self, entry: str, message: str) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
 class OwnConcepts(Data):
     """Holds a person's own concepts and sets."""
 
@@ -79,23 +87,24 @@ class OwnConcepts(Data):
     @model_validator(mode="after")
     def _agree(self) -> OwnConcepts:
         """Refuse what could be meant in two ways."""
-        categories: dict[str, str] = {}
+        known: dict[str, tuple[str, str]] = {}
         for category, words in self.concepts.items():
             if category in (CONTRAST, CUSTOM):
-                raise ValueError(f"[concepts.{category}]: this category has a meaning already: choose another name")
+                raise _EntryError(
+                    category, f"[concepts.{category}]: this category has a meaning already: choose another name"
+                )
             for word in words:
-                if comparable(word) in categories:
-                    raise ValueError(
-                        f"{word}: it is there twice (also under {categories[comparable(word)]}): leave one out"
-                    )
-                categories[comparable(word)] = category
+                first, spelling = known.setdefault(comparable(word), (category, word))
+                if (first, spelling) != (category, word):
+                    also = f"as {spelling}" if first == category else f"under {first}"
+                    raise _EntryError(word, f"{word}: it is there twice (also {also}): leave one out")
         shipped = library()
         for name, members in self.sets.items():
             if name in shipped.sets or name in self.concepts:
-                raise ValueError(f"[sets.{name}]: there is a set or category of this name: choose another")
+                raise _EntryError(name, f"[sets.{name}]: there is a set or category of this name: choose another")
             for word in members:
-                if comparable(word) not in categories and shipped.find(word) is None:
-                    raise ValueError(f"[sets.{name}]: {word!r} is no concept: add it under [concepts.CATEGORY]")
+                if comparable(word) not in known and shipped.find(word) is None:
+                    raise _EntryError(name, f"[sets.{name}]: {word!r} is no concept: add it under [concepts.CATEGORY]")
         return self
 
     def joined(self, other: OwnConcepts) -> OwnConcepts:
@@ -132,9 +141,7 @@ def read_concept_files(paths: Sequence[Path]) -> OwnConcepts | None:
         try:
             found = found.joined(one)
         except (UsageError, ValidationError) as error:
-            said = (
-                error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
-            )
+            said = reason_of(error.errors()[0]) if isinstance(error, ValidationError) else error
             raise UsageError(f"{path}: {said}", setting="concept_file") from None
     return found
 
@@ -217,9 +224,9 @@ def _said(path: Path, text: str, error: ValidationError) -> str:
     """Say what is wrong first, at the line of the innermost key that stands in the file."""
     first = error.errors(include_url=False)[0]
     keys = [part for part in first["loc"] if isinstance(part, str) and part != "[key]"]
-    what = first["msg"].removeprefix("Value error, ")
-    named = re.match(r"\[(?:concepts|sets)\.([\w-]+)\]|(\S.*?): ", what)
-    inner = keys[-1] if keys else (named and (named[1] or named[2])) or ""
+    what = reason_of(first)
+    raised = first.get("ctx", {}).get("error")
+    inner = keys[-1] if keys else raised.entry if isinstance(raised, _EntryError) else ""
     if first["type"] in ("dict_type", "tuple_type", "string_type"):
         what = f'write {keys[-1]} = ["...", "..."]' if len(keys) > 2 else _FORMS[keys[0]]
     elif first["type"] == "too_short":
@@ -257,7 +264,7 @@ def library_of(study: Mapping[str, Any]) -> Library:
         return library_with(OwnConcepts.model_validate(own))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UsageError(f"the run's own concepts cannot be read ({first['msg']}): import it anew") from None
+        raise UsageError(f"the run's own concepts cannot be read ({reason_of(first)}): import it anew") from None
 
 
 @lru_cache(maxsize=32)
@@ -267,10 +274,13 @@ def _made(text: str) -> Library:
     known = {comparable(concept.word) for concept in mine}
     shipped = library()
     every = (*mine, *(concept for concept in shipped.concepts if comparable(concept.word) not in known))
+    words: dict[str, list[str]] = {category: [] for category in own.concepts}
+    for concept in every:
+        if concept.category in words:
+            words[concept.category].append(concept.word)
     sets = dict(shipped.sets)
-    for category in own.concepts:
-        words = tuple(concept.word for concept in every if concept.category == category)
-        sets[category] = WordList(category, f"Concepts of the category {category}.", words)
+    for category, members in words.items():
+        sets[category] = WordList(category, f"Concepts of the category {category}.", tuple(members))
     sets |= {name: WordList(name, "A set of one's own.", words) for name, words in own.sets.items()}
     return Library(every, sets, shipped.baselines, shipped.contrasts)
 

@@ -63,7 +63,7 @@ def draw_lines(axes: Axes, panel: LinePanel, _width: float) -> None:
     if panel.ticks:
         _mark_names(axes, panel)
     else:
-        _mark_xs(axes, xs)
+        _mark_xs(axes, xs, panel.depth)
     axes.set_ylabel(panel.y)
     axes.set_title(panel.title, loc="left")
 
@@ -112,12 +112,9 @@ def _mark_names(axes: Axes, panel: LinePanel) -> None:
     axes.set_xticks(places, [name for _, name in panel.ticks], rotation=30, ha="right", rotation_mode="anchor")
 
 
-def _mark_xs(axes: Axes, xs: Sequence[float]) -> None:
-    """Put ticks where there are points, as long as they can be read; in logarithmic steps where points are.
-
-    Depths always go from 0 to 1, so that figures of different models can be laid side by side.
-    """
-    if axes.get_xlabel().startswith("depth"):
+def _mark_xs(axes: Axes, xs: Sequence[float], depth: bool) -> None:
+    """Put ticks where there are points, as long as they can be read; in logarithmic steps where points are."""
+    if depth:
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     elif len(xs) >= 3 and xs[0] > 0 and xs[-1] / xs[0] >= 8:

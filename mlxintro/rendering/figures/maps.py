@@ -29,7 +29,9 @@ def heat_maps(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
     panels = tuple(_heat_panel(map_, run.label) for run, map_ in found)
     counts = sorted(one.count for panel in panels for one in panel.cells.values() if one.count is not None)
     n = f" n = {span(counts)} trials per cell." if counts else ""
-    said = f"{_titles(panels)}, by layer and strength. Small print: 95 % intervals (Wilson's).{n}"
+    said = (
+        f"{_titles(map_.title for _, map_ in found)}, by layer and strength. Small print: 95 % intervals (Wilson's).{n}"
+    )
     return PaperFigure("heat-maps", panels, said)
 
 
@@ -55,7 +57,8 @@ def value_maps(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in dict.fromkeys(map_.note for _, map_ in found) if note)
     counts = sorted(one.count for panel in panels for one in panel.cells.values() if one.count is not None)
     n = f" n = {span(counts)} per cell." if counts else ""
-    said = f"{_titles(panels)}.{notes} Cells whose 95 % interval (Student's) holds 0 are not shaded.{n}"
+    titles = _titles(f"{map_.title} ({map_.unit})" for _, map_ in found)
+    said = f"{titles}.{notes} Cells whose 95 % interval (Student's) holds 0 are not shaded.{n}"
     return PaperFigure("maps", panels, said)
 
 
@@ -81,8 +84,7 @@ def _curve_panel(plot: Plot, label: str) -> LinePanel:
         for order, curve in enumerate(plot.curves)
     )
     title = f"{label}: {plot.title}" if label else plot.title
-    share = plot.y in ("rate", "share right")
-    return LinePanel(title, plot.x, f"{plot.y} (%)" if share else plot.y, lines, share=share)
+    return LinePanel(title, plot.x, f"{plot.y} (%)" if plot.share else plot.y, lines, share=plot.share)
 
 
 def rung_panels(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
@@ -115,6 +117,6 @@ def _named(there: Sequence[_Named], names: Sequence[str], known: Sequence[_Named
     return [one for one in there if not names or one.name in names]
 
 
-def _titles(panels: Iterable[CellPanel]) -> str:
-    said = "; ".join(dict.fromkeys(panel.title.split(": ", 1)[-1] for panel in panels))
+def _titles(titles: Iterable[str]) -> str:
+    said = "; ".join(dict.fromkeys(titles))
     return f"{said[:1].upper()}{said[1:]}"

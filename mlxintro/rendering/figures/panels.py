@@ -100,6 +100,8 @@ class LinePanel:
     """Values are shares: the axis goes from 0 to 100 %."""
     ticks: tuple[tuple[float, str], ...] = ()
     """Places on a logarithmic axis with their names; where there are none, the axis follows its points."""
+    depth: bool = False
+    """Whether x is a depth: its axis goes from 0 to 1, so that figures of different models can be laid side by side."""
     fits: tuple[FittedLine, ...] = ()
 
 

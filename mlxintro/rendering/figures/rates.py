@@ -70,14 +70,16 @@ def by_axis(runs: Sequence[Drawn], x: Axis | None, names: Sequence[str]) -> Pape
         raise UsageError(f"every cell has one {x}: choose --x {'strength' if at == 0 else 'depth'}", setting="x")
     figures = chosen(runs, names)
     if len(runs) == 1:
-        panels = [_of_one(runs[0], number, at) for number in figures]
+        panels = [(number, _of_one(runs[0], number, at)) for number in figures]
     else:
         others = sorted({_other(run, place, at) for run in runs for place in run.tally.cells})
-        panels = [_of_many(runs, number, at, other, len(others) > 1) for number in figures for other in others]
-    kept = tuple(panel for panel in panels if panel.lines)
+        several = len(others) > 1
+        panels = [(number, _of_many(runs, number, at, other, several)) for number in figures for other in others]
+    kept = tuple(panel for _, panel in panels if panel.lines)
+    shown = [runs[0].tally.display.figures[number].label for number, panel in panels if panel.lines]
     if len(kept) > MOST_PANELS:
         raise UsageError(f"that would be {len(kept)} panels: choose fewer with --figure, or runs with fewer cells")
-    return PaperFigure("rates", kept, _caption(runs, kept, x))
+    return PaperFigure("rates", kept, _caption(runs, kept, shown, x))
 
 
 def chosen(runs: Sequence[Drawn], names: Sequence[str]) -> list[int]:
@@ -159,7 +161,15 @@ def _panel(
 ) -> LinePanel:
     x = "depth (layer / number of layers)" if at == 0 else f"strength ({run.unit})"
     title = who + ", ".join(filter(None, (figure.label, where)))
-    return LinePanel(title, x, UNITS[figure.kind], tuple(lines), tuple(levels), share=figure.kind == "rate")
+    return LinePanel(
+        title,
+        x,
+        UNITS[figure.kind],
+        tuple(lines),
+        tuple(levels),
+        share=figure.kind == "rate",
+        depth=at == 0,
+    )
 
 
 def overall(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
@@ -183,12 +193,12 @@ def overall(runs: Sequence[Drawn], names: Sequence[str]) -> PaperFigure:
     return PaperFigure("overall", tuple(panels), said)
 
 
-def _caption(runs: Sequence[Drawn], panels: Sequence[LinePanel], x: Axis) -> str:
-    shown = " and ".join(dict.fromkeys(panel.title.split(": ")[-1].split(",")[0] for panel in panels))
+def _caption(runs: Sequence[Drawn], panels: Sequence[LinePanel], figures: Sequence[str], x: Axis) -> str:
+    shown = " and ".join(dict.fromkeys(figures))
     against = any(panel.levels for panel in panels)
     dotted = " Dotted: the same over trials without an injection." if against else ""
     depth = " Depth is the layer's index over the number of layers." if x == "depth" else ""
-    return f"{shown.capitalize()} by {x}: {_who(runs)}.{dotted} {intervals(panels)}{depth}"
+    return f"{shown[:1].upper()}{shown[1:]} by {x}: {_who(runs)}.{dotted} {intervals(panels)}{depth}"
 
 
 def _who(runs: Sequence[Drawn]) -> str:

@@ -123,7 +123,8 @@ def _caption(runs: Sequence[Drawn], panels: Sequence[LinePanel], found: dict[str
         if len({*_sizes(panels)}) < FEWEST_SIZES
         else ""
     )
-    said = f"{shown.capitalize()} by parameters, over all layers and strengths of each run: {who} ({experiment})."
+    what = f"{shown[:1].upper()}{shown[1:]} by parameters"
+    said = f"{what}, over all layers and strengths of each run: {who} ({experiment})."
     return f"{said} {intervals(panels)}{line}"
 
 

@@ -23,6 +23,7 @@ from mlxintro.backends.prefix import shared_prefix
 from mlxintro.experiments.base import Plan
 from mlxintro.protocol.trials import TrialSpec
 from mlxintro.running.launch import Checked
+from mlxintro.running.preview.preflight import concept_warning
 from mlxintro.running.session import Session
 from mlxintro.vectors.recipe import VectorRecipe
 from mlxintro.vectors.vector import ConceptVector
@@ -84,6 +85,8 @@ class StudyEstimate:
     seconds: Duration
     power: Power | None
     """Power of the study; ``None`` for experiments whose replies are not graded as claims."""
+    warning: str | None
+    """What is wrong with its concepts, though it can be run; ``None`` where nothing is."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON takes. Keys are those of the fields, in bytes and seconds."""
@@ -93,6 +96,7 @@ class StudyEstimate:
             "memory": None if self.memory is None else self.memory.as_dict(),
             "seconds": self.seconds.as_dict(),
             "power": None if self.power is None else self.power.as_dict(),
+            "warning": self.warning,
         }
 
 
@@ -135,6 +139,7 @@ def estimate(checked: Checked, planned: Plan, backend: Backend, *, clock: Clock 
         free=backend.memory().free,
         seconds=_duration(checked, planned, backend, counts, work, clock),
         power=power_of(counts.smallest_cell, counts.controls) if checked.experiment.graded else None,
+        warning=concept_warning(checked.study),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlxintro.backends.errors import KnownError, PrerequisiteError
 from mlxintro.backends.machine.readiness import Readiness, free_disk, readiness
+from mlxintro.protocol.concepts import answer_words
 from mlxintro.protocol.study import Study
 from mlxintro.protocol.study_parts import StudyGrader
 from mlxintro.running.study_order import OrderedPart
@@ -55,6 +56,12 @@ def ready_of(study: Study) -> Readiness:
         return Readiness(study.model, 0, 0, 0, str(error))
 
 
+def warnings_of(db: Path, studies: Sequence[Study]) -> list[str]:
+    """Return what is wrong with studies that can be run all the same."""
+    found = (disk_warning(db), *map(concept_warning, studies))
+    return list(dict.fromkeys(warning for warning in found if warning is not None))
+
+
 def disk_warning(db: Path) -> str | None:
     """Warn of a disk that is nearly full where results are stored."""
     folder = db.parent
@@ -64,6 +71,18 @@ def disk_warning(db: Path) -> str | None:
     if free >= _LEAST_DISK:
         return None
     return f"only {free / 1e6:.0f} MB are free where results are stored ({folder}): free some space"
+
+
+def concept_warning(study: Study) -> str | None:
+    """Warn of concepts that a reply names whether or not anything was noticed."""
+    known = answer_words(concept for concept, _ in study.resolved_concepts.values())
+    if not known:
+        return None
+    several = len(known) > 1
+    return (
+        f"{' and '.join(map(repr, known))} {'stand' if several else 'stands'} in replies whatever is injected, so "
+        f"naming {'them' if several else 'it'} shows nothing: leave {'them' if several else 'it'} out"
+    )
 
 
 def check_grader(grader: StudyGrader | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from mlxintro.backends.errors import reason_of
 from mlxintro.protocol.plain_data import parse_json
 from mlxintro.replies.grade_terms import NamingLevel
 from mlxintro.store.importing.shapes import (
@@ -231,7 +232,7 @@ def problem_of(row: type[ImportedRow], values: dict[str, Any]) -> tuple[str, str
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         column = str(first["loc"][0]) if first["loc"] else "?"
-        return column, _clause(first["type"], first["msg"], values.get(column))
+        return column, _clause(first["type"], reason_of(first), values.get(column))
     except ValueError as error:
         column, problem = error.args
         return column, problem
@@ -248,7 +249,7 @@ _NOUNS: tuple[tuple[type, str], ...] = (
 
 
 def _clause(kind: str, message: str, value: Any) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    message = message.removeprefix("Input ")
     if kind.endswith("_type"):
         noun = next((noun for type_, noun in _NOUNS if isinstance(value, type_)), "text that is not UTF-8")
         return f"{message}, and holds {noun}"
