@@ -39,8 +39,8 @@ def exact(array: mx.array) -> np.ndarray:
 
 
 def weights(layer: nn.QuantizedLinear) -> np.ndarray:
-    parts = [array.astype(mx.float32) for array in (layer.scales, layer.biases)]
-    return exact(mx.dequantize(layer.weight, *parts, group_size=layer.group_size, bits=layer.bits))
+    scales, biases = (array.astype(mx.float32) for array in (layer.scales, layer.biases))
+    return exact(mx.dequantize(layer.weight, scales, biases, group_size=layer.group_size, bits=layer.bits))
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
