@@ -42,6 +42,10 @@ _AT_START = ("PYTHON", "LC_", "LANG", "HF_", "OMP_", "LD_")
 """Settings that count when a process starts, or when a library is first read."""
 
 
+def _can_be_forked(more: dict[str, str]) -> bool:
+    return sys.platform == "linux" and not any(name.startswith(_AT_START) for name in more)
+
+
 def mlxintro(
     home: Path,
     *arguments: str,
@@ -51,7 +55,7 @@ def mlxintro(
     **more: str,
 ) -> Result:
     """Run a command to its end, in a process of its own."""
-    if sys.platform == "linux" and not any(name.startswith(_AT_START) for name in more):
+    if _can_be_forked(more):
         code, out, err = forked.run(list(arguments), environment(home, **more), stdin, stdout, seconds)
     else:
         done = subprocess.run(
@@ -70,19 +74,45 @@ def mlxintro(
     return Result(code, out, err)
 
 
-def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command and go on."""
+StartedProcess = forked.ForkedProcess | subprocess.Popen[str]
+
+
+def started(home: Path, *arguments: str, **more: str) -> StartedProcess:
+    """Start a command and go on; it can be killed or told to end."""
+    if _can_be_forked(more):
+        return forked.start(list(arguments), environment(home, **more))
     return subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        env=environment(home),
+        env=environment(home, **more),
         cwd=ROOT,
     )
 
 
-def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+def code_started(code: str, given: dict[str, str] | None = None, *, speaking: bool = False) -> StartedProcess:
+    """Start Python code in a process of its own, which can be killed, and go on.
+
+    Args:
+        code: in a process of this project, from its folder.
+        given: its environment; by default that of this process.
+        speaking: whether its stdin is a pipe.
+    """
+    if sys.platform == "linux":
+        return forked.start(["-c", code], given or dict(os.environ), speaking=speaking)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE if speaking else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=given,
+        cwd=ROOT,
+    )
+
+
+def events(process: StartedProcess) -> Iterator[dict[str, Any]]:
     """What a run started with ``--json`` tells, as it tells it."""
     assert process.stdout is not None
     for line in process.stdout:
@@ -93,11 +123,11 @@ def until(told: Iterator[dict[str, Any]], kind: str) -> dict[str, Any]:
     return next(event for event in told if event["event"] == kind)
 
 
-def ended(process: subprocess.Popen[str]) -> Result:
+def ended(process: StartedProcess) -> Result:
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err, err
     assert "Exception ignored" not in err, err
-    return Result(process.returncode, out, err)
+    return Result(process.wait(), out, err)
 
 
 def content(home: Path) -> tuple[list[str], list[str]]:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+
+# Before the others: it looks through all modules that there are, for every frame that imports it.
+import wordfreq  # noqa: F401
 from filelock import FileLock
 
 from mlxintro.cli.main import main

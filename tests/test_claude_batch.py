@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from mlxintro.grading.claude.batch import BatchRunner
 from mlxintro.grading.claude.passes import Report
 from mlxintro.store.calls import PaidQuestion
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, environment, mlxintro
+from tests.cli import StartedProcess, mlxintro, started
 from tests.grading_runs import ANSWER, check_all_graded, expected, fields, graded, job_for, stored_run
 from tests.messages_server import KEY, Batch, MessagesServer, serving
 
@@ -221,15 +220,8 @@ def test_without_waiting_a_batch_is_left_and_collected_later(server: MessagesSer
 # Killed for real, as processes.
 
 
-def command(home: Path, server: MessagesServer, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, "grade", "r", "--grader", "claude", "--batch", *more],
-        env=environment(home, **server.environment),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    )
+def command(home: Path, server: MessagesServer, *more: str) -> StartedProcess:
+    return started(home, "grade", "r", "--grader", "claude", "--batch", *more, **server.environment)
 
 
 def finish(home: Path, server: MessagesServer) -> str:
@@ -268,7 +260,7 @@ def test_killed_before_it_hears_of_its_batch_it_finds_it_again(tmp_path: Path) -
     """The gap: the API has accepted the batch, and the process dies before its id is stored."""
     run = stored_run(tmp_path / "mlxintro.db", 16)
     with serving() as server:
-        victims: list[subprocess.Popen[str]] = []
+        victims: list[StartedProcess] = []
         server.submitting = lambda batch: os.kill(victims[-1].pid, signal.SIGKILL) if len(victims) < 2 else None
         victims.append(command(tmp_path, server))
         victims[0].communicate(timeout=60)

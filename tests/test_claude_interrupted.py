@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlxintro.store.store import Store
-from tests.cli import COMMAND, ROOT, environment, mlxintro
+from tests.cli import mlxintro, started
 from tests.grading_runs import ANSWER, check_all_graded, stored_run
 from tests.messages_server import KEY, MessagesServer, serving
 
@@ -33,17 +32,12 @@ def test_killed_at_any_moment_nothing_answered_is_asked_again(tmp_path: Path) ->
     with serving() as server:
         server.delay = 0.03
         for _ in range(3):
-            process = subprocess.Popen(
-                [*COMMAND, "grade", "r", "--grader", "claude", "--price", "1,10"],
-                env=environment(tmp_path, **server.environment),
-                cwd=ROOT,
-                stderr=subprocess.DEVNULL,
-            )
+            process = started(tmp_path, "grade", "r", "--grader", "claude", "--price", "1,10", **server.environment)
             target = len(server.paid) + 15
             while len(server.paid) < target and process.poll() is None:
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.communicate()
             with closing(sqlite3.connect(path)) as db:
                 answered = dict(
                     db.execute(
@@ -73,13 +67,7 @@ def test_ctrl_c_keeps_the_answers_under_way(tmp_path: Path) -> None:
     run = stored_run(path, 60)
     with serving() as server:
         server.delay = 0.3
-        process = subprocess.Popen(
-            [*COMMAND, "grade", "r", "--grader", "claude"],
-            env=environment(tmp_path, **server.environment),
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        process = started(tmp_path, "grade", "r", "--grader", "claude", **server.environment)
         while len(server.paid) < 6:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -102,13 +90,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_left(tmp_path: Path) ->
     run = stored_run(path, 20)
     with serving() as server:
         server.delay = 20.0
-        process = subprocess.Popen(
-            [*COMMAND, "grade", "r", "--grader", "claude"],
-            env=environment(tmp_path, **server.environment),
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        process = started(tmp_path, "grade", "r", "--grader", "claude", **server.environment)
         assert process.stderr is not None
         while not server.seen:
             time.sleep(0.01)
@@ -130,13 +112,7 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
     stored_run(tmp_path / "mlxintro.db", 6)
     with serving() as server:
         server.faults.extend(["", "echo", "drop", "schema", "429"])
-        done = subprocess.run(
-            [*COMMAND, "grade", "r", "--grader", "claude"],
-            env=environment(tmp_path, ANTHROPIC_LOG="debug", **server.environment),
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-        )
+        done = mlxintro(tmp_path, "grade", "r", "--grader", "claude", ANTHROPIC_LOG="debug", **server.environment)
         assert any(
             headers.get("authorization", headers.get("Authorization", "")).endswith(KEY) for *_, headers in server.seen
         )
@@ -144,7 +120,7 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
         row for (row,) in sqlite3.connect(tmp_path / "mlxintro.db").execute("SELECT reason FROM grades")
     )
     # The debug log of the SDK prints what the server sent; the key is in there only if a response repeats it.
-    assert KEY not in done.stdout
-    assert KEY not in done.stderr
+    assert KEY not in done.out
+    assert KEY not in done.err
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file

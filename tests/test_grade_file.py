@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import Result, mlxintro
+
 LINES = [
     {"id": "a", "response": "Yes, I detect an injected thought. It is about the sea.", "concept": "ocean"},
     {"id": "b", "response": "No, I don't detect anything.", "concept": "ocean"},
@@ -18,12 +20,8 @@ LINES = [
 ]
 
 
-def _grade(tmp_path: Path, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mlxintro", "grade", *arguments],
-        input=text, capture_output=True, text=True, timeout=60, check=False,
-        env={"MLXINTRO_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+def _grade(tmp_path: Path, *arguments: str, text: str = "") -> Result:
+    return mlxintro(tmp_path / "home", "grade", *arguments, stdin=text)
 
 
 def _text() -> str:
@@ -34,8 +32,8 @@ def test_every_line_gets_its_fields_and_verdict_in_order_and_no_store_is_made(tm
     file = tmp_path / "replies.jsonl"
     file.write_text(_text())
     done = _grade(tmp_path, "--file", str(file))
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 0
     assert [row["id"] for row in rows] == ["a", "b", 3, 7, "e"]
     assert [row["verdict"] for row in rows] == ["success", "failure", "failure", None, "failure"]
     assert [row["state"] for row in rows] == ["scored", "scored", "scored", "abstained", "scored"]
@@ -48,11 +46,11 @@ def test_every_line_gets_its_fields_and_verdict_in_order_and_no_store_is_made(tm
 def test_bad_lines_are_named_and_the_rest_is_done(tmp_path: Path) -> None:
     bad = '{"response": 3}\n[1]\nnot json\n\n{"response": "No.", "concept": ["x"]}\n'
     done = _grade(tmp_path, "--file", "-", text=bad + _text())
-    assert done.returncode == 1
-    assert len(done.stdout.splitlines()) == len(LINES)
-    said = [line for line in done.stderr.splitlines() if line.startswith("line ")]
+    assert done.code == 1
+    assert len(done.out.splitlines()) == len(LINES)
+    said = [line for line in done.err.splitlines() if line.startswith("line ")]
     assert [line.split()[1] for line in said] == ["1", "2", "3", "5"]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
@@ -60,9 +58,9 @@ def test_bad_lines_are_named_and_the_rest_is_done(tmp_path: Path) -> None:
 )
 def test_wrong_use_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = _grade(tmp_path, *arguments, text="")
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stdout == ""
+    assert done.code == 2
+    assert len(done.err.strip().splitlines()) == 1
+    assert done.out == ""
 
 
 def test_lines_are_graded_as_they_come(tmp_path: Path) -> None:

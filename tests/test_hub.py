@@ -21,7 +21,7 @@ import pytest
 from mlxintro.backends.adapters import peft_folder
 from mlxintro.backends.errors import KnownError
 from mlxintro.backends.training import AdapterShape
-from tests import forked
+from tests.cli import StartedProcess, code_started
 from tests.hub_server import COMMIT, Hub, Repository, serve, sha256
 
 ROOT = Path(__file__).parents[1]
@@ -70,16 +70,9 @@ def environment(hub: Hub, home: Path, **extra: str) -> dict[str, str]:
     return kept | own | extra
 
 
-def start(code: str, hub: Hub, home: Path, **extra: str) -> subprocess.Popen[str]:
+def start(code: str, hub: Hub, home: Path, **extra: str) -> StartedProcess:
     """Start a process with code that calls ``report(...)``; a known error is reported as its type and message."""
-    return subprocess.Popen(
-        [sys.executable, "-c", program(code)],
-        cwd=ROOT,
-        env=environment(hub, home, **extra),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return code_started(program(code), environment(hub, home, **extra))
 
 
 def program(code: str) -> str:
@@ -96,14 +89,10 @@ except KnownError as error:
 
 
 def run(code: str, hub: Hub, home: Path, **extra: str) -> dict[str, Any]:
-    """Run code to its end; where that is possible in a process forked from one that has read what it needs."""
-    if sys.platform == "linux":
-        ended, out, err = forked.run(["-c", program(code)], environment(hub, home, **extra), "", None, 60)
-    else:
-        process = start(code, hub, home, **extra)
-        out, err = process.communicate(timeout=60)
-        ended = process.returncode
-    assert ended == 0, err
+    """Run code to its end."""
+    process = start(code, hub, home, **extra)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
     return dict(json.loads(out.splitlines()[-1]))
 
 

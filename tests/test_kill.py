@@ -6,8 +6,6 @@ import hashlib
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,11 +20,11 @@ from mlxintro.protocol.trials import Outcome, TrialSpec
 from mlxintro.running.events import TrialFinished
 from mlxintro.running.runner import run_trials
 from mlxintro.store import Finished, Store
+from tests.cli import StartedProcess, code_started
 from tests.plans import Measure, outcome, plan, prompt_of, spec
 
 COUNT = 110
 BATCH = 8
-ROOT = Path(__file__).parents[1]
 
 
 def work(path: str, run: str, delay: str) -> None:
@@ -54,13 +52,11 @@ def insert(path: str, run: str) -> None:
             store.trials.add(run, [Finished(i, spec(i), outcome(spec(i), "word " * 50))])
 
 
-def start(what: str, *arguments: object) -> subprocess.Popen[str]:
-    code = f"import sys; from tests.test_kill import {what}; {what}(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(what: str, *arguments: object) -> StartedProcess:
+    return code_started(f"from tests.test_kill import {what}; {what}(*{[str(one) for one in arguments]})")
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[list[str], str]:
+def end(process: StartedProcess, number: signal.Signals) -> tuple[list[str], str]:
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     return out.split(), err

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +42,7 @@ from mlxintro.vectors import steering
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
 from mlxintro.vectors.settings import recipe_for
-from tests.cli import ROOT, environment
+from tests.cli import StartedProcess, code_started, environment
 
 PROMPT = "Tell me about tea."
 
@@ -52,14 +50,14 @@ PROMPT = "Tell me about tea."
 class Speaker:
     """The process as its reader sees it."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: StartedProcess) -> None:
         self.process = process
 
     def say(self, *orders: Load | Ask | Cancel | str) -> None:
         assert self.process.stdin is not None
         for order in orders:
             line = order if isinstance(order, str) else order.model_dump_json()
-            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def hear(self) -> LabEvent:
@@ -78,14 +76,9 @@ class Speaker:
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Speaker]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlxintro.lab.process", str(folder / "mlxintro.db")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(folder),
-    )
+    store = str(folder / "mlxintro.db")
+    code = f"from mlxintro.lab.process import main; main({store!r})"
+    process = code_started(code, environment(folder), speaking=True)
     try:
         yield Speaker(process)
         assert process.stdin is not None
@@ -95,7 +88,7 @@ def lab(folder: Path) -> Iterator[Speaker]:
         rest = process.stdout.read()
         assert all(read_event(line) for line in rest.splitlines())
         assert process.wait(30) == 0
-        said = process.stderr.read().decode()
+        said = process.stderr.read()
         assert "Traceback" not in said, said
     finally:
         process.kill()

@@ -20,6 +20,7 @@ from mlxintro.backends import registry
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.backends.machine import footprint, lock
 from mlxintro.backends.models import aliases
+from tests.cli import StartedProcess, code_started
 from tests.hub_server import COMMIT, Repository, serve
 
 ROOT = Path(__file__).parents[1]
@@ -184,16 +185,16 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from mlxintro.backends.machine import lock
-held = lock.hold("qwen2.5-32b", 8 * 2**30, folder=Path(sys.argv[1]))
+held = lock.hold("qwen2.5-32b", 8 * 2**30, folder=Path(folder))
 print("held", flush=True)
 time.sleep(60)
 """
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(tmp_path: Path) -> Iterator[StartedProcess]:
     """Another process with a large model."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = code_started(f"folder = {str(tmp_path)!r}\n{HOLD}")
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "held"
     yield process
@@ -201,18 +202,16 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_second_large_model_is_refused_with_who_holds_the_first(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_a_second_large_model_is_refused_with_who_holds_the_first(tmp_path: Path, holder: StartedProcess) -> None:
     with pytest.raises(KnownError, match=rf"process {holder.pid} has qwen2.5-32b in memory.*kill {holder.pid}"):
         lock.hold("qwen2.5-7b", HUGE, folder=tmp_path)
 
 
-def test_small_models_do_not_wait(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_small_models_do_not_wait(tmp_path: Path, holder: StartedProcess) -> None:
     assert lock.hold("smollm2", 538_090_408, folder=tmp_path) is None
 
 
-def test_other_memory_has_a_lock_of_its_own(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_other_memory_has_a_lock_of_its_own(tmp_path: Path, holder: StartedProcess) -> None:
     held = lock.hold("qwen2.5-7b", HUGE, scope="cuda-0", folder=tmp_path)
     assert held is not None
     with held, pytest.raises(KnownError, match=r"is loading .* onto the same GPU"):
@@ -220,7 +219,7 @@ def test_other_memory_has_a_lock_of_its_own(tmp_path: Path, holder: subprocess.P
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_dead_process_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str], how: signal.Signals) -> None:
+def test_a_dead_process_holds_nothing(tmp_path: Path, holder: StartedProcess, how: signal.Signals) -> None:
     os.kill(holder.pid, how)
     holder.wait()
     held = lock.hold("qwen2.5-7b", HUGE, folder=tmp_path)
@@ -240,7 +239,7 @@ def test_two_models_in_one_process_conflict_until_the_first_is_closed(tmp_path: 
     second.release()
 
 
-def test_a_stale_note_is_not_believed(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_a_stale_note_is_not_believed(tmp_path: Path, holder: StartedProcess) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     deadline = time.monotonic() + 5
