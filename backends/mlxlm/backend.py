@@ -46,6 +46,7 @@ from .adapter import apply
 from .batch import Chunk, MLXBatch, MLXNetwork
 from .decode import MLXDecoder
 from .numeric import LOGITS_AT_ONCE, confirm, log_softmax
+from .packed import multiply_in_float32
 from .patch import Hook, find_blocks, patched
 from .reader import MLXPromptReader
 from .score import MLXScorer
@@ -91,7 +92,7 @@ def load(
     parameters = int(get_total_parameters(model))
     with told(f"{source.name} was loaded but does not run", mlx_model.advice(source)):
         blocks = find_blocks(model)
-        quantization = _adjust(model, source, settings, dtype, quantize, adapter)
+        quantization = _adjust(model, source, settings, where, dtype, quantize, adapter)
         caches = mlx_cache.maker(model, kv_bits)
         with mx.stream(where or mx.default_device()):
             sizes = mlx_model.measure(model, blocks, settings)
@@ -119,6 +120,7 @@ def _adjust(
     model: nn.Module,
     source: ModelSource,
     settings: Mapping[str, Any],
+    device: Any,
     dtype: str | None,
     quantize: str | None,
     adapter: AdapterSource | None,
@@ -137,6 +139,7 @@ def _adjust(
         quantization = mlx_model.quantise(model, quantize, source)
     if adapter is not None:
         apply(model, adapter)
+    multiply_in_float32(model, device or mx.default_device())
     mx.eval(model.parameters())
     return quantization
 

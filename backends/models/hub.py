@@ -164,7 +164,7 @@ def fetch(repository: str, revision: str = "main", *, progress: DownloadProgress
     from huggingface_hub import snapshot_download
 
     remote = describe(repository, revision)
-    transfer = _Transfer(remote, progress)
+    transfer = _FileTransfer(remote, progress)
     try:
         transfer.run()
         with _quiet():
@@ -184,11 +184,11 @@ def fetch(repository: str, revision: str = "main", *, progress: DownloadProgress
     return Path(folder)
 
 
-class _Stopped(Exception):
+class _FetchStopped(Exception):
     """Another file of the same download failed, or the user gave up."""
 
 
-class _Transfer:
+class _FileTransfer:
     """Brings the large files of one model into the cache."""
 
     def __init__(self, remote: Remote, progress: DownloadProgress | None) -> None:
@@ -226,13 +226,13 @@ class _Transfer:
                 pool.shutdown(cancel_futures=True)
         failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
         # The first failure is the reason; the others merely stopped because of it.
-        for error in sorted(failures, key=lambda error: isinstance(error, _Stopped)):
+        for error in sorted(failures, key=lambda error: isinstance(error, _FetchStopped)):
             raise error
         self.stop.clear()
 
     def grow(self, count: int, file: str) -> None:
         if self.stop.is_set():
-            raise _Stopped
+            raise _FetchStopped
         with self.guard:
             self.done += count
             if self.progress is not None:
