@@ -57,7 +57,7 @@ class Decoder(Protocol):
 
 
 @dataclass(slots=True)
-class _Row:
+class _LiveRow:
     index: int
     request: Request
     draws: NDArray[np.float64]
@@ -67,7 +67,7 @@ class _Row:
     """Characters of the text that were told."""
 
     @classmethod
-    def of(cls, index: int, request: Request, tokenizer: Tokenizer) -> _Row:
+    def of(cls, index: int, request: Request, tokenizer: Tokenizer) -> _LiveRow:
         draws = uniforms(request.sampling.seed, request.sampling.max_tokens)
         return cls(index, request, draws, Visible(tokenizer))
 
@@ -84,12 +84,12 @@ def run(
         ModelError: rows came to logits that are not numbers. All other rows are finished and yielded first.
     """
     waiting = deque(enumerate(requests))
-    rows: list[_Row] = []
+    rows: list[_LiveRow] = []
     failed: list[int] = []
     while waiting or rows:
         free = batch_size - len(rows)
         if waiting and (not rows or free >= min(len(waiting), -(-batch_size // _ADMITTED_AT_ONCE))):
-            entering = [_Row.of(*waiting.popleft(), tokenizer) for _ in range(min(free, len(waiting)))]
+            entering = [_LiveRow.of(*waiting.popleft(), tokenizer) for _ in range(min(free, len(waiting)))]
             decoder.admit([row.request.prompt for row in entering])
             rows += entering
         draws = np.array([row.draws[len(row.tokens)] for row in rows])
@@ -129,7 +129,7 @@ def _rows(failed: Sequence[int]) -> str:
     return f"row{'s' * (len(failed) > 1)} {shown}{' and others' * (len(failed) > 5)}"
 
 
-def _advance(row: _Row, token: int, tokenizer: Tokenizer, on_token: OnToken | None) -> Completion | None:
+def _advance(row: _LiveRow, token: int, tokenizer: Tokenizer, on_token: OnToken | None) -> Completion | None:
     """Take a new token into a row; returns its completion, proofs still open, when it was the last."""
     sampling = row.request.sampling
     forwarded = len(row.request.prompt.tokens) + len(row.tokens)

@@ -31,7 +31,7 @@ class Wanted:
 
 
 class PromptScorer(Protocol):
-    """Prompts that have been read, on the device. Every method leaves it as it is."""
+    """Holds prompts that have been read, on the device. Every method leaves it as it is."""
 
     def first(self, wanted: Sequence[Wanted]) -> Sequence[float]:
         """Return the log-probabilities of tokens right after the prompts; columns are 0."""

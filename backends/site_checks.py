@@ -14,7 +14,7 @@ Activations = Callable[[Prompt, tuple[int, ...], tuple[Site, ...], tuple[int, ..
 
 
 def check_sum(info: ModelInfo, activations: Activations) -> None:
-    """``attn_out`` and ``mlp_out`` must together be what a block adds to the residual stream.
+    """Check that ``attn_out`` and ``mlp_out`` together are what a block adds to the residual stream.
 
     Some families scale a sublayer's output on its way into the stream.
     """
@@ -31,7 +31,7 @@ def check_sum(info: ModelInfo, activations: Activations) -> None:
 
 
 def check_heads(info: ModelInfo, activations: Activations) -> None:
-    """``attn_out`` at a position must follow from ``head_out`` there: moved elsewhere, it brings it along.
+    """Check that ``attn_out`` follows from ``head_out``: moved to another position, it brings it along.
 
     Some families change what attention gives after its heads have been projected.
     """

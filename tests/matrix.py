@@ -24,6 +24,11 @@ def some_families(*backends: str) -> list[Any]:
     ]
 
 
+def in_slow_tests(value: Any) -> Any:
+    """Return a value as a parameter of slow tests."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def each_family(*families: str) -> list[Any]:
     """Return families as parameters, those that can wait marked as slow."""
     return [pytest.param(family, marks=_when(family)) for family in families or FAMILIES]

@@ -24,6 +24,7 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.training import AdapterShape
 from mlxintro.protocol.study_file import NamedSubject, parse
 from mlxintro.protocol.trials import model_key
+from tests.matrix import in_slow_tests
 
 FAMILIES = ("llama", "qwen2", "gemma3")
 
@@ -62,7 +63,7 @@ def far(a: Float32, b: Float32) -> float:
     return float((np.linalg.norm(a - b, axis=-1) / np.linalg.norm(a, axis=-1)).max())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["gemma3", *(in_slow_tests(family) for family in FAMILIES if family != "gemma3")])
 def test_both_backends_speak_with_a_peft_folder_and_with_an_mlx_folder_as_with_merged_weights(
     family: str, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mlxintro.backends.models import sources
 from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.protocol import presets
 from mlxintro.vectors.alignment import Alignment, AlignmentPlan, fit, procrustes, read_model, ridge
-from tests.cli import ROOT, environment, mlxintro
+from tests.cli import ROOT, Call
 from tests.rotated import make_rotated
 
 CONCEPTS = ("ocean", "bread", "silence", "music", "fear", "celebration", "dogs", "honey")
@@ -137,36 +138,27 @@ def test_maps_between_different_widths_find_a_planted_one(wide: int, narrow: int
         np.testing.assert_allclose(procrustes(x, 3.0 * x @ rows.T), 3.0 * rows.T, atol=1e-8)
 
 
-def test_the_command_aligns_two_models_and_keeps_what_it_carried(
-    folders: tuple[Path, Path, Any], tmp_path: Path
-) -> None:
+def test_the_command_aligns_two_models_and_keeps_what_it_carried(folders: tuple[Path, Path, Any], call: Call) -> None:
     learning = AlignmentPlan.of(("ocean", "bread"), presets.load("lindsey").extraction).learning[:100]
-    found = mlxintro(
-        tmp_path, "vectors", "align", str(folders[0]), "-m", str(folders[1]), "--backend", "torch", "--device", "cpu",
+    found = call(
+        "vectors", "align", str(folders[0]), "-m", str(folders[1]), "--backend", "torch", "--device", "cpu",
         "--name", "turned", "--concepts", "ocean,bread", "--learn", ",".join(learning), "--layers", "2",
         "--prompts", "1", "--json",
     )  # fmt: skip
     assert found.code == 0, found.err
     (one,) = found.lines[0]["maps"]
     assert one["carried"]["value"] > 0.9
-    names = {line["name"] for line in mlxintro(tmp_path, "vectors", "list", "--json").lines}
+    names = {line["name"] for line in call("vectors", "list", "--json").lines}
     assert {"turned/ocean", "turned/permuted/ocean", "turned/unmapped/bread"} <= names
 
 
-def test_the_lines_of_the_page_run(tmp_path: Path) -> None:
-    import re
-    import subprocess
-    import sys
-
+def test_the_lines_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "vectors.md").read_text("utf-8"), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path, PYTHONPATH=str(ROOT)),
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    monkeypatch.setenv("MLXINTRO_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/vectors.md", "exec"), {})
+    first, second = capsys.readouterr().out.splitlines()
     assert first == "True"
     assert "Mean(value=" in second

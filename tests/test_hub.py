@@ -23,6 +23,7 @@ from mlxintro.backends.errors import KnownError
 from mlxintro.backends.training import AdapterShape
 from tests.cli import StartedProcess, code_started
 from tests.hub_server import COMMIT, Hub, Repository, serve, sha256
+from tests.matrix import in_slow_tests
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "acme/tiny-llama"
@@ -132,7 +133,7 @@ def test_progress_grows_to_the_size_of_what_is_wanted(hub: Hub, files: Path, tmp
     assert len(done) >= 4
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, in_slow_tests(signal.SIGINT)])
 def test_a_stopped_download_continues_where_it_stopped(
     hub: Hub, files: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -275,7 +276,11 @@ def test_a_repository_of_another_format_is_refused(hub: Hub, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("backend", "advice"), [("mlx", "pip install -U mlx-lm"), ("torch", "pip install -U transformers")]
+    ("backend", "advice"),
+    [
+        ("mlx", "pip install -U mlx-lm"),
+        pytest.param("torch", "pip install -U transformers", marks=pytest.mark.slow),
+    ],
 )
 def test_an_unknown_architecture_is_refused_before_its_weights_are_fetched(
     hub: Hub, files: Path, tmp_path: Path, backend: str, advice: str

@@ -101,7 +101,9 @@ def backends() -> Iterator[tuple[Backend, Backend]]:
         yield torch, mlx
 
 
-@pytest.mark.parametrize("layers", [(), pytest.param((5,), marks=pytest.mark.slow), (12, 20, 28)])
+@pytest.mark.parametrize(
+    "layers", [pytest.param((), marks=pytest.mark.slow), pytest.param((5,), marks=pytest.mark.slow), (12, 20, 28)]
+)
 def test_residuals_and_steered_log_probabilities(
     backends: tuple[Backend, Backend], reference: Reference, layers: tuple[int, ...]
 ) -> None:
@@ -126,7 +128,7 @@ def test_residuals_and_steered_log_probabilities(
         np.testing.assert_allclose(scored, wanted, atol=1e-4, err_msg=backend.info.backend)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["torch", "mlx"])
+@pytest.mark.parametrize("which", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["torch", "mlx"])
 def test_a_dose_is_the_divergence_of_whole_vocabularies(
     backends: tuple[Backend, Backend], reference: Reference, which: int
 ) -> None:

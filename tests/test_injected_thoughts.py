@@ -202,6 +202,7 @@ def test_a_prompt_that_does_not_fit_at_all_asks_for_another_model() -> None:
             planned(small, max_tokens=1)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_trials_are_planned_in_seconds_and_in_no_memory(backend: FakeBackend) -> None:
     grid = {"layers": (1, 2, 3, 4, 5), "strengths": (1.0, 2.0, 4.0, 8.0), "trials": 96}
     plan = planned(backend, concepts=("set:lindsey-50",), controls=50 * 96, **grid)

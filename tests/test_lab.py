@@ -126,7 +126,7 @@ def expected(backend: Backend, order: Ask, vectors: Path) -> tuple[steering.Stee
     ("model", "backend", "strength", "tolerance"),
     [
         ("detector", "fake", 2.0, 1e-5),
-        ("tiny", "torch", 6.0, 1e-3),
+        pytest.param("tiny", "torch", 6.0, 1e-3, marks=pytest.mark.slow),
         pytest.param("smollm2", "torch", 6.0, 1e-3, marks=pytest.mark.slow),
     ],
 )

@@ -16,7 +16,7 @@ from mlx_lm.utils import load_model
 from mlxintro.backends.base import Completion, Injection, Prompt, Request, Sampling
 from mlxintro.backends.errors import ModelError, OutOfMemory
 from mlxintro.backends.mlxlm.backend import MLXBackend
-from tests.matrix import each_family
+from tests.matrix import in_slow_tests
 from tests.mlx_models import injected, load
 
 
@@ -72,8 +72,8 @@ def test_a_model_with_recurrent_state_gives_the_same_replies_in_a_batch(tiny: Ca
             assert together[index].proofs[0].positions == len(row.prompt.tokens) - 7 + 7
 
 
-@pytest.mark.parametrize("family", each_family("llama", "gemma2", "gemma3"))
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("family", [*map(in_slow_tests, ("llama", "gemma2")), "gemma3"])
+@pytest.mark.parametrize("temperature", [0.9, in_slow_tests(0.0)])
 def test_rows_that_enter_a_running_batch_say_what_they_say_alone(
     tiny: Callable[[str], Path], family: str, temperature: float
 ) -> None:

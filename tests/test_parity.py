@@ -157,6 +157,7 @@ def chat(backend: Backend, *injections: Injection) -> Prompt:
     return Prompt(backend.tokenizer.render(messages).tokens, injections)
 
 
+@pytest.mark.slow
 def test_embedded_model_activations_agree_at_all_layers(embedded: Pair) -> None:
     mlx, torch = embedded
     ours, theirs = (backend.capture([chat(mlx)])[0]["resid_post"] for backend in embedded)
@@ -167,9 +168,8 @@ def test_embedded_model_activations_agree_at_all_layers(embedded: Pair) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("layers", "tokens"), [((15,), 8), pytest.param((8, 15, 22), 32, marks=pytest.mark.slow)], ids=("short", "long")
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "tokens"), [((15,), 8), ((8, 15, 22), 32)], ids=("short", "long"))
 def test_embedded_model_says_the_same_with_and_without_injection(
     embedded: Pair, layers: tuple[int, ...], tokens: int
 ) -> None:
@@ -187,6 +187,7 @@ def test_embedded_model_says_the_same_with_and_without_injection(
     assert len(ours[0].tokens) == tokens
 
 
+@pytest.mark.slow
 def test_four_bit_embedded_model_is_the_dequantised_one_up_to_rounding(embedded: Pair) -> None:
     """The 4-bit folder holds the same numbers as the float32 one.
 

@@ -26,6 +26,7 @@ from mlxintro.mechanism.patching import (
 )
 from mlxintro.mechanism.readings import AnswerOptions
 from tests import circuits
+from tests.matrix import in_slow_tests
 from tests.reference import Reference
 
 BACKENDS = ("torch", "mlx")
@@ -103,7 +104,7 @@ class ByHand:
         return float(np.logaddexp(*logits[[11, 12]]) - np.logaddexp(*logits[[13, 14]]))
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("family", ["gemma2", in_slow_tests("llama")])
 def test_twenty_random_cells_agree_with_hooks_by_hand(opened: Opened, tiny: Callable[[str], Path], family: str) -> None:
     by_hand = ByHand(tiny(family), family)
     found = patched(opened, "torch", family)
@@ -220,7 +221,7 @@ def circuit_map(folder: Path, name: str, vectors: list[Float32]) -> PatchMap:
     return PatchMap(tuple(runs))
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", ["torch", in_slow_tests("mlx")])
 @pytest.mark.parametrize("circuit", ["head", "mlp"])
 def test_a_planted_circuit_is_where_the_map_has_its_maximum(
     tmp_path: Path, name: str, circuit: circuits.Circuit
@@ -248,7 +249,7 @@ def test_a_planted_circuit_is_where_the_map_has_its_maximum(
         assert (before or 0.0) < 0.2 if circuit == "head" else (before or 0.0) > 0.95
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", ["torch", in_slow_tests("mlx")])
 def test_the_map_of_a_model_without_a_circuit_is_flat(tmp_path: Path, name: str) -> None:
     found = circuit_map(circuits.make_circuit(tmp_path, "none"), name, circuits.concepts(5))
     shifts = [found.shift(patch, direction) for patch in found.patches for direction in DIRECTIONS]

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,8 +51,9 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def llama(tiny: Callable[[str], Path]) -> Iterator[TorchBackend]:
-    folder = tiny("llama")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchBackend]:
+    # As many layers as are injected into: the time that tracing takes grows with them.
+    folder = make_tiny("llama", tmp_path_factory.mktemp("llama"), layers=3)
     with torch_backend.load(read_folder(folder, name="tiny", repository=str(folder)), device="cpu") as opened:
         yield opened
 
@@ -130,7 +130,7 @@ def same(found: list[Any], expected: list[Any]) -> None:
 
 
 def test_replies_and_proofs_are_those_of_the_eager_step(backend: TorchBackend) -> None:
-    asked = requests(9)
+    asked = requests(6)
     recording = Recording()
     graphs = Graphs(recording)
     found = run(backend, asked, graphs)
@@ -159,7 +159,7 @@ def test_logits_are_those_of_the_eager_step(backend: TorchBackend, monkeypatch: 
 
 def test_a_reply_outgrows_its_columns(llama: TorchBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_graph, "_COLUMNS", 32)
-    asked = requests(5, 60)
+    asked = requests(3, 60)
     recording = Recording()
     same(run(llama, asked, Graphs(recording)), run(llama, asked, None))
     assert recording.recorded > 2

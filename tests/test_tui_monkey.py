@@ -1,6 +1,6 @@
 """Random keys, mouse and sizes on every screen, over stores in every state: nothing ends the app, nothing is a bug.
 
-The fast test does a few hundred events a screen, ``-m slow`` five thousand on each screen and store. A failure names
+The fast test does fifty events a screen, ``-m slow`` five thousand on each screen and store. A failure names
 its seed; the last events are in the message.
 """
 
@@ -182,7 +182,16 @@ def copied(stored: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", [one.name for one in PLACES])
-def test_random_events_end_nothing(stored: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_events_end_nothing(filled: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkey(copied(filled, tmp_path), place, 20261125, 50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [one.name for one in PLACES])
+def test_random_events_end_nothing_whatever_the_experiment(
+    stored: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkey(copied(stored, tmp_path), place, 20261125, 150)
 

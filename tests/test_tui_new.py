@@ -44,32 +44,34 @@ async def form(pilot: Pilot[int], app: IntroApp) -> NewStudyPage:
     return app.screen
 
 
-@pytest.mark.parametrize(
-    ("field", "typed", "said"),
-    [
-        ("seed", "quokka", "Seed: 'quokka' is no whole number"),
-        ("temperature", "11", "Temperature: 11 is not between 0 and 10"),
-        ("layers", "deep", "Layers: 'deep' is not a layer"),
-        ("strengths", "2, x", "Strengths: 'x' is no number"),
-        ("trials", "0", "Trials: 0 is too small"),
-        ("unit", "cm", "Unit: 'cm' is none of raw, norm, resid"),
-        ("strengths", "inf", "inf is not a finite number"),
-        ("adapter", "nowhere", "Adapter: 'nowhere' is no folder, no hub id"),
-    ],
+WRONG = (
+    ("seed", "quokka", "Seed: 'quokka' is no whole number"),
+    ("temperature", "11", "Temperature: 11 is not between 0 and 10"),
+    ("layers", "deep", "Layers: 'deep' is not a layer"),
+    ("strengths", "2, x", "Strengths: 'x' is no number"),
+    ("trials", "0", "Trials: 0 is too small"),
+    ("unit", "cm", "Unit: 'cm' is none of raw, norm, resid"),
+    ("strengths", "inf", "inf is not a finite number"),
+    ("adapter", "nowhere", "Adapter: 'nowhere' is no folder, no hub id"),
 )
-def test_a_wrong_field_is_marked_and_starting_stays_there(home: Path, field: str, typed: str, said: str) -> None:
+
+
+def test_a_wrong_field_is_marked_and_starting_stays_there(home: Path) -> None:
     async def go() -> None:
         async with shown(home) as (app, pilot):
             page = await form(pilot, app)
-            page.query_one(f"#{field}", Input).value = typed
-            await pilot.press("ctrl+r")
-            await until(pilot, lambda: said in text(app))
-            assert app.screen is page
-            assert page.focused is page.query_one(f"#{field}")
-            assert page.focused.has_class("-wrong")
-            page.query_one(f"#{field}", Input).value = ""
-            await until(pilot, lambda: said not in text(app))
-            assert not app.processes.running
+            for name, typed, said in WRONG:
+                field = page.query_one(f"#{name}", Input)
+                right = field.value
+                field.value = typed
+                await pilot.press("ctrl+r")
+                await until(pilot, lambda said=said: said in text(app))  # type: ignore[misc]
+                assert app.screen is page
+                assert page.focused is field
+                assert field.has_class("-wrong")
+                field.value = right
+                await until(pilot, lambda said=said: said not in text(app))  # type: ignore[misc]
+                assert not app.processes.running
 
     asyncio.run(go())
 

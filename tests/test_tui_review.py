@@ -26,7 +26,7 @@ from mlxintro.tui.trials.filter_line import FLAGS, FilterSuggester, cycled, cycl
 from mlxintro.tui.widgets.filter_field import FilterField
 from mlxintro.tui.widgets.trial_list import TrialList
 from tests.cli import mlxintro
-from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
+from tests.tui_kit import NARROW_AT_ONCE, check_snapshot, settled, shown, text, until
 
 
 def trials_of(home: Path) -> list[Trial]:
@@ -60,7 +60,7 @@ def over(page: ReviewPage, line: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", NARROW_AT_ONCE, ids=str)
 @pytest.mark.parametrize("keys", [(), ("v",), ("b",), ("b", "enter"), ("enter",)], ids=lambda k: "-".join(k) or "plain")
 def test_a_screen_looks_as_it_did(
     home: Path, size: tuple[int, int], keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -17,10 +17,21 @@ from mlxintro.tools.model_list import ModelRow
 from mlxintro.tui.running import run_monitor
 from mlxintro.tui.running.dry_run import DryRun
 from mlxintro.tui.screens import new_study
-from tests.tui_kit import PICTURES, SIZES, SNAPSHOTS, check_snapshot, picture, settled, shown, text, until
+from tests.tui_kit import (
+    NARROW_AT_ONCE,
+    PICTURES,
+    SIZES,
+    SNAPSHOTS,
+    check_snapshot,
+    picture,
+    settled,
+    shown,
+    text,
+    until,
+)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", NARROW_AT_ONCE, ids=str)
 @pytest.mark.parametrize("keys", [("runs",), ("runs", "f1"), ("runs", "enter"), ("runs", "delete")], ids="-".join)
 def test_a_screen_looks_as_it_did(
     home: Path, size: tuple[int, int], keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ from mlxintro.running import launch
 from mlxintro.store.store import Store
 from mlxintro.vectors.cache import VectorCache
 from mlxintro.vectors.extraction import extract
+from mlxintro.vectors.formats import reader, untrusted
 from mlxintro.vectors.formats.reader import read_vector_file
 from mlxintro.vectors.formats.writer import export
 from mlxintro.vectors.library import Bringing, VectorLibrary, with_references
@@ -267,7 +268,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         read_vector_file(tmp_path / "a.npz")
 
 
-def test_an_archive_that_unpacks_to_more_than_any_vector_is_not_unpacked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("largest", [2**24, pytest.param(untrusted.LARGEST, marks=pytest.mark.slow)])
+def test_an_archive_that_unpacks_to_more_than_any_vector_is_not_unpacked(
+    tmp_path: Path, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LARGEST", largest)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (2**20, 1024)})
     with (
@@ -275,7 +280,7 @@ def test_an_archive_that_unpacks_to_more_than_any_vector_is_not_unpacked(tmp_pat
         archive.open("direction.npy", "w", force_zip64=True) as member,
     ):
         member.write(header.getvalue())
-        for _ in range(2100):
+        for _ in range(largest // 2**20 + 1):
             member.write(bytes(2**20))
     with pytest.raises(UsageError, match="unpacks to more than any vector"):
         read_vector_file(tmp_path / "a.npz")

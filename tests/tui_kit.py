@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.segment import Segment
 from textual.pilot import Pilot
 
@@ -20,6 +21,8 @@ from mlxintro.tui.app import IntroApp
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (200, 50))
+NARROW_AT_ONCE = (SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow))
+"""For screens that are looked at in many states; the wide one is in slow tests."""
 
 
 @asynccontextmanager

@@ -100,8 +100,11 @@ class Footprint:
 
     @property
     def work(self) -> int:
-        """Beside the weights. Unless a backend computes ahead, prompts are read before anything is sampled, so only the
-        larger of the two counts."""
+        """Return the bytes beside the weights.
+
+        Unless a backend computes ahead, prompts are read before anything is sampled, so only the larger of the two
+        counts.
+        """
         moment = self.logits + self.activations if self.ahead else max(self.logits, self.activations)
         return self.cache + moment + self.recorded
 

@@ -147,7 +147,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def _turns(self, values: Any) -> Any:
         # A generator: loop.length and loop.last need the values counted in advance where they can be.
         if isinstance(values, str | list | tuple | dict):
-            return _Counted(values, self._step)
+            return _CountedLoop(values, self._step)
         return (value for value in values if self._step())
 
     # A filter that asks for the context is never computed while compiling.
@@ -205,7 +205,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return True
 
 
-class _Counted(Sequence[Any]):
+class _CountedLoop(Sequence[Any]):
     """Counts what a loop goes over: each turn is a step."""
 
     def __init__(self, values: Any, step: Callable[[], bool]) -> None:

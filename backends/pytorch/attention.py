@@ -53,7 +53,8 @@ def attend(
     softcap: float | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """
+    """Attend to keys and values, as transformers' attention functions do.
+
     Args:
         query: (rows, heads, tokens, size).
         key, value: (rows, key heads, columns, size).

@@ -28,7 +28,7 @@ from .sampling import choose
 
 
 class TorchBatch:
-    """Rows that are read and continued together."""
+    """Holds rows that are read and continued together."""
 
     def __init__(
         self,

@@ -100,7 +100,8 @@ class TorchLane:
         return bool(np.any(np.maximum(starts, first[members]) < np.minimum(stops, stop[members])))
 
     def apply(self, stream: Tensor, acts: Tensor, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """
+        """Inject into the stream, and measure what that changes.
+
         Args:
             stream: (rows of the batch, tokens, width).
             acts: where it is changed, bool (members, tokens, 1).

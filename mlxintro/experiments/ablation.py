@@ -54,7 +54,7 @@ class Ablation(Experiment):
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        return grid.plan(_Planner(grid).trials)
+        return grid.plan(_AblationPlanner(grid).trials)
 
     def analyse(self, rows: Sequence[Row], study: Study, preset: Preset) -> Analysis:
         from mlxintro.mechanism.ablation_findings import analyse
@@ -62,7 +62,7 @@ class Ablation(Experiment):
         return analyse(rows, study.unit or "raw")
 
 
-class _Planner:
+class _AblationPlanner:
     def __init__(self, grid: Grid) -> None:
         if grid.preset.dialogue is None:
             raise UsageError("ablation needs a preset with a dialogue", setting="preset")

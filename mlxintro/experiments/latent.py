@@ -105,7 +105,7 @@ class Latent(Experiment):
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
         grid.no_window(self.where)
-        return grid.plan(_Planner(grid).trials)
+        return grid.plan(_LatentPlanner(grid).trials)
 
     def measure(
         self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None
@@ -158,7 +158,7 @@ class Latent(Experiment):
         return analyse(rows, LatentWording.model_validate(preset.wording).yes, study)
 
 
-class _Planner:
+class _LatentPlanner:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.wording = LatentWording.model_validate(grid.preset.wording)

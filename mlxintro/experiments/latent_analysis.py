@@ -40,7 +40,7 @@ def analyse(rows: Sequence[Row], yes: Sequence[str], study: Study) -> Analysis:
         yes: the options that mean yes; the others mean no.
         study: that was run.
     """
-    answers = _Answers(rows, yes)
+    answers = _YesNoAnswers(rows, yes)
     cells = CellReport("sensitivity", "yes likelier than no", study, RIVALS)
     conditions: list[tuple[Cell, ...]] = []
     for place in places_of(rows):
@@ -87,7 +87,7 @@ RIVALS = (
 )
 
 
-class _Answers:
+class _YesNoAnswers:
     """Holds the trials whose answer is yes or no, each with its log-odds and its uninjected dialogue."""
 
     def __init__(self, rows: Sequence[Row], yes: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ class _Answers:
         return math.fsum(values) / len(values) if values else None
 
 
-def _add_cell(cells: CellReport, answers: _Answers, place: Place) -> None:
+def _add_cell(cells: CellReport, answers: _YesNoAnswers, place: Place) -> None:
     own, random = answers.shifts("", place), answers.shifts("random", place)
     # Kinds of questions stay apart: a vector that pulls all answers together moves clear-no up and clear-yes down, and
     # the mean of both hides it. The kind that leaves the least over counts.
@@ -142,7 +142,7 @@ def _add_cell(cells: CellReport, answers: _Answers, place: Place) -> None:
     cells.add(place, leaning, net, (leaning, net[0].mean, net[2].mean, contrast(random).mean, *others), weaker=any_yes)
 
 
-def _conditions(answers: _Answers, place: Place) -> Iterator[tuple[Cell, ...]]:
+def _conditions(answers: _YesNoAnswers, place: Place) -> Iterator[tuple[Cell, ...]]:
     """One row for each framing and information text."""
 
     def condition(row: Row) -> tuple[str, str]:
@@ -158,7 +158,7 @@ def _conditions(answers: _Answers, place: Place) -> Iterator[tuple[Cell, ...]]:
         yield (*place, framing, info, uninjected, injected, shift)
 
 
-def _figures(answers: _Answers) -> Iterator[Figure]:
+def _figures(answers: _YesNoAnswers) -> Iterator[Figure]:
     injected, control = (rows_about(answers.rows, arm="", condition=name) for name in ("injected", "control"))
     hits, alarms = answers.leaning(injected), answers.leaning(control)
     yield Figure("p_yes", "probability of yes, injected", answers.probability(injected))

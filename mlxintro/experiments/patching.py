@@ -82,7 +82,7 @@ class Patching(Experiment):
 
     def plan(self, study: Study, preset: Preset, info: ModelInfo, tokenizer: Tokenizer) -> Plan:
         grid = Grid.of(self.name, study, preset, info, tokenizer)
-        return grid.plan(_Planner(grid).trials)
+        return grid.plan(_PatchingPlanner(grid).trials)
 
     def measure(
         self, session: Session, specs: Sequence[TrialSpec], on_token: OnToken | None = None
@@ -119,7 +119,7 @@ class Patching(Experiment):
         return analyse(rows, study.unit or "raw")
 
 
-class _Planner:
+class _PatchingPlanner:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.wording = PatchingWording.model_validate(grid.preset.wording)

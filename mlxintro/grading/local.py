@@ -70,7 +70,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class _JudgedItem:
     reply: str
     concept: str | None
     related: tuple[str, ...]
@@ -92,7 +92,7 @@ class LocalJudge:
 
     def grade(self, reply: str, concept: str | None, related: Sequence[str] = ()) -> Grade:
         """Grade one reply; several at once are quicker."""
-        return self._judge([_Item(answer_text(reply), concept, tuple(related))])[0].grade
+        return self._judge([_JudgedItem(answer_text(reply), concept, tuple(related))])[0].grade
 
     def judge_texts(self, texts: Sequence[tuple[str, str | None]], library: Library | None = None) -> list[Judged]:
         """Grade replies, each with its concept or without, in their order.
@@ -101,9 +101,9 @@ class LocalJudge:
             library: the concepts that the replies' run knows; those that ship when ``None``.
         """
         known = library or shipped_library()
-        return self._judge([_Item(answer_text(text), concept, known.related(concept)) for text, concept in texts])
+        return self._judge([_JudgedItem(answer_text(text), concept, known.related(concept)) for text, concept in texts])
 
-    def _judge(self, items: Sequence[_Item]) -> list[Judged]:
+    def _judge(self, items: Sequence[_JudgedItem]) -> list[Judged]:
         asked = {
             (at, name): self._prompt(item, name)
             for at, item in enumerate(items)
@@ -132,7 +132,7 @@ class LocalJudge:
             for at, item in enumerate(items)
         ]
 
-    def _prompt(self, item: _Item, name: str) -> Prompt:
+    def _prompt(self, item: _JudgedItem, name: str) -> Prompt:
         text = rubric.load()
         concept = item.concept if name in ("identifies", "named_before_affirming", "category") else None
         shown = text.show(item.reply, concept, item.related if concept else ())
@@ -263,7 +263,7 @@ def _judged_trials(judge: LocalJudge, trials: Sequence[Trial], library: Library)
     return records
 
 
-def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
+def _judged(item: _JudgedItem, readings: dict[str, JudgeReading]) -> Judged:
     if not item.reply.strip():
         named = None if item.concept is None else False
         empty = Grade(
@@ -288,7 +288,7 @@ def _judged(item: _Item, readings: dict[str, JudgeReading]) -> Judged:
     return Judged(grade, readings)
 
 
-def _level(item: _Item, fields: Mapping[str, bool | None]) -> NamingLevel | None:
+def _level(item: _JudgedItem, fields: Mapping[str, bool | None]) -> NamingLevel | None:
     """How near the concept is named: whether its own word stands in the reply needs no judge."""
     if fields.get("identifies") and item.concept is not None:
         return "exact" if find_mentions(fold(item.reply), item.concept) else "close"

@@ -21,14 +21,14 @@ READOUT = 0.85
 which turn to the next token."""
 
 
-class _Message(BaseModel):
+class _LabMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # -- orders
 
 
-class Load(_Message):
+class Load(_LabMessage):
     """Asks to load a model in place of the one that is there."""
 
     do: Literal["load"] = "load"
@@ -38,7 +38,7 @@ class Load(_Message):
     """Low-rank adapter that the model speaks with; ``None`` for the model as it is."""
 
 
-class Ask(_Message):
+class Ask(_LabMessage):
     """Asks for answers to a prompt with and without a vector."""
 
     do: Literal["ask"] = "ask"
@@ -64,7 +64,7 @@ class Ask(_Message):
     """Whether to read both replies once more for their cosines."""
 
 
-class Cancel(_Message):
+class Cancel(_LabMessage):
     """Asks to stop answering; the model stays."""
 
     do: Literal["cancel"] = "cancel"
@@ -76,7 +76,7 @@ Order = Annotated[Load | Ask | Cancel, Field(discriminator="do")]
 # -- answers
 
 
-class Loading(_Message):
+class Loading(_LabMessage):
     event: Literal["loading"] = "loading"
     model: str
     done: int = 0
@@ -84,7 +84,7 @@ class Loading(_Message):
     total: int = 0
 
 
-class Ready(_Message):
+class Ready(_LabMessage):
     """A model is loaded."""
 
     event: Literal["ready"] = "ready"
@@ -98,7 +98,7 @@ class Ready(_Message):
     """``READOUT`` as an index."""
 
 
-class Extracting(_Message):
+class Extracting(_LabMessage):
     """Words are being read for the vector."""
 
     event: Literal["extracting"] = "extracting"
@@ -107,7 +107,7 @@ class Extracting(_Message):
     total: int
 
 
-class Started(_Message):
+class Started(_LabMessage):
     """The vector is there, and the model begins to answer."""
 
     event: Literal["started"] = "started"
@@ -125,14 +125,14 @@ class Started(_Message):
     resid_norm: float
 
 
-class Token(_Message):
+class Token(_LabMessage):
     event: Literal["token"] = "token"
     number: int
     side: Side
     text: str
 
 
-class Trace(_Message):
+class Trace(_LabMessage):
     """Holds the cosine of the residual stream with the concept's vector, for every token of both replies."""
 
     event: Literal["trace"] = "trace"
@@ -150,7 +150,7 @@ class Trace(_Message):
     injected_lens: tuple[float, ...] = ()
 
 
-class Done(_Message):
+class Done(_LabMessage):
     event: Literal["done"] = "done"
     number: int
     positions: int
@@ -159,14 +159,14 @@ class Done(_Message):
     """Mean over these of the change of the residual, relative to its norm."""
 
 
-class Stopped(_Message):
+class Stopped(_LabMessage):
     """An order was given up, for a newer one or because that was asked for."""
 
     event: Literal["stopped"] = "stopped"
     number: int
 
 
-class Error(_Message):
+class Error(_LabMessage):
     event: Literal["error"] = "error"
     number: int | None
     """Number of the order; ``None`` when it belongs to none that is numbered, e.g. to a model that does not load."""

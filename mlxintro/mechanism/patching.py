@@ -38,7 +38,7 @@ shape do otherwise. Models in 16 bits round a thousand times as much."""
 
 
 class PositionGroup(NamedTuple):
-    """Positions ``[start, stop)`` of a dialogue that are patched together."""
+    """Names positions ``[start, stop)`` of a dialogue that are patched together."""
 
     name: str
     start: int

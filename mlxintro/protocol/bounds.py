@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Sized)
 
 
 class Data(BaseModel):
-    """Is the base of what a preset or a study may set: frozen, and refuses every other key."""
+    """Is the base of what is read from a file or set by a study: frozen, and refuses every other key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -72,7 +72,7 @@ class WordList:
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """Concepts by word, category and set: those that ship, or those with a person's own before them.
+    """Finds concepts by word, category and set: those that ship, or those with a person's own before them.
 
     Compared and hashed by identity, since there is one of each content. Looking a word up takes as long in a long list
     as in a short one: grading does it for every trial.

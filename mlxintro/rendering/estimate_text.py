@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlxintro.analysis.power import POWER
+from mlxintro.rendering.quantities import duration, size
 
 
 def estimate_lines(record: Mapping[str, Any]) -> list[str]:
@@ -20,7 +21,7 @@ def estimate_lines(record: Mapping[str, Any]) -> list[str]:
     if (memory := record["memory"]) is not None:
         weights, beside = memory["weights"], memory["total"] - memory["weights"]
         lines.append(
-            f"memory:    about {_size(beside)} beside {_size(weights)} of weights; {_size(record['free'])} are free"
+            f"memory:    about {size(beside)} beside {size(weights)} of weights; {size(record['free'])} are free"
         )
     seconds = record["seconds"]
     shorter = "if every reply has full length" if record["replies"] else "for all readouts"
@@ -44,15 +45,3 @@ def _power(power: Mapping[str, Any]) -> str:
         f"{said}Power to see {above:.0%} over {power['false_alarms']:.0%} false alarms, with {power['controls']} "
         f"controls: {power['power']:.2f}; {POWER:.2f} takes n = {power['needed']}."
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -22,7 +22,7 @@ _MANY = 12
 def cell_text(value: Cell) -> str:
     """Return a value with its interval.
 
-    ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 (-1.2 to +17.1)`` points, ``+0.42 (...)``.
+    ``12.0 % (3/25, 4.2-30.0)``, ``+8.0 points (-1.2 to +17.1)``, ``+0.42 (...)``.
     """
     match value:
         case None:

@@ -19,7 +19,7 @@ PROSE_PAIR = ("Here is my thought process:", "Here is my response:")
 
 @dataclass(frozen=True, slots=True)
 class ThoughtMark:
-    """One mark in a reply: offsets, which pair it is of, and which half."""
+    """Says where a mark stands in a reply, of which pair it is, and which half."""
 
     start: int
     stop: int

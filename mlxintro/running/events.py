@@ -21,6 +21,8 @@ class RunStarted:
     planned: int
     done: int
     """Trials that were finished before, when a run is resumed."""
+    batch_size: int
+    """Rows that run together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,10 +106,10 @@ def run_trials(
     """
     run = store.runs.claim(run_id, batch_size=batch_size)
     started = time.monotonic()
-    work = _Work(store, run, measure, batch_size, shrink, tokens, workers)
+    work = _RunWork(store, run, measure, batch_size, shrink, tokens, workers)
     try:
         with _beating(store, run_id):
-            yield RunStarted(run_id, run.name, run.planned, run.done)
+            yield RunStarted(run_id, run.name, run.planned, run.done, run.batch_size or batch_size)
             yield from work.keep_size()
             yield from work.all(planned)
     except _Cancelled:
@@ -145,7 +145,7 @@ def describe(error: BaseException) -> str:
     return text if isinstance(error, KnownError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-class _Work:
+class _RunWork:
     """Does the work of one session."""
 
     def __init__(

@@ -85,7 +85,7 @@ class Settled:
 
 
 class CallTable:
-    """Questions to paid graders in the store, and what each has cost."""
+    """Keeps the questions to paid graders, and what each has cost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -46,7 +46,7 @@ class LabelSetTable:
 
 
 class LabelTable:
-    """Labels in the store. Labels are only ever added; the latest of each person counts."""
+    """Keeps labels. They are only ever added; the latest of each person counts."""
 
     def __init__(self, database: Database, sets: LabelSetTable) -> None:
         self._database = database

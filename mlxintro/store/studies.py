@@ -69,7 +69,7 @@ class StoredStudy:
 
 
 class StudyTable:
-    """Studies in the store, and which runs belong to them."""
+    """Keeps studies, and which runs belong to them."""
 
     def __init__(self, database: Database, runs: RunTable) -> None:
         self._database = database

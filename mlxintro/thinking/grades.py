@@ -109,7 +109,7 @@ def thought_verdict(record: GradeRecord) -> GradeRecord | None:
 
 
 def both_channels(store: Store, run: Run, grader: str) -> Iterator[tuple[Trial, StoredThought, GradeRecord | None]]:
-    """Finished replies of the main arm that follow a thought, each with one grader's verdict on both."""
+    """Return the finished replies of the main arm that follow a thought, each with one grader's verdict on both."""
     waiting: list[tuple[Trial, StoredThought]] = []
 
     def judged() -> Iterator[tuple[Trial, StoredThought, GradeRecord | None]]:

@@ -16,7 +16,7 @@ thought without it."""
 
 @dataclass(frozen=True)
 class SwappedThoughts:
-    """Yes-no logits in nats by concept: means over its trials, for each of ``SWAP_SIDES``."""
+    """Holds yes-no logits in nats by concept: means over its trials, for each of ``SWAP_SIDES``."""
 
     by_concept: Mapping[str, Mapping[str, float]]
 

@@ -155,7 +155,7 @@ def measure(
     costs: list[Cost] = []
     for rows in batches:
         tell(f"{rows} row{'s' * (rows > 1)}")
-        timed: dict[bool, list[_Run]] = {False: [], True: []}
+        timed: dict[bool, list[_TimedRun]] = {False: [], True: []}
         _time(backend, batch(backend, rows, tokens=2, injected=True), clock)
         for repeat in range(repeats):
             # Whoever goes first in a pair changes with every repeat: a machine that gets busier favours neither.
@@ -174,7 +174,7 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _TimedRun:
     first_seconds: float
     seconds: float
     fed_back: tuple[int, ...]
@@ -187,12 +187,12 @@ class _Run:
         return max(self.seconds - self.first_seconds, 1e-9) / max(1, sum(self.fed_back))
 
 
-def _run(backend: Backend, rows: int, tokens: int, injected: bool, clock: Callable[[], float]) -> _Run:
+def _run(backend: Backend, rows: int, tokens: int, injected: bool, clock: Callable[[], float]) -> _TimedRun:
     first, _ = _time(backend, batch(backend, rows, tokens=1, injected=injected), clock)
     requests = batch(backend, rows, tokens=tokens, injected=injected)
     seconds, completions = _time(backend, requests, clock)
     fed_back = tuple(c.forwarded - len(requests[c.index].prompt.tokens) for c in completions)
-    return _Run(first, seconds, fed_back, sum(len(c.tokens) for c in completions))
+    return _TimedRun(first, seconds, fed_back, sum(len(c.tokens) for c in completions))
 
 
 def _time(backend: Backend, requests: list[Request], clock: Callable[[], float]) -> tuple[float, list[Completion]]:
@@ -201,7 +201,7 @@ def _time(backend: Backend, requests: list[Request], clock: Callable[[], float])
     return clock() - started, completions
 
 
-def _speed(backend: Backend, rows: int, injected: bool, runs: Sequence[_Run], roofline: Roofline | None) -> Speed:
+def _speed(backend: Backend, rows: int, injected: bool, runs: Sequence[_TimedRun], roofline: Roofline | None) -> Speed:
     length = len(story(backend))
     first, seconds = median(run.first_seconds for run in runs), median(run.seconds for run in runs)
     shared = 0 if rows == 1 else length - (min(WINDOW, length) if injected else 1)

@@ -60,7 +60,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Layers and strengths for a study whose every cell steers and leaves replies readable."""
+    """Holds layers and strengths for a study whose every cell steers and leaves replies readable."""
 
     layers: tuple[int, ...]
     strengths: tuple[float, ...]

@@ -14,7 +14,7 @@ _FLOOR = 1e-30
 
 
 def divergence(steered: Float32, plain: Float32) -> Float32:
-    """KL(steered || plain) of each row of log-probabilities, in nats."""
+    """Return KL(steered || plain) of each row of log-probabilities, in nats."""
     p, q = steered.astype(np.float64), plain.astype(np.float64)
     weights = np.exp(p)
     terms = np.where(weights > _FLOOR, weights * (p - q), 0.0)

@@ -15,7 +15,7 @@ from mlxintro.vectors.reading import ReadSite
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerDirections:
-    """Directions as a file gives them: for some layers, and for no model in particular."""
+    """Holds directions as a file gives them: for some layers, and for no model in particular."""
 
     layers: tuple[int, ...]
     """Block indices, ascending."""

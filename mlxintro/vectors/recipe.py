@@ -90,7 +90,7 @@ class ExtractionRecipe(_AgainstBaseline):
 
 @dataclass(frozen=True, slots=True)
 class ImportedVector(_AgainstBaseline):
-    """Directions made elsewhere; baseline words are read only for the norm of the stream they are added to."""
+    """Takes directions made elsewhere; baseline words are read only for the norm of the stream they are added to."""
 
     content: str = ""
     """``LayerDirections.content_hash``."""
@@ -141,7 +141,7 @@ class MeanDifference(_Hashed):
 
 
 @dataclass(frozen=True, slots=True)
-class _Paired(_Hashed):
+class _FromPromptPairs(_Hashed):
     """Holds what recipes from pairs of prompts share."""
 
     word: str
@@ -167,14 +167,14 @@ class _Paired(_Hashed):
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastPairs(_Paired):
+class ContrastPairs(_FromPromptPairs):
     """Takes the mean difference within pairs (Lindsey 2025, showcase examples; Rimsky et al. 2023)."""
 
     method: Literal["contrast-pairs"] = "contrast-pairs"
 
 
 @dataclass(frozen=True, slots=True)
-class PrincipalDirection(_Paired):
+class PrincipalDirection(_FromPromptPairs):
     """Takes the first principal component of the pairs, of length 1, pointing to where positives lie.
 
     Source: Zou et al. 2023 (representation engineering), as repeng does it: ``pairs`` is its ``pca_center``,

@@ -33,7 +33,7 @@ class Dials(Text, can_focus=True):
     ]
 
     class Turned(Message):
-        """Says what the trial question comes to in other words, with yes and no exchanged."""
+        """Tells that a knob was turned."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from mlxintro.analysis.tally import RunTally
+from mlxintro.rendering.quantities import duration, size
 from mlxintro.running.live import Writing
 from mlxintro.store.searching.browse import Seen
 
@@ -32,10 +33,10 @@ def progress(sight: RunSight, paces: Sequence[float], memories: Sequence[float],
     if run.state == "running":
         if pace:
             parts.append(f"{wording.pace(pace)} {sparkline(paces, 12)}")
-            parts.append(f"{wording.duration(run.remaining / pace)} left")
+            parts.append(f"{duration(run.remaining / pace)} left")
         if sight.memory is not None:
-            parts.append(f"{wording.size(sight.memory)} {sparkline(memories, 8) if width >= 100 else ''}".strip())
-            parts.append(f"{wording.size(sight.free)} free")
+            parts.append(f"{size(sight.memory)} {sparkline(memories, 8) if width >= 100 else ''}".strip())
+            parts.append(f"{size(sight.free)} free")
     if run.batch_size:
         parts.append(f"batch {run.batch_size}")
     return wording.joined(parts, width)

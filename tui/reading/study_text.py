@@ -8,10 +8,10 @@ from pathlib import Path
 from textual.content import Content
 
 from mlxintro.backends.errors import UsageError
+from mlxintro.rendering.quantities import size
 from mlxintro.tools.model_list import ModelRow
 
 from ..running.study_form import Draft
-from . import wording
 
 
 def protocol(draft: Draft) -> str:
@@ -42,8 +42,8 @@ def fetching(row: ModelRow) -> str:
     rest = "A part of it is here already. " if row.on_disk == "partial" else ""
     fits = "" if row.fits else " It does not fit into this machine's memory."
     return (
-        f"{row.name} ({row.repository}) is not on this disk. {rest}Fetch {wording.size(row.weight_bytes)} "
-        f"({wording.size(free)} are free there) and start the study then?{fits}"
+        f"{row.name} ({row.repository}) is not on this disk. {rest}Fetch {size(row.weight_bytes)} "
+        f"({size(free)} are free there) and start the study then?{fits}"
     )
 
 
@@ -51,4 +51,4 @@ def model_line(row: ModelRow, width: int) -> Content:
     """Return a model's line in the list: on disk or not, name in so many columns, size, and whether it fits."""
     disk = {"complete": "●", "partial": "◐", "absent": "○"}[row.on_disk]
     fits = "✓ fits" if row.fits else "✗ too large"
-    return Content(f"{disk} {row.name:<{width}} {wording.size(row.weight_bytes):>7} {fits}")
+    return Content(f"{disk} {row.name:<{width}} {size(row.weight_bytes):>7} {fits}")

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from mlxintro.analysis.stats import Rate
 from mlxintro.ladder.rungs import RungState
+from mlxintro.rendering.quantities import duration
+from mlxintro.running.counting import ProgressCount
 from mlxintro.store.records import Run
 
 SYMBOLS = {
@@ -36,26 +37,13 @@ def state(run: Run) -> str:
     return f"{SYMBOLS[run.state]} {run.state}{asked if run.state == 'running' else ''}"
 
 
-_COUNTING = re.compile(r"(?P<what>[^:]+): (?P<done>\d+)/(?P<total>\d+)(?P<unit> MB)?(?:, about (?P<left>.+) left)?")
-_STEPS = {"reading words for the concept vectors": "extracting vectors"}
-
-
-def preparation(line: str) -> str:
-    """Return what a process says while it gets a run ready, in short and with a bar where it counts something."""
-    found = _COUNTING.fullmatch(line.strip())
-    if found is None:
+def preparation(counting: ProgressCount | None, line: str) -> str:
+    """Return what a process does while it gets a run ready, with a bar where it counts something."""
+    if counting is None:
         return f"◔ {line.strip() or 'starting'}"
-    done, total = int(found["done"]), int(found["total"])
-    what = _STEPS.get(found["what"], found["what"])
-    left = f", {found['left']} left" if found["left"] else ""
-    return f"◔ {what} {done}/{total}{found['unit'] or ''}{left}  {bar(done, total, 20)}"
-
-
-def rate(value: Rate) -> str:
-    """Return the rate with its interval: ``12 % (4-30)``."""
-    if value.value is None:
-        return "–"
-    return f"{value.value:.0%} ({100 * value.low:.0f}-{100 * value.high:.0f})"
+    done, total = counting.done, counting.total
+    left = "" if counting.seconds_left is None else f", {duration(counting.seconds_left)} left"
+    return f"◔ {counting.what} {done}/{total}{counting.unit}{left}  {bar(done, total, 20)}"
 
 
 def bar(done: int, total: int, width: int) -> str:
@@ -67,18 +55,6 @@ def bar(done: int, total: int, width: int) -> str:
 
 def pace(per_second: float) -> str:
     return f"{per_second:.1f}/s" if per_second >= 0.1 else f"{60 * per_second:.1f}/min"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def model(run: Run) -> str:

@@ -29,7 +29,7 @@ class SweptCell:
 
 @dataclass(slots=True)
 class Sweep:
-    """Layers and strengths around a setting, with what was replied at each."""
+    """Holds layers and strengths around a setting, with what was replied at each."""
 
     order: Ask
     """The setting; its layer and strength are replaced by each cell's."""

@@ -15,6 +15,7 @@ import psutil
 
 from mlxintro.backends.errors import KnownError
 from mlxintro.paths import DataHome
+from mlxintro.running.counting import FILE_VARIABLE, ProgressCount, read_counting
 
 _NICE = 10
 """Processes make room for the app: what a key press takes is little, and a run does not notice it."""
@@ -39,6 +40,15 @@ class ChildProcess:
     def last_line(self) -> str:
         """Return the last thing it said, which for a known error is the way out."""
         return last_line(self.log) or f"no output, exit code {self.process.returncode}"
+
+    @property
+    def counting(self) -> ProgressCount | None:
+        """Return how far it is with what it counts before its first trial."""
+        return read_counting(_counting_file(self.log))
+
+
+def _counting_file(log: Path) -> Path:
+    return log.with_suffix(".progress")
 
 
 def last_line(log: Path) -> str:
@@ -83,6 +93,7 @@ class Processes:
             with log.open("ab") as output:
                 process = subprocess.Popen(
                     self.command(*arguments),
+                    env={**os.environ, FILE_VARIABLE: str(_counting_file(log))},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -103,4 +114,8 @@ class Processes:
         """Return those that have ended since this was last asked. Asking also lets the system forget them."""
         over = [one for one in self.running if one.process.poll() is not None]
         self.running = [one for one in self.running if one not in over]
+        for one in over:
+            # One that was killed leaves it behind.
+            with suppress(OSError):
+                _counting_file(one.log).unlink(missing_ok=True)
         return over

@@ -58,6 +58,7 @@ class Watcher:
         self._counted = (-1, -1, "")
         self._due = 0.0
         self._samples: list[tuple[float, int]] = []
+        self._together = 1
         self.paces: deque[float] = deque(maxlen=_HISTORY)
         """Trials per second between two looks, the newest last."""
         self.memories: deque[float] = deque(maxlen=_HISTORY)
@@ -88,6 +89,8 @@ class Watcher:
             then, before = self._samples[-1]
             self.paces.append(max(0, run.done - before) / max(1e-3, now - then))
         self._samples = [*self._samples[-600:], (now, run.done)]
+        # Half of what is planned where that is less than a batch.
+        self._together = max(1, min(run.batch_size or 1, (run.planned - self._samples[0][1]) // 2))
 
     def _feed(self, store: Store, run: Run) -> tuple[Seen, ...]:
         key = (run.done, run.errors, self._counted)
@@ -118,12 +121,12 @@ class Watcher:
     def pace(self) -> float | None:
         """Return the trials per second since this was first looked at, or over the last minutes.
 
-        ``None`` until it is known.
+        ``None`` until as many are done as run together: the first of a batch ends long before its last.
         """
         if len(self._samples) < 2:
             return None
         (first, before), (last, after) = self._samples[0], self._samples[-1]
-        return (after - before) / (last - first) if after > before and last - first > 1 else None
+        return (after - before) / (last - first) if after - before >= self._together and last - first > 1 else None
 
 
 def grid_of(run: Run, tally: RunTally) -> RateGrid:

@@ -37,7 +37,7 @@ _UNITS = get_args(Unit)
 
 
 class WrongFields(UsageError):
-    """Fields that cannot be read, or that contradict each other."""
+    """Some fields cannot be read, or contradict each other."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__("; ".join(problems.values()))

@@ -23,6 +23,7 @@ from mlxintro.store.records import LabelSet, Run
 from mlxintro.store.store import Store
 
 from ..reading import wording
+from ..reading.head_text import short
 from ..shell.error_border import Popup
 from ..shell.home import Home, home_of
 from ..widgets.text import Text
@@ -269,7 +270,7 @@ def table(found: Sequence[Agreement]) -> list[str]:
         [
             *(one.first, one.second, one.field),
             f"{one.confusion.yes_yes + one.confusion.no_no}/{one.confusion.decided}",
-            wording.rate(one.same),
+            short(one.same),
             "–" if one.kappa is None else f"{one.kappa:.2f} ({_bounds(one)})",
         ]
         for one in found

@@ -104,7 +104,7 @@ class LivePage(RunPage):
             self._name_run()
             self.look()
         elif starting.process.poll() is None:
-            self._say(f"◔ {starting.name}: starting", wording.preparation(last_line(starting.log)))
+            self._say(f"◔ {starting.name}: starting", wording.preparation(starting.counting, last_line(starting.log)))
         else:
             if self._cancelled == starting.name:
                 self._say(f"■ {starting.name} was cancelled before it began", "Nothing of it is stored.")
@@ -184,7 +184,7 @@ class LivePage(RunPage):
             return self.home.keyed("Paused before its first trial: {live.pause} lets it go on.")
         if started is not None and run.state != "cancelled":
             # Being started or resumed, or about to end: for a while it says more than the store.
-            return wording.preparation(last_line(started.log))
+            return wording.preparation(started.counting, last_line(started.log))
         if run.state == "interrupted":
             return self.home.keyed(
                 f"Its process is gone; everything finished is stored. {{live.resume}} resumes the {run.remaining} "

@@ -9,7 +9,7 @@ from textual.message_pump import MessagePump
 
 
 class SteadyScreen(MessagePump):
-    """A part of a screen that leaves out what has come too late."""
+    """Is a part of a screen that leaves out what has come too late."""
 
     async def _on_resize(self, event: events.Resize) -> None:
         """Leave out sizes the terminal does not have any more.

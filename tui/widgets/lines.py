@@ -19,7 +19,7 @@ from mlxintro.rendering.cleaning import visible
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
-    """Subclasses give ``count`` and ``text_at``, and call ``changed`` or ``grown`` when either says something else.
+    """Draws the lines in sight. Subclasses give ``count`` and ``text_at``, and call ``changed`` or ``grown`` at news.
 
     A line is as wide as the list, so there is no scrolling sideways and none of its keys.
     """

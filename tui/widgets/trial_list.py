@@ -57,7 +57,7 @@ class TrialList(Lines):
 
     @dataclass
     class Missing(Message):
-        """Rows in sight that are not here yet."""
+        """Rows are in sight that are not here yet."""
 
         rows: list[int]
 

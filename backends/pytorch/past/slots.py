@@ -189,7 +189,7 @@ class SlotCache(Cache):  # type: ignore[misc]
 
     @property
     def bytes(self) -> int:
-        """Memory of keys and values."""
+        """Return the bytes of keys and values."""
         return sum(store.nbytes for store in self.stores())
 
     def holds_all_of(self, other: SlotCache, rows: int) -> bool:

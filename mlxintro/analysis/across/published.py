@@ -9,12 +9,11 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from mlxintro import data, experiments
 from mlxintro.analysis.results import Cell, Figure, Row
 from mlxintro.analysis.run import study_of
 from mlxintro.analysis.stats import Rate, rate
+from mlxintro.protocol.bounds import Data
 from mlxintro.protocol.words.imported import resolve_concepts
 from mlxintro.rendering.text import cell_text
 from mlxintro.store.records import Run
@@ -23,11 +22,7 @@ _NEAR = 0.05
 """Depths closer than this count as the same."""
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(_Data):
+class Protocol(Data):
     experiment: str
     preset: str
     window: str | None = None
@@ -43,7 +38,7 @@ class Protocol(_Data):
     depth: float | None = None
 
 
-class Number(_Data):
+class Number(Data):
     """Holds one published figure: a count where one is published, else a rate alone, without an interval."""
 
     count: int | None = None
@@ -55,7 +50,7 @@ class Number(_Data):
         return self.rate if self.count is None or self.trials is None else rate(self.count, self.trials)
 
 
-class Result(_Data):
+class Result(Data):
     """Says what a source says of one setting."""
 
     setting: str
@@ -66,7 +61,7 @@ class Result(_Data):
     depth: float | None = None
 
 
-class PublishedSource(_Data):
+class PublishedSource(Data):
     source: str
     url: str
     basis: str
@@ -99,7 +94,7 @@ class Card:
     comparisons: tuple[Comparison, ...]
 
 
-class _Cells:
+class _MeasuredCells:
     """Holds figures of the run's cells, each analysed once."""
 
     def __init__(self, run: Run, rows: Sequence[Row]) -> None:
@@ -159,11 +154,11 @@ def sources() -> tuple[PublishedSource, ...]:
 def compare(run: Run, rows: Sequence[Row], grader: str) -> Card:
     """Set a run beside the published results of its experiment, each beside the cell of the same depth and strength."""
     wanted = [source for source in sources() if source.protocol.experiment == run.experiment]
-    cells = _Cells(run, rows)
+    cells = _MeasuredCells(run, rows)
     return Card(tuple(_compare(source, one, run, cells, grader) for source in wanted for one in source.results))
 
 
-def _compare(source: PublishedSource, one: Result, run: Run, cells: _Cells, grader: str) -> Comparison:
+def _compare(source: PublishedSource, one: Result, run: Run, cells: _MeasuredCells, grader: str) -> Comparison:
     protocol = source.protocol_of(one)
     places = cells.matching(protocol)
     cell = cells.said(places)

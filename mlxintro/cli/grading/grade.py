@@ -15,7 +15,7 @@ from mlxintro.cli.grading.rubric import rubric_option, use_rubric
 from mlxintro.cli.options import CONCEPT_FILE
 
 
-class _Group(click.Group):
+class _GradeGroup(click.Group):
     """Takes ``grade RUN --grader NAME`` and ``grade --file FILE`` too, as the command was before."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
@@ -24,7 +24,7 @@ class _Group(click.Group):
         return super().parse_args(context, args)
 
 
-@click.group(cls=_Group)
+@click.group(cls=_GradeGroup)
 def grade() -> None:
     """Grade the replies of a run. Nothing is generated; earlier grades are kept.
 

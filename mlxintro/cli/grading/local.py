@@ -56,6 +56,7 @@ def grade_by_judge(
 ) -> None:
     """Grade a run by a model on this machine. Loading checks that it fits beside whatever else is in memory."""
     from mlxintro.grading.local import LocalJudge, estimate_time, judge_run
+    from mlxintro.rendering.quantities import duration
 
     keys = open_keys(store, run, open_of)
     with load_backend(model, backend) as loaded, Bar("grading", unit=" replies") as bar:
@@ -63,7 +64,7 @@ def grade_by_judge(
         timed = estimate_time(store, run, judge, again=again, keys=keys)
         if timed is not None:
             each = timed.seconds / timed.sample
-            total = f"{timed.total:.0f} s" if timed.total < 90 else f"{timed.total / 60:.0f} min"
+            total = duration(timed.total)
             bar.say(f"{timed.replies} replies at about {each:.1f} s each: about {total}; Ctrl-C stops, and keeps them")
         done = judge_run(store, run, judge, again=again, keys=keys, progress=lambda graded: bar.count(graded, run.done))
     chatter(

@@ -45,7 +45,7 @@ def describe_all(order: StudyOrder, flags: dict[str, Any]) -> int:
 
 
 def _total(order: StudyOrder, found: list[StudyEstimate], as_json: bool) -> None:
-    from mlxintro.rendering.estimate_text import duration
+    from mlxintro.rendering.quantities import duration
 
     trials, seconds = sum(one.trials for one in found), sum(one.seconds.total for one in found)
     if as_json:

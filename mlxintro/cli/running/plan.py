@@ -121,7 +121,7 @@ def _total(machine: str, found: list[Forecast | None], price: tuple[float, float
 
 
 def _range(seconds: tuple[float, float] | None) -> str:
-    from mlxintro.rendering.estimate_text import duration
+    from mlxintro.rendering.quantities import duration
 
     return "" if seconds is None else f"{duration(seconds[0])} to {duration(seconds[1])}"
 

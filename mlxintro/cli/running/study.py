@@ -42,7 +42,7 @@ def conduct(path: Path, order: StudyOrder, flags: dict[str, Any]) -> int:
     _refuse_hopeless(order, problems)
     with Store(path) as store:
         study = stored_study(store, order, flags["name"])
-        work = _Work(store, order, flags, study.id)
+        work = _StudyWork(store, order, flags, study.id)
         waiting = _waiting(study, order, problems, work)
         _tell(study, waiting)
         try:
@@ -64,7 +64,7 @@ def _refuse_hopeless(order: StudyOrder, problems: Sequence[str | None]) -> None:
 
 
 def _waiting(
-    study: StoredStudy, order: StudyOrder, problems: Sequence[str | None], work: _Work
+    study: StoredStudy, order: StudyOrder, problems: Sequence[str | None], work: _StudyWork
 ) -> list[tuple[StoredPart, str | None]]:
     """Parts of which something is to be run or graded, each with what is known against it.
 
@@ -98,7 +98,7 @@ def _tell(study: StoredStudy, waiting: Sequence[tuple[StoredPart, str | None]]) 
 
 
 @dataclass
-class _Work:
+class _StudyWork:
     """Does the work of one session."""
 
     store: Store

@@ -99,7 +99,7 @@ class DetectionTrials:
 
 
 def pool_size(study: Study, pairs: int, numbers: int) -> int:
-    """Return the uninjected trials: as many as the pairs of a cell, or as many as are asked for.
+    """Return how many uninjected trials there are: one for each pair of a cell, or as many as are asked for.
 
     Greedy controls of one prompt are all the same text: more than one would only pretend to be a larger sample.
     """

@@ -46,24 +46,24 @@ _ATTEMPTS = 6
 Notify = Callable[[str], None]
 
 
-class _Failure(BaseModel):
+class _BatchFailure(BaseModel):
     type: str = "error"
     message: str = ""
 
 
-class _Error(BaseModel):
-    error: _Failure = _Failure()
+class _BatchError(BaseModel):
+    error: _BatchFailure = _BatchFailure()
 
 
-class _Result(BaseModel):
+class _BatchResult(BaseModel):
     type: str
     message: Answer | None = None
-    error: _Error = _Error()
+    error: _BatchError = _BatchError()
 
 
-class _Line(BaseModel):
+class _BatchLine(BaseModel):
     custom_id: str
-    result: _Result
+    result: _BatchResult
 
 
 class BatchRunner:
@@ -312,7 +312,7 @@ class BatchRunner:
         # Questions without a line are asked again, and what they may have cost stays on the account.
         job.store.calls.finish_batch(batch.id, state="done")
 
-    def _lines(self, remote: str, results: str) -> Iterator[_Line]:
+    def _lines(self, remote: str, results: str) -> Iterator[_BatchLine]:
         try:
             # Read whole, so that the SDK's retries cover a connection that breaks half way.
             text = self._client.get(results, cast_to=str, options={"headers": {"Accept": "application/binary"}})
@@ -320,9 +320,9 @@ class BatchRunner:
             raise self._unusable(error, remote) from None
         for line in text.splitlines():
             if line.strip():
-                yield _Line.model_validate_json(line)
+                yield _BatchLine.model_validate_json(line)
 
-    def _settle(self, call: Call, dossier: Dossier, result: _Result) -> None:
+    def _settle(self, call: Call, dossier: Dossier, result: _BatchResult) -> None:
         job = self._job
         question = Question.stored_as(dossier, call.question)
         if result.type == "succeeded" and result.message is not None:

@@ -54,7 +54,7 @@ class _Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _QueueEnded:
     sent: _Sent
     result: Answer | BaseException
 
@@ -121,7 +121,7 @@ class _Live:
         self._concurrency = concurrency
         self._ready: deque[Question] = deque()
         self._tasks: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
-        self._events: queue.SimpleQueue[_Lost | _Ended | KeyboardInterrupt] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Lost | _QueueEnded | KeyboardInterrupt] = queue.SimpleQueue()
         self._under_way = 0
         self._ending: BaseException | None = None
         self._full = False
@@ -182,9 +182,9 @@ class _Live:
             except BaseException as error:
                 # Whatever it was, the caller's thread must hear of it, or it would wait for ever.
                 result = error
-            self._events.put(_Ended(sent, result))
+            self._events.put(_QueueEnded(sent, result))
 
-    def _hear(self, event: _Lost | _Ended | KeyboardInterrupt) -> None:
+    def _hear(self, event: _Lost | _QueueEnded | KeyboardInterrupt) -> None:
         job = self._job
         if isinstance(event, KeyboardInterrupt):
             self._stop(event)

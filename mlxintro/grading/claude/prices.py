@@ -10,15 +10,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from mlxintro import data
+from mlxintro.protocol.bounds import Data
 
 MILLION = 1_000_000
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Long(_Data):
+class Long(Data):
     """Holds prices of long requests."""
 
     above: int
@@ -26,7 +23,7 @@ class Long(_Data):
     output: float
 
 
-class Model(_Data):
+class Model(Data):
     """Holds prices of a model in US dollars per million tokens."""
 
     input: float
@@ -35,7 +32,7 @@ class Model(_Data):
     effort: Literal["low", "medium", "high"] | None = None
 
 
-class PriceTable(_Data):
+class PriceTable(Data):
     date: str
     source: str
     default: str

@@ -61,7 +61,7 @@ class Naming(_Fields):
 FIELDS: Mapping[QuestionName, type[Stance] | type[Naming]] = {"stance": Stance, "naming": Naming}
 
 
-class _Block(BaseModel):
+class _PromptBlock(BaseModel):
     type: str
     text: str = ""
 
@@ -69,7 +69,7 @@ class _Block(BaseModel):
 class Answer(BaseModel):
     """Reads the part of a Messages API response that is used, whatever else it brings."""
 
-    content: list[_Block]
+    content: list[_PromptBlock]
     stop_reason: str | None
     usage: Usage
 

@@ -21,24 +21,24 @@ _STOP = {"length": "max_tokens", "content_filter": "refusal"}
 _FENCED = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n\s*```\s*$", re.DOTALL)
 
 
-class _Message(BaseModel):
+class _ChatMessage(BaseModel):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
-    message: _Message
+class _ChatChoice(BaseModel):
+    message: _ChatMessage
     finish_reason: str | None = None
 
 
-class _Tokens(BaseModel):
+class _ChatTokens(BaseModel):
     prompt_tokens: NonNegativeInt = 0
     completion_tokens: NonNegativeInt = 0
 
 
-class _Completion(BaseModel):
-    choices: list[_Choice]
-    usage: _Tokens | None = None
+class _ChatCompletion(BaseModel):
+    choices: list[_ChatChoice]
+    usage: _ChatTokens | None = None
 
 
 def read_completion(body: str, *, unreported: Usage) -> Answer:
@@ -51,8 +51,8 @@ def read_completion(body: str, *, unreported: Usage) -> Answer:
     Raises:
         pydantic.ValidationError: it is no chat completion.
     """
-    found = _Completion.model_validate_json(body)
-    choice = found.choices[0] if found.choices else _Choice(message=_Message(), finish_reason="length")
+    found = _ChatCompletion.model_validate_json(body)
+    choice = found.choices[0] if found.choices else _ChatChoice(message=_ChatMessage(), finish_reason="length")
     text = choice.message.content or ""
     # Models that think aloud, and servers that do not enforce a schema, wrap what was asked for.
     parts = split_channels(text)

@@ -79,7 +79,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class FittedLine:
-    """A straight line through points, on the axis as it is drawn."""
+    """Is a straight line through points, on the axis as it is drawn."""
 
     label: str
     """Says its slope."""

@@ -54,7 +54,7 @@ class Link(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class _Block:
+class _HandedOutBlock:
     """Holds a block that was handed out."""
 
     specs: Sequence[TrialSpec]
@@ -88,8 +88,8 @@ class WorkerPool:
         self._links = links
         self._told = told
         self._changed = threading.Condition()
-        self._waiting: deque[_Block] = deque()
-        self._known: dict[tuple[str, ...], _Block] = {}
+        self._waiting: deque[_HandedOutBlock] = deque()
+        self._known: dict[tuple[str, ...], _HandedOutBlock] = {}
         self._closed = False
         self._lost: NothingMeasures | None = None
         """Why no worker is left."""
@@ -166,8 +166,8 @@ class WorkerPool:
     ) -> None:
         self.close()
 
-    def _hand_out(self, specs: Sequence[TrialSpec], *, urgent: bool) -> _Block:
-        block = _Block(specs, self.batch_size)
+    def _hand_out(self, specs: Sequence[TrialSpec], *, urgent: bool) -> _HandedOutBlock:
+        block = _HandedOutBlock(specs, self.batch_size)
         with self._changed:
             if self._lost is not None:
                 raise self._lost
@@ -239,12 +239,12 @@ class WorkerPool:
                     return
                 block.found.put(error)
 
-    def _next(self) -> _Block | None:
+    def _next(self) -> _HandedOutBlock | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting)
             return None if self._closed else self._waiting.popleft()
 
-    def _return(self, block: _Block) -> None:
+    def _return(self, block: _HandedOutBlock) -> None:
         """Let another worker measure a block whose worker has died, before all others."""
         block.deaths += 1
         if block.deaths >= DEATHS:
