@@ -138,8 +138,8 @@ def test_a_model_stored_in_the_bits_that_are_asked_for_stays_as_it_is(
     with mlx_backend.load(source) as plain, mlx_backend.load(source, quantize="4bit") as asked:
         assert asked.info == plain.info
         assert asked.info.quantization == "4-bit (group 32)"
-        streams = [next(iter(backend.capture([prompt])))["resid_post"] for backend in (plain, asked)]
-        assert np.array_equal(*streams)
+        one, other = (next(iter(backend.capture([prompt])))["resid_post"] for backend in (plain, asked))
+        assert np.array_equal(one, other)
     with pytest.raises(UsageError, match=r"4-bit .* already: leave the quantisation out"):
         mlx_backend.load(source, quantize="8bit")
 
