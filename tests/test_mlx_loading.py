@@ -10,13 +10,17 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 import pytest
 
 from mlxintro.backends.base import Prompt, Request, Sampling
 from mlxintro.backends.errors import ModelError, UsageError
+from mlxintro.backends.mlxlm import backend as mlx_backend
 from mlxintro.backends.mlxlm.backend import MLXBackend
 from mlxintro.backends.mlxlm.cache import GroupedKVCache
 from mlxintro.backends.mlxlm.patch import find_blocks
+from mlxintro.backends.models.sources import resolve
+from tests.gguf_files import write_gguf
 from tests.mlx_models import blocks_of, injected, load
 
 
@@ -123,6 +127,21 @@ def test_settings_that_do_not_exist_are_named(tiny: Callable[[str], Path]) -> No
     for settings in ({"dtype": "int8"}, {"device": "tpu"}, {"quantize": "3bit"}):
         with pytest.raises(UsageError, match=str(next(iter(settings.values())))):
             load(tiny("llama"), **settings)
+
+
+def test_a_model_stored_in_the_bits_that_are_asked_for_stays_as_it_is(
+    tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLXINTRO_HOME", str(tmp_path / "home"))
+    source = resolve(str(write_gguf(tiny("qwen2"), tmp_path / "model.gguf", lambda _: "Q4_1")), "mlx")
+    prompt = Prompt(tuple(range(5, 25)))
+    with mlx_backend.load(source) as plain, mlx_backend.load(source, quantize="4bit") as asked:
+        assert asked.info == plain.info
+        assert asked.info.quantization == "4-bit (group 32)"
+        one, other = (next(iter(backend.capture([prompt])))["resid_post"] for backend in (plain, asked))
+        assert np.array_equal(one, other)
+    with pytest.raises(UsageError, match=r"4-bit .* already: leave the quantisation out"):
+        mlx_backend.load(source, quantize="8bit")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -163,9 +163,22 @@ def _require_numbers(model: nn.Module, logits: mx.array, dtype: str) -> None:
 
 
 def quantise(model: nn.Module, wanted: str, source: ModelSource) -> str:
+    """Quantise the weights of a model, in groups of 64; one that is stored in so many bits stays as it is.
+
+    Args:
+        wanted: ``4bit`` or ``8bit``.
+
+    Returns:
+        The quantisation it has then, as ``ModelInfo`` names it.
+
+    Raises:
+        UsageError: MLX cannot, or the model is stored in another number of bits.
+    """
     digits = re.fullmatch(r"(4|8)-?bit", wanted)
     if digits is None:
         raise UsageError(f"MLX cannot quantise to {wanted}: choose 4bit or 8bit")
+    if source.quantization.startswith(f"{digits[1]}-bit"):
+        return source.quantization
     if source.quantization != "none":
         raise UsageError(f"{source.name} is {source.quantization} already: leave the quantisation out")
     bits, group = int(digits[1]), 64

@@ -24,9 +24,10 @@ from .. import engine, lanes
 from ..base import Backend, Completion, Float32, MemoryUse, ModelInfo, OnToken, Prompt, Proof, Request, Sampling, Site
 from ..errors import UsageError
 from ..sampling import choose
+from .answers import outcomes
 from .possible import Dice, PossibleReply
 from .stream import GROWTH, SimulatedStream, noise, together
-from .subject import FeltInjection, Subject, outcomes
+from .subject import FeltInjection, Subject
 from .text import CODE, END, TEMPLATE, FakeTokenizer, State, TextReader, mix, spell, turns, unspell
 
 CONTEXT = 8192

@@ -60,15 +60,15 @@ def list_(backend: str, memory: int | None, as_json: bool) -> None:
 
 def _list_subjects(as_json: bool) -> None:
     """Print the simulated subjects with what each does."""
-    from mlxintro.backends.simulated.subject import COMMON, SUBJECTS, WHAT
+    from mlxintro.backends.simulated.subject import COMMON, SUBJECTS
 
     if as_json:
-        for name, parameters in SUBJECTS.items():
-            echo(json_line({"name": name, "does": WHAT[name], "parameters": {**parameters, **COMMON}}))
+        for name, kind in SUBJECTS.items():
+            echo(json_line({"name": name, "does": kind.does, "parameters": {**kind.parameters, **COMMON}}))
         return
     rows = [
-        [name, WHAT[name], ", ".join(f"{key}={value:g}" for key, value in parameters.items())]
-        for name, parameters in SUBJECTS.items()
+        [name, kind.does, ", ".join(f"{key}={value:g}" for key, value in kind.parameters.items())]
+        for name, kind in SUBJECTS.items()
     ]
     echo(table(["name", "what it does when a vector is injected", "parameters"], rows))
     common = ", ".join(f"{key}={value:g}" for key, value in COMMON.items())
