@@ -24,9 +24,9 @@ def some_families(*backends: str) -> list[Any]:
     ]
 
 
-def in_slow_tests(value: Any) -> Any:
+def in_slow_tests(value: Any, name: str | None = None) -> Any:
     """Return a value as a parameter of slow tests."""
-    return pytest.param(value, marks=pytest.mark.slow)
+    return pytest.param(value, marks=pytest.mark.slow, id=name)
 
 
 def each_family(*families: str) -> list[Any]:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import tree_of
+
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("product code")
 ROOMS = sorted(
     path.name
     for path in (ROOT / "mlxintro").iterdir()
@@ -83,7 +86,7 @@ def test_what_a_function_does_is_told_by_a_verb() -> None:
         for root in ("mlxintro", "backends", "tui")
         for path in (ROOT / root).rglob("*.py")
         if path.resolve().is_relative_to(ROOT / root)
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
         if (said := ast.get_docstring(node)) and NOUNS.match(said) and not SENTENCES.match(said)
     ]
@@ -107,7 +110,7 @@ def test_what_a_class_is_for_is_told_by_a_verb_and_a_field_by_its_noun() -> None
         for path in (ROOT / root).rglob("*.py"):
             if not path.resolve().is_relative_to(ROOT / root):
                 continue
-            for made in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for made in ast.walk(tree_of(path)):
                 if not isinstance(made, ast.ClassDef):
                     continue
                 said = (ast.get_docstring(made) or "").partition("\n")[0]
@@ -126,7 +129,7 @@ def test_every_cache_of_vectors_compares_them_with_what_the_store_recorded() -> 
         (f"{path.name}:{node.lineno}", len(node.args) == 3 or any(one.arg == "recorded" for one in node.keywords))
         for root in ("mlxintro", "tui")
         for path in (ROOT / root).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "VectorCache"
     ]
     assert made
@@ -141,7 +144,7 @@ def test_files_and_functions_stay_readable() -> None:
                 continue
             source = path.read_text("utf-8")
             assert source.count("\n") <= 400, path
-            for node in ast.walk(ast.parse(source)):
+            for node in ast.walk(tree_of(path)):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     length = (node.end_lineno or 0) - node.lineno + 1
                     assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines"

@@ -6,14 +6,18 @@ import ast
 import re
 from collections import defaultdict
 
-from tests.test_layers import MODULES
+import pytest
+
+from tests.test_layers import MODULES, tree_of
+
+pytestmark = pytest.mark.xdist_group("product code")
 
 
 def types_by_name() -> dict[str, set[str]]:
     """The modules that define each class or type alias at their top level; an underscore makes no other name."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, path in MODULES.items():
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name.removeprefix("_")].add(module)
             elif isinstance(node, ast.Assign):

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import ROOT, RUN, SMALL, Call, Result, content, environment, mlxintro, started
+from tests.cli import RUN, SMALL, Call, Result, code_started, content, ended, environment, mlxintro, started
 
 FAKE = ("--backend", "fake")
 
@@ -285,10 +284,8 @@ def test_a_store_that_cannot_be_written_is_one_line_and_can_still_be_read(
 
         def unprivileged(*arguments: str) -> Result:
             # Rights are dropped after loading, because Python's own files may be root's.
-            run = [sys.executable, "-c", UNPRIVILEGED, *arguments]
-            done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, env=environment(folder))
-            assert "Traceback" not in done.stderr, done.stderr
-            return Result(done.returncode, done.stdout, done.stderr)
+            called = f"import sys; sys.argv = {['mlxintro', *arguments]}"
+            return ended(code_started(f"{called}\n{UNPRIVILEGED}", environment(folder)))
 
         assert "18/18" in unprivileged("runs", "list").out
         assert "cannot be written" in complaint(unprivileged(*command), 1)

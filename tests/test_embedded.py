@@ -273,6 +273,7 @@ def test_an_intact_cache_is_reused(packed: Path) -> None:
     assert (packed / "model.safetensors").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_write_one_folder(tmp_path: Path) -> None:
     code = "from mlxintro.backends.models import embedded; print(embedded.materialise('mlx-4bit'))"
     environment = os.environ | {"MLXINTRO_HOME": str(tmp_path)}
@@ -283,6 +284,7 @@ def test_two_processes_at_once_write_one_folder(tmp_path: Path) -> None:
     assert embedded.is_intact(Path(folders.pop()))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     # The largest file a process may write stands for the end of the disk.
     code = """

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("backends", "mlxintro", "tui")
 ALLOWED = {"backends": {"backends"}, "mlxintro": {"backends", "mlxintro"}, "tui": {"backends", "mlxintro", "tui"}}
 FRAMEWORKS = {"torch", "mlx", "mlx_lm", "transformers"}
+
+
+# Tests that read all of the product run in one process, which parses each file once.
+pytestmark = pytest.mark.xdist_group("product code")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return a file's parsed code; not to be changed."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def files(folder: str) -> list[Path]:
@@ -36,7 +47,7 @@ def imports(module: str) -> set[str]:
     path = MODULES[module]
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

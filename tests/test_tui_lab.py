@@ -29,7 +29,7 @@ from mlxintro.tui.screens import lab
 from mlxintro.tui.screens.lab import LabPage
 from mlxintro.tui.screens.lab_tools import FAKE
 from mlxintro.tui.widgets.text import Text
-from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
+from tests.tui_kit import NARROW_AT_ONCE, check_snapshot, settled, shown, text, until
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def replies(page: LabPage) -> dict[str, str]:
     return {side: "".join(parts).strip() for side, parts in page.query_one(Replies)._texts.items()}
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", NARROW_AT_ONCE, ids=str)
 def test_the_lab_looks_as_it_did(tmp_path: Path, size: tuple[int, int]) -> None:
     async def look() -> tuple[str, str]:
         async with shown(tmp_path, size) as (app, pilot):

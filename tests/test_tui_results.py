@@ -18,7 +18,7 @@ from mlxintro.tui.screens.results import ResultsPage
 from mlxintro.tui.widgets.ladder_panel import LadderPanel
 from mlxintro.tui.widgets.report import RunReport
 from tests.cli import RUN, mlxintro
-from tests.tui_kit import SIZES, check_snapshot, settled, shown, text, until
+from tests.tui_kit import NARROW_AT_ONCE, check_snapshot, settled, shown, text, until
 
 
 def detections(home: Path, name: str) -> tuple[int, int]:
@@ -31,7 +31,7 @@ def detections(home: Path, name: str) -> tuple[int, int]:
     return sum(bool(one.affirms and one.coherent and not one.refuses) for one in decided), len(decided)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", NARROW_AT_ONCE, ids=str)
 def test_the_screen_looks_as_it_did(home: Path, size: tuple[int, int]) -> None:
     async def look() -> str:
         async with shown(home, size) as (app, pilot):

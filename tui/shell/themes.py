@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -102,9 +103,10 @@ def _ink(colour: Color, text: Color, grounds: Iterable[Color]) -> Color:
     return next((one for one in steps if all(_contrast(one, ground) >= READABLE for ground in grounds)), text)
 
 
-def built_in() -> Iterable[str]:
+@cache
+def built_in() -> tuple[str, ...]:
     """Return the names of the themes that ship and can be read."""
-    return (name for name, theme in BUILTIN_THEMES.items() if not unreadable(theme))
+    return tuple(name for name, theme in BUILTIN_THEMES.items() if not unreadable(theme))
 
 
 def user_themes(folder: Path) -> FoundThemes:
