@@ -119,6 +119,7 @@ def test_a_budget_that_ends_says_so_and_the_exit_code_too(home: Path, server: Me
         (["--grader", "claude"], "set ANTHROPIC_API_KEY"),
         (["--grader", "claude", "--model", "claude-of-tomorrow"], "is not known here: give it with --price"),
         (["--grader", "claude", "--price", "1"], "two prices"),
+        (["--as", "x"], "--as belongs to --grader claude, openai and local"),
         (["--budget", "1"], "belongs to --grader claude"),
         (["--grader", "local"], "needs --judge"),
         (["--grader", "local", "--judge", "x", "--batch"], "belongs to --grader claude"),
