@@ -124,7 +124,6 @@ def test_a_budget_that_ends_says_so_and_the_exit_code_too(home: Path, server: Me
         (["--grader", "local"], "needs --judge"),
         (["--grader", "local", "--judge", "x", "--batch"], "belongs to --grader claude"),
         (["--grader", "claude", "--judge", "x"], "belongs to --grader local"),
-        (["--as", "x"], "--as belongs to"),
         (["--grader", "claude", "--again", "--retry"], "choose one"),
         (["--grader", "claude", "--no-wait"], "belongs to --batch"),
         (["--graders", "a"], "belongs to --disagreements"),
