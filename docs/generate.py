@@ -96,7 +96,7 @@ def schema_page() -> str:
         finally:
             database.close()
     parts = [f"# Tables of the store\n\n{NOTE}"]
-    parts += [f"## {name}\n\n```sql\n{sql}\n```\n" for name, sql in rows]
+    parts += [f"## {name}\n\n```sql\n{sql.rstrip()}\n```\n" for name, sql in rows]
     return "\n".join(parts)
 
 

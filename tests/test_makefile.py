@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -54,3 +55,10 @@ def test_an_interpreter_that_is_too_old_is_one_line_and_removes_nothing(project:
     assert refused.returncode != 0
     assert "needs Python 3.11 or newer" in refused.stderr.splitlines()[0]
     assert (project / ".venv/bin/mlxintro").exists()
+
+
+def test_what_runs_before_a_commit_formats_as_make_check_does() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    assert pinned is not None
+    assert f"ruff-pre-commit\n    rev: v{pinned[1]}\n" in hooks

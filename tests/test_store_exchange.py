@@ -111,11 +111,3 @@ def test_importing_a_store_in_an_older_format_leaves_that_file_as_it_was(store: 
     before = old.read_bytes()
     assert store.import_from(old) == (0, 0, 0, 0, 0, ())
     assert old.read_bytes() == before
-
-
-def test_a_second_connection_sees_that_something_was_written(store: Store) -> None:
-    with Store(store.path, read_only=True) as viewer:
-        before = viewer.database.data_version()
-        assert viewer.database.data_version() == before
-        filled(store, 1)
-        assert viewer.database.data_version() != before

@@ -109,7 +109,6 @@ class _Carried:
     def __init__(self, grid: Grid, alignment: str) -> None:
         self._grid = grid
         self._references = grid.study.vectors or {}
-        self._alignment = alignment
         words = [concept.word for concept in grid.concepts]
         self.keys: dict[str, dict[str, str]] = {word: {OWN: grid.vector(word)} for word in words}
         if not alignment:

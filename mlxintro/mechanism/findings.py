@@ -23,6 +23,7 @@ from mlxintro.analysis.results import (
 )
 from mlxintro.analysis.stats import Mean, mean, mean_difference
 from mlxintro.analysis.tally import Place
+from mlxintro.ladder.rows import by_place
 from mlxintro.mechanism.lens import LENS_ANSWERS
 from mlxintro.mechanism.maps import PatchMap, as_share
 from mlxintro.mechanism.patching import DIRECTIONS, Direction, Patch
@@ -72,12 +73,12 @@ def analyse(rows: Sequence[Row], unit: str) -> Analysis:
     )
 
 
+def _injected(rows: Sequence[Row]) -> Iterator[Row]:
+    return (row for row in rows if row.layer is not None and row.strength is not None)
+
+
 def _places(rows: Sequence[Row]) -> Iterator[_PlaceMaps]:
-    by_place: dict[Place, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.layer is not None and row.strength is not None:
-            by_place[row.layer, row.strength].append(row)
-    for place, here in sorted(by_place.items()):
+    for place, here in by_place(_injected(rows)).items():
         own = map_of(rows_about(here, arm=""))
         if own is not None:
             yield _PlaceMaps(place, own, map_of(rows_about(here, arm=RANDOM)))
@@ -297,11 +298,7 @@ def _remarks(found: Sequence[_PlaceMaps]) -> Iterator[str]:
 
 
 def _lens_maps(rows: Sequence[Row]) -> Iterator[ValueMap]:
-    by_place: dict[Place, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.layer is not None and row.strength is not None:
-            by_place[row.layer, row.strength].append(row)
-    for place, here in sorted(by_place.items()):
+    for place, here in by_place(_injected(rows)).items():
         pieces = here[0].detail["pieces"]
         columns = tuple(f"{at}{_plain(piece)}" for at, piece in enumerate(pieces, here[0].detail["start"]))
         for answer in LENS_ANSWERS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from mlxintro.store.database import Database, now
 from mlxintro.store.grades import insert_grades
@@ -19,9 +19,6 @@ CallState = Literal["sent", "answered", "failed", "void"]
 """``void``: no longer counts as an answer (asked anew, or its process died), though it may have cost something."""
 BatchState = Literal["intent", "open", "done", "lost"]
 """``intent``: about to be submitted, or submitted without our having heard back."""
-
-CALL_STATES: tuple[CallState, ...] = get_args(CallState)
-BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)
 
 
 @dataclass(frozen=True, slots=True)

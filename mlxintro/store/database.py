@@ -141,12 +141,6 @@ class Database:
                 "kept: put the file back and run with --resume, or start anew"
             )
 
-    def data_version(self) -> int:
-        """Return a number that changes when another connection has written: a cheap way to know when to look again."""
-        with translated(self.path):
-            (version,) = self.connection.execute("PRAGMA data_version").fetchone()
-        return int(version)
-
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Open one transaction: all of it is stored or nothing is."""

@@ -126,11 +126,7 @@ class VectorLibrary:
         records = self._store.vectors.all()
         found = [record for record in records if comparable(str(record.recipe.get("word", ""))) == comparable(text)]
         if not found and len(text) >= 4:
-            found = [
-                one
-                for one in records
-                if any(text in (h[: len(text)], h.partition(":")[2][: len(text)]) for h in (one.hash, one.content))
-            ]
+            found = [one for one in records if any(_begins(tagged, text) for tagged in (one.hash, one.content))]
         if not found:
             raise UsageError(f"no vector called {text!r:.80}: see `mlxintro vectors list`")
         if len(found) > 1:

@@ -202,7 +202,6 @@ class PrincipalDirection(_FromPromptPairs):
 VectorRecipe = ExtractionRecipe | MeanDifference | ContrastPairs | PrincipalDirection | ImportedVector
 """Every kind of recipe, told apart by ``method``."""
 
-METHODS = ("word-minus-baseline", "mean-difference", "contrast-pairs", "pca")
 Method = Literal["word-minus-baseline", "mean-difference", "contrast-pairs", "pca"]
 
 

@@ -25,7 +25,6 @@ class Kind(StrEnum):
     FELT = "describes a state"
     ODD = "calls something odd"
     TALK = "speaks of noticing without reporting it"
-    UNBIDDEN = "tells of something that came by itself"
 
 
 @dataclass(frozen=True, slots=True)

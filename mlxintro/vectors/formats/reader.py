@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -132,8 +131,3 @@ def _recipe(text: Any) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-
-
-def as_fact(value: Any) -> str:
-    """Return a value from a file's header as one short text."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)[:200]
