@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("tests/test_backend_contract.py", "tests/test_backend_edges.py")
+TESTS = ("tests/test_backend_contract.py", "tests/test_backend_measures.py", "tests/test_backend_edges.py")
 SEVEN_BILLION = {
     "hidden_size": 3584,
     "intermediate_size": 18944,

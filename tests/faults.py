@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tests.guard_faults import GUARDS
 
 ROOT = Path(__file__).parents[1]
-STORE = "tests/test_store.py tests/test_store_files.py tests/test_store_exchange.py"
+STORE = "tests/test_store.py tests/test_store_verdicts.py tests/test_store_files.py tests/test_store_exchange.py"
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "*_cache", "__pycache__", "dist")
 
 

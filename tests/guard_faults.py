@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-STORE = "tests/test_store.py tests/test_store_files.py tests/test_store_exchange.py"
+STORE = "tests/test_store.py tests/test_store_verdicts.py tests/test_store_files.py tests/test_store_exchange.py"
 
 GUARDS = (
     (

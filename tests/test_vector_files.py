@@ -6,7 +6,6 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from mlxintro.backends.errors import KnownError, UsageError
 from mlxintro.backends.simulated import backend as fake
@@ -32,6 +31,7 @@ from mlxintro.vectors.formats.writer import export
 from mlxintro.vectors.library import Bringing, VectorLibrary, with_references
 from mlxintro.vectors.settings import recipe_for
 from tests.cli import mlxintro
+from tests.wrong_vectors import WRONG, file_of, npz_of, rows, sae_folder
 
 FAKE = ("-m", "detector", "--backend", "fake")
 HERE = Path(__file__).parent
@@ -43,10 +43,6 @@ def drawn_by_repeng() -> dict[int, Any]:
     """The numbers of that file, drawn again."""
     generator = np.random.default_rng(11)
     return {layer: generator.normal(size=16).astype(np.float32) for layer in (3, 2, 1)}
-
-
-def rows(layers: int = 4, width: int = 16, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).normal(size=(layers, width)).astype(np.float32)
 
 
 def test_a_file_that_repeng_wrote_is_read_exactly() -> None:
@@ -131,125 +127,7 @@ def test_gguf_tensors_carry_llama_cpps_names_and_none_for_layer_0(store: Store, 
 # Sparse autoencoders
 
 
-def sae_folder(folder: Path, hook: str = "blocks.2.hook_resid_post", **config: Any) -> Any:
-    """An autoencoder in the layout of sae-lens."""
-    folder.mkdir(parents=True)
-    decoder = rows(6, 16, seed=5)
-    save_file(
-        {"W_dec": decoder, "W_enc": rows(16, 6), "b_dec": np.zeros(16, np.float32)}, folder / "sae_weights.safetensors"
-    )
-    (folder / "cfg.json").write_text(json.dumps({"d_in": 16, "d_sae": 6, "hook_name": hook, **config}))
-    return decoder
-
-
-@pytest.mark.parametrize(
-    ("hook", "layer", "site"),
-    [
-        ("blocks.2.hook_resid_post", 2, "resid_post"),
-        ("blocks.2.hook_resid_pre", 1, "resid_post"),
-        ("blocks.3.hook_mlp_out", 3, "mlp_out"),
-        ("blocks.0.hook_attn_out", 0, "attn_out"),
-    ],
-)
-def test_a_feature_of_an_autoencoder_is_its_decoder_row_where_it_was_trained(
-    hook: str, layer: int, site: str, tmp_path: Path
-) -> None:
-    decoder = sae_folder(tmp_path / "sae", hook)
-    found = read_vector_file(tmp_path / "sae", index=4)
-    assert found.directions.layers == (layer,)
-    assert found.directions.site == site
-    np.testing.assert_array_equal(found.directions.direction[0], decoder[4])
-    assert found.facts["feature"] == "4"
-
-
-def test_newer_configurations_keep_the_hook_in_a_table_of_their_own(tmp_path: Path) -> None:
-    decoder = sae_folder(tmp_path / "sae", "", metadata={"hook_name": "blocks.1.hook_resid_post"})
-    config = json.loads((tmp_path / "sae" / "cfg.json").read_text())
-    del config["hook_name"]
-    (tmp_path / "sae" / "cfg.json").write_text(json.dumps(config))
-    found = read_vector_file(tmp_path / "sae" / "sae_weights.safetensors", index=0)
-    assert found.directions.layers == (1,)
-    np.testing.assert_array_equal(found.directions.direction[0], decoder[0])
-
-
-def test_gemma_scopes_archive_is_read_with_a_layer(tmp_path: Path) -> None:
-    decoder = rows(6, 16, seed=5)
-    np.savez_compressed(tmp_path / "params.npz", W_enc=rows(16, 6), W_dec=decoder)
-    found = read_vector_file(tmp_path / "params.npz", index=5, layer=3)
-    np.testing.assert_array_equal(found.directions.direction[0], decoder[5])
-    with pytest.raises(UsageError, match="give --layer"):
-        read_vector_file(tmp_path / "params.npz", index=5)
-
-
-@pytest.mark.parametrize(
-    ("hook", "index", "message"),
-    [
-        ("blocks.2.hook_resid_post", 6, "features 0 to 5, and no feature 6"),
-        ("blocks.2.attn.hook_z", 0, "where nothing can be injected"),
-        ("blocks.0.hook_resid_pre", 0, "before the first block"),
-    ],
-)
-def test_a_feature_that_cannot_be_injected_is_refused(hook: str, index: int, message: str, tmp_path: Path) -> None:
-    sae_folder(tmp_path / "sae", hook)
-    with pytest.raises(UsageError, match=message):
-        read_vector_file(tmp_path / "sae", index=index)
-
-
 # Everything from outside is untrusted
-
-
-def gguf_of(path: Path, by_name: dict[str, Any], architecture: str = "controlvector") -> Path:
-    from gguf import GGUFWriter
-
-    writer = GGUFWriter(path, architecture)
-    writer.add_string("controlvector.model_hint", "llama")
-    for name, array in by_name.items():
-        writer.add_tensor(name, array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def npz_of(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "not finite": (lambda d: npz_of(d / "a.npz", direction=np.full((2, 4), np.nan)), "not finite"),
-    "too large for float32": (lambda d: npz_of(d / "a.npz", direction=np.full((2, 4), 1e300)), "not finite"),
-    "zero": (lambda d: npz_of(d / "a.npz", direction=np.zeros((2, 4))), "zero at every layer"),
-    "no numbers": (lambda d: npz_of(d / "a.npz", direction=np.array([["a", "b"]])), "a direction is one row"),
-    "pickled": (lambda d: npz_of(d / "a.npz", direction=np.array([{"x": 1}, {}], object)), "no npz of plain numbers"),
-    "two widths": (lambda d: npz_of(d / "a.npz", **{"1": np.ones(4), "2": np.ones(5)}), "widths 4 and 5"),
-    "a layer nobody has": (lambda d: npz_of(d / "a.npz", **{"999999": np.ones(4)}), "no model has one"),
-    "layers twice": (
-        lambda d: npz_of(d / "a.npz", direction=np.ones((2, 4)), layers=np.array([1, 1])),
-        "one layer for each",
-    ),
-    "no layer": (lambda d: npz_of(d / "a.npz", v=np.ones(4)), "give --layer"),
-    "a site nobody has": (
-        lambda d: npz_of(d / "a.npz", direction=np.ones((2, 4)), site=np.array("resid_pre")),
-        "where nothing is injected",
-    ),
-    "another gguf": (
-        lambda d: gguf_of(d / "a.gguf", {"token_embd": np.ones(4, np.float32)}, "llama"),
-        "control vector",
-    ),
-    "a bad name": (lambda d: gguf_of(d / "a.gguf", {"direction.x\0y": np.ones(4, np.float32)}), "direction.LAYER"),
-    "an empty file": (lambda d: _bytes(d / "a.gguf", b""), "damaged"),
-    "an unknown ending": (lambda d: _bytes(d / "a.bin", b"x"), "no vector file"),
-    "a folder": (lambda d: d, "with --index"),
-    "no file": (lambda d: d / "nothing.npz", "there is no file"),
-    "text": (lambda d: _bytes(d / "a.safetensors", b"hello, this is text"), "no safetensors"),
-}
-
-
-def _bytes(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -292,7 +170,7 @@ def test_a_gguf_whose_lengths_lie_is_refused_before_it_is_read(tmp_path: Path) -
     lie = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1) + struct.pack("<Q", len(key)) + key
     for body in (struct.pack("<IIQ", 9, 0, 2**60), struct.pack("<IIQ", 9, 8, 2**40), struct.pack("<IQ", 8, 2**62)):
         with pytest.raises(UsageError):
-            read_vector_file(_bytes(tmp_path / "a.gguf", lie + body + bytes(64)))
+            read_vector_file(file_of(tmp_path / "a.gguf", lie + body + bytes(64)))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -303,7 +181,7 @@ def test_a_damaged_gguf_gives_a_vector_or_one_line(cuts: list[tuple[int, int]], 
     data = bytearray(BY_REPENG.read_bytes())
     for at, value in cuts:
         data[at] = value
-    path = _bytes(tmp_path / "a.gguf", bytes(data[:keep] if keep > 30 else data))
+    path = file_of(tmp_path / "a.gguf", bytes(data[:keep] if keep > 30 else data))
     with suppress(UsageError):
         assert np.isfinite(read_vector_file(path).directions.direction).all()
 
@@ -315,7 +193,7 @@ def test_our_own_file_with_a_bit_turned_is_damaged(store: Store, tmp_path: Path)
     data = bytearray((tmp_path / "out.safetensors").read_bytes())
     data[-3] ^= 1
     with pytest.raises(UsageError, match="checksum does not match"):
-        read_vector_file(_bytes(tmp_path / "out.safetensors", bytes(data)))
+        read_vector_file(file_of(tmp_path / "out.safetensors", bytes(data)))
 
 
 # An imported vector is a concept like any other
@@ -373,12 +251,6 @@ def test_vectors_in_the_type_that_models_compute_in_are_read(tmp_path: Path) -> 
         for index in (0, 3, 4):
             row = read_vector_file(tmp_path / "sae", index=index).directions.direction
             np.testing.assert_array_equal(row, given[index : index + 1].float().numpy())
-
-
-def test_a_pickled_autoencoder_is_never_opened(tmp_path: Path) -> None:
-    (tmp_path / "sae_weights.pt").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(UsageError, match=r"holds sae_weights\.pt, which is never opened"):
-        read_vector_file(tmp_path, index=0)
 
 
 def test_a_vector_that_does_not_fit_is_refused_before_anything_runs(store: Store) -> None:

@@ -26,7 +26,7 @@ from mlxintro.running.session import Session
 from mlxintro.running.workers.cluster import Cluster
 from mlxintro.running.workers.pool import BLOCKS_EACH, DEATHS, WorkerDied, WorkerPool
 from mlxintro.running.workers.processes import ProcessLink
-from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerSetup, portable
+from mlxintro.running.workers.worker import TrialWorker, WorkerFacts, WorkerSetup
 from mlxintro.store.store import Store
 from tests.cli import RUN, events, mlxintro, started, until
 
@@ -386,17 +386,3 @@ def test_workers_of_a_cluster_are_one_for_each_card_or_share_the_processors(
             cluster.links(study.setup, count)
     else:
         assert [link._needs for link in cluster.links(study.setup, count)] == needs
-
-
-class Stubborn(KnownError):
-    """It is pickled without what it is made of."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}")
-
-
-def test_an_error_that_cannot_travel_sends_its_words() -> None:
-    sent = portable(Stubborn("layer 3", "no memory"))
-    assert (type(sent), str(sent)) == (KnownError, "Stubborn: layer 3: no memory")
-    kept = UsageError("name another model")
-    assert portable(kept) is kept
