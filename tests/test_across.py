@@ -16,7 +16,7 @@ from scipy import stats as scipy_stats
 from mlxintro.analysis.across.categories import category_table
 from mlxintro.analysis.across.depths import depth_table
 from mlxintro.analysis.across.pairs import paired
-from mlxintro.analysis.across.sizes import concept_slopes, trends
+from mlxintro.analysis.across.sizes import concept_slopes, trends, why_no_trend
 from mlxintro.analysis.across.tables import across_tables, compared
 from mlxintro.analysis.across.units import ComparedRun, combined, mean_tested
 from mlxintro.analysis.head_figures import CLAIMS_DISPLAY
@@ -159,10 +159,20 @@ def test_a_trend_needs_three_known_sizes() -> None:
     runs[2] = run_of("2", shares(TWO), 2.0)
     names = [table.name for table in across_tables(runs, by_concept=True)]
     assert names == ["paired_1", "paired_2", "trend", "trend_by_concept"]
+    assert why_no_trend(runs, asked=True) is None
     with pytest.raises(UsageError, match="2 sizes for 3 runs"):
         compared([(run.run, run.rows) for run in runs], (1.0, 2.0))
     with pytest.raises(UsageError, match="above 0"):
         compared([(run.run, run.rows) for run in runs], (1.0, 2.0, 0.0))
+
+
+def test_what_a_trend_is_missing_is_said_where_one_could_be_expected() -> None:
+    small, other, large, unknown = (run_of(str(size), shares(ONE), size) for size in (0.135, 0.135, 0.5, None))
+    assert "have 2 (0.135B, 0.5B)" in str(why_no_trend([small, large]))
+    assert "the models of None are is not known; say so by --sizes" in str(why_no_trend([small, large, unknown]))
+    assert why_no_trend([small, other]) is None
+    assert why_no_trend([small, unknown]) is None
+    assert "have 1 (0.135B)" in str(why_no_trend([small, other], asked=True))
 
 
 def of_categories(**hits: Sequence[int]) -> Table:
@@ -221,6 +231,10 @@ def test_compare_shows_pairs_depths_and_the_trend(call: Call) -> None:
         assert title in done.out
     (found,) = call("compare", "one", "two", "--json").lines
     assert [table["name"] for table in found["across"]] == ["paired_two", "by_depth"]
+    assert found["no_trend"] is None
+    assert "no trend over size: it takes 3 sizes or more" in call("compare", "one", "two", "--sizes", "0.1,0.5").out
+    assert "no trend over size" in call("compare", "one", "two", "--by-concept").out
+    assert "no trend over size" not in done.out
     assert call("compare", "one", "two", "--sizes", "1").code == 2
 
 

@@ -11,6 +11,7 @@ import click
 from mlxintro.cli.output import chatter
 
 if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
     from mlxintro.backends.entry_points import Group
 
 _DEEPEST = 10_000
@@ -187,7 +188,7 @@ def load_backend(
     model: str | None,
     backend: str,
     **settings: Any,
-) -> Any:
+) -> Backend:
     """Load a model, telling the user on stderr what takes the time; settings as for ``open_backend``."""
     from mlxintro.backends.registry import default_model, open_backend
     from mlxintro.cli.running.progress import download_progress

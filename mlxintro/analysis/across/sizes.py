@@ -46,6 +46,25 @@ def have_sizes(runs: Sequence[ComparedRun]) -> bool:
     return all(size for size in sizes) and len(set(sizes)) >= FEWEST_SIZES
 
 
+def why_no_trend(runs: Sequence[ComparedRun], *, asked: bool = False) -> str | None:
+    """Say what a trend over size is missing.
+
+    Args:
+        asked: a trend was asked for; otherwise models of one size, or of unknown ones, are no occasion to speak of it.
+
+    Returns:
+        A sentence; ``None`` where there is a trend.
+    """
+    known = sorted({run.size for run in runs if run.size})
+    if have_sizes(runs) or (len(known) < 2 and not asked):
+        return None
+    unknown = ", ".join(run.run.name for run in runs if not run.size)
+    if unknown:
+        return f"no trend over size: how large the models of {unknown} are is not known; say so by --sizes"
+    sizes = ", ".join(f"{size:.3g}B" for size in known)
+    return f"no trend over size: it takes {FEWEST_SIZES} sizes or more, and these models have {len(known)} ({sizes})"
+
+
 def trends(runs: Sequence[ComparedRun]) -> list[Trend]:
     """Return the trend of every head figure that is a rate, of what it is set against, and of the net rate."""
     weights = _weights(runs)

@@ -114,7 +114,7 @@ def _ask(job: ClaudePass, client: Any, service: Service, how: Asking, bar: Bar, 
         )
 
 
-def _tariff(model: str, how: Asking) -> Any:
+def _tariff(model: str, how: Asking) -> Tariff:
     from mlxintro.grading.claude import prices
 
     if how.price is not None:

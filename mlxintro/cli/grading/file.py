@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mlxintro.backends.errors import UsageError
 from mlxintro.cli.options import load_backend
 from mlxintro.cli.output import chatter, echo, json_line
+
+if TYPE_CHECKING:
+    from mlxintro.grading.base import Grader
 
 
 def grade_file(
@@ -56,7 +59,7 @@ def grade_file(
         context.exit(1)
 
 
-def _grader(name: str, judge: str | None, judge_backend: str, stack: ExitStack) -> Any:
+def _grader(name: str, judge: str | None, judge_backend: str, stack: ExitStack) -> Grader:
     from mlxintro.grading.passes import GRADERS, find_grader
 
     if name in GRADERS:

@@ -121,7 +121,7 @@ def _grade_file(context: click.Context, run: str | None, path: str, flags: _Flag
     if run is not None:
         raise click.UsageError("give a RUN or --file, not both")
     if flags.rubric is not None and flags.grader != "local":
-        raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
+        raise click.UsageError(f"--rubric belongs to --grader {_EACH}: add one, or leave it out")
     use_rubric(flags.rubric)
     grade_file(context, path, flags.grader, flags.judge, flags.judge_backend)
 
@@ -155,6 +155,9 @@ def _grade_run(store: Store, found: Run, flags: _Flags) -> None:
 
 _ASKED = ("retry", "model", "concurrency", "budget", "price", "dry_run")
 _JUDGES = ("claude", "openai", "local")
+_EACH = "claude, openai and local"
+_JUDGED = {"open_of": "open", "rubric": "rubric", "name": "as"}
+"""Options that every judge takes, by the name of their value."""
 _FOR: Mapping[str, tuple[str, ...]] = {
     "claude": (*_ASKED, "batch", "no_wait", "abandon"),
     "openai": (*_ASKED, "base_url"),
@@ -178,12 +181,9 @@ def _check_flags(context: click.Context, grader: str, disagreements: bool) -> No
                 raise click.UsageError(
                     f"--{name.replace('_', '-')} belongs to --grader {owner}: add it, or leave it out"
                 )
-    if "open_of" in given and (grader not in _JUDGES or disagreements):
-        raise click.UsageError("--open belongs to --grader claude, openai and local: add one, or leave it out")
-    if "rubric" in given and (grader.startswith("rules") or disagreements):
-        raise click.UsageError("--rubric belongs to --grader claude, openai and local: add one, or leave it out")
-    if "name" in given and (grader.startswith("rules") or disagreements):
-        raise click.UsageError("--as belongs to --grader claude and --grader local: add one, or leave it out")
+    for name, flag in _JUDGED.items():
+        if name in given and (grader not in _JUDGES or disagreements):
+            raise click.UsageError(f"--{flag} belongs to --grader {_EACH}: add one, or leave it out")
     if "between" in given and "agreement" not in given:
         raise click.UsageError("--between belongs to --agreement: add it, or leave it out")
     if {"agreement", "disagreements"} <= given:

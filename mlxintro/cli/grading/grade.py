@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,10 @@ from mlxintro.cli.grading.asking import AGAIN, AS_NAME, BASE_URL, BATCHES, JUDGE
 from mlxintro.cli.grading.flags import NAME, by_flags
 from mlxintro.cli.grading.rubric import rubric_option, use_rubric
 from mlxintro.cli.options import CONCEPT_FILE
+
+if TYPE_CHECKING:
+    from mlxintro.store.records import Run
+    from mlxintro.store.store import Store
 
 
 class _GradeGroup(click.Group):
@@ -39,7 +43,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object pe
 
 
 @contextmanager
-def _found(context: click.Context, run: str, *, read_only: bool = False) -> Any:
+def _found(context: click.Context, run: str, *, read_only: bool = False) -> Iterator[tuple[Store, Run]]:
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
 

@@ -12,8 +12,9 @@ from mlxintro.cli.options import LAYERS, STRENGTHS, load_backend, model_options
 from mlxintro.cli.output import chatter, echo, json_line
 
 if TYPE_CHECKING:
-    from mlxintro.backends.base import Backend
+    from mlxintro.backends.base import Backend, ModelInfo
     from mlxintro.training.loop import TrainingStep
+    from mlxintro.training.plan import TrainingPlan
     from mlxintro.vectors.cache import VectorCache
 
 
@@ -134,7 +135,7 @@ def _line(event: TrainingStep, seconds: float) -> str:
     )
 
 
-def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, cache: VectorCache) -> Any:
+def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, cache: VectorCache) -> TrainingPlan:
     """The plan of a new training; with ``--minutes``, its steps from a few timed ones."""
     from mlxintro.backends.errors import UsageError
     from mlxintro.training.timing import fitting_steps
@@ -146,7 +147,7 @@ def _planned(backend: Backend, options: dict[str, Any], minutes: float | None, c
         raise UsageError(str(error).splitlines()[-1]) from error
 
 
-def plan_of(info: Any, options: dict[str, Any]) -> Any:
+def plan_of(info: ModelInfo, options: dict[str, Any]) -> TrainingPlan:
     """Return a plan from the command's options.
 
     Raises:
@@ -179,7 +180,7 @@ def plan_of(info: Any, options: dict[str, Any]) -> Any:
     )
 
 
-def _check_same(context: click.Context, plan: Any, info: Any, options: dict[str, Any]) -> None:
+def _check_same(context: click.Context, plan: TrainingPlan, info: ModelInfo, options: dict[str, Any]) -> None:
     """Refuse to go on with settings that differ from those the training was begun with."""
     from click.core import ParameterSource
 

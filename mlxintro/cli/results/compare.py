@@ -29,6 +29,7 @@ def compare(
     depth, where runs have several layers; and the trend over size, where there are three sizes or more.
     """
     from mlxintro.analysis.across.comparison import model_differences, protocol_differences, side_by_side
+    from mlxintro.analysis.across.sizes import why_no_trend
     from mlxintro.analysis.across.tables import across_tables, compared
     from mlxintro.analysis.counted_rows import analysed_rows
     from mlxintro.analysis.run import analysis_of
@@ -43,13 +44,14 @@ def compare(
         read = [(run, analysed_rows(store, run, grader)) for run in found]
         analysed = [(run, analysis_of(store, run, grader, own)) for run, own in read]
     table = side_by_side(analysed)
-    across = across_tables(compared(read, sizes or ()), by_concept=by_concept)
+    sized = compared(read, sizes or ())
+    across, missing = across_tables(sized, by_concept=by_concept), why_no_trend(sized, asked=by_concept or bool(sizes))
     protocol, models = protocol_differences(found), model_differences(found)
     verdicts = {run.name: analysis.verdict.kind if analysis.verdict else None for run, analysis in analysed}
     if as_json:
         rows = [dict(zip(table.columns, map(cell_data, row), strict=True)) for row in table.rows]
         record: dict[str, object] = {"runs": [run.id for run in found], "verdicts": verdicts, "figures": rows}
-        record |= {"across": [table_data(one) for one in across]}
+        record |= {"across": [table_data(one) for one in across], "no_trend": missing}
         echo(json_line({**record, "protocol_differences": protocol, "model_differences": models}))
         return
     for name, kind in verdicts.items():
@@ -63,3 +65,5 @@ def compare(
         echo()
         for line in table_lines(one, terminal_width()):
             echo(line)
+    if missing:
+        echo(f"\n{missing}")

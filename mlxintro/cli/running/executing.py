@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _PATIENCE = 12 * 3600.0
 
 
 @contextmanager
-def planned_on(told: Told, checked: Checked, batch_size: int | None) -> Iterator[tuple[Any, Any]]:
+def planned_on(told: Told, checked: Checked, batch_size: int | None) -> Iterator[tuple[Backend, Plan]]:
     """Load a study's model and plan the study; the model is closed at the end."""
     from mlxintro.running import launch
 
@@ -36,11 +36,12 @@ def planned_on(told: Told, checked: Checked, batch_size: int | None) -> Iterator
         yield backend, planned
 
 
-def backend_of(settings: Any, batch_size: int | None = None) -> Any:
+def backend_of(settings: Mapping[str, Any], batch_size: int | None = None) -> Backend:
     """Load the model that the settings of a study name."""
     from mlxintro.running.preview.preflight import LOADING
 
-    return load_backend(**{name: settings.get(name) for name in LOADING}, batch_size=batch_size)
+    loading = {name: settings.get(name) for name in LOADING}
+    return load_backend(loading.pop("model"), str(loading.pop("backend")), **loading, batch_size=batch_size)
 
 
 def go_on_with(store: Store, stored: Run, flags: dict[str, Any]) -> int:

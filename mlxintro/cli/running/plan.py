@@ -13,6 +13,7 @@ from mlxintro.cli.output import chatter, echo, json_line, table
 
 if TYPE_CHECKING:
     from mlxintro.running.study_order import OrderedPart
+    from mlxintro.tools.forecast.machines import RatedMachine
     from mlxintro.tools.forecast.rated import Forecast
 
 
@@ -72,7 +73,9 @@ def plan(
     return 1 if failed else 0
 
 
-def _forecasts(parts: tuple[OrderedPart, ...], machine: Any) -> Iterator[tuple[str, Forecast | None, str]]:
+def _forecasts(
+    parts: tuple[OrderedPart, ...], machine: RatedMachine | None
+) -> Iterator[tuple[str, Forecast | None, str]]:
     """What every run takes on one machine, or why that cannot be told."""
     from mlxintro.tools.forecast.here import forecast_here
     from mlxintro.tools.forecast.outline import outline_of
@@ -90,7 +93,9 @@ def _forecasts(parts: tuple[OrderedPart, ...], machine: Any) -> Iterator[tuple[s
             yield part.label, None, str(error)
 
 
-def _row(machine: str, label: str, found: Forecast | None, price: Any, problem: str) -> list[str]:
+def _row(
+    machine: str, label: str, found: Forecast | None, price: tuple[float, float] | None, problem: str
+) -> list[str]:
     if found is None:
         return [machine, label, "", "", "", "", "", problem]
     memory = f"{found.needed / 1e9:.1f} of {found.usable / 1e9:.0f} GB"
@@ -130,7 +135,9 @@ def _dollars(price: tuple[float, float] | None) -> str:
     return "" if price is None else f"{price[0]:.2f} to {price[1]:.2f}"
 
 
-def _record(machine: str, label: str, found: Forecast | None, price: Any, problem: str) -> dict[str, Any]:
+def _record(
+    machine: str, label: str, found: Forecast | None, price: tuple[float, float] | None, problem: str
+) -> dict[str, Any]:
     record: dict[str, Any] = {"machine": machine, "part": label, "problem": problem or None}
     if found is not None:
         record |= {

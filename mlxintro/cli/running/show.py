@@ -13,11 +13,11 @@ from mlxintro.cli.output import chatter, echo, json_line, shell, shorten, table
 from mlxintro.rendering.verdict_words import in_words
 
 if TYPE_CHECKING:
-    from mlxintro.store.records import Run, Trial
+    from mlxintro.store.records import Run, Trial, TrialFilter
     from mlxintro.store.store import Store
 
 
-def open_store(context: click.Context, *, write: bool = False) -> Any:
+def open_store(context: click.Context, *, write: bool = False) -> Store:
     """Return the store that the command line speaks of."""
     from mlxintro.paths import data_home
     from mlxintro.store.store import Store
@@ -105,7 +105,7 @@ def _show_head(store: Store, run: Run) -> None:
             echo("  " + line)
 
 
-def _injected() -> Any:
+def _injected() -> TrialFilter:
     from mlxintro.store.records import TrialFilter
 
     return TrialFilter(condition="injected")

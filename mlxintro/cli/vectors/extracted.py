@@ -12,6 +12,8 @@ from mlxintro.cli.options import CONCEPT_FILE, load_backend
 from mlxintro.cli.output import chatter, table
 
 if TYPE_CHECKING:
+    from mlxintro.backends.base import Backend
+    from mlxintro.protocol.concepts import Concept
     from mlxintro.vectors.cache import VectorCache
     from mlxintro.vectors.vector import ConceptVector
 
@@ -128,7 +130,7 @@ class ExtractedVectors:
         self._settings = settings
         self._layers = layers
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> tuple[Backend, Mapping[str, ConceptVector], list[Concept]]:
         from mlxintro.cli.running.progress import word_progress
         from mlxintro.store.vectors import recorded_content
         from mlxintro.vectors.cache import VectorCache

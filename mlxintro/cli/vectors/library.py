@@ -14,6 +14,7 @@ from mlxintro.cli.output import chatter, echo, json_line, table
 
 if TYPE_CHECKING:
     from mlxintro.store.records import VectorRecord
+    from mlxintro.vectors.alignment import Alignment, AlignmentPlan, ModelReading
     from mlxintro.vectors.library import VectorLibrary
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per vector.")
@@ -264,7 +265,7 @@ def align(
     chatter(f"test it: mlxintro run transfer -m {settings['model'] or '...'} --set alignment={name}")
 
 
-def _read_model(context: click.Context, plan: Any, settings: dict[str, Any]) -> Any:
+def _read_model(context: click.Context, plan: AlignmentPlan, settings: dict[str, Any]) -> ModelReading:
     """One model's part of an alignment; the model is closed before the next is loaded."""
     from mlxintro.cli.options import load_backend
     from mlxintro.cli.running.progress import word_progress
@@ -280,7 +281,7 @@ def _read_model(context: click.Context, plan: Any, settings: dict[str, Any]) -> 
         )
 
 
-def _print_alignment(found: Any) -> None:
+def _print_alignment(found: Alignment) -> None:
     rows = []
     for one in found.maps:
         cosines = [found.cosines(kind, one.target) for kind in ("carried", "permuted", "unmapped")]
