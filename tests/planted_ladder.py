@@ -69,6 +69,8 @@ class Mechanism:
     """It is disturbed by vectors that are as long as the concept's, whatever their impact."""
     worded: float = 0.0
     """Added under a concept's vector to the trial question, and to none of its other forms."""
+    one_wording: bool = False
+    """What it is disturbed by, or notices, moves its answer to the trial question and to no other form of it."""
     about_thoughts: float = 0.0
     """Added under a concept's vector to every question about thoughts, whatever a yes to it means."""
     agrees: bool = False
@@ -140,6 +142,12 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("norm, common word", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, says="apple"),)),
     Planted("disturbed by some vectors", "any disturbance", (Mechanism(disturbed=4.0, right=0.9),), spread=4.0),
     Planted("any disturbance", "any disturbance", (Mechanism(disturbed=6.0, right=0.9),)),
+    Planted("disturbed, a little biased", "any disturbance", (Mechanism(disturbed=9.0, bias=0.8, right=0.9),)),
+    Planted(
+        "disturbed in one wording, a little biased",
+        "any disturbance",
+        (Mechanism(disturbed=9.0, bias=0.8, right=0.9, one_wording=True),),
+    ),
     Planted("dose ceiling", "any disturbance", (Mechanism(disturbed=6.0, ceiling=0.5, right=0.9),)),
     Planted("collinear bank", "any disturbance", (Mechanism(notices=6.0, right=0.9, cosine=0.97),)),
     Planted("text reader", "text alone", (Mechanism(odd=6.0, right=0.9, reads=5.0),)),
@@ -292,6 +300,8 @@ class _Study:
         impact = self.subject.off_target if random_vector else 1.0
         felt = self.subject.off_norm >= 1 if one.by_norm and random_vector else impact >= one.ceiling
         found = one.disturbed * felt + (one.odd + one.notices) * (not random_vector)
+        if one.one_wording and spec.arm in controls.SHIFTED:
+            found = 0.0
         if not random_vector and spec.arm not in (*controls.SHIFTED, *controls.UNRELATED, controls.SPANNING):
             found += one.worded
         return found + self.own("effect", spec.injections[0].concept, random_vector) * (found > 0)

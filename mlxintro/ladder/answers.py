@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlxintro.analysis.stats import rate
@@ -12,6 +13,9 @@ from mlxintro.ladder.shifts import FEWEST_QUESTIONS, Residual, TrialShift, above
 from mlxintro.protocol import controls
 
 FEWEST_OF_A_KIND = 3
+GOOD_PART = 0.25
+"""A rise of clear questions is a yes-bias's mark from this share of the trial question's own rise on. Every subject
+that is trained to answer one question moves the others a little; that does not explain what it says to this one."""
 
 
 def yes_bias(case: Case) -> Finding:
@@ -36,8 +40,13 @@ def yes_bias(case: Case) -> Finding:
     elif turned.asked and p < case.alpha and not habit:
         said += "; asked in other words it does not rise, so exchanging yes and no tells nothing"
         return Finding("not tested", said, p=p, more=more, needs=case.more_trials)
-    marks = habit or all(is_mark(above(shifts)) for shifts in moved.values())
+    marks = habit or all(_rises(trial.mean, shifts) for shifts in moved.values())
     return Finding("excluded" if p < case.alpha and not habit else "not excluded", said, marks, p, more)
+
+
+def _rises(own: float, shifts: Sequence[float]) -> bool:
+    """Tell whether answers of one kind rise, and by a good part of what the trial question does."""
+    return is_mark(above(shifts)) and statistics.fmean(shifts) >= GOOD_PART * own
 
 
 def says_yes_anyway(case: Case) -> bool:
