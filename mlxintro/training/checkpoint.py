@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mlxintro.backends.adapters import peft_folder, sources
+from mlxintro.backends.adapters import peft_folder
 from mlxintro.backends.base import Float32
 from mlxintro.backends.errors import UsageError
 from mlxintro.training.plan import TrainingPlan
@@ -36,10 +36,11 @@ class TrainingFolder:
         """Return the plan that was begun here, if any.
 
         Raises:
-            UsageError: there is one, but it cannot be read.
+            UsageError: there is one, but it cannot be read; or the folder holds something else.
         """
         file = self.path / PLAN
         if not file.exists():
+            self._must_be_empty()
             return None
         try:
             return TrainingPlan.model_validate_json(file.read_text("utf-8"))
@@ -52,8 +53,7 @@ class TrainingFolder:
         Raises:
             UsageError: the folder holds something else.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(f"{self.path} is not empty: choose another folder with -o")
+        self._must_be_empty()
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(PLAN, plan.model_dump_json(indent=2) + "\n")
 
@@ -102,9 +102,9 @@ class TrainingFolder:
         """Write the adapter in the place of the one before."""
         peft_folder.write(self.path, matrices, plan.shape, base)
 
-    @property
-    def has_adapter(self) -> bool:
-        return (self.path / sources.WEIGHTS).exists()
+    def _must_be_empty(self) -> None:
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(f"{self.path} is not empty: choose another folder with -o")
 
     def _write(self, name: str, text: str) -> None:
         partial = self.path / f"{name}.part"

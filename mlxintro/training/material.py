@@ -7,20 +7,20 @@ the whole library stays for measuring what was learnt on words the subject was n
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mlxintro import data
 from mlxintro.backends.errors import UsageError
 from mlxintro.protocol import presets
 from mlxintro.protocol.concepts import plurals
 from mlxintro.protocol.presets import Dialogue
 
+_FILE = "training.toml"
 AskedForm = Literal["present", "absent", "third-person", "asked"]
 """What a yes-no question asks: whether a thought is there, whether none is, whether a reader of the text would think
 so, and whether there is one about a certain word."""
@@ -126,30 +126,26 @@ def in_turn(nouns: Sequence[str]) -> Iterator[str]:
 @cache
 def material() -> Material:
     """Read the material that ships."""
-    data = tomllib.loads(_text())
-    unrelated = data["unrelated"]
+    table = data.load(_FILE)
+    unrelated = table["unrelated"]
     return Material(
-        words=(*in_turn(data["words"]["words"].split()), *data["words"]["mass"].split()),
-        more=tuple(in_turn(data["words"]["more"].split())),
-        wordings=tuple(_wording(table) for table in data["wordings"]),
-        answers=Answers(**data["answers"]),
+        words=(*in_turn(table["words"]["words"].split()), *table["words"]["mass"].split()),
+        more=tuple(in_turn(table["words"]["more"].split())),
+        wordings=tuple(_wording(one) for one in table["wordings"]),
+        answers=Answers(**table["answers"]),
         unrelated={
             right: tuple(f"{text} {unrelated['ending']}" for text in unrelated[name])
             for right, name in ((True, "yes"), (False, "no"))
         },
-        forms={form: tuple(data["forms"][form]) for form in get_args(AskedForm)},
-        odd=tuple(data["odd"]["texts"]),
-        witness=WitnessTexts(**{name: tuple(texts) for name, texts in data["witness"].items()}),
+        forms={form: tuple(table["forms"][form]) for form in get_args(AskedForm)},
+        odd=tuple(table["odd"]["texts"]),
+        witness=WitnessTexts(**{name: tuple(texts) for name, texts in table["witness"].items()}),
     )
 
 
 def digest() -> str:
     """Name the material that ships by its content, so that a training only goes on with what it was begun with."""
-    return hashlib.sha256(_text().encode()).hexdigest()[:16]
-
-
-def _text() -> str:
-    return (files("mlxintro") / "data" / "training.toml").read_text("utf-8")
+    return hashlib.sha256(data.text(_FILE).encode()).hexdigest()[:16]
 
 
 def _wording(table: Mapping[str, Any]) -> Wording:
