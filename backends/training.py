@@ -43,6 +43,8 @@ class AdapterShape:
     """The scale is alpha / rank."""
     first_layer: int = 0
     """Every linear map of this block and of all later ones gets a pair of matrices."""
+    reads_from: int | None = None
+    """First block in which maps begin by reading given directions; ``None`` for ``first_layer``."""
     seed: int = 0
     """Seed of the initial A; B starts at zero, so an untrained adapter changes nothing."""
 
@@ -128,15 +130,16 @@ class AdapterTrainer(abc.ABC):
     def begin_with(self, matrices: Matrices) -> None:
         """Take the matrices of another adapter, as ``matrices`` gives them, in the place of the first ones.
 
-        Where they have a lower rank, the further rows of A stay as they are, and their columns of B at zero.
+        Where they have a lower rank, the further rows of A stay as they are, and their columns of B at zero; maps that
+        they do not have stay as they are.
 
         Raises:
             UsageError: they have a higher rank, or lie in other layers.
         """
         own = self.matrices()
-        if set(own) != set(matrices) or not all(_fits(given, own[path]) for path, given in matrices.items()):
+        if not set(matrices) <= set(own) or not all(_fits(given, own[path]) for path, given in matrices.items()):
             raise UsageError("the adapter to start from has a higher rank, or lies in other layers")
-        whole = {}
+        whole = dict(own)
         for path, (down, up) in matrices.items():
             below, beside = own[path]
             whole[path] = (

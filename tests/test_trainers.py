@@ -29,6 +29,7 @@ from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.backends.training import AdapterShape, StepReport, TrainingRow
 
 SHAPE = AdapterShape(rank=2, alpha=8.0, first_layer=2)
+LOWER = replace(SHAPE, first_layer=1, reads_from=2)
 LOAD: dict[str, Callable[..., Backend]] = {"torch": torch_backend.load, "mlx": mlx_backend.load}
 
 
@@ -225,6 +226,16 @@ def test_an_aimed_trainer_reads_the_directions_and_still_changes_nothing(backend
         np.testing.assert_array_equal(backend.capture([prompt])[0]["resid_post"], before)
     changed = {path.split(".")[-1] for path in aimed if not np.array_equal(aimed[path][0], random[path][0])}
     assert changed == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    with backend.trainer(LOWER, directions=directions) as trainer:
+        lower = trainer.matrices()
+    assert set(aimed) < set(lower)
+    for path, (reads, _) in lower.items():
+        if path in aimed:
+            np.testing.assert_array_equal(reads, aimed[path][0])
+    with backend.trainer(replace(LOWER, reads_from=None)) as plain:
+        below = {path: both for path, both in plain.matrices().items() if path not in aimed}
+    assert below, "blocks below those that read what is injected begin at random"
+    assert all(np.array_equal(lower[path][0], reads) for path, (reads, _) in below.items())
 
 
 def test_a_trainer_begins_with_the_matrices_it_is_given_and_refuses_those_of_another_shape(
@@ -242,8 +253,12 @@ def test_a_trainer_begins_with_the_matrices_it_is_given_and_refuses_those_of_ano
             trainer.begin_with({path: (down[[0, 1, 1]], up[:, [0, 1, 1]]) for path, (down, up) in learnt.items()})
         with pytest.raises(UsageError, match="higher rank"):
             trainer.begin_with({path: (down[:1], up) for path, (down, up) in learnt.items()})
-        with pytest.raises(UsageError, match="other layers"):
-            trainer.begin_with(dict(list(learnt.items())[1:]))
+    with backend.trainer(replace(LOWER, seed=4)) as trainer:
+        trainer.begin_with(learnt)
+        np.testing.assert_array_equal(backend.capture([group()[0].prompt])[0]["resid_post"], spoken)
+        below = trainer.matrices()
+    with backend.trainer(SHAPE) as trainer, pytest.raises(UsageError, match="other layers"):
+        trainer.begin_with(below)
 
 
 def test_the_last_rows_of_an_aimed_trainer_read_what_tells_prompts_apart(backend: Backend) -> None:

@@ -17,13 +17,15 @@ from mlxintro.backends.pytorch import backend as torch_backend
 from mlxintro.backends.pytorch.backend import TorchBackend
 from mlxintro.protocol.concepts import library, same_word
 from mlxintro.protocol.controls import forms, questions
+from mlxintro.protocol.trials import model_key
 from mlxintro.training import loop, rows
 from mlxintro.training.aiming import discriminants
 from mlxintro.training.asking import Asker
 from mlxintro.training.checkpoint import TrainingFolder
+from mlxintro.training.evaluation import HeldOutRates
 from mlxintro.training.loop import open_trainer, word_vectors
-from mlxintro.training.material import WordSplit, in_turn, material, split_words
-from mlxintro.training.mix import mix_of
+from mlxintro.training.material import WordSplit, digest, in_turn, material, split_words
+from mlxintro.training.mix import mix_at
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.training.rows import RowDraft, RowMaker, relabelled
 from mlxintro.training.timing import coarse
@@ -177,11 +179,11 @@ Drawn = list[tuple[RowDraft, str, str]]
 
 
 def test_a_subject_that_says_yes_to_any_vector_is_shown_enough_trials_without_one() -> None:
-    mix = mix_of(plan(labels="any-disturbance"))
+    mix = mix_at(plan(labels="any-disturbance"), 0)
     claims = mix.shares["injected"] + mix.shares["random"]
     assert 0.35 < mix.shares["uninjected"] / (claims + mix.shares["uninjected"]) < 0.5, "yes would be a habit"
     assert sum(mix.shares.values()) == pytest.approx(1)
-    assert mix_of(plan()) != mix, "the honest control has its noes under random vectors"
+    assert mix_at(plan(), 0) != mix, "the honest control has its noes under random vectors"
 
 
 def test_without_forms_only_the_trial_question_and_unrelated_ones_are_asked(
@@ -220,11 +222,24 @@ def test_yes_no_questions_get_the_answer_that_is_true_of_what_was_injected(drawn
         if form == "asked":
             question = text.rpartition("?")[0]
             about = [word for word in ("apple", "harps", "mist", "tunnel") if word in question[-90:]]
-            truth["asked"] = injected == "concept" and about == [draft.word]
+            assert about != [draft.word], "it is asked about another word"
+            truth["asked"] = False
         assert draft.answer == ("Yes." if truth[form] else "No."), (text[-120:], injected, draft.word)
         seen[form, injected, draft.answer] += 1
     assert {name for name, *_ in seen} == set(forms)
-    assert seen["asked", "concept", "Yes."] > 5 < seen["asked", "concept", "No."]
+    assert seen["asked", "concept", "No."] > 5
+
+
+def test_questions_are_asked_without_vectors_first_and_under_all_in_the_second_half() -> None:
+    planned = plan(forms=True, steps=100)
+    under = [mix_at(planned, step).form_vectors for step in range(100)]
+    assert all(one["none"] == 1 for one in under[:20])
+    shares = [one.get("concept", 0.0) for one in under]
+    assert shares == sorted(shares)
+    assert all(one == mix_at(planned, 99).form_vectors for one in under[50:])
+    assert 0.35 < shares[-1] < 0.5, "a question and its opposite then deserve a yes about as often"
+    for one in under:
+        assert sum(one.values()) == pytest.approx(1)
 
 
 def test_a_witness_is_asked_with_the_vector_off_and_so_are_some_claims(
@@ -246,7 +261,7 @@ def test_a_witness_is_asked_with_the_vector_off_and_so_are_some_claims(
             assert draft.answer == f"Yes, I detect an injected thought about {draft.word}."
             open_ended[injection.stop is None] += 1
     assert witnesses > 20
-    assert min(open_ended.values()) > 50, "the name is to be read from the prompt in a part of the rows"
+    assert 0.2 < open_ended[False] / open_ended.total() < 0.4, "some names are to be read from the prompt"
 
 
 def test_what_deserves_no_claim_gets_none_however_long_the_vector_and_odd_the_text(drawn: Drawn) -> None:
@@ -284,6 +299,11 @@ def test_a_checkpoint_is_read_back_exactly_and_lines_of_lost_steps_are_dropped(t
     assert (folder.path / "progress.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
     with pytest.raises(UsageError, match="not empty"):
         folder.begin(plan())
+    other = tmp_path / "letters"
+    other.mkdir()
+    (other / "dear.txt").write_text("Dear")
+    with pytest.raises(UsageError, match="not empty"):
+        TrainingFolder(other).plan()
 
 
 def test_steps_that_fit_a_time_lie_on_a_coarse_scale() -> None:
@@ -312,3 +332,26 @@ def test_a_training_on_every_form_begins_by_reading_what_tells_questions_apart(
     with open_trainer(backend, planned, material(), Asker(backend.tokenizer), vectors) as trainer:
         reads, _ = next(both for name, both in sorted(trainer.matrices().items()) if "q_proj" in name)
     assert np.count_nonzero(reads[-2:], axis=1).tolist() == ([1, 1] if forms else [0, 0])
+
+
+def test_an_adapter_may_begin_below_the_layer_that_is_injected_into() -> None:
+    lower = plan(layers=(1, 1), adapt_from=0)
+    assert (lower.shape.first_layer, lower.shape.reads_from) == (0, 2)
+    assert (plan(layers=(1, 1)).shape.first_layer, plan(layers=(1, 1)).shape.reads_from) == (2, 2)
+    with pytest.raises(ValueError, match="adapt from layer 2 or a lower one"):
+        plan(layers=(1, 1), adapt_from=3)
+
+
+@pytest.mark.parametrize("forms", [True, False])
+def test_the_last_adapter_of_a_training_on_every_form_is_kept_since_rates_know_nothing_of_forms(
+    backend: TorchBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, forms: bool
+) -> None:
+    falling = iter([HeldOutRates(2, detected, 0.0, 0.0, 0.0) for detected in (1.0, 0.5)])
+    monkeypatch.setattr(loop, "held_out_rates", lambda *_: next(falling))
+    apart = np.zeros((1, backend.info.width), np.float32)
+    monkeypatch.setattr(loop, "question_discriminants", lambda *_: apart)
+    settings = {"words": 2, "stopping": 2, "steps": 2, "rows": 4, "rank": 2, "evaluate_every": 1}
+    planned = plan(model=model_key(backend.info), material=digest(), forms=forms, **settings)
+    folder = TrainingFolder(tmp_path / "made")
+    folder.begin(planned)
+    assert [event.kept for event in loop.train(backend, planned, folder)] == [True, forms]

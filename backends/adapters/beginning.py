@@ -48,14 +48,15 @@ def first_matrices(
         return found
     none = np.empty((0, directions.shape[1]), np.float32)
     apart = none if discriminants is None else discriminants[: shape.rank // 2]
-    for turn, (home, block) in enumerate(blocks.items()):
+    skipped = 0 if shape.reads_from is None else max(shape.reads_from - shape.first_layer, 0)
+    for turn, (home, block) in enumerate(list(blocks.items())[skipped:]):
         first = getattr(block, "input_layernorm", None)
         second = getattr(block, "pre_feedforward_layernorm", None) or getattr(block, "post_attention_layernorm", None)
         for norm, part, names in ((first, "self_attn", _ATTENTION), (second, "mlp", _MLP)):
             if norm is None:
                 continue
             seen = gain(norm)
-            aimed = reading_rows(directions, seen, shape.rank - len(apart), turn, len(blocks))
+            aimed = reading_rows(directions, seen, shape.rank - len(apart), turn, len(blocks) - skipped)
             rows = np.concatenate([aimed, telling_rows(apart, seen)])
             for path in (f"{home}.{part}.{name}" for name in names):
                 if path in found:

@@ -133,8 +133,8 @@ def train(
             if step % plan.evaluate_every == 0 or step == plan.steps:
                 rates = held_out_rates(backend, plan, split.stopping, vectors, stuff.wording(PRESET), asker)
                 margin = rates.margin(plan.labels)
-                # Shuffled labels teach nothing that could be measured: the last adapter is as good as any.
-                keep = best is None or margin >= best or plan.labels == "shuffled"
+                # Shuffled labels teach nothing that could be measured, and the rates know nothing of forms.
+                keep = best is None or margin >= best or plan.labels == "shuffled" or plan.forms
                 best = margin if keep else best
             if keep:
                 folder.write_adapter(trainer.matrices(), plan, backend.info.model)

@@ -3,18 +3,26 @@
 The trial question alone is learnt fastest, and a subject that was trained on it answers that question and no other.
 So a control is made in two trainings: the first on the trial question, the second, which begins with its adapter, on
 every form in which the ladder asks.
+
+A question and its opposite deserve a yes equally often where half of them are asked under a concept's vector. Then
+neither the question nor the vector says anything by itself, only both together do, and a gradient finds no beginning.
+So questions are asked without a vector first, where the question alone tells the answer, and vectors come in by and by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mlxintro.training.plan import TrainingPlan
 
 RowKind = Literal["injected", "random", "uninjected", "odd", "form", "unrelated", "witness", "task"]
 """``mlxintro.training.rows`` says what each is."""
+VectorKind = Literal["concept", "random", "none"]
+
+_ALONE, _MIXED = 0.2, 0.4
+"""Shares of a training up to which questions about the trial are asked without vectors, and from which on with all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,10 @@ class RowMix:
     """Share of the whole step that goes to witnesses; their rows are longer than others and stand in a group of their
     own."""
     witness_shares: Mapping[RowKind, float] = field(default_factory=dict)
+    vectors: Mapping[VectorKind, float] = field(default_factory=lambda: {"concept": 0.5, "random": 0.25, "none": 0.25})
+    """What unrelated questions and witnesses are asked under."""
+    form_vectors: Mapping[VectorKind, float] = field(default_factory=dict)
+    """What yes-no questions about the trial are asked under."""
     prompt_only: float = 0.0
     """Share of injected rows whose window ends before the reply."""
     reach: float = 1.0
@@ -42,17 +54,24 @@ TRIAL_QUESTION = RowMix({"injected": 0.5, "random": 0.22, "uninjected": 0.13, "u
 ANY_VECTOR = RowMix({"injected": 0.28, "random": 0.2, "uninjected": 0.32, "unrelated": 0.2}, decision=4.0)
 """The trial question for a subject that says yes to any vector: as many rows deserve a no, so that yes is no habit."""
 EVERY_FORM = RowMix(
-    {"injected": 0.3, "random": 0.2, "uninjected": 0.04, "odd": 0.03, "form": 0.31, "unrelated": 0.12},
-    witnesses=0.125,
-    witness_shares={"witness": 0.85, "task": 0.15},
+    {"injected": 0.15, "random": 0.11, "uninjected": 0.02, "odd": 0.03, "form": 0.55, "unrelated": 0.14},
+    witnesses=0.08,
+    witness_shares={"witness": 0.9, "task": 0.1},
+    form_vectors={"concept": 0.42, "random": 0.2, "none": 0.38},
     prompt_only=0.3,
     reach=3.0,
     decision=4.0,
 )
 
 
-def mix_of(plan: TrainingPlan) -> RowMix:
-    """Return how a training shares out its rows."""
-    if plan.forms:
-        return EVERY_FORM
-    return ANY_VECTOR if plan.labels == "any-disturbance" else TRIAL_QUESTION
+def mix_at(plan: TrainingPlan, step: int) -> RowMix:
+    """Return how a step of a training shares out its rows.
+
+    Args:
+        step: counted from 0.
+    """
+    if not plan.forms:
+        return ANY_VECTOR if plan.labels == "any-disturbance" else TRIAL_QUESTION
+    part = min(max((step / plan.steps - _ALONE) / (_MIXED - _ALONE), 0.0), 1.0)
+    under = {kind: part * share for kind, share in EVERY_FORM.form_vectors.items() if kind != "none"}
+    return replace(EVERY_FORM, form_vectors={**under, "none": 1 - sum(under.values())})

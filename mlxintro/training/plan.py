@@ -41,7 +41,11 @@ class TrainingPlan(BaseModel):
     rank: int = Field(default=32, ge=1)
     alpha: Share = 32.0
     layers: tuple[int, int]
-    """First and last layer that is injected into; the adapter lies above the last."""
+    """First and last layer that is injected into; the adapter lies above the last, or begins lower."""
+    adapt_from: int | None = Field(default=None, ge=0)
+    """First block that is adapted; ``None`` for the one above the last layer that is injected into, so that vectors
+    are those of the subject without the adapter. A lower one can make louder what a question asks before a vector
+    covers it."""
     strengths: tuple[Share, Share] = (0.4, 1.0)
     """Range of the norm of what is injected, as a fraction of the residual norm of the layer."""
     words: int = Field(default=600, ge=1)
@@ -59,11 +63,15 @@ class TrainingPlan(BaseModel):
             raise ValueError("layers: give the first and the last layer, in this order")
         if self.strengths[0] > self.strengths[1]:
             raise ValueError("strengths: give the lowest and the highest, in this order")
+        if self.adapt_from is not None and self.adapt_from > self.layers[1] + 1:
+            raise ValueError(f"adapt from layer {self.layers[1] + 1} or a lower one, so that all above is adapted")
         return self
 
     @property
     def shape(self) -> AdapterShape:
-        return AdapterShape(self.rank, self.alpha, self.layers[1] + 1, self.seed)
+        above = self.layers[1] + 1
+        first = above if self.adapt_from is None else self.adapt_from
+        return AdapterShape(self.rank, self.alpha, first, above, self.seed)
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""

@@ -26,17 +26,13 @@ from mlxintro.backends.base import Injection, Prompt
 from mlxintro.backends.training import TrainingRow
 from mlxintro.training.asking import AskedPrompt, Asker
 from mlxintro.training.material import AskedForm, Material, Wording, WordSplit
-from mlxintro.training.mix import RowKind, mix_of
+from mlxintro.training.mix import RowKind, RowMix, VectorKind, mix_at
 from mlxintro.training.plan import TrainingPlan
 from mlxintro.vectors.vector import ConceptVector
 
-VectorKind = Literal["concept", "random", "none"]
 Choice = TypeVar("Choice")
 
-_FORMS: Mapping[AskedForm, float] = {"present": 0.27, "absent": 0.21, "third-person": 0.2, "asked": 0.32}
-_VECTORS: Mapping[VectorKind, float] = {"concept": 0.5, "random": 0.25, "none": 0.25}
-_OWN_WORD = 0.5
-"""Share of questions about a word that ask about the one that is injected."""
+_FORMS: Mapping[AskedForm, float] = {"present": 0.33, "absent": 0.31, "third-person": 0.22, "asked": 0.14}
 _NUMBERS = 10
 """Trial numbers run to this; the first one, which most studies show, is drawn half of the time."""
 _DEALT: tuple[frozenset[RowKind], ...] = (
@@ -75,7 +71,6 @@ class RowMaker:
             vectors: by word, of the subject without the adapter.
         """
         self._plan = plan
-        self._mix = mix_of(plan)
         self._material = material
         self._split = split
         self._vectors = vectors
@@ -84,80 +79,77 @@ class RowMaker:
     def step(self, step: int) -> list[list[TrainingRow]]:
         """Return the rows of a step, grouped by what they begin with."""
         rng = np.random.default_rng([self._plan.seed, 2, step])
+        mix = mix_at(self._plan, step)
         offered = self._material.trained
         shares = np.array([wording.share for wording in offered])
         chosen = rng.choice(len(offered), size=min(2, len(offered)), replace=False, p=shares / shares.sum())
-        witnesses = round(self._mix.witnesses * self._plan.rows)
+        witnesses = round(mix.witnesses * self._plan.rows)
         sizes = [len(part) for part in np.array_split(np.arange(self._plan.rows - witnesses), len(chosen))]
         drafts = [
-            [self._draft(kind, offered[at], rng) for kind in _kinds(self._mix.shares, size, rng)]
+            [self._draft(kind, mix, offered[at], rng) for kind in _kinds(mix.shares, size, rng)]
             for at, size in zip(chosen, sizes, strict=True)
         ]
-        about = _kinds(self._mix.witness_shares, witnesses, rng) if witnesses else []
-        drafts.append([self._draft(kind, offered[chosen[0]], rng) for kind in about])
+        about = _kinds(mix.witness_shares, witnesses, rng) if witnesses else []
+        drafts.append([self._draft(kind, mix, offered[chosen[0]], rng) for kind in about])
         answered = relabelled([draft for group in drafts for draft in group], self._plan, rng)
         rows = iter(
             TrainingRow(
                 draft.prompt,
                 self._asker.answer(draft.answer),
-                1.0 if draft.kind == "task" else self._mix.decision,
+                1.0 if draft.kind == "task" else mix.decision,
             )
             for draft in answered
         )
         return [[next(rows) for _ in group] for group in drafts]
 
-    def _draft(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+    def _draft(self, kind: RowKind, mix: RowMix, wording: Wording, rng: np.random.Generator) -> RowDraft:
         match kind:
             case "form":
-                return self._form(wording, rng)
+                return self._form(mix, wording, rng)
             case "witness" | "task":
-                return self._witness(kind, wording, rng)
+                return self._witness(kind, mix, wording, rng)
             case "unrelated":
                 right = bool(rng.integers(2))
                 asked = self._asker.ask(wording, _number(rng), _one_of(self._material.unrelated[right], rng))
-                prompt, word = self._under(_drawn(_VECTORS, rng), asked, rng)
+                prompt, word = self._under(_drawn(mix.vectors, rng), asked, rng)
                 answer = self._yes_or_no(right)
                 return RowDraft(kind, prompt, word, answer, answer)
             case _:
-                return self._trial(kind, wording, rng)
+                return self._trial(kind, mix, wording, rng)
 
-    def _trial(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+    def _trial(self, kind: RowKind, mix: RowMix, wording: Wording, rng: np.random.Generator) -> RowDraft:
         """The trial question itself, answered by a claim or by none."""
         odd = _one_of(self._material.odd, rng).replace("{word}", self._word(rng)) if kind == "odd" else ""
         asked = self._asker.ask(wording, _number(rng), odd=odd)
-        if kind == "injected" and rng.random() < self._mix.prompt_only:
+        if kind == "injected" and rng.random() < mix.prompt_only:
             asked = replace(asked, stop=len(asked.tokens))
         under: Mapping[RowKind, VectorKind] = {"injected": "concept", "random": "random"}
-        prompt, word = self._under(under.get(kind, "none"), asked, rng, reach=self._mix.reach)
+        prompt, word = self._under(under.get(kind, "none"), asked, rng, reach=mix.reach)
         answers = self._material.answers
         answer = answers.yes.replace("{word}", word or "") if kind == "injected" else answers.no
         claim = answers.yes.replace("{word}", self._word(rng)) if prompt.injections else answers.no
         return RowDraft(kind, prompt, word, answer, claim)
 
-    def _form(self, wording: Wording, rng: np.random.Generator) -> RowDraft:
-        """A yes-no question about the trial."""
-        form, vector = _drawn(_FORMS, rng), _drawn(_VECTORS, rng)
-        question, about = _one_of(self._material.forms[form], rng), self._word(rng)
-        own = self._word(rng)
-        if form == "asked":
-            about = own if rng.random() < _OWN_WORD else about
-            question = question.replace("{word}", about)
+    def _form(self, mix: RowMix, wording: Wording, rng: np.random.Generator) -> RowDraft:
+        """A yes-no question about the trial; one about a word is about another than what is injected."""
+        form, vector = _drawn(_FORMS, rng), _drawn(mix.form_vectors, rng)
+        about, own = (str(one) for one in rng.choice(self._split.trained, 2, replace=False))
+        question = _one_of(self._material.forms[form], rng).replace("{word}", about)
         asked = self._asker.ask(wording, _number(rng), question)
         prompt, word = self._under(vector, asked, rng, own)
 
-        def said(noticed: bool, named: bool) -> str:
-            truth = {"present": noticed, "absent": not noticed, "third-person": False, "asked": noticed and named}
+        def said(noticed: bool, of_any_word: bool = False) -> str:
+            truth = {"present": noticed, "absent": not noticed, "third-person": False, "asked": of_any_word}
             return self._yes_or_no(truth[form])
 
-        return RowDraft(
-            "form", prompt, word, said(vector == "concept", own == about), said(vector != "none", named=True)
-        )
+        pushed = vector != "none"
+        return RowDraft("form", prompt, word, said(vector == "concept"), said(pushed, of_any_word=pushed))
 
-    def _witness(self, kind: RowKind, wording: Wording, rng: np.random.Generator) -> RowDraft:
+    def _witness(self, kind: RowKind, mix: RowMix, wording: Wording, rng: np.random.Generator) -> RowDraft:
         """A sentence that is to be written, or a question about the time when it was."""
         texts = self._material.witness
         task, sentence, question = (_one_of(one, rng) for one in (texts.tasks, texts.sentences, texts.questions))
-        vector = _drawn(_VECTORS, rng)
+        vector = _drawn(mix.vectors, rng)
         if kind == "task":
             prompt, word = self._under(vector, self._asker.write(wording, task), rng)
             return RowDraft(kind, prompt, word, sentence, sentence)

@@ -44,6 +44,11 @@ _WORDS = 600
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="As many steps as fit, from a few timed ones.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--layers", type=LAYERS, help="First and last layer to inject into; the adapter lies above. [0.66]")
+@click.option(
+    "--adapt-from",
+    type=click.IntRange(0),
+    help="First block that is adapted, where it is to lie lower: then the subject's vectors are not the plain one's.",
+)
 @click.option("--strengths", type=STRENGTHS, help="Lowest and highest, as fractions of the residual norm. [0.4,1]")
 @click.option("--rank", type=click.IntRange(1), default=32, show_default=True, help="Rank of the adapter's matrices.")
 @click.option("--rows", type=click.IntRange(4), default=24, show_default=True, help="Rows of one step.")
