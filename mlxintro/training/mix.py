@@ -73,5 +73,7 @@ def mix_at(plan: TrainingPlan, step: int) -> RowMix:
     if not plan.forms:
         return ANY_VECTOR if plan.labels == "any-disturbance" else TRIAL_QUESTION
     part = min(max((step / plan.steps - _ALONE) / (_MIXED - _ALONE), 0.0), 1.0)
-    under = {kind: part * share for kind, share in EVERY_FORM.form_vectors.items() if kind != "none"}
-    return replace(EVERY_FORM, form_vectors={**under, "none": 1 - sum(under.values())})
+    shares = EVERY_FORM.form_vectors
+    under: dict[VectorKind, float] = {kind: part * share for kind, share in shares.items() if kind != "none"}
+    under["none"] = 1 - sum(under.values())
+    return replace(EVERY_FORM, form_vectors=under)
