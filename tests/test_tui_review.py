@@ -210,7 +210,7 @@ def test_labels_take_few_keys_and_reach_store_and_export(home: Path) -> None:
                 for one in text(app).splitlines()
                 if "15/18" in one and "affirms" in one and "lin" in one and "ada" in one
             )
-            assert "83%" in line
+            assert "83 %" in line
 
     asyncio.run(go())
     with Store(home / "mlxintro.db", read_only=True) as store:
