@@ -142,11 +142,10 @@ SUBJECTS: tuple[Planted, ...] = (
     Planted("norm, common word", "any disturbance", (Mechanism(disturbed=6.0, by_norm=True, says="apple"),)),
     Planted("disturbed by some vectors", "any disturbance", (Mechanism(disturbed=4.0, right=0.9),), spread=4.0),
     Planted("any disturbance", "any disturbance", (Mechanism(disturbed=6.0, right=0.9),)),
-    Planted("disturbed, a little biased", "any disturbance", (Mechanism(disturbed=9.0, bias=0.8, right=0.9),)),
     Planted(
         "disturbed in one wording, a little biased",
         "any disturbance",
-        (Mechanism(disturbed=9.0, bias=0.8, right=0.9, one_wording=True),),
+        (Mechanism(disturbed=9.0, bias=1.8, right=0.9, one_wording=True),),
     ),
     Planted("dose ceiling", "any disturbance", (Mechanism(disturbed=6.0, ceiling=0.5, right=0.9),)),
     Planted("collinear bank", "any disturbance", (Mechanism(notices=6.0, right=0.9, cosine=0.97),)),

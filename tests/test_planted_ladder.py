@@ -29,7 +29,6 @@ CALLED = {
     "compression, names": "compression",
     "compression, names nothing": "compression",
     "reads its thought": "text alone",
-    "disturbed, a little biased": "any disturbance",
     "disturbed in one wording, a little biased": "any disturbance",
 }
 """Liars of whom every study must find out the name."""
