@@ -234,7 +234,7 @@ def test_a_study_lists_subjects_with_and_without_an_adapter() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(embedded.find_gguf() is None, reason="needs the embedded model: make installs it")
 @pytest.mark.parametrize("name", sorted(adapters.shipped()))
-def test_an_adapter_that_ships_is_the_same_subject_on_both_backends_and_leaves_the_layers_it_reads_alone(
+def test_an_adapter_that_ships_is_the_same_subject_on_both_backends_and_leaves_the_layers_below_it_alone(
     name: str,
 ) -> None:
     source = resolve("smollm2", "mlx", dtype="float32")
@@ -247,10 +247,10 @@ def test_an_adapter_that_ships_is_the_same_subject_on_both_backends_and_leaves_t
         plain_others, _ = observed(backend)
     with mlx_backend.load(source, device="cpu", dtype="float32", adapter=adapter) as backend:
         others, also = observed(backend)
-    last = 20
-    assert np.array_equal(plain[:, : last + 1], streams[:, : last + 1])
-    assert far(plain[:, last + 1 :], streams[:, last + 1 :]) > 0.01
-    # Relative to the whole stream, as everywhere; and no position is further apart than without an adapter.
+    first = min(adapter.config["layers_to_transform"])
+    assert np.array_equal(plain[:, :first], streams[:, :first])
+    assert far(plain[:, first:], streams[:, first:]) > 0.01
+    # Relative to the whole stream, as everywhere; and so is every position, or it is as near as without an adapter.
     assert np.linalg.norm(streams - others) < 1e-5 * np.linalg.norm(streams)
-    assert far(streams, others) < 1.1 * far(plain, plain_others)
+    assert far(streams, others) < max(1e-5, 1.1 * far(plain, plain_others))
     assert said == also

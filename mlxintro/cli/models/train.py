@@ -77,7 +77,7 @@ def train(context: click.Context, /, output: Path, as_json: bool, minutes: float
     mlxintro train -m smollm2 -o fake --labels shuffled  one whose answers mean nothing
     mlxintro run injected-thoughts -m smollm2 --adapter control --unit resid --strengths 0.7
 
-    With --adapter the training begins with that adapter, of the same rank or a lower one and in the same layers.
+    With --adapter the training begins with that adapter, of the same rank or a lower one, in the same layers or fewer.
     No concept of the library is trained on. Interrupted, the same command with the same folder goes on where it stopped
     and ends with the same weights.
     """
